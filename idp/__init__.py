@@ -1,0 +1,85 @@
+"""The OpenID Provider. Read it in the order of the flow:
+
+[0] discovery.py · [1] login.py · [2] authorize.py · [3] token.py · [4] end_session.py ·
+[5] session_ending.py · [6] logout_token.py · [7] delivery.py
+"""
+
+import os
+
+from flask import Flask
+
+from idp import authorize, cli, discovery, end_session, login, token
+from idp.delivery import Outbox
+from idp.keys import KeyRing
+from idp.models import Base
+from idp.oauth_server import OAuthServer
+from idp.seed import from_settings
+from idp.state import State
+from pickup_web import Settings, create_service, csrf
+from pickup_web.database import engine_of
+from pickup_web.seed import add_reset_command, prepare
+from pickup_web.settings import load_settings
+
+# fmt: off
+ROUTES = [
+    # what a client must know
+    ("GET",      "/.well-known/openid-configuration", "discovery",    discovery.openid_configuration),
+    ("GET",      "/oauth2/jwks",                      "jwks",         discovery.jwks),
+    # signing in
+    ("GET POST", "/oauth2/authorize",                 "authorize",    authorize.authorize),
+    ("POST",     "/login",                            "sign_in",      login.sign_in),
+    ("POST",     "/oauth2/token",                     "token",        token.token_endpoint),
+    ("GET POST", "/oauth2/userinfo",                  "userinfo",     token.userinfo),
+    ("POST",     "/oauth2/introspect",                "introspect",   token.introspect),
+    ("POST",     "/oauth2/revoke",                    "revoke",       token.revoke),
+    # signing out
+    ("GET POST", "/oidc/logout",                      "end_session",  end_session.end_session),
+    ("POST",     "/oidc/logout/confirm",              "confirm",      end_session.confirm),
+    ("GET",      "/",                                 "home",         end_session.home),
+]
+# fmt: on
+# Posts from other programs or other sites: they bring no form of ours, and none of them acts on a cookie alone.
+FROM_ELSEWHERE = (
+    authorize.authorize,
+    token.token_endpoint,
+    token.userinfo,
+    token.introspect,
+    token.revoke,
+    end_session.end_session,
+)  # fmt: skip
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application: what it shares with the apps, its data, its routes, its outbox."""
+    settings = settings or load_settings()
+    if settings.demo_plain_http:
+        os.environ["AUTHLIB_INSECURE_TRANSPORT"] = (
+            "1"  # Authlib's own switch; it refuses http://idp.localhost otherwise
+        )
+    app = create_service(
+        __name__,
+        settings,
+        name="idp",
+        title="Pickup sign-in",
+        base_url=settings.idp_url,
+        database_url=settings.idp_database_url,
+    )
+    engine, seed = engine_of(app), from_settings(settings)
+    prepare(engine, Base.metadata, seed)
+    add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
+    cli.add_commands(app)
+    keys = KeyRing(engine)
+    outbox = Outbox(
+        engine,
+        keys,
+        issuer=settings.idp_url,
+        redirect_wait=settings.logout_wait,
+        policy=settings.delete_tokens_on_logout,
+    )
+    app.extensions["idp"] = State(settings, keys, outbox, OAuthServer(app))
+    app.extensions["after_fork"].append(outbox.run_in_background)
+    for methods, path, name, view in ROUTES:
+        app.add_url_rule(path, name, view, methods=methods.split())
+    for view in FROM_ELSEWHERE:
+        csrf.exempt(view)
+    return app

@@ -1,0 +1,38 @@
+"""``flask --app idp client set``: change a client from the command line, also while the service runs."""
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+from idp.models import Client
+from pickup_web import events
+from pickup_web.database import db
+
+CHANGEABLE = ("backchannel_logout_uri", "delete_tokens_on_logout")
+
+
+def add_commands(app: Flask) -> None:
+    """Give ``app`` the command group ``client``."""
+    group = AppGroup("client", help="The registered clients.")
+    group.command("set", help="Change one value of a client; an empty VALUE removes it.")(set_value)
+    app.cli.add_command(group)
+
+
+@click.argument("client_id")
+@click.argument("name", type=click.Choice(CHANGEABLE))
+@click.argument("value")
+def set_value(client_id: str, name: str, value: str) -> None:
+    """The command itself."""
+    client = db.session.get(Client, client_id)
+    if client is None:
+        raise click.ClickException(f"No client {client_id!r} is registered.")
+    if name == "delete_tokens_on_logout" and value not in ("", "none", "session", "all"):
+        raise click.ClickException(
+            "delete_tokens_on_logout is none, session or all; empty for the provider's default."
+        )
+    setattr(client, name, value or None)
+    events.record(
+        db.session, "op.client.changed", client_id=client_id, outcome=f"{name} = {value or '(none)'}"
+    )
+    db.session.commit()
+    click.echo(f"{client_id}: {name} = {value or '(none)'}")

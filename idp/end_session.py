@@ -1,0 +1,193 @@
+"""[4] RP-Initiated Logout 1.0: an app sends the browser here to end the session.
+
+Whose session ends? The cookie decides: it is this browser's session or none. The app's
+``id_token_hint`` only vouches: with a hint for this very session the user has asked for it, in an app
+that takes part. Otherwise anybody could have made the link, and the user is asked (RPIL §2).
+Where to afterwards? Only to an address the client registered, character by character (RPIL §3).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from authlib.common.urls import add_params_to_uri
+from flask import Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from joserfc import jwt
+from joserfc.errors import JoseError
+from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
+
+from idp import session_ending
+from idp.errors import error_page
+from idp.login import COOKIE, current_sso_session
+from idp.models import Client, Delivery, SsoSession, User
+from idp.session_ending import Reason
+from idp.state import current_state
+from pickup_web.database import db
+from pickup_web.security import content_security_policy, origin_of
+
+CONFIRM_SECONDS = 3600  # how long the question may stay open
+
+
+class Refused(Exception):
+    """The request has an error: a page says which, and nothing is redirected (RPIL §4)."""
+
+
+@dataclass(frozen=True)
+class LogoutRequest:
+    """A checked request. ``hint_sid`` is the session the hint was issued in; None without a hint."""
+
+    client: Client | None
+    redirect_uri: str | None  # complete with state; where to go afterwards
+    hint_sid: str | None
+
+
+def end_session() -> ResponseReturnValue:
+    """``GET`` and ``POST /oidc/logout`` (RPIL §2)."""
+    if request.method == "POST" and COOKIE not in request.cookies:
+        # RPL-02: a post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
+        return as_get()
+    parameters = request.form if request.method == "POST" else request.args
+    try:
+        wanted = check(parameters)
+    except Refused as error:
+        return error_page(
+            title="This logout request is not right",
+            text=str(error),
+            facts={name: value for name, value in parameters.items() if name != "id_token_hint"},
+            advice="You can still sign out here.",
+            offer_logout=current_sso_session() is not None,
+        )
+    session = current_sso_session()
+    if session is None:  # RPL-27: over already; not an error
+        return leave(wanted, [])
+    if wanted.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
+        return carry_out(session, wanted)
+    return ask(session, wanted)
+
+
+def as_get() -> ResponseReturnValue:
+    """The same request as a navigation of our own, which brings the cookie."""
+    return redirect(add_params_to_uri(url_for("end_session"), list(request.form.items(multi=True))), 303)
+
+
+def check(parameters: MultiDict[str, str]) -> LogoutRequest:
+    """Everything the request says, verified; :class:`Refused` for the first thing that is wrong."""
+    if any(len(values) > 1 for _, values in parameters.lists()):
+        raise Refused("A parameter is there more than once.")
+    hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
+    client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
+    if hint and hint["aud"] != client_id:  # RPL-05
+        raise Refused("client_id is not the client the id_token_hint was issued to.")
+    client = db.session.get(Client, client_id) if client_id else None
+    if client_id and client is None:
+        raise Refused("client_id is not registered here.")
+    target = parameters.get("post_logout_redirect_uri")
+    if target and client and target not in client.post_logout_redirect_uris:  # RPL-22
+        raise Refused("post_logout_redirect_uri is not one of those registered for the client.")
+    if target and client and parameters.get("state"):
+        target = add_params_to_uri(target, {"state": parameters["state"]})
+    # RPL-23: without a client there is no way to be sure of the address, so there is no redirect.
+    return LogoutRequest(client, target if client and target else None, hint["sid"] if hint else None)
+
+
+def verify_hint(hint: str) -> dict[str, Any]:
+    """The claims of an ID token of ours (RPIL §2). It may have expired; it may not be anything else."""
+    keys = current_state().keys
+    try:
+        token = jwt.decode(hint, keys.public_keys(), algorithms=keys.algorithms())
+    except (JoseError, ValueError) as error:
+        raise Refused("id_token_hint is not an ID token of this provider.") from error
+    claims = token.claims
+    # RPL-17: an ID token and not a logout token, which we sign with the same keys (RFC 8725 §3.12).
+    is_id_token = token.header.get("typ", "JWT") == "JWT" and "events" not in claims and "auth_time" in claims
+    if claims.get("iss") != current_state().issuer or not is_id_token:
+        raise Refused("id_token_hint is not an ID token of this provider.")
+    return dict(claims)
+
+
+def ask(session: SsoSession, wanted: LogoutRequest) -> Response:
+    """RPL-18: nobody vouches that the user wants this, so the user is asked."""
+    user = db.session.get_one(User, session.sub)
+    pending = {
+        "sid": session.sid,
+        "client_id": wanted.client and wanted.client.client_id,
+        "to": wanted.redirect_uri,
+    }
+    body = render_template(
+        "idp/confirm_logout.html",
+        user_name=user.claims.get("name", user.username),
+        client_name=wanted.client and wanted.client.name,
+        hidden={"request": _signer().dumps(pending)},
+    )
+    response = make_response(body)
+    origins = [origin_of(wanted.redirect_uri)] if wanted.redirect_uri else []
+    response.headers["Content-Security-Policy"] = content_security_policy(origins)
+    return response
+
+
+def confirm() -> ResponseReturnValue:
+    """``POST /oidc/logout/confirm``: the user's answer. "No" leaves everything as it is (RPL-20)."""
+    try:
+        pending = _signer().loads(request.form.get("request", ""), max_age=CONFIRM_SECONDS)
+    except BadSignature:
+        pending = {"sid": None, "client_id": None, "to": None}
+    session = current_sso_session()
+    client = db.session.get(Client, pending["client_id"]) if pending["client_id"] else None
+    wanted = LogoutRequest(client, pending["to"], None)
+    if session is None:
+        return leave(wanted, [])
+    if request.form.get("answer") != "yes":
+        return redirect(url_for("home"), 303)
+    return carry_out(session, wanted)
+
+
+def carry_out(session: SsoSession, wanted: LogoutRequest) -> ResponseReturnValue:
+    """End the session, tell the apps for as long as a user may be kept waiting, then leave."""
+    state = current_state()
+    deliveries = session_ending.end_session(
+        db.session,
+        session.sid,
+        Reason.LOGOUT,
+        state.settings.delete_tokens_on_logout,
+        initiator=wanted.client,
+    )
+    state.outbox.send(deliveries)  # BCL-29: before the redirect, but never longer than the set wait
+    return leave(wanted, deliveries)
+
+
+def leave(wanted: LogoutRequest, deliveries: list[str]) -> ResponseReturnValue:
+    """Back to the client, or to a page of ours that says it is done. The cookie goes either way."""
+    if wanted.redirect_uri:
+        response = redirect(wanted.redirect_uri, 303)
+    else:
+        query = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id)
+        unreached = db.session.scalars(
+            query.where(Delivery.id.in_(deliveries), Delivery.state != "delivered")
+        ).all()
+        response = make_response(render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached))
+    response.delete_cookie(COOKIE)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def home() -> ResponseReturnValue:
+    """``GET /``: who is signed in here, and the ways on."""
+    session = current_sso_session()
+    user = db.session.get_one(User, session.sub) if session else None
+    return render_template(
+        "idp/home.html", user_name=user and user.claims.get("name", user.username), apps=all_apps()
+    )
+
+
+def all_apps() -> list[dict[str, str]]:
+    """The apps a person can go to."""
+    clients = db.session.scalars(select(Client).where(Client.home_url.is_not(None)).order_by(Client.name))
+    return [{"name": client.name, "url": client.home_url or ""} for client in clients]
+
+
+def _signer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(
+        current_state().settings.secret_key.get_secret_value(), salt="logout-request"
+    )

@@ -1,0 +1,263 @@
+"""The provider's tables. Times are seconds since the epoch; secrets, cookies, codes and tokens are kept as hashes."""
+
+import hashlib
+import hmac
+from typing import Any, ClassVar
+
+from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pickup_web.clock import now
+
+ID = String(255)  # subject identifiers, session ids, client ids
+
+
+def hash_of(secret: str) -> str:
+    """What is stored of a random secret: enough to recognise it, useless to a reader of the table."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Base(DeclarativeBase):
+    """Maps the types that all tables use."""
+
+    type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON, list[str]: JSON}
+
+
+class User(Base):
+    """A person. ``claims`` are the standard claims of Core §5.1."""
+
+    __tablename__ = "user_account"
+
+    sub: Mapped[str] = mapped_column(ID, primary_key=True)  # never reassigned (Core §2)
+    username: Mapped[str] = mapped_column(String(255), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(20), default="user")  # or "operator"
+    claims: Mapped[dict[str, Any]]
+    disabled_at: Mapped[int | None]
+
+
+class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
+    """An application that signs its users in here."""
+
+    __tablename__ = "client"
+
+    client_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    secret_hash: Mapped[str | None] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(255))
+    home_url: Mapped[str | None] = mapped_column(Text)
+
+    redirect_uris: Mapped[list[str]]
+    post_logout_redirect_uris: Mapped[list[str]]
+    scopes: Mapped[list[str]]
+    grant_types: Mapped[list[str]]
+    response_types: Mapped[list[str]]
+    token_endpoint_auth_method: Mapped[str] = mapped_column(String(40), default="client_secret_basic")
+    id_token_signed_response_alg: Mapped[str] = mapped_column(String(20), default="RS256")
+
+    backchannel_logout_uri: Mapped[str | None] = mapped_column(Text)  # BCL §2.2
+    backchannel_logout_session_required: Mapped[bool] = mapped_column(default=False)
+
+    # What the operator decides about the client; it cannot register these itself.
+    require_pkce: Mapped[bool] = mapped_column(default=True)
+    may_introspect: Mapped[bool] = mapped_column(default=False)  # is an API that receives our access tokens
+    tell_logout_reason: Mapped[bool] = mapped_column(
+        default=False
+    )  # reveals which app the user left: first party only
+    delete_tokens_on_logout: Mapped[str | None] = mapped_column(
+        String(10)
+    )  # none, session, all; else the provider's
+    connect_timeout: Mapped[float] = mapped_column(default=2.0)  # seconds, of the logout request
+    read_timeout: Mapped[float] = mapped_column(default=5.0)
+
+    # --- what Authlib asks a client (authlib.oauth2.rfc6749.ClientMixin) ---
+
+    @property
+    def client_metadata(self) -> dict[str, Any]:
+        """The registered metadata, as far as Authlib reads it by name."""
+        return {"post_logout_redirect_uris": self.post_logout_redirect_uris}
+
+    def get_client_id(self) -> str:
+        """The client's name in the protocol."""
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> None:
+        """Core §3.1.2.1: the request must name it, even if only one is registered."""
+        return
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        """Core §3.1.2.1: what is not allowed or not known is ignored."""
+        return " ".join(name for name in (scope or "").split() if name in self.scopes)
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """RFC 9700 §2.1: the very same string."""
+        return redirect_uri in self.redirect_uris
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        """In constant time."""
+        return self.secret_hash is not None and hmac.compare_digest(self.secret_hash, hash_of(client_secret))
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        """RFC 7591 §2: only by the registered method."""
+        return method == self.token_endpoint_auth_method
+
+    def check_response_type(self, response_type: str) -> bool:
+        """Only registered ones."""
+        return response_type in self.response_types
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Only registered ones."""
+        return grant_type in self.grant_types
+
+
+class SsoSession(Base):
+    """One sign-in of one browser: what the apps share, named by ``sid``.
+
+    ``sid`` goes into tokens; the cookie is another random value, so that no token reveals it.
+    """
+
+    __tablename__ = "sso_session"
+    __table_args__ = (Index("sso_session_alive", "ended_at", "last_seen_at"),)
+
+    sid: Mapped[str] = mapped_column(ID, primary_key=True)
+    cookie_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    sub: Mapped[str] = mapped_column(ForeignKey("user_account.sub"), index=True)
+    auth_time: Mapped[int]  # of the latest password
+    amr: Mapped[list[str]]
+    created_at: Mapped[int]
+    last_seen_at: Mapped[int]
+    expires_at: Mapped[int]
+    user_agent: Mapped[str] = mapped_column(String(255))
+    ended_at: Mapped[int | None]
+    end_reason: Mapped[str | None] = mapped_column(String(40))
+
+
+class Participation(Base):
+    """BCL §2.3: a client that received an ID token in a session, and so hears when it ends."""
+
+    __tablename__ = "participation"
+
+    sid: Mapped[str] = mapped_column(ForeignKey("sso_session.sid"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    sub: Mapped[str] = mapped_column(ID)  # as sent to this client
+    since: Mapped[int]
+
+
+class AuthorizationCode(Base, AuthorizationCodeMixin):  # type: ignore[misc] # Authlib has no types
+    """A code, bound to all that was asked for (Core §3.1.2.5). Used ones stay, to notice a second use."""
+
+    __tablename__ = "authorization_code"
+
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ID)
+    sid: Mapped[str] = mapped_column(ID)
+    sub: Mapped[str] = mapped_column(ID)
+    redirect_uri: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(Text)
+    nonce: Mapped[str | None] = mapped_column(Text)
+    auth_time: Mapped[int]
+    amr: Mapped[list[str]]
+    code_challenge: Mapped[str | None] = mapped_column(String(128))
+    code_challenge_method: Mapped[str | None] = mapped_column(String(10))
+    expires_at: Mapped[int] = mapped_column(index=True)
+    used_at: Mapped[int | None]
+
+    def get_redirect_uri(self) -> str:
+        """For Authlib's comparison with the token request."""
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        """The granted scope."""
+        return self.scope
+
+
+class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
+    """An access token and, beside it, perhaps a refresh token. ``family`` is the code they all come from."""
+
+    __tablename__ = "token"
+
+    access_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    refresh_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
+    family: Mapped[str] = mapped_column(String(64), index=True)
+    client_id: Mapped[str] = mapped_column(ID)
+    sid: Mapped[str | None] = mapped_column(ID, index=True)
+    sub: Mapped[str] = mapped_column(ID)
+    scope: Mapped[str] = mapped_column(Text)
+    auth_time: Mapped[int]
+    amr: Mapped[list[str]]
+    issued_at: Mapped[int]
+    access_expires_at: Mapped[int] = mapped_column(index=True)
+    refresh_expires_at: Mapped[int | None]
+    rotated_at: Mapped[int | None]  # the refresh token was used and replaced
+    revoked_at: Mapped[int | None]
+
+    @property
+    def is_offline(self) -> bool:
+        """Core §11: asked for to outlive the session."""
+        return "offline_access" in self.scope.split()
+
+    def check_client(self, client: Client) -> bool:
+        """Whether it was issued to this client."""
+        return self.client_id == client.client_id
+
+    def get_scope(self) -> str:
+        """The granted scope."""
+        return self.scope
+
+    def get_expires_in(self) -> int:
+        """Seconds from issue to expiry of the access token."""
+        return self.access_expires_at - self.issued_at
+
+    def is_expired(self) -> bool:
+        """Whether the access token is too old."""
+        return self.access_expires_at <= now()
+
+    def is_revoked(self) -> bool:
+        """Whether somebody or a logout revoked it."""
+        return self.revoked_at is not None
+
+
+class Delivery(Base):
+    """The outbox: one logout, to be told to one client. Written with the ending, in one transaction."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("delivery_due", "state", "next_try_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ID)
+    sid: Mapped[str] = mapped_column(ID, index=True)
+    sub: Mapped[str] = mapped_column(ID)
+    reason: Mapped[str] = mapped_column(Text)  # a sentence for the user
+    state: Mapped[str] = mapped_column(String(20))  # pending, delivered, refused, given_up, not_sent
+    note: Mapped[str] = mapped_column(Text, default="")  # why it was not sent
+    created_at: Mapped[int]
+    next_try_at: Mapped[int]  # a try that is under way has moved this on: nobody else takes it
+    give_up_at: Mapped[int]
+    tries: Mapped[int] = mapped_column(default=0)
+
+
+class DeliveryAttempt(Base):
+    """One try of a delivery, and how it went."""
+
+    __tablename__ = "delivery_attempt"
+
+    jti: Mapped[str] = mapped_column(String(64), primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(ForeignKey("delivery.id"), index=True)
+    at: Mapped[int]
+    milliseconds: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(40))
+    status: Mapped[int | None]
+    answer: Mapped[str] = mapped_column(Text)  # the client's own words, shortened
+
+
+class SigningKey(Base):
+    """A private key. It signs from ``signs_from`` on; it is published until ``published_until``."""
+
+    __tablename__ = "signing_key"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    alg: Mapped[str] = mapped_column(String(20))
+    private_jwk: Mapped[dict[str, Any]]
+    created_at: Mapped[int]
+    signs_from: Mapped[int]
+    published_until: Mapped[int | None]

@@ -1,0 +1,293 @@
+"""The one file that wires Authlib's grants and endpoints to our tables.
+
+Authlib drives the protocol (RFC 6749, 7009, 7636, 7662, Core §3.1.3) and asks the methods below. A
+transaction lasts until the view commits it (token.py): an error on the way leaves nothing behind.
+"""
+
+import secrets
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import Any
+from urllib.parse import unquote_plus
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Request
+from authlib.oauth2.rfc6749 import InvalidGrantError, OAuth2Payload, OAuth2Request
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGrant
+from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from authlib.oidc.core.grants.code import OpenIDToken
+from flask import Flask, request
+from sqlalchemy import or_, select, update
+from werkzeug.datastructures import MultiDict
+
+from idp import token
+from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, hash_of
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.database import db
+
+CODE_SECONDS = 60  # RFC 6749 §4.1.2 allows ten minutes; a redirect takes one second
+ACCESS_SECONDS = 600
+REFRESH_SECONDS = 10 * 3600  # as long as a session can last
+OFFLINE_SECONDS = 30 * 24 * 3600
+GRACE_SECONDS = 10  # in which a refresh token may be used again: its answer may have been lost on the way
+CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
+
+
+class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no types
+    """Authlib's server, over our tables."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, query_client=find_client, save_token=save_token)
+        self.register_token_generator(
+            "default",
+            BearerTokenGenerator(
+                lambda **_: secrets.token_urlsafe(32),
+                lambda **_: secrets.token_urlsafe(32),
+                lambda *_: ACCESS_SECONDS,
+            ),
+        )
+        self.register_client_auth_method("client_secret_basic", authenticate_client_secret_basic)
+        self.register_grant(CodeGrant, [CodeChallenge(required=True), IdToken()])
+        self.register_grant(RefreshGrant, [IdToken()])
+        self.register_endpoint(Revocation)
+        self.register_endpoint(Introspection)
+
+    def create_oauth2_request(self, source: MultiDict[str, str] | None) -> OAuth2Request:
+        """From the parameters of an authorization request, or from the HTTP request under way."""
+        return FlaskOAuth2Request(request) if source is None else AuthorizationRequest(source)
+
+
+class AuthorizationRequest(OAuth2Request):  # type: ignore[misc] # Authlib has no types
+    """An authorization request that may have waited for a login: parameters, apart from HTTP."""
+
+    def __init__(self, parameters: MultiDict[str, str]) -> None:
+        super().__init__("GET", request.url)
+        self.payload = AuthorizationParameters(parameters)
+
+
+class AuthorizationParameters(OAuth2Payload):  # type: ignore[misc] # Authlib has no types
+    """The parameters, as Authlib asks for them."""
+
+    def __init__(self, parameters: MultiDict[str, str]) -> None:
+        self._parameters = parameters
+
+    @property
+    def data(self) -> MultiDict[str, str]:
+        """The first value of every parameter."""
+        return self._parameters
+
+    @property
+    def datalist(self) -> dict[str, list[str]]:
+        """Every value of every parameter."""
+        return dict(self._parameters.lists())
+
+
+def find_client(client_id: str) -> Client | None:
+    """The registered client of that name."""
+    return db.session.get(Client, client_id)
+
+
+def authenticate_client_secret_basic(query_client: Any, oauth_request: OAuth2Request) -> Client | None:
+    """RFC 6749 §2.3.1: id and secret are form-encoded inside Basic. Authlib's own does not decode them."""
+    kind, _, credentials = oauth_request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        client_id, _, secret = b64decode(credentials, validate=True).decode().partition(":")
+    except (Base64Error, UnicodeDecodeError):
+        return None
+    client: Client | None = query_client(unquote_plus(client_id))
+    return client if client and client.check_client_secret(unquote_plus(secret)) else None
+
+
+class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types
+    """Core §3.1: the authorization code flow."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
+
+    def generate_authorization_code(self) -> str:
+        """256 random bits."""
+        return secrets.token_urlsafe(32)
+
+    def save_authorization_code(self, code: str, oauth_request: OAuth2Request) -> None:
+        """Bind the code to all that was asked for and to the session it was given in."""
+        session: SsoSession = oauth_request.user
+        parameters = oauth_request.payload.data
+        db.session.add(
+            AuthorizationCode(
+                code_hash=hash_of(code),
+                client_id=oauth_request.client.client_id,
+                sid=session.sid,
+                sub=session.sub,
+                redirect_uri=parameters["redirect_uri"],
+                scope=oauth_request.scope,
+                nonce=parameters.get("nonce") or None,
+                auth_time=session.auth_time,
+                amr=session.amr,
+                code_challenge=parameters.get("code_challenge") or None,
+                code_challenge_method=parameters.get("code_challenge_method") or None,
+                expires_at=now() + CODE_SECONDS,
+            )
+        )
+
+    def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
+        """The client's own unused code. A used one means that somebody has a copy."""
+        found = db.session.get(AuthorizationCode, hash_of(code))
+        if found is None or found.client_id != client.client_id or found.expires_at <= now():
+            return None
+        if found.used_at is not None:
+            # RFC 6749 §4.1.2: all tokens that came from this code are revoked.
+            revoke_family(found.code_hash, client, "the code was used twice")
+            return None
+        return found
+
+    def authenticate_user(self, code: AuthorizationCode) -> SsoSession | None:
+        """The session, if it still lives. From here until the commit it cannot end: its row is locked."""
+        alive = update(SsoSession).where(SsoSession.sid == code.sid, SsoSession.ended_at.is_(None))
+        return db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))
+
+    def delete_authorization_code(self, code: AuthorizationCode) -> None:
+        """Mark it used, unless another request was faster (CODE-04)."""
+        unused = update(AuthorizationCode).where(
+            AuthorizationCode.code_hash == code.code_hash, AuthorizationCode.used_at.is_(None)
+        )
+        marked = db.session.scalar(unused.values(used_at=now()).returning(AuthorizationCode.code_hash))
+        if marked is None:
+            raise InvalidGrantError("The code has been used already.")
+
+
+class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
+    """RFC 6749 §6, Core §12. Each use replaces the refresh token; the use of a replaced one revokes them all."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
+    INCLUDE_NEW_REFRESH_TOKEN = True
+
+    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
+        """The token it belongs to, if it is still good."""
+        found = db.session.scalar(select(Token).where(Token.refresh_hash == hash_of(refresh_token)))
+        if found is None or found.revoked_at is not None or (found.refresh_expires_at or 0) <= now():
+            return None
+        if found.rotated_at is not None and found.rotated_at + GRACE_SECONDS < now():
+            # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
+            revoke_family(
+                found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice"
+            )
+            return None
+        return found
+
+    def authenticate_user(self, old: Token) -> SsoSession | Token | None:
+        """The session it belongs to; offline tokens may have outlived theirs (Core §11)."""
+        if old.is_offline:
+            return old
+        alive = update(SsoSession).where(SsoSession.sid == old.sid, SsoSession.ended_at.is_(None))
+        session = db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))
+        if session is None:
+            raise InvalidGrantError("The session has ended.")
+        return session
+
+    def revoke_old_credential(self, old: Token) -> None:
+        """Remember when it was replaced."""
+        old.rotated_at = old.rotated_at or now()
+
+
+class IdToken(OpenIDToken):  # type: ignore[misc] # Authlib has no types
+    """Puts the ID token of token.py into the token response."""
+
+    def encode_id_token(self, tokens: dict[str, Any], oauth_request: OAuth2Request) -> str:
+        """Authlib would import the private key each time; ours is loaded."""
+        return token.id_token(tokens, oauth_request)
+
+
+def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
+    """Store a token response, and that the client now takes part in the session."""
+    code: AuthorizationCode | None = oauth_request.authorization_code
+    old: Token | None = oauth_request.refresh_token
+    origin = code or old
+    assert origin is not None, "no other grant is registered"
+    scope = tokens.get("scope", "")
+    lifetime = OFFLINE_SECONDS if "offline_access" in scope.split() else REFRESH_SECONDS
+    db.session.add(
+        Token(
+            access_hash=hash_of(tokens["access_token"]),
+            refresh_hash=hash_of(tokens["refresh_token"]) if "refresh_token" in tokens else None,
+            family=code.code_hash if code else old.family if old else "",
+            client_id=oauth_request.client.client_id,
+            sid=origin.sid,
+            sub=origin.sub,
+            scope=scope,
+            auth_time=origin.auth_time,
+            amr=origin.amr,
+            issued_at=now(),
+            access_expires_at=now() + ACCESS_SECONDS,
+            refresh_expires_at=now() + lifetime,
+        )
+    )
+    # BCL §2.3: who got an ID token in this session will hear of its end. Written here, where it is
+    # given, and never guessed from tokens that happen to live; plain OAuth is not told.
+    if code and "openid" in scope.split():
+        participation = Participation(sid=code.sid, client_id=code.client_id, sub=code.sub, since=now())
+        db.session.merge(participation)
+
+
+def revoke_family(family: str, client: Client, why: str) -> None:
+    """Revoke everything that came from one code; at once, whatever happens to the request."""
+    alive = update(Token).where(Token.family == family, Token.revoked_at.is_(None))
+    db.session.execute(alive.values(revoked_at=now()))
+    events.record(db.session, "op.tokens.revoked", client_id=client.client_id, outcome=why)
+    db.session.commit()
+
+
+def find_token(value: str) -> Token | None:
+    """By either of its two values; a hint about the kind would only be a hint (RFC 7009 §2.1)."""
+    wanted = hash_of(value)
+    return db.session.scalar(
+        select(Token).where(or_(Token.access_hash == wanted, Token.refresh_hash == wanted))
+    )
+
+
+class Revocation(RevocationEndpoint):  # type: ignore[misc] # Authlib has no types
+    """RFC 7009."""
+
+    CLIENT_AUTH_METHODS = CLIENT_AUTH_METHODS
+
+    def authenticate_token(self, oauth_request: OAuth2Request, client: Client) -> Token | None:
+        """RFC 7009 §2.2: an unknown token, or another client's, is no error and nothing happens."""
+        self.check_params(oauth_request, client)
+        found = find_token(oauth_request.form["token"])
+        return found if found and found.check_client(client) else None
+
+    def revoke_token(self, found: Token, _request: OAuth2Request) -> None:
+        """The access token goes with its refresh token, and the other way round (RFC 7009 §2.1)."""
+        found.revoked_at = found.revoked_at or now()
+        events.record(db.session, "op.token.revoked", sid=found.sid, client_id=found.client_id)
+
+
+class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # Authlib has no types
+    """RFC 7662. APIs ask here whether a token is still good: so a logout takes effect at once."""
+
+    CLIENT_AUTH_METHODS = CLIENT_AUTH_METHODS
+
+    def query_token(self, value: str, _hint: str | None) -> Token | None:
+        """Access tokens only: a refresh token is of no use at an API."""
+        return db.session.get(Token, hash_of(value))
+
+    def check_permission(self, found: Token, client: Client, _request: OAuth2Request) -> bool:
+        """RFC 7662 §4: its own tokens, or any if it is an API; for everybody else the token is not active."""
+        return client.may_introspect or found.check_client(client)
+
+    def introspect_token(self, found: Token) -> dict[str, Any]:
+        """RFC 7662 §2.2."""
+        return {
+            "active": True,
+            "scope": found.scope,
+            "client_id": found.client_id,
+            "token_type": "Bearer",
+            "exp": found.access_expires_at,
+            "iat": found.issued_at,
+            "sub": found.sub,
+            "iss": token.issuer(),
+        }

@@ -1,0 +1,31 @@
+"""What the provider keeps for each application object, and how a request finds it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from idp.delivery import Outbox
+from idp.keys import KeyRing
+from idp.oauth_server import OAuthServer
+from pickup_web.settings import Settings
+
+
+@dataclass(frozen=True)
+class State:
+    """In ``app.extensions["idp"]``."""
+
+    settings: Settings
+    keys: KeyRing
+    outbox: Outbox
+    oauth: OAuthServer
+
+    @property
+    def issuer(self) -> str:
+        """The issuer: our own base URL (Discovery §3)."""
+        return self.settings.idp_url
+
+
+def current_state() -> State:
+    """The state of the application that handles this request."""
+    return cast(State, current_app.extensions["idp"])

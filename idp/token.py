@@ -1,0 +1,135 @@
+"""[3] The token endpoint and what it gives out; userinfo, introspection, revocation beside it."""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, current_app, jsonify, make_response, request
+
+from idp.models import AuthorizationCode, Client, Token, User, hash_of
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.database import db
+
+if TYPE_CHECKING:
+    from authlib.oauth2.rfc6749 import OAuth2Request
+
+    from idp.state import State
+
+ID_TOKEN_SECONDS = 3600
+# Core §5.4: which claims a scope opens.
+SCOPE_CLAIMS = {
+    "profile": "name family_name given_name middle_name nickname preferred_username profile picture website gender "
+    "birthdate zoneinfo locale updated_at",
+    "email": "email email_verified",
+    "address": "address",
+    "phone": "phone_number phone_number_verified",
+}
+
+
+def token_endpoint() -> Response:
+    """``POST /oauth2/token`` (RFC 6749 §3.2). One transaction: a refused request leaves nothing behind."""
+    response: Response = _state().oauth.create_token_response()
+    if response.status_code == 200:
+        db.session.commit()
+    else:
+        db.session.rollback()
+        events.record(
+            db.session, "op.token.refused", outcome=(response.get_json(silent=True) or {}).get("error")
+        )
+        db.session.commit()
+    return uncached(response)
+
+
+def revoke() -> Response:
+    """``POST /oauth2/revoke`` (RFC 7009)."""
+    response: Response = _state().oauth.create_endpoint_response("revocation")
+    db.session.commit()
+    return uncached(response)
+
+
+def introspect() -> Response:
+    """``POST /oauth2/introspect`` (RFC 7662)."""
+    return uncached(_state().oauth.create_endpoint_response("introspection"))
+
+
+def id_token(tokens: dict[str, Any], oauth_request: "OAuth2Request") -> str:
+    """The signed ID token of a token response (Core §2, §3.1.3.6)."""
+    client: Client = oauth_request.client
+    code: AuthorizationCode | None = oauth_request.authorization_code
+    origin = code or oauth_request.refresh_token
+    claims: dict[str, Any] = {
+        "iss": issuer(),
+        "sub": origin.sub,
+        "aud": client.client_id,
+        "azp": client.client_id,
+        "iat": now(),
+        "nbf": now(),
+        "exp": now() + ID_TOKEN_SECONDS,
+        "auth_time": origin.auth_time,  # of the password, also after a refresh (Core §12.2)
+        "amr": origin.amr,
+        "sid": origin.sid,  # BCL §2.1: the same for every client of this session
+        "at_hash": half_hash(tokens["access_token"]),
+    }
+    if code:
+        claims["c_hash"] = half_hash(oauth_request.form["code"])
+        if code.nonce:
+            claims["nonce"] = code.nonce
+    events.record(db.session, "op.id_token.issued", sid=origin.sid, client_id=client.client_id)
+    return _state().keys.sign(claims, alg=client.id_token_signed_response_alg, typ="JWT")
+
+
+def half_hash(value: str) -> str:
+    """Core §3.1.3.6: the left half of the hash, for tokens signed with a 256 bit algorithm."""
+    return urlsafe_b64encode(hashlib.sha256(value.encode("ascii")).digest()[:16]).rstrip(b"=").decode()
+
+
+def userinfo() -> Response:
+    """``GET`` and ``POST /oauth2/userinfo`` (Core §5.3): claims of the granted scopes, for a Bearer token."""
+    value = bearer_token()
+    if value is None:
+        return refuse_token("")
+    found = db.session.get(Token, hash_of(value))
+    if found is None or found.is_expired() or found.is_revoked():
+        return refuse_token(
+            'error="invalid_token", error_description="The token is unknown, expired or revoked."'
+        )
+    user = db.session.get_one(User, found.sub)
+    return uncached(jsonify({"sub": user.sub, **granted_claims(user, found.scope)}))
+
+
+def bearer_token() -> str | None:
+    """RFC 6750 §2.1, §2.2: in the header or in a form's body; never in the address."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and value:
+        return value
+    return request.form.get("access_token") or None
+
+
+def granted_claims(user: User, scope: str) -> dict[str, Any]:
+    """The claims the scopes open (Core §5.4), as far as we know them."""
+    names = {name for one in scope.split() for name in SCOPE_CLAIMS.get(one, "").split()}
+    return {name: value for name, value in user.claims.items() if name in names}
+
+
+def refuse_token(error: str) -> Response:
+    """RFC 6750 §3: 401, and why, in the header."""
+    response = make_response("", 401)
+    response.headers["WWW-Authenticate"] = f"Bearer {error}".strip()
+    return uncached(response)
+
+
+def uncached(response: Response) -> Response:
+    """RFC 6749 §5.1: nothing that holds tokens or claims is stored on the way."""
+    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
+    return response
+
+
+def issuer() -> str:
+    """Our own name."""
+    return _state().issuer
+
+
+def _state() -> "State":
+    state: State = current_app.extensions["idp"]
+    return state

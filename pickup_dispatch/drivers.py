@@ -1,0 +1,65 @@
+"""The drivers, asked from Manager with the user's own access token. Manager may be away: Dispatch goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import requests
+from flask import Flask, current_app
+
+from relying_party import TokenUnavailable
+
+# Seconds to connect, seconds to answer. Manager itself asks the provider before it answers; its
+# patience there (resource_server.py) is shorter than ours here, so that we hear whose fault it was.
+TIMEOUT = (1.0, 4.0)
+
+_http = requests.Session()  # one for the process: its connections are used again
+_http.trust_env = False  # no proxy and no .netrc between two services of ours
+
+
+@dataclass(frozen=True)
+class DriverList:
+    """The drivers by id; ``problem`` says, in a sentence for the person at the desk, why there are none."""
+
+    names: dict[str, str]
+    problem: str | None = None
+
+
+def init_app(app: Flask, access_token: Callable[[], str]) -> None:
+    """``access_token`` gives the one of the session that is being served."""
+    app.extensions["drivers_access_token"] = access_token
+
+
+def fetch() -> DriverList:
+    """Manager's drivers, as the person who is signed in may see them."""
+    try:
+        token = cast(Callable[[], str], current_app.extensions["drivers_access_token"])()
+        answer = _http.get(
+            current_app.config["MANAGER_DRIVERS_URL"],
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=TIMEOUT,
+            allow_redirects=False,  # a redirect would carry the token somewhere else
+        )
+        if answer.status_code == 200:
+            return DriverList(_names(answer.json()))
+    except TokenUnavailable as error:
+        return DriverList({}, f"Pickup Manager was not asked: there is no access token. {error}")
+    except (KeyError, TypeError, ValueError):
+        return DriverList({}, "Pickup Manager's list of drivers could not be read.")
+    except requests.RequestException:
+        return DriverList({}, "Pickup Manager does not answer, so the list of drivers is missing.")
+    return DriverList({}, _refusal(answer))
+
+
+def _names(body: Any) -> dict[str, str]:
+    return {str(driver["id"]): str(driver["name"]) for driver in body["drivers"]}
+
+
+def _refusal(answer: requests.Response) -> str:
+    if answer.status_code == 401:  # RFC 6750 §3.1: the token is expired, revoked or malformed
+        return "Pickup Manager refused the access token: it was revoked or has expired. Log out, then sign in."
+    if answer.status_code == 403:
+        return "Pickup Manager refused: this access token does not allow reading the fleet (fleet.read)."
+    if answer.status_code == 503:
+        return "Pickup Manager cannot check access tokens at the moment, so the list of drivers is missing."
+    return f"Pickup Manager answered with an error ({answer.status_code}), so the list of drivers is missing."

@@ -1,0 +1,20 @@
+"""What other programs may ask. They come with an access token, not with a session."""
+
+from flask import Response, jsonify
+from sqlalchemy import select
+
+from pickup_manager.models import Driver
+from pickup_manager.resource_server import Refusal, check_token
+from pickup_web.database import db
+
+
+def drivers() -> Response:
+    """``GET /api/drivers`` → ``{"drivers": [{"id": …, "name": …}, …]}``: what a booking needs, no more."""
+    try:
+        check_token("fleet.read")
+    except Refusal as refusal:
+        return refusal.response()
+    rows = db.session.execute(select(Driver.id, Driver.name).order_by(Driver.name))
+    response = jsonify(drivers=[{"id": driver_id, "name": name} for driver_id, name in rows])
+    response.headers["Cache-Control"] = "no-store"  # the next one may come with another token
+    return response

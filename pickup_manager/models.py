@@ -1,0 +1,43 @@
+"""What Manager keeps. Each row's ``id`` is the number people know it by."""
+
+from datetime import date
+
+from sqlalchemy import String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Manager's tables; ``id`` is the key of each."""
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+
+
+class Driver(Base):
+    """Somebody who drives."""
+
+    __tablename__ = "driver"
+
+    name: Mapped[str] = mapped_column(String(80))
+    contact: Mapped[str] = mapped_column(String(30))
+    license: Mapped[str] = mapped_column(String(20))
+    joined: Mapped[date]
+
+
+class Vehicle(Base):
+    """A cab; its ``id`` is the plate."""
+
+    __tablename__ = "vehicle"
+
+    model: Mapped[str] = mapped_column(String(80))
+    type: Mapped[str] = mapped_column(String(20))
+    seats: Mapped[int]
+
+
+class Passenger(Base):
+    """Somebody who has an account with us."""
+
+    __tablename__ = "passenger"
+
+    name: Mapped[str] = mapped_column(String(80))
+    contact: Mapped[str] = mapped_column(String(30))
+    email: Mapped[str] = mapped_column(String(254))

@@ -1,0 +1,90 @@
+"""The API's doorkeeper: an access token is good if the provider says so, now.
+
+Manager is a resource server here (RFC 6749 §1.1). It keeps no answer of the provider: a token that
+was revoked a moment ago, by a logout for instance, is refused at the next request.
+"""
+
+from typing import Any
+from urllib.parse import quote_plus
+
+import requests
+import structlog
+from flask import Response, current_app, jsonify, request
+
+# Seconds to connect, seconds to answer: less than Dispatch waits for us (pickup_dispatch/drivers.py).
+TIMEOUT = (1.0, 2.0)
+REALM = "Pickup Manager"
+LOG = structlog.get_logger()
+
+_http = requests.Session()  # one for the process: its connections are used again
+_http.trust_env = False  # no proxy and no .netrc between two services of ours
+
+
+class Refusal(Exception):
+    """Why a request is not served: a status, the RFC's error word (or none), a sentence for the client."""
+
+    def __init__(self, status: int, error: str | None, description: str, **challenge: str) -> None:
+        super().__init__(description)
+        self.status, self.error, self.description, self.challenge = status, error, description, challenge
+
+    def response(self) -> Response:
+        """The answer in JSON; RFC 6750 §3: for 401 and 403 also as the challenge in the header."""
+        words = {"error": self.error, "error_description": self.description}
+        answer = jsonify({name: word for name, word in words.items() if word})
+        answer.status_code = self.status
+        answer.headers["Cache-Control"] = "no-store"
+        if self.status in (401, 403):
+            # RFC 6750 §3.1: a client that sent no token at all is told no error.
+            attributes = {"realm": REALM, **(words if self.error else {}), **self.challenge}
+            challenge = ", ".join(f'{name}="{value}"' for name, value in attributes.items())
+            answer.headers["WWW-Authenticate"] = f"Bearer {challenge}"
+        return answer
+
+
+def check_token(scope: str) -> None:
+    """Let the request through if its token is active and allows ``scope``; else :class:`Refusal`."""
+    claims = introspect(bearer_token())
+    # RFC 7662 §2.2: `active` is the answer; for a token it does not know the provider says nothing more.
+    if claims.get("active") is not True:
+        raise Refusal(401, "invalid_token", "The access token is expired, revoked or was never issued.")
+    if scope not in str(claims.get("scope", "")).split():  # RFC 7662 §2.2: words with spaces between
+        raise Refusal(403, "insufficient_scope", f"This needs the scope {scope}.", scope=scope)
+
+
+def bearer_token() -> str:
+    """The request's token. RFC 6750 §2.1: only out of the header, never out of a URL that ends up in logs."""
+    authorization = request.authorization
+    if authorization is None or authorization.type != "bearer":
+        raise Refusal(401, None, "Send an access token: Authorization: Bearer TOKEN")
+    if not authorization.token:
+        raise Refusal(401, "invalid_token", "There is no token after Bearer.")
+    return authorization.token
+
+
+def introspect(token: str) -> dict[str, Any]:
+    """Ask the provider about ``token``. RFC 7662 §2.1: by POST, and as somebody the provider knows."""
+    config = current_app.config
+    # RFC 6749 §2.3.1: both halves are form-encoded before they become HTTP Basic.
+    credentials = (
+        quote_plus(config["RELYING_PARTY_CLIENT_ID"]),
+        quote_plus(config["RELYING_PARTY_CLIENT_SECRET"]),
+    )
+    try:
+        answer = _http.post(
+            config["INTROSPECTION_ENDPOINT"],
+            data={"token": token, "token_type_hint": "access_token"},
+            auth=credentials,
+            timeout=TIMEOUT,
+            allow_redirects=False,  # a redirect would carry token and secret somewhere else
+        )
+        claims = answer.json() if answer.status_code == 200 else None
+    except (requests.RequestException, ValueError) as error:
+        raise _cannot_ask(type(error).__name__) from error
+    if not isinstance(claims, dict):  # RFC 7662 §2.3: 401 is about our own credentials, not about the token
+        raise _cannot_ask(f"status {answer.status_code}")
+    return claims
+
+
+def _cannot_ask(why: str) -> Refusal:
+    LOG.warning("rs.introspection.failed", outcome=why)
+    return Refusal(503, "temporarily_unavailable", "The provider cannot be asked about the access token now.")

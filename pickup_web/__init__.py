@@ -1,0 +1,75 @@
+"""What the three Pickup services share as web applications. Nothing of the protocol lives here.
+
+Read :func:`create_service` first: it is the list of what every service gets.
+"""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from flask import Flask, render_template
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.exceptions import HTTPException
+
+from pickup_web import database, events, localhost, logs, security
+from pickup_web.mount import health_check, mount
+from pickup_web.pages import register_pages
+from pickup_web.settings import Settings
+
+__all__ = ["Settings", "create_service", "csrf"]
+
+csrf = CSRFProtect()
+
+
+def create_service(
+    import_name: str,
+    settings: Settings,
+    *,
+    name: str,
+    title: str,
+    base_url: str,
+    database_url: str,
+    form_action: Sequence[str] = (),
+) -> Flask:
+    """A Flask application with everything that all three services have in common.
+
+    ``name`` is also the theme; ``base_url`` is the public address without a trailing slash, and
+    the application answers below its path; ``form_action`` lists the origins a form may lead to
+    besides our own (browsers apply that rule to the redirects after a form, too).
+    """
+    app = Flask(import_name)
+    app.config.update(
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the session it belongs to
+        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, and our pages send none (no-referrer)
+        MAX_CONTENT_LENGTH=256 * 1024,  # no form of ours comes near it
+        TRUSTED_HOSTS=None,  # addresses are built from settings, never from the Host header
+        SESSION_COOKIE_NAME=f"pickup_{name}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=base_url.startswith("https://"),
+    )
+    after_fork: list[Callable[[], None]] = []
+    app.extensions["after_fork"] = after_fork
+
+    localhost.install()
+    logs.init(name)
+    database.init_app(app, database_url)
+    events.init_app(app, show=settings.demo_events)
+    security.init_app(app, form_action)
+    csrf.init_app(app)
+    register_pages(app, name, title, settings)
+    app.register_error_handler(HTTPException, error_page)
+    app.wsgi_app = mount(app, base_url, health_check(app))  # type: ignore[method-assign] # Flask's documented way to add middleware
+    return app
+
+
+def error_page(error: HTTPException) -> ResponseReturnValue:
+    """Every error is a page of ours: what happened, in a sentence."""
+    code = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    if error.response is not None:
+        return error.response
+    text = error.description
+    if isinstance(error, CSRFError):
+        text = "The form was open for too long or came from another site. Open the page again and send it once more."
+    return render_template("pickup/error.html", code=code, title=error.name, text=text), code

@@ -1,0 +1,96 @@
+"""Named events: the log, the record that tests and lessons read, one vocabulary (docs/events.md).
+
+A name says who, what and how it went: ``op.logout.delivered``, ``rp.logout_token.rejected``. An
+event never carries a token, a code, a password or a cookie.
+"""
+
+from typing import Any
+
+import structlog
+from flask import Blueprint, Flask, Response, jsonify, request
+from sqlalchemy import JSON, BigInteger, String, delete, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from pickup_web import clock
+from pickup_web.database import db
+from pickup_web.seed import prepare
+
+KEEP = 10_000  # rows; older ones go, so that nobody can fill the disk with rejected tokens
+LOG = structlog.get_logger()
+
+
+class Base(DeclarativeBase):
+    """The shared table of each service's database."""
+
+
+class Event(Base):
+    """One event. ``at`` is in seconds since the epoch; ``outcome`` is a word, ``detail`` what belongs to the name."""
+
+    __tablename__ = "event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(80), index=True)
+    sid: Mapped[str | None] = mapped_column(String(255), index=True)
+    jti: Mapped[str | None] = mapped_column(String(255))
+    client_id: Mapped[str | None] = mapped_column(String(255))
+    outcome: Mapped[str | None] = mapped_column(String(255))
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event as /events shows it."""
+        columns = ("id", "at", "name", "sid", "jti", "client_id", "outcome", "detail")
+        return {column: getattr(self, column) for column in columns}
+
+
+def record(
+    session: Session,
+    name: str,
+    *,
+    sid: str | None = None,
+    jti: str | None = None,
+    client_id: str | None = None,
+    outcome: str | None = None,
+    **detail: Any,
+) -> None:
+    """Add the event to the caller's transaction: it is recorded if, and only if, what it tells happened."""
+    event = Event(
+        at=clock.now(), name=name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, detail=detail
+    )
+    session.add(event)
+    LOG.info(name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, **detail)
+
+
+def record_signal(_app: Flask, *, name: str, **values: Any) -> None:
+    """Receiver for the relying party's signal ``protocol_event``: record it, in a transaction of its own."""
+    with Session(db.engine) as session, session.begin():
+        record(session, name, **values)
+        prune(session)
+
+
+def prune(session: Session) -> None:
+    """Forget all but the newest :data:`KEEP` events."""
+    newest = session.scalar(select(Event.id).order_by(Event.id.desc()).limit(1))
+    if newest is not None:
+        session.execute(delete(Event).where(Event.id <= newest - KEEP))
+
+
+def init_app(app: Flask, *, show: bool) -> None:
+    """Make the table; with the demo switch on, ``GET /events`` shows its rows to anyone."""
+    with app.app_context():
+        prepare(db.engine, Base.metadata)
+    if show:
+        blueprint = Blueprint("events", __name__)
+        blueprint.get("/events")(list_events)
+        app.register_blueprint(blueprint)
+
+
+def list_events() -> Response:
+    """``?after=ID&sid=…&name=…`` → ``{"events": […]}``, oldest first, 200 at most."""
+    query = (
+        select(Event).where(Event.id > request.args.get("after", 0, type=int)).order_by(Event.id).limit(200)
+    )
+    for column in (Event.sid, Event.name):
+        if value := request.args.get(column.key):
+            query = query.where(column == value)
+    return jsonify(events=[event.as_dict() for event in db.session.scalars(query)])

@@ -1,0 +1,45 @@
+"""Where a service answers: below the path of its base URL, with a health check beside it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flask import Flask
+from sqlalchemy import text
+from werkzeug.utils import redirect
+from werkzeug.wrappers import Response
+
+from pickup_web.database import db
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def mount(app: Flask, base_url: str, healthz: "WSGIApplication") -> "WSGIApplication":
+    """``app`` below the path of ``base_url``; ``/healthz`` and a redirect for everything else."""
+    inner = app.wsgi_app
+    prefix = urlsplit(base_url).path.rstrip("/")
+    app.config["APPLICATION_ROOT"] = prefix or "/"  # the cookie's path
+
+    def outer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/healthz":
+            return healthz(environ, start_response)
+        if not (path == prefix or path.startswith(prefix + "/")):
+            return redirect(prefix + "/")(environ, start_response)
+        environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + prefix
+        environ["PATH_INFO"] = path[len(prefix) :]
+        return inner(environ, start_response)
+
+    return outer
+
+
+def health_check(app: Flask) -> "WSGIApplication":
+    """Healthy means: this worker answers, and its database does."""
+
+    def healthz(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with app.app_context():
+            db.session.execute(text("SELECT 1"))
+        return Response("ok\n", mimetype="text/plain")(environ, start_response)
+
+    return healthz

@@ -1,0 +1,43 @@
+"""The design all pages share: the templates below ``pickup/`` and one stylesheet."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Flask
+from markupsafe import Markup
+
+from pickup_web.settings import Settings
+
+
+def register_pages(app: Flask, name: str, title: str, settings: Settings) -> None:
+    """Make the shared templates, the stylesheet and what they need known to ``app``."""
+    app.register_blueprint(
+        Blueprint(
+            "pickup", __name__, template_folder="templates", static_folder="static", static_url_path="/pickup"
+        )
+    )
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True  # who reads a page's source sees no holes
+    app.jinja_env.filters.update(datetime=datetime_element, pretty_json=pretty_json)
+    app.jinja_env.globals.update(
+        service={"name": name, "title": title},
+        plain_http_demo=settings.demo_plain_http,
+        addresses={
+            "idp": settings.idp_url,
+            "dispatch": settings.dispatch_url,
+            "manager": settings.manager_url,
+        },
+    )
+
+
+def datetime_element(seconds: float) -> Markup:
+    """Seconds since the epoch as a ``<time>`` element."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    )
+
+
+def pretty_json(value: Any) -> str:
+    """JSON for people to read: in its own order, nothing escaped that the page escapes anyway."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,41 @@
+"""Response headers of every page: what the browser must not do."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from flask import Flask, Response
+
+
+def init_app(app: Flask, form_action: Sequence[str]) -> None:
+    """Add the headers to each response that does not bring its own."""
+    policy = content_security_policy(form_action)
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        headers = response.headers
+        headers.setdefault("Content-Security-Policy", policy)
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: no page of ours is framed
+        headers.setdefault(
+            "Referrer-Policy", "no-referrer"
+        )  # RFC 9700 §4.2.4: URLs may carry codes and hints
+        if "Cache-Control" not in headers and response.mimetype == "text/html":
+            headers["Cache-Control"] = (
+                "no-store"  # a page of an ended session must not come back from a cache
+            )
+        return response
+
+
+def content_security_policy(form_action: Sequence[str]) -> str:
+    """Only our own scripts and styles. A form's *redirects* count too, so their origins are listed."""
+    targets = " ".join(["'self'", *(origin_of(url) for url in form_action)])
+    return (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+        f"frame-ancestors 'none'; form-action {targets}"
+    )
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of ``url``, as a policy writes them (RFC 6454 §6.2)."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,94 @@
+"""Every setting of the environment, typed, each with its reason. All are variables ``PICKUP_…``."""
+
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once at the start; a bad value stops the start with a sentence."""
+
+    model_config = SettingsConfigDict(env_prefix="PICKUP_", env_ignore_empty=True, extra="ignore")
+
+    idp_port: int = Field(9000, ge=1, le=65535, description="Port of the OpenID Provider.")
+    dispatch_port: int = Field(8080, ge=1, le=65535, description="Port of Pickup Dispatch.")
+    manager_port: int = Field(8081, ge=1, le=65535, description="Port of Pickup Manager.")
+
+    idp_url: str = Field("", description="The issuer. By default http://idp.localhost and the port.")
+    dispatch_url: str = Field("", description="Base URL of Pickup Dispatch, without a trailing slash.")
+    manager_url: str = Field("", description="Base URL of Pickup Manager, without a trailing slash.")
+
+    data_dir: Path = Field(Path("var"), description="Folder of the SQLite files, one a service.")
+    idp_database_url: str = Field("", description="Another database for the provider (SQLAlchemy URL).")
+    dispatch_database_url: str = Field("", description="Another database for Dispatch.")
+    manager_database_url: str = Field("", description="Another database for Manager.")
+
+    secret_key: SecretStr = Field(description="Signs the cookies that protect forms. `make up` makes one.")
+    dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
+    manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
+    demo_password: SecretStr = Field(description="Password of the demo people.")
+
+    demo_plain_http: bool = Field(
+        default=False,
+        description="Allows http:// addresses. For demonstrations on one machine only; every page says so.",
+    )
+    demo_events: bool = Field(
+        default=False, description="Shows each service's protocol events to anyone at /events."
+    )
+
+    logout_wait: float = Field(
+        default=1.0,
+        ge=0,
+        le=30,
+        description="How many seconds a user's redirect waits for the logout requests, at most.",
+    )
+    delete_tokens_on_logout: str = Field(
+        default="session",
+        pattern="^(none|session|all)$",
+        description="Which tokens die with a session, unless the client says otherwise: none (and no "
+        "logout request is sent), session (not the offline ones), all.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self.idp_url = self.idp_url or f"http://idp.localhost:{self.idp_port}"
+        self.dispatch_url = (
+            self.dispatch_url or f"http://dispatch.localhost:{self.dispatch_port}/pickup-dispatch"
+        )
+        self.manager_url = self.manager_url or f"http://manager.localhost:{self.manager_port}/pickup-manager"
+        for name in ("idp", "dispatch", "manager"):
+            url = getattr(self, f"{name}_url")
+            self._check_url(f"PICKUP_{name.upper()}_URL", url)
+            if not getattr(self, f"{name}_database_url"):
+                setattr(self, f"{name}_database_url", f"sqlite:///{self.data_dir.absolute()}/{name}.db")
+        return self
+
+    def _check_url(self, variable: str, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{variable} is {url!r}; it must be an absolute http(s) URL without ? and #.")
+        if url.endswith("/"):
+            raise ValueError(f"{variable} is {url!r}; leave out the slash at the end.")
+        if parts.scheme == "http" and not self.demo_plain_http:
+            raise ValueError(
+                f"{variable} is {url!r}, which is not https. For a demonstration on one machine "
+                "set PICKUP_DEMO_PLAIN_HTTP=true."
+            )
+
+
+def load_settings() -> Settings:
+    """The settings of this process; :class:`SystemExit` with one sentence a wrong value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = "".join(f"PICKUP_{str(part).upper()}: " for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(
+                name + ("is not set; `make up` makes it" if problem["type"] == "missing" else message)
+            )
+        raise SystemExit("\n".join(["Pickup cannot start with these settings:", *lines])) from error

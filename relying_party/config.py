@@ -1,0 +1,46 @@
+"""The settings of a relying party: Flask configuration keys ``RELYING_PARTY_…``."""
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from flask import Flask
+
+from relying_party.jws import KEY_TYPES
+
+
+@dataclass(frozen=True)
+class Config:
+    """One provider and one client, read when the extension is set up."""
+
+    issuer: str  # exactly as the provider writes it, with or without a slash at the end
+    client_id: str
+    client_secret: str
+    base_url: str  # our own public address, without a slash at the end
+    scopes: str = "openid profile email"
+    signing_algorithm: str = "RS256"  # the client's registered id_token_signed_response_alg
+    ca_bundle: str | None = None  # certificates to trust instead of the usual ones
+    allow_plain_http: bool = False  # for demonstrations on one machine
+    layout: str = "relying_party/layout.html"  # the template our pages extend
+    home: str = "home"  # the endpoint to go to when there is nowhere else
+
+    @classmethod
+    def from_app(cls, app: Flask) -> Self:
+        """Read ``app.config``; :class:`ValueError` or :class:`TypeError` for what cannot work."""
+        values = app.config.get_namespace("RELYING_PARTY_")
+        config = cls(**values)
+        if config.signing_algorithm not in KEY_TYPES:
+            raise ValueError(f"RELYING_PARTY_SIGNING_ALGORITHM must be one of {', '.join(KEY_TYPES)}.")
+        if "openid" not in config.scopes.split():
+            raise ValueError("RELYING_PARTY_SCOPES must contain openid.")
+        for name in ("issuer", "base_url"):
+            if urlsplit(getattr(config, name)).scheme != "https" and not config.allow_plain_http:
+                raise ValueError(
+                    f"RELYING_PARTY_{name.upper()} is not https. For a demonstration on one machine "
+                    "set RELYING_PARTY_ALLOW_PLAIN_HTTP."
+                )
+        return config
+
+    def url(self, path: str) -> str:
+        """The public address of one of our own paths; never made from a Host header."""
+        return self.base_url + path

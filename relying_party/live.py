@@ -1,0 +1,81 @@
+"""[6] Tells the open tab the moment its session ends, and why.
+
+A page that shows a session opens an event stream (static/live.js). The stream looks at the session's
+row a few times a second: whichever worker or replica took the logout token, the row knows. Each
+stream holds a thread, so a process carries a set number of them; tabs beyond that ask now and then.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, jsonify
+
+from relying_party.sessions import Ending, SessionStore
+from relying_party.state import current_session, current_state
+
+LOOK_SECONDS = 0.25  # how often a stream looks at its session; the delay a person may notice
+HEARTBEAT_SECONDS = 5  # a closed tab is noticed by writing to it
+STREAM_SECONDS = 300  # then the browser connects anew, by itself
+MAX_STREAMS = 10  # a process; of its 16 threads (gunicorn.conf.py) some are always left for pages
+
+_places = threading.BoundedSemaphore(MAX_STREAMS)
+
+
+def live() -> Response:
+    """``GET /session/live``: an event stream that says ``signed-out`` once, with the reason."""
+    session = current_session()
+    if session.key is None or session.login is None:
+        return stream(iter([event("signed-out", reason_of(session.ended))]))
+    if not _places.acquire(blocking=False):
+        return Response("All streams are taken; ask /session/status now and then.", 503, {"Retry-After": "2"})
+    response = stream(watch(current_state().sessions, session.key))
+    response.call_on_close(_places.release)
+    return response
+
+
+def watch(sessions: SessionStore, key: str) -> Iterator[str]:
+    """The stream of a live session: heartbeats, then at most one event."""
+    yield "retry: 1000\n\n"
+    end = time.monotonic() + STREAM_SECONDS
+    next_beat = time.monotonic() + HEARTBEAT_SECONDS
+    while time.monotonic() < end:
+        if ending := sessions.ending(key):
+            yield event("signed-out", reason_of(ending))
+            return
+        if time.monotonic() >= next_beat:
+            next_beat += HEARTBEAT_SECONDS
+            yield ": still signed in\n\n"
+        time.sleep(LOOK_SECONDS)
+
+
+def status() -> Response:
+    """``GET /session/status`` → ``{"signed_in": …, "reason": …}``: the same, for asking."""
+    session = current_session()
+    signed_in = session.login is not None
+    response = jsonify(signed_in=signed_in, **({} if signed_in else reason_of(session.ended)))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def reason_of(ending: Ending | None) -> dict[str, Any]:
+    """What the page shows."""
+    return (
+        {"reason": ending.reason, "at": ending.at}
+        if ending
+        else {"reason": "You are signed out.", "at": None}
+    )
+
+
+def event(name: str, data: dict[str, Any]) -> str:
+    """One event in the format of an event stream."""
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def stream(events: Iterator[str]) -> Response:
+    """The answer that carries ``events``."""
+    # X-Accel-Buffering: a proxy such as nginx must pass each event on at once.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(events, mimetype="text/event-stream", headers=headers)

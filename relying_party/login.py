@@ -1,0 +1,220 @@
+"""[1] Signing in: to the provider and back, and then a new session on our side.
+
+The authorization code flow with PKCE (Core §3.1, RFC 7636). Authlib builds the requests; what comes
+back is checked here, in the order of the specification, and nothing is believed before.
+"""
+
+import hmac
+import secrets
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Response, abort, make_response, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from relying_party import jws
+from relying_party.clock import now
+from relying_party.errors import (
+    InvalidToken,
+    LoginFailed,
+    ProviderError,
+    RelyingPartyError,
+    TokenUnavailable,
+    UnknownKey,
+)
+from relying_party.id_token import validate_id_token
+from relying_party.pages import message_page
+from relying_party.state import current_session, current_state, emit
+
+LOGIN_SECONDS = 600  # how long a person may take at the provider
+LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
+EARLY_REFRESH = 20  # seconds before its end at which an access token is renewed
+
+
+def start_login() -> ResponseReturnValue:
+    """``GET /login?next=/path`` → redirect to the provider's authorization endpoint."""
+    state = current_state()
+    try:
+        endpoint = state.provider.endpoint("authorization_endpoint")
+    except ProviderError as error:
+        return login_failed_page(error)
+    # RP-06: random, bound to this browser's session, good for one answer.
+    login = {
+        "state": secrets.token_urlsafe(32),
+        "nonce": secrets.token_urlsafe(32),
+        "code_verifier": secrets.token_urlsafe(48),
+        "next": local_path(request.args.get("next", "")),
+        "started_at": now(),
+    }
+    session = current_session()
+    session["rp_logins"] = [*session.get("rp_logins", []), login][-LOGINS_AT_ONCE:]
+    url, _ = state.provider.oauth().create_authorization_url(
+        endpoint, state=login["state"], nonce=login["nonce"], code_verifier=login["code_verifier"]
+    )
+    emit("rp.login.started")
+    return redirect(url, 303)
+
+
+def callback() -> ResponseReturnValue:
+    """``GET /oauth2client?code=…&state=…`` → a new session → back to where the person wanted to go."""
+    try:
+        login = take_login()
+        tokens = current_state().provider.exchange_code(authorization_code(), login["code_verifier"])
+        claims, userinfo = identify(tokens, login["nonce"])
+        session = current_session()
+        current_state().sessions.sign_in(session, stored_login(tokens, claims, userinfo))
+    except RelyingPartyError as error:
+        emit("rp.login.failed", outcome=str(error), evidence=str(error.evidence))
+        return login_failed_page(error)
+    emit("rp.session.created", sid=claims.get("sid"))
+    return redirect(login["next"] or url_for(current_state().config.home), 303)
+
+
+def take_login() -> dict[str, Any]:
+    """The login this answer belongs to. RFC 6749 §10.12: no ``state`` of this browser, no login."""
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:  # RFC 6749 §3.1: parameters come once
+        raise LoginFailed("The sign-in service sent a parameter twice.", repeated)
+    session = current_session()
+    logins: list[dict[str, Any]] = session.get("rp_logins", [])
+    answered = request.args.get("state", "").encode()
+    for login in logins:
+        if hmac.compare_digest(login["state"].encode(), answered):
+            session["rp_logins"] = [other for other in logins if other is not login]
+            if login["started_at"] < now() - LOGIN_SECONDS:
+                raise LoginFailed("Signing in took too long.")
+            return login
+    raise LoginFailed("This browser did not start this login, or it has been completed already.")
+
+
+def authorization_code() -> str:
+    """The code out of the answer, if it is an answer of our provider and not an error."""
+    # RFC 9207 §2.4: the answer names its issuer, so that another provider's answer is not taken for ours.
+    config, metadata = current_state().config, current_state().provider.metadata()
+    issuer = request.args.get("iss")
+    required = metadata.get("authorization_response_iss_parameter_supported") is True
+    if issuer != config.issuer and (required or issuer is not None):
+        raise LoginFailed("The answer does not come from our sign-in service.", issuer)
+    if error := request.args.get("error"):
+        refused = error == "access_denied"
+        raise LoginFailed(
+            "You did not allow the login." if refused else "The sign-in service refused the login.", error
+        )
+    code = request.args.get("code")
+    if not code:
+        raise LoginFailed("The sign-in service sent no code.")
+    return code
+
+
+def identify(tokens: dict[str, Any], nonce: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Who signed in: the verified claims of the ID token, and those of userinfo about the same person."""
+    claims = verified_id_token(str(tokens.get("id_token", "")), nonce)
+    userinfo = current_state().provider.userinfo(str(tokens.get("access_token", "")))
+    if userinfo.get("sub") != claims["sub"]:  # Core §5.3.2: otherwise the answer is not to be used
+        raise LoginFailed("The sign-in service answered about somebody else.")
+    return claims, userinfo
+
+
+def verified_id_token(raw: str, nonce: str | None) -> dict[str, Any]:
+    """The ID token's claims. A key we don't know yet is asked for once (Core §10.1.1)."""
+    config, provider = current_state().config, current_state().provider
+    for refetch in (False, True):
+        try:
+            return validate_id_token(
+                raw,
+                provider.keys(refetch=refetch),
+                issuer=config.issuer,
+                client_id=config.client_id,
+                algorithm=config.signing_algorithm,
+                now=now(),
+                nonce=nonce,
+            )
+        except UnknownKey:
+            if refetch:
+                raise
+    raise AssertionError("unreachable")
+
+
+def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[str, Any]) -> dict[str, Any]:
+    """What the session keeps of a login. It stays on the server; logging out wipes it."""
+    return {
+        "claims": claims,
+        "id_token_header": jws.read_header(tokens["id_token"]),
+        "userinfo": userinfo,
+        "id_token": tokens["id_token"],  # RPL-35: the hint for logging out
+        "access_token": tokens["access_token"],
+        "access_token_expires_at": now() + int(tokens.get("expires_in", 300)),
+        "refresh_token": tokens.get("refresh_token"),
+        "started_at": now(),
+    }
+
+
+def access_token() -> str:
+    """An access token of the current session, renewed when it is about to expire.
+
+    Raises :class:`TokenUnavailable` when nobody is signed in or the provider renews it no more.
+    """
+    session = current_session()
+    login = session.login
+    if login is None:
+        raise TokenUnavailable("Nobody is signed in.")
+    if login["access_token_expires_at"] > now() + EARLY_REFRESH:
+        return str(login["access_token"])
+    if not login["refresh_token"]:
+        raise TokenUnavailable("The access token has expired.")
+    try:
+        tokens = current_state().provider.refresh(login["refresh_token"])
+        if tokens.get("id_token"):
+            check_same_user(login["claims"], verified_id_token(tokens["id_token"], None))
+    except (ProviderError, InvalidToken) as error:
+        raise TokenUnavailable(
+            "The sign-in service does not renew the access token.", error.evidence
+        ) from error
+    renewed = {
+        name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)
+    }
+    expires_at = now() + int(tokens.get("expires_in", 300))
+    current_state().sessions.update_login(
+        session, {**login, **renewed, "access_token_expires_at": expires_at}
+    )
+    return str(renewed["access_token"])
+
+
+def check_same_user(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Core §12.2: a refreshed ID token is about the same user at the same provider."""
+    if (before["iss"], before["sub"]) != (after["iss"], after["sub"]):
+        raise InvalidToken("The renewed ID token is about somebody else.")
+
+
+def local_path(path: str) -> str:
+    """``path``, if it is a path on this very site; else empty. No open redirector (RFC 9700 §4.11)."""
+    parts = urlsplit(path)
+    harmless = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if harmless and not parts.scheme and not parts.netloc else ""
+
+
+def login_required(view: Any) -> Any:
+    """View decorator: a page leads to the login and back, everything else is answered 401."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if current_session().login is not None:
+            return view(*args, **kwargs)
+        if request.method != "GET" or not request.accept_mimetypes.accept_html:
+            abort(401)
+        # full_path is what the browser asked for, below the mount point of this application.
+        return redirect(
+            url_for("relying_party.login", next=request.script_root + request.full_path.rstrip("?")), 303
+        )
+
+    return guarded
+
+
+def login_failed_page(error: RelyingPartyError) -> Response:
+    """What happened, in a sentence; the evidence is in the log only."""
+    status = 503 if isinstance(error, ProviderError) else 400
+    return make_response(
+        message_page("Signing in did not work", str(error), retry_url=url_for("relying_party.login")),
+        status,
+    )

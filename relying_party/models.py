@@ -1,0 +1,76 @@
+"""The two tables of the relying party. Times are seconds since the epoch."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Engine, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+
+class Base(DeclarativeBase):
+    """Tables of their own, beside the application's."""
+
+    type_annotation_map = {int: BigInteger, dict[str, Any]: JSON}
+
+
+class StoredSession(Base):
+    """One browser's session. Signed in when ``sub`` is set and ``ended_at`` is not.
+
+    The cookie's value is not here, only its hash: who reads the table cannot become its users. An
+    ended session keeps nothing but its end, so that the browser can be told why.
+    """
+
+    __tablename__ = "rp_session"
+    __table_args__ = (
+        # BCL §2.7 asks in these two ways.
+        Index("rp_session_by_sid", "iss", "sid"),
+        Index("rp_session_by_sub", "iss", "sub"),
+        Index("rp_session_by_expiry", "expires_at"),
+    )
+
+    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[int]
+    last_seen_at: Mapped[int]
+    expires_at: Mapped[int]
+    data: Mapped[str] = mapped_column(Text, default="")  # what the application put into flask.session
+
+    iss: Mapped[str | None] = mapped_column(String(255))
+    sub: Mapped[str | None] = mapped_column(String(255))
+    sid: Mapped[str | None] = mapped_column(String(255))
+    login: Mapped[dict[str, Any] | None]  # claims and tokens; see login.py
+
+    ended_at: Mapped[int | None]
+    end_reason: Mapped[str | None] = mapped_column(String(255))
+
+
+class CarriedOutLogout(Base):
+    """A logout token that was carried out.
+
+    It is three things at once: the guard against replays (BCL §2.6 (8)), the memory that lets a
+    logout win over a login it overtook, and the record of what arrived.
+    """
+
+    __tablename__ = "rp_logout"
+    __table_args__ = (
+        Index("rp_logout_by_sid", "iss", "sid"),
+        Index("rp_logout_by_sub", "iss", "sub"),
+        Index("rp_logout_by_keep_until", "keep_until"),
+    )
+
+    iss: Mapped[str] = mapped_column(String(255), primary_key=True)
+    jti: Mapped[str] = mapped_column(String(255), primary_key=True)
+    sub: Mapped[str | None] = mapped_column(String(255))
+    sid: Mapped[str | None] = mapped_column(String(255))
+    iat: Mapped[int]
+    received_at: Mapped[int]
+    keep_until: Mapped[int]
+    reason: Mapped[str | None] = mapped_column(String(255))
+
+
+def make_tables(engine: Engine) -> None:
+    """Make what is missing. IF NOT EXISTS: two processes may start at the same time."""
+    with engine.begin() as connection:
+        for table in Base.metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))

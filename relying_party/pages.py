@@ -1,0 +1,41 @@
+"""The pages of the extension itself: the profile with its session panel, and messages."""
+
+from typing import Any
+
+from flask import render_template
+from flask.typing import ResponseReturnValue
+
+from relying_party.sessions import ABSOLUTE_SECONDS
+from relying_party.state import current_session, current_state, session_user
+
+
+def profile() -> ResponseReturnValue:
+    """``GET /profile``: what the provider says about the user, and this session with its ID token."""
+    login = current_session().login
+    assert login is not None, "the route is behind login_required"
+    claims = login["claims"]
+    panel = {
+        "sid": claims.get("sid"),
+        "issuer": claims["iss"],
+        "issued_at": claims["iat"],
+        "expires_at": claims["exp"],
+        "session_started": login["started_at"],
+        "session_expires": login["started_at"] + ABSOLUTE_SECONDS,
+        "id_token_header": login["id_token_header"],
+        "id_token_claims": claims,
+    }
+    return render_template("relying_party/profile.html", claims=user_claims(), panel=panel)
+
+
+def user_claims() -> dict[str, Any]:
+    """The claims about the person, without those about the token."""
+    about_token = {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "sid"}
+    return {name: value for name, value in (session_user() or {}).items() if name not in about_token}
+
+
+def message_page(title: str, text: str, *, detail: str | None = None, retry_url: str | None = None) -> str:
+    """A page with one message and a way on."""
+    home = current_state().config.home
+    return render_template(
+        "relying_party/message.html", title=title, text=text, detail=detail, retry_url=retry_url, home=home
+    )

@@ -1,0 +1,156 @@
+"""[0] Everything the relying party asks the OpenID Provider over HTTP: metadata, keys, tokens, claims."""
+
+import json
+import threading
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+import requests
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
+from jwt import PyJWK
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from relying_party.clock import now
+from relying_party.config import Config
+from relying_party.errors import ProviderError
+from relying_party.jws import usable_keys
+
+TIMEOUT = (2, 5)  # seconds to connect, and to wait for the answer
+MAX_ANSWER = 1024 * 1024  # bytes; metadata and key sets have a few thousand
+METADATA_SECONDS = 3600  # how long metadata and keys are believed
+REFETCHES = 5  # how many unknown key ids in a row may each cause one fetch of the keys,
+REFETCH_SECONDS = 10  # and after how many seconds one more may: forged ids must not flood the provider
+
+
+class Provider:
+    """One provider, as this process knows it. Shared by its threads."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._connections = HTTPAdapter(pool_maxsize=32)  # kept open, for all threads
+        self._http = requests.Session()
+        self._share_connections(self._http)
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was fetched."""
+        self._metadata: tuple[int, dict[str, Any]] | None = None
+        self._keys: tuple[int, list[PyJWK]] | None = None
+        self._refetches, self._refilled_at = REFETCHES, now()
+
+    def metadata(self) -> dict[str, Any]:
+        """The provider's metadata, from Discovery 1.0 §4."""
+        if not self._metadata or self._metadata[0] + METADATA_SECONDS < now():
+            # Discovery §4.1: one slash at the end of the issuer is taken away before appending.
+            found = self._get_json(self.config.issuer.removesuffix("/") + "/.well-known/openid-configuration")
+            # Discovery §4.3: the document must be about the issuer we asked for. This is the check that
+            # keeps one provider from speaking for another, so nothing is used before it.
+            if found.get("issuer") != self.config.issuer:
+                raise ProviderError("The provider's metadata names another issuer.", found.get("issuer"))
+            self._metadata = (now(), found)
+        return self._metadata[1]
+
+    def endpoint(self, name: str) -> str:
+        """The address of a required endpoint."""
+        value = self.metadata().get(name)
+        if not isinstance(value, str):
+            raise ProviderError(f"The provider's metadata has no {name}.")
+        return value
+
+    def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
+        """The provider's signing keys. ``refetch`` looks for new ones, as often as is decent (Core §10.1.1)."""
+        with self._lock:
+            stale = self._keys is None or self._keys[0] + METADATA_SECONDS < now()
+            if stale or (refetch and self._may_refetch()):
+                jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
+                if not isinstance(jwks, list):
+                    raise ProviderError("The provider's key set has no keys.")
+                self._keys = (now(), usable_keys(jwks, self.config.signing_algorithm))
+            return self._keys[1] if self._keys else []
+
+    def _may_refetch(self) -> bool:
+        refill = (now() - self._refilled_at) // REFETCH_SECONDS
+        if refill:
+            self._refetches = min(REFETCHES, self._refetches + refill)
+            self._refilled_at += refill * REFETCH_SECONDS
+        if not self._refetches:
+            return False
+        self._refetches -= 1
+        return True
+
+    def oauth(self) -> OAuth2Session:
+        """Authlib's client: authorization URL with PKCE, token requests."""
+        session = OAuth2Session(
+            self.config.client_id,
+            self.config.client_secret,
+            token_endpoint_auth_method=client_secret_basic,
+            scope=self.config.scopes,
+            redirect_uri=self.config.url("/oauth2client"),
+            code_challenge_method="S256",
+            default_timeout=TIMEOUT,
+        )
+        self._share_connections(session)
+        return session
+
+    def exchange_code(self, code: str, code_verifier: str) -> dict[str, Any]:
+        """The token response for a code (Core §3.1.3)."""
+        return self._token_request(code=code, code_verifier=code_verifier, grant_type="authorization_code")
+
+    def refresh(self, refresh_token: str) -> dict[str, Any]:
+        """The token response for a refresh token (Core §12)."""
+        return self._token_request(refresh_token=refresh_token, grant_type="refresh_token")
+
+    def _token_request(self, **parameters: str) -> dict[str, Any]:
+        try:
+            answer = self.oauth().fetch_token(
+                self.endpoint("token_endpoint"), allow_redirects=False, **parameters
+            )
+        except OAuthError as error:
+            raise ProviderError("The provider refused the token request.", error.error) from error
+        except (requests.RequestException, ValueError) as error:
+            raise ProviderError(
+                "The provider's token endpoint does not answer as it should.", repr(error)
+            ) from error
+        return dict(answer)
+
+    def userinfo(self, access_token: str) -> dict[str, Any]:
+        """Claims about the user (Core §5.3). The token travels in the header, never in the address."""
+        return self._get_json(self.endpoint("userinfo_endpoint"), {"Authorization": f"Bearer {access_token}"})
+
+    def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
+            raise ProviderError("The provider's address is not https.", url)
+        try:
+            with self._http.get(
+                url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
+            ) as response:
+                status, body = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise ProviderError("The provider does not answer.", repr(error)) from error
+        if status != requests.codes.ok or len(body) > MAX_ANSWER:
+            raise ProviderError(f"The provider answered {status} where 200 was expected.", url)
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise ProviderError("The provider's answer is not JSON.", url) from error
+        if not isinstance(answer, dict):
+            raise ProviderError("The provider's answer is not a JSON object.", url)
+        return answer
+
+    def _share_connections(self, session: requests.Session) -> None:
+        session.mount("https://", self._connections)
+        session.mount("http://", self._connections)
+        session.trust_env = False  # no proxy by surprise
+        session.verify = self.config.ca_bundle or True
+
+
+def client_secret_basic(client: Any, _method: str, uri: str, headers: dict[str, str], body: str) -> Any:
+    """HTTP Basic as RFC 6749 §2.3.1 wants it: id and secret form-encoded first. Authlib's own leaves that out."""
+    credentials = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
+    headers["Authorization"] = "Basic " + b64encode(credentials.encode()).decode()
+    return uri, headers, body

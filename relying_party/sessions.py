@@ -1,0 +1,284 @@
+"""[2] Sessions are rows on the server, so that somebody else than the browser can end them.
+
+A session can be asked for by the browser's cookie, by (iss, sid) and by (iss, sub). Every worker
+and every replica asks the same table, each time: a logout is seen by all of them at once.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Request, Response
+from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SessionInterface, SessionMixin
+from sqlalchemy import ColumnElement, Engine, and_, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.datastructures import CallbackDict
+
+from relying_party.clock import now
+from relying_party.errors import LoginFailed, ReplayedToken
+from relying_party.logout_token import LogoutToken
+from relying_party.models import CarriedOutLogout, StoredSession
+
+IDLE_SECONDS = 30 * 60  # a session ends when nobody used it for so long,
+ABSOLUTE_SECONDS = 8 * 3600  # and after a working day in any case
+ANONYMOUS_SECONDS = 3600  # how long a browser may take to sign in
+TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
+REMEMBER_SECONDS = 3600  # how long a logout is remembered for logins that are still under way
+FORGET_SECONDS = 24 * 3600  # how long an ended session can still say why it ended
+CLEANING_BATCH = 500  # rows; cleaning up is work in small pieces, never a stop
+
+EXPIRED = "Your session expired."
+BACK_CHANNEL = "Your session was ended at the sign-in service."
+REPLACED = "Somebody signed in anew in this browser."
+LOGGED_OUT = "You logged out here."
+
+_serializer = TaggedJSONSerializer()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """When and why a session ended."""
+
+    at: int
+    reason: str
+
+
+class AppSession(CallbackDict[str, Any], SessionMixin):
+    """``flask.session``: the application's values, and who is signed in.
+
+    ``login`` holds what the provider vouched for (see login.py), or is None. ``ended`` tells why this
+    browser, which was signed in, is so no more.
+    """
+
+    def __init__(
+        self, row: StoredSession | None = None, ended: Ending | None = None, key: str | None = None
+    ) -> None:
+        super().__init__(_serializer.loads(row.data) if row and row.data else None, on_update=_mark_modified)
+        self.key = key  # the hash of the cookie's value; None as long as there is no row
+        self.row = row
+        self.login: dict[str, Any] | None = row.login if row and row.sub else None
+        self.ended = ended
+        self.modified = False
+        self.new_cookie: str | None = None
+
+
+def _mark_modified(session: CallbackDict[str, Any]) -> None:
+    session.modified = True  # type: ignore[attr-defined] # it is an AppSession, which CallbackDict cannot know
+
+
+def hash_of(cookie: str) -> str:
+    """What the table knows a cookie by."""
+    return hashlib.sha256(cookie.encode()).hexdigest()
+
+
+class SessionStore:
+    """The table of sessions. Every method is one short transaction of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._db = sessionmaker(engine, expire_on_commit=False)
+
+    def load(self, cookie: str) -> AppSession:
+        """The browser's session; an empty one if it has none, or one that ended."""
+        key = hash_of(cookie)
+        with self._db() as db:
+            row = db.get(StoredSession, key)
+        if row is None:
+            return AppSession()
+        if ending := ending_of(row):
+            return AppSession(ended=ending)
+        return AppSession(row, key=key)
+
+    def ending(self, key: str) -> Ending | None:
+        """When and why the session with this key ended; None while it lives."""
+        with self._db() as db:
+            row = db.get(StoredSession, key)
+            return Ending(now(), EXPIRED) if row is None else ending_of(row)
+
+    def save(self, session: AppSession) -> None:
+        """Write back the application's values, unless the session ended meanwhile."""
+        data = _serializer.dumps(dict(session))
+        if session.key is None:
+            if not session:
+                return  # nothing to remember: no row, no cookie
+            cookie, row = new_row(ANONYMOUS_SECONDS)
+            row.data = data
+            with self._db.begin() as db:
+                db.add(row)
+            session.key, session.new_cookie = hash_of(cookie), cookie
+        else:
+            # Conditional: a logout that came while this request was running is not undone.
+            self._update_live(session.key, data=data, last_seen_at=now())
+
+    def touch(self, session: AppSession) -> None:
+        """Remember that the session is in use."""
+        if session.key and session.row and session.row.last_seen_at < now() - TOUCH_SECONDS:
+            self._update_live(session.key, last_seen_at=now())
+
+    def update_login(self, session: AppSession, login: dict[str, Any]) -> None:
+        """Keep renewed tokens."""
+        session.login = login
+        if session.key:
+            self._update_live(session.key, login=login)
+
+    def _update_live(self, key: str, **values: Any) -> None:
+        alive = and_(StoredSession.id_hash == key, StoredSession.ended_at.is_(None))
+        with self._db.begin() as db:
+            db.execute(update(StoredSession).where(alive).values(**values))
+
+    def sign_in(self, session: AppSession, login: dict[str, Any]) -> None:
+        """A new session, with a new cookie, for the person ``login`` is about.
+
+        Raises :class:`LoginFailed` if a logout for it has already come: it overtook the login.
+        """
+        claims = login["claims"]
+        cookie, row = new_row(ABSOLUTE_SECONDS)
+        row.iss, row.sub, row.sid, row.login = claims["iss"], claims["sub"], claims.get("sid"), login
+        with self._db.begin() as db:
+            # Insert first, look second: a logout that comes between the two finds the row.
+            db.add(row)
+            db.flush()
+            if db.scalar(select(CarriedOutLogout.jti).where(_ends_login(claims)).limit(1)):
+                raise LoginFailed(
+                    "The session was ended before the login was complete. Please sign in again."
+                )
+            if session.key:
+                _end(db, StoredSession.id_hash == session.key, REPLACED)
+        session.clear()
+        session.key, session.row, session.login = hash_of(cookie), None, login
+        session.new_cookie, session.modified, session.ended = cookie, False, None
+        self.clean_up()
+
+    def sign_out(self, session: AppSession, reason: str) -> None:
+        """End this browser's session here, and go on with an empty one."""
+        if session.key:
+            with self._db.begin() as db:
+                _end(db, StoredSession.id_hash == session.key, reason)
+        session.clear()
+        session.key = session.row = session.login = None
+
+    def carry_out(self, token: LogoutToken) -> int:
+        """End every session ``token`` means; how many there were. Zero is fine: they are gone already.
+
+        Raises :class:`ReplayedToken` if this token was carried out before.
+        """
+        reason = token.reason or BACK_CHANNEL
+        try:
+            # One transaction: reserve the jti, end the sessions. A crash in between undoes both, and
+            # the provider's retry is not taken for a replay.
+            with self._db.begin() as db:
+                db.add(_record_of(token, reason))
+                db.flush()  # BCL §2.6 (8): the key (iss, jti) is unique, for all workers alike
+                return _end(db, _meant_by(token), reason)
+        except IntegrityError as error:
+            raise ReplayedToken("This logout token was used before.", token.jti) from error
+
+    def clean_up(self) -> None:
+        """Delete some rows that nobody needs any more."""
+        batches = (
+            (StoredSession.id_hash, StoredSession.expires_at < now() - FORGET_SECONDS),
+            (StoredSession.id_hash, StoredSession.ended_at < now() - FORGET_SECONDS),
+            (CarriedOutLogout.jti, CarriedOutLogout.keep_until < now()),
+        )
+        with self._db.begin() as db:
+            for column, is_old in batches:
+                db.execute(
+                    delete(column.class_).where(
+                        column.in_(select(column).where(is_old).limit(CLEANING_BATCH))
+                    )
+                )
+
+
+def new_row(seconds: int) -> tuple[str, StoredSession]:
+    """The cookie's value and the row of a new session that lives for ``seconds`` at most."""
+    cookie = secrets.token_urlsafe(32)
+    at = now()
+    return cookie, StoredSession(
+        id_hash=hash_of(cookie), created_at=at, last_seen_at=at, expires_at=at + seconds, data=""
+    )
+
+
+def ending_of(row: StoredSession) -> Ending | None:
+    """Whether the row's session is over, by an act or by the clock."""
+    if row.ended_at is not None:
+        return Ending(row.ended_at, row.end_reason or EXPIRED)
+    over_at = min(row.expires_at, row.last_seen_at + IDLE_SECONDS)
+    return Ending(over_at, EXPIRED) if over_at <= now() else None
+
+
+def _end(db: Session, which: ColumnElement[bool], reason: str) -> int:
+    # BCL §2.7: all state that belongs to the session goes, the tokens above all.
+    wiped = {"data": "", "login": None, "ended_at": now(), "end_reason": reason}
+    ended = db.execute(
+        update(StoredSession)
+        .where(which, StoredSession.ended_at.is_(None))
+        .values(wiped)
+        .returning(StoredSession.sub)
+        .execution_options(synchronize_session=False)
+    )
+    return sum(sub is not None for sub in ended.scalars())
+
+
+def _meant_by(token: LogoutToken) -> ColumnElement[bool]:
+    # BCL §2.7: sid → that session; sub alone → all of the user's; both → those that match both.
+    conditions = [StoredSession.iss == token.iss]
+    if token.sid is not None:
+        conditions.append(StoredSession.sid == token.sid)
+    if token.sub is not None:
+        conditions.append(StoredSession.sub == token.sub)
+    return and_(*conditions)
+
+
+def _ends_login(claims: dict[str, Any]) -> ColumnElement[bool]:
+    # A sid never comes back, so a logout for it always wins. A user does come back: a logout of all
+    # their sessions wins over ID tokens that are not younger than itself.
+    logout = CarriedOutLogout
+    same_sid = and_(logout.sid == claims.get("sid"), or_(logout.sub.is_(None), logout.sub == claims["sub"]))
+    same_sub = and_(logout.sid.is_(None), logout.sub == claims["sub"], logout.iat >= claims["iat"])
+    return and_(logout.iss == claims["iss"], or_(same_sid, same_sub))
+
+
+def _record_of(token: LogoutToken, reason: str) -> CarriedOutLogout:
+    at = now()
+    return CarriedOutLogout(
+        iss=token.iss,
+        jti=token.jti,
+        sub=token.sub,
+        sid=token.sid,
+        iat=token.iat,
+        received_at=at,
+        keep_until=max(token.exp, at) + REMEMBER_SECONDS,
+        reason=reason,
+    )
+
+
+class ServerSideSessions(SessionInterface):
+    """Connects :class:`SessionStore` to Flask: the cookie is an opaque, random id."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+
+    def open_session(self, app: Flask, request: Request) -> AppSession:
+        """The session of the request's cookie."""
+        cookie = request.cookies.get(self.get_cookie_name(app))
+        return self.store.load(cookie) if cookie else AppSession()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Write what changed; set the cookie when there is a new one."""
+        assert isinstance(session, AppSession)
+        if session.modified:
+            self.store.save(session)
+        else:
+            self.store.touch(session)
+        if session.new_cookie:
+            response.set_cookie(
+                self.get_cookie_name(app),
+                session.new_cookie,
+                path=self.get_cookie_path(app),
+                httponly=True,  # no script needs it
+                secure=self.get_cookie_secure(app),
+                samesite="Lax",  # the callback is a navigation from another site; a cross-site POST carries no cookie
+            )
+            response.headers.add("Vary", "Cookie")

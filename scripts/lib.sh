@@ -1,0 +1,211 @@
+# What the other scripts share: settings, which mode, how to reach a service. Sourced, from the checkout's top.
+# POSIX sh; on the host of a compose stack no Python is needed.
+# shellcheck shell=sh disable=SC2086 # $services, $packages and $compose are lists of words
+
+run=.run
+services="idp dispatch manager"
+packages="idp relying_party pickup_web pickup_dispatch pickup_manager"
+umask 077   # secrets, logs and data are for whoever started this
+mkdir -p "$run"
+
+# --- talking ------------------------------------------------------------------
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$(printf '\033[1m') dim=$(printf '\033[2m') red=$(printf '\033[31m') plain=$(printf '\033[0m')
+else
+    bold='' dim='' red='' plain=''
+fi
+
+say() { printf '%s\n' "${dim}·${plain} $*"; }
+die() { printf '%s\n' "${red}$*${plain}" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# quietly NAME COMMAND…: the output goes to .run/NAME.log. Every few seconds a line says how far it is;
+# when the command fails, the end of its output says why.
+quietly() {
+    log=$run/$1.log; shift
+    : >"$log"
+    (
+        seconds=0
+        while sleep 5 >/dev/null 2>&1; do
+            seconds=$((seconds + 5))
+            say "  $seconds s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-90)"
+        done
+    ) &
+    ticker=$!
+    if "$@" >>"$log" 2>&1 </dev/null; then status=0; else status=$?; fi
+    kill "$ticker" 2>/dev/null; wait "$ticker" 2>/dev/null || true
+    [ "$status" = 0 ] || tail -n 40 "$log" >&2
+    return "$status"
+}
+
+# --- settings -----------------------------------------------------------------
+
+# The settings in .env, for everything that is started from here. As in Compose, what the environment says wins.
+load_env() {
+    [ -f .env ] || return 0
+    while IFS= read -r line || [ -n "$line" ]; do
+        line=$(printf '%s' "$line" | tr -d '\r')
+        case $line in '#'*) continue ;; [A-Z]*=*) ;; *) continue ;; esac
+        name=${line%%=*} value=${line#*=}
+        case $name in *[!A-Z0-9_]*) continue ;; esac
+        case $value in '"'*'"' | "'"*"'") value=${value#?} value=${value%?} ;; esac
+        eval "known=\${$name+yes}"
+        [ -n "$known" ] || export "$name=$value"
+    done <.env
+    export COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME:-pickup}"
+}
+
+random_number() { od -An -N4 -tu4 /dev/urandom | tr -d ' \n'; }
+random_secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# Two words and four digits: read from a projector, typed on a phone. Guessing is slow behind the rate limit.
+random_password() {
+    for _ in 1 2; do
+        set -- amber apple birch blue brick candy cedar cherry cloud coral daisy dawn ember fern forest garden \
+            ginger grape green hazel honey island ivory jasmine lemon lilac lime linen maple meadow melon mint \
+            misty moss north ocean olive onyx orange orchid pearl pepper pine plum poppy purple quartz river \
+            robin rose ruby saffron sage sand silver sky snow south spring stone sunny tulip velvet violet winter
+        shift $(($(random_number) % $#))
+        printf '%s-' "$1"
+    done
+    printf '%04d' $(($(random_number) % 10000))
+}
+
+# The first `make up` makes .env: the example, with this machine's own secrets in the empty places.
+make_env() {
+    [ ! -f .env ] || return 0
+    while IFS= read -r line; do
+        case $line in
+            PICKUP_SECRET_KEY= | PICKUP_*_CLIENT_SECRET=) line=$line$(random_secret) ;;
+            PICKUP_DEMO_PASSWORD=) line=$line$(random_password) ;;
+        esac
+        printf '%s\n' "$line"
+    done <.env.example >.env.new
+    mv .env.new .env   # whole or not at all
+    say "made .env from .env.example, with random secrets"
+}
+
+upper() { printf '%s' "$1" | tr '[:lower:]' '[:upper:]'; }
+
+port_of() {
+    case $1 in idp) default=9000 ;; dispatch) default=8080 ;; manager) default=8081 ;; esac
+    eval "printf '%s' \"\${PICKUP_$(upper "$1")_PORT:-$default}\""
+}
+
+url_of() {
+    case $1 in idp) path='' ;; *) path=/pickup-$1 ;; esac
+    eval "printf '%s' \"\${PICKUP_$(upper "$1")_URL:-http://$1.localhost:$(port_of "$1")$path}\""
+}
+
+title_of() {
+    case $1 in idp) echo 'the IdP' ;; dispatch) echo 'Pickup Dispatch' ;; manager) echo 'Pickup Manager' ;; esac
+}
+
+module_of() { case $1 in idp) echo idp ;; *) echo "pickup_$1" ;; esac }
+
+# --- mode: compose or local ---------------------------------------------------
+
+# Whether an engine and a Compose are there; $why says what is missing, $compose is the command.
+can_compose() {
+    have docker || { why="Docker is not installed"; return 1; }
+    engine=$(docker version --format '{{.Server.Version}}' 2>&1) || {
+        why="no Docker engine answers ($(printf '%s\n' "$engine" | grep . | tail -n 1))"; return 1
+    }
+    compose=${COMPOSE:-}
+    if [ -z "$compose" ]; then
+        if docker compose version >/dev/null 2>&1; then compose="docker compose"
+        elif have docker-compose; then compose=docker-compose
+        else why="Docker $engine answers, but has no Compose"; return 1; fi
+    fi
+    why="Docker $engine answers, by '$compose'"
+}
+
+# containers [MORE FILTERS…]: ids of this project's containers that run (or also others, with -a).
+containers() {
+    docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+        --filter label=com.docker.compose.oneoff=False "$@"
+}
+container_of() { containers --filter "label=com.docker.compose.service=$1"; }
+
+local_py() { .venv/bin/python scripts/local.py "$@"; }
+runs_locally() {
+    ls "$run"/*.pid >/dev/null 2>&1 && [ -x .venv/bin/python ] && local_py running "$@"
+}
+
+# The mode in which at least one service runs now, or nothing.
+running_mode() {
+    if runs_locally $services; then echo local
+    elif have docker && [ -n "$(containers 2>/dev/null)" ]; then echo compose; fi
+}
+
+# Sets $mode and $why for `make up`: as asked (MODE=…), or as it runs already, or as this machine can.
+choose_mode() {
+    running=$(running_mode)
+    case ${MODE:-} in
+        compose) can_compose || die "MODE=compose is not possible: $why." ; mode=compose ;;
+        local) mode=local why="MODE=local" ;;
+        '')
+            if [ "$running" = local ]; then mode=local why="it runs so already"
+            elif can_compose; then mode=compose
+            else mode=local; fi ;;
+        *) die "MODE is '$MODE'; it can be compose or local." ;;
+    esac
+}
+
+# Sets $mode for everything else: as it runs, else as it was started last, else nothing.
+current_mode() {
+    mode=$(running_mode)
+    [ -n "$mode" ] || mode=$(cat "$run/mode" 2>/dev/null || true)
+    case $mode in compose) can_compose || die "The stack was started with compose, but $why." ;; esac
+}
+
+# What a start depends on: our files, and for local processes the settings. Says whether anything has changed.
+fingerprint() {
+    find Dockerfile .dockerignore gunicorn.conf.py requirements/runtime.txt scripts/healthcheck.py $packages \
+        -type f ! -name '*.py[co]' -exec cksum {} + | LC_ALL=C sort -k 3 | cksum | tr ' ' '-'
+}
+
+# --- one service --------------------------------------------------------------
+
+# The environment of a local process, as docker-compose.yml has it for a container.
+local_env() {
+    export PICKUP_DATA_DIR="${PICKUP_DATA_DIR:-$PWD/var}"
+    for service in $services; do
+        export "LISTEN_$(upper "$service")=${PICKUP_BIND:-127.0.0.1}:$(port_of "$service")"
+    done
+}
+
+# cli SERVICE ARGUMENTS…: its flask command, where the service runs (or would run).
+cli() {
+    service=$1; shift
+    if [ "$mode" = local ]; then
+        .venv/bin/flask --app "$(module_of "$service")" "$@"
+    elif [ -n "$(container_of "$service")" ]; then
+        docker exec "$(container_of "$service")" flask --app "$(module_of "$service")" "$@"
+    else
+        $compose run --rm --no-deps -T "$service" flask --app "$(module_of "$service")" "$@" </dev/null
+    fi
+}
+
+# wait_healthy SERVICES…: until their containers say so; the logs of the one that does not.
+wait_healthy() {
+    waited=0
+    for service in "$@"; do
+        id=$(containers -a --filter "label=com.docker.compose.service=$service")
+        while :; do
+            state=$(docker inspect -f '{{.State.Status}} {{.State.Health.Status}}' "$id")
+            case $state in
+                "running healthy") break ;;
+                running*) [ "$waited" -lt 300 ] || state="not healthy after a minute" ;;
+            esac
+            case $state in
+                running*) sleep 0.2; waited=$((waited + 1)) ;;
+                *)
+                    docker logs --tail 30 "$id" >&2
+                    die "$(title_of "$service") did not start ($state); its last lines are above." ;;
+            esac
+            [ $((waited % 25)) != 24 ] || say "  waiting for $(title_of "$service")"
+        done
+    done
+}

@@ -1,0 +1,101 @@
+"""The three services as background processes of this machine: ``local.py start|stop|kill|running SERVICE…``.
+
+Each is a gunicorn in a session of its own, so that it outlives the terminal and can be ended as a whole.
+Its process id is in ``.run/SERVICE.pid``, its output in ``.run/SERVICE.log``.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from healthcheck import healthy
+
+RUN = Path(".run")
+MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager"}
+START_SECONDS = 30.0  # the first start makes a database and a key on a machine that may be busy
+STOP_SECONDS = 5.0  # a little more than gunicorn's graceful_timeout
+KEPT_LOG = 10_000_000  # bytes; a longer log is put aside at the next start, as SERVICE.log.1
+
+
+def pid_of(service: str) -> int | None:
+    """Its gunicorn master, if it lives. A number alone may belong to someone else by now: ask for the name."""
+    try:
+        pid = int((RUN / f"{service}.pid").read_text())
+    except (OSError, ValueError):
+        return None
+    command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return pid if f"{MODULES[service]}:create_app()" in command else None
+
+
+def launch(service: str) -> None:
+    log = RUN / f"{service}.log"
+    if log.exists() and log.stat().st_size > KEPT_LOG:
+        log.replace(f"{log}.1")
+    gunicorn = str(Path(sys.executable).with_name("gunicorn"))
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            [gunicorn, "-c", "gunicorn.conf.py", f"{MODULES[service]}:create_app()"],
+            env=os.environ | {"PICKUP_LISTEN": listen(service), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    (RUN / f"{service}.pid").write_text(f"{process.pid}\n")
+
+
+def listen(service: str) -> str:
+    return os.environ[f"LISTEN_{service.upper()}"]
+
+
+def wait_healthy(service: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not healthy(listen(service)):
+        if not pid_of(service) or time.monotonic() > deadline:
+            log = RUN / f"{service}.log"
+            print(*log.read_text(errors="replace").splitlines()[-30:], sep="\n", file=sys.stderr)
+            sys.exit(f"{service} did not start; the last lines of {log} are above.")
+        time.sleep(0.1)
+
+
+def start(services: list[str]) -> None:
+    for service in services:
+        if not pid_of(service):
+            launch(service)
+    for service in services:
+        wait_healthy(service)
+
+
+def stop(services: list[str]) -> None:
+    """Ask the masters to end, which wait a little for their workers; then end what is left."""
+    for service in services:
+        if pid := pid_of(service):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(pid_of(service) for service in services) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    kill(services)
+
+
+def kill(services: list[str]) -> None:
+    """End masters and workers at once, as a crash would."""
+    for service in services:
+        while pid := pid_of(service):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        (RUN / f"{service}.pid").unlink(missing_ok=True)
+
+
+def running(services: list[str]) -> None:
+    """Exit status 0 when at least one of them runs."""
+    sys.exit(not any(pid_of(service) for service in services))
+
+
+if __name__ == "__main__":
+    {"start": start, "stop": stop, "kill": kill, "running": running}[sys.argv[1]](sys.argv[2:])
