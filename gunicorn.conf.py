@@ -1,5 +1,6 @@
 """How gunicorn runs each of the three services, in a container or as a local process."""
 
+import gc
 import os
 from typing import Any
 
@@ -29,3 +30,9 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
     """A connection or a thread does not survive a fork: each worker drops and starts its own."""
     for hook in server.app.wsgi().extensions["after_fork"]:
         hook()
+
+
+def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
+    """What is there before the fork stays shared: the collector must not write into it."""
+    gc.collect()
+    gc.freeze()

@@ -41,20 +41,15 @@ def proceed(parameters: MultiDict[str, str], asked_at: int) -> ResponseReturnVal
     redirect_uri = parameters.get("redirect_uri", "")
     if not client.check_redirect_uri(redirect_uri):
         return unknown_redirect_uri(client, redirect_uri)
+    state = parameters.get("state")
     if refusal := refuse(client, parameters):
-        return answer(
-            client,
-            redirect_uri,
-            error=refusal[0],
-            error_description=refusal[1],
-            state=parameters.get("state"),
-        )
+        return answer(client, redirect_uri, error=refusal[0], error_description=refusal[1], state=state)
 
     session = current_sso_session()
     prompts = parameters.get("prompt", "").split()
     if session is None or must_sign_in_again(session, prompts, parameters.get("max_age"), asked_at):
         if "none" in prompts:  # Core §3.1.2.6: no page may be shown, so this is the answer
-            return answer(client, redirect_uri, error="login_required", state=parameters.get("state"))
+            return answer(client, redirect_uri, error="login_required", state=state)
         return ask_for_password(parameters, asked_at, client)
     return issue_code(parameters, session)
 
@@ -69,24 +64,33 @@ def refuse(client: Client, parameters: MultiDict[str, str]) -> tuple[str, str] |
             return f"{name}_not_supported", f"This provider does not support {name}."
     response_type = parameters.get("response_type", "")
     if response_type not in SUPPORTED_RESPONSE_TYPES:
-        return (
-            "unsupported_response_type" if response_type else "invalid_request"
-        ), "response_type must be code."
+        word = "unsupported_response_type" if response_type else "invalid_request"
+        return word, "response_type must be code."
     if parameters.get("response_mode", "query") != "query":
         return "invalid_request", "response_mode must be query."
     if not client.get_allowed_scope(parameters.get("scope")):
         return "invalid_scope", "No requested scope is one this client may ask for."
-    if client.require_pkce and not parameters.get("code_challenge"):
+    return refuse_challenge(client, parameters) or refuse_login_rules(parameters)
+
+
+def refuse_challenge(client: Client, parameters: MultiDict[str, str]) -> tuple[str, str] | None:
+    """PKCE (RFC 7636 §4.4.1): whoever must use it, does; and only S256 proves anything."""
+    challenge = parameters.get("code_challenge")
+    if client.require_pkce and not challenge:
         return "invalid_request", "code_challenge is missing: this client must use PKCE."
-    if parameters.get("code_challenge") and parameters.get("code_challenge_method") != "S256":
-        return (
-            "invalid_request",
-            "code_challenge_method must be S256.",
-        )  # RFC 9700 §2.1.1; missing means plain
+    if challenge and parameters.get("code_challenge_method") != "S256":
+        # RFC 9700 §2.1.1; without a method it would be "plain".
+        return "invalid_request", "code_challenge_method must be S256."
+    return None
+
+
+def refuse_login_rules(parameters: MultiDict[str, str]) -> tuple[str, str] | None:
+    """``prompt`` and ``max_age`` that make no sense (Core §3.1.2.1)."""
     prompts = parameters.get("prompt", "").split()
-    if "none" in prompts and len(prompts) > 1:  # Core §3.1.2.1
+    if "none" in prompts and len(prompts) > 1:
         return "invalid_request", "prompt none excludes every other value."
-    if not parameters.get("max_age", "0").isdecimal():
+    max_age = parameters.get("max_age") or "0"
+    if not (max_age.isascii() and max_age.isdigit() and len(max_age) < 12):
         return "invalid_request", "max_age must be a number of seconds."
     return None
 
@@ -117,9 +121,7 @@ def issue_code(parameters: MultiDict[str, str], session: SsoSession) -> Response
 
 def answer(client: Client, redirect_uri: str, **values: str | None) -> Response:
     """Back to the client's own address with an error (Core §3.1.2.6)."""
-    events.record(
-        db.session, "op.authorization.refused", client_id=client.client_id, outcome=values.get("error")
-    )
+    events.record(db.session, "op.authorization.refused", client_id=client.client_id, outcome=values.get("error"))
     db.session.commit()
     sent = {name: value for name, value in values.items() if value}
     return redirect(with_issuer(add_params_to_uri(redirect_uri, sent)), 303)  # type: ignore[return-value] # Flask's own class

@@ -27,12 +27,8 @@ def set_value(client_id: str, name: str, value: str) -> None:
     if client is None:
         raise click.ClickException(f"No client {client_id!r} is registered.")
     if name == "delete_tokens_on_logout" and value not in ("", "none", "session", "all"):
-        raise click.ClickException(
-            "delete_tokens_on_logout is none, session or all; empty for the provider's default."
-        )
+        raise click.ClickException("delete_tokens_on_logout is none, session or all; empty for the provider's default.")
     setattr(client, name, value or None)
-    events.record(
-        db.session, "op.client.changed", client_id=client_id, outcome=f"{name} = {value or '(none)'}"
-    )
+    events.record(db.session, "op.client.changed", client_id=client_id, outcome=f"{name} = {value or '(none)'}")
     db.session.commit()
     click.echo(f"{client_id}: {name} = {value or '(none)'}")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import structlog
@@ -50,20 +51,19 @@ class Outcome:
 class Outbox:
     """Sends what session_ending.py wrote. One a process; processes share the table, never a try."""
 
-    def __init__(
-        self, engine: Engine, keys: KeyRing, *, issuer: str, redirect_wait: float, policy: str
-    ) -> None:
+    def __init__(self, engine: Engine, keys: KeyRing, *, issuer: str, redirect_wait: float, policy: str) -> None:
         self._engine, self._keys, self._issuer = engine, keys, issuer
         self._redirect_wait, self._policy = redirect_wait, policy
-        self._record_lock = (
-            threading.Lock()
-        )  # one database, one writer: better to queue here than to collide there
+        self._record_lock = threading.Lock()  # one database, one writer: better to queue here than to collide there
         self._start_threads()
 
     def _start_threads(self) -> None:
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="delivery")
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy by surprise
+        self._http.cookies.set_policy(
+            DefaultCookiePolicy(allowed_domains=[])
+        )  # one client's cookies are not for another
         for scheme in ("https://", "http://"):
             self._http.mount(scheme, HTTPAdapter(pool_connections=100, pool_maxsize=SIDE_BY_SIDE))
 
@@ -81,7 +81,7 @@ class Outbox:
 
     def _look_for_ever(self) -> None:
         while True:
-            time.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # workers should not all look at once
+            time.sleep(spread(LOOK_SECONDS))
             try:
                 self.look()
             except Exception:  # the next look may succeed, and there must be one
@@ -92,11 +92,7 @@ class Outbox:
         with Session(self._engine) as db:
             for sid in expired_sessions(db, BATCH):
                 self._submit(end_session(db, sid, Reason.EXPIRED, self._policy))
-            is_due = (
-                select(Delivery.id)
-                .where(Delivery.state == "pending", Delivery.next_try_at <= now())
-                .limit(BATCH)
-            )
+            is_due = select(Delivery.id).where(Delivery.state == "pending", Delivery.next_try_at <= now()).limit(BATCH)
             due = [delivery_id for delivery_id in db.scalars(is_due) if claim(db, delivery_id)]
         self._submit(due)
 
@@ -151,7 +147,8 @@ class Outbox:
             with self._http.post(
                 client.backchannel_logout_uri or "",
                 data={"logout_token": token},
-                headers={"User-Agent": USER_AGENT},
+                # A connection of its own: an old one may be closed by the other side just as we write.
+                headers={"User-Agent": USER_AGENT, "Connection": "close"},
                 timeout=(client.connect_timeout, client.read_timeout),
                 allow_redirects=False,  # BCL-31: the token is for this address and no other
                 stream=True,
@@ -160,6 +157,11 @@ class Outbox:
                 return judge(response.status_code, body)
         except (requests.RequestException, HTTPError, OSError) as error:
             return Outcome(network_fault(error), is_final=False)
+
+
+def spread(seconds: float) -> float:
+    """A little more, at random: what was started together should not stay together."""
+    return seconds * random.uniform(1, 1.3)  # noqa: S311 # no secret depends on it
 
 
 def claim(db: Session, delivery_id: str) -> bool:
@@ -208,7 +210,7 @@ def record_try(db: Session, delivery: Delivery, attempt: DeliveryAttempt | None,
     """Write the try down and set when the next one is due."""
     tries = delivery.tries + 1
     pause = min(FIRST_PAUSE * 2**delivery.tries, LONGEST_PAUSE)
-    next_try_at = now() + round(pause * random.uniform(1, 1.3))
+    next_try_at = now() + round(spread(pause))
     if outcome.is_final:
         state = "delivered" if outcome.word == "delivered" else "refused"
     else:
@@ -221,11 +223,11 @@ def record_try(db: Session, delivery: Delivery, attempt: DeliveryAttempt | None,
         db,
         "op.logout.retrying" if state == "pending" else f"op.logout.{state}",
         sid=delivery.sid,
-        jti=attempt and attempt.jti,
+        jti=attempt.jti if attempt else None,
         client_id=delivery.client_id,
         outcome=outcome.word,
         status=outcome.status,
-        milliseconds=attempt and attempt.milliseconds,
+        milliseconds=attempt.milliseconds if attempt else None,
         attempt=tries,
         answer=outcome.answer or None,
     )

@@ -163,9 +163,7 @@ def leave(wanted: LogoutRequest, deliveries: list[str]) -> ResponseReturnValue:
         response = redirect(wanted.redirect_uri, 303)
     else:
         query = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id)
-        unreached = db.session.scalars(
-            query.where(Delivery.id.in_(deliveries), Delivery.state != "delivered")
-        ).all()
+        unreached = db.session.scalars(query.where(Delivery.id.in_(deliveries), Delivery.state != "delivered")).all()
         response = make_response(render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached))
     response.delete_cookie(COOKIE)
     response.headers["Cache-Control"] = "no-store"
@@ -176,9 +174,7 @@ def home() -> ResponseReturnValue:
     """``GET /``: who is signed in here, and the ways on."""
     session = current_sso_session()
     user = db.session.get_one(User, session.sub) if session else None
-    return render_template(
-        "idp/home.html", user_name=user and user.claims.get("name", user.username), apps=all_apps()
-    )
+    return render_template("idp/home.html", user_name=user and user.claims.get("name", user.username), apps=all_apps())
 
 
 def all_apps() -> list[dict[str, str]]:
@@ -188,6 +184,4 @@ def all_apps() -> list[dict[str, str]]:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(
-        current_state().settings.secret_key.get_secret_value(), salt="logout-request"
-    )
+    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="logout-request")

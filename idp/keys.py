@@ -16,9 +16,7 @@ from sqlalchemy.orm import Session
 from idp.models import SigningKey
 from pickup_web.clock import now
 
-RELOAD_SECONDS = (
-    30  # how soon a process notices another's new key; a key is published longer than that before it signs
-)
+RELOAD_SECONDS = 30  # how soon a process notices another's new key; a key is published longer than that before it signs
 RSA_BITS = 2048
 
 
@@ -53,7 +51,7 @@ class KeyRing:
 
     def public_keys(self) -> KeySet:
         """The same, to verify our own tokens when they come back as hints."""
-        return KeySet.import_key_set(self.jwks())
+        return KeySet([RSAKey.import_key(public_jwk(key)) for key in self._keys()])
 
     def algorithms(self) -> list[str]:
         """What we can sign with."""

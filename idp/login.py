@@ -124,9 +124,7 @@ def start_session(user: User) -> str:
     session = current_sso_session()
     if session and session.sub != user.sub:
         policy = current_state().settings.delete_tokens_on_logout
-        current_state().outbox.send(
-            session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy)
-        )
+        current_state().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
         session = None
     if session:
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
@@ -158,9 +156,7 @@ def set_cookie(response: BaseResponse, cookie: str) -> None:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(
-        current_state().settings.secret_key.get_secret_value(), salt="authorization-request"
-    )
+    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="authorization-request")
 
 
 @functools.cache

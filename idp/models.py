@@ -61,12 +61,8 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     # What the operator decides about the client; it cannot register these itself.
     require_pkce: Mapped[bool] = mapped_column(default=True)
     may_introspect: Mapped[bool] = mapped_column(default=False)  # is an API that receives our access tokens
-    tell_logout_reason: Mapped[bool] = mapped_column(
-        default=False
-    )  # reveals which app the user left: first party only
-    delete_tokens_on_logout: Mapped[str | None] = mapped_column(
-        String(10)
-    )  # none, session, all; else the provider's
+    tell_logout_reason: Mapped[bool] = mapped_column(default=False)  # reveals which app the user left: first party only
+    delete_tokens_on_logout: Mapped[str | None] = mapped_column(String(10))  # none, session, all; else the provider's
     connect_timeout: Mapped[float] = mapped_column(default=2.0)  # seconds, of the logout request
     read_timeout: Mapped[float] = mapped_column(default=5.0)
 
@@ -97,7 +93,7 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
         """In constant time."""
         return self.secret_hash is not None and hmac.compare_digest(self.secret_hash, hash_of(client_secret))
 
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+    def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
         """RFC 7591 §2: only by the registered method."""
         return method == self.token_endpoint_auth_method
 

@@ -168,14 +168,13 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
         """The token it belongs to, if it is still good."""
-        found = db.session.scalar(select(Token).where(Token.refresh_hash == hash_of(refresh_token)))
+        wanted = Token.refresh_hash == hash_of(refresh_token)
+        found: Token | None = db.session.scalar(select(Token).where(wanted))
         if found is None or found.revoked_at is not None or (found.refresh_expires_at or 0) <= now():
             return None
         if found.rotated_at is not None and found.rotated_at + GRACE_SECONDS < now():
             # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
-            revoke_family(
-                found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice"
-            )
+            revoke_family(found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice")
             return None
         return found
 
@@ -184,7 +183,7 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
         if old.is_offline:
             return old
         alive = update(SsoSession).where(SsoSession.sid == old.sid, SsoSession.ended_at.is_(None))
-        session = db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))
+        session: SsoSession | None = db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))
         if session is None:
             raise InvalidGrantError("The session has ended.")
         return session
@@ -205,16 +204,14 @@ class IdToken(OpenIDToken):  # type: ignore[misc] # Authlib has no types
 def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     """Store a token response, and that the client now takes part in the session."""
     code: AuthorizationCode | None = oauth_request.authorization_code
-    old: Token | None = oauth_request.refresh_token
-    origin = code or old
-    assert origin is not None, "no other grant is registered"
+    origin: AuthorizationCode | Token = oauth_request.authorization_code or oauth_request.refresh_token
     scope = tokens.get("scope", "")
     lifetime = OFFLINE_SECONDS if "offline_access" in scope.split() else REFRESH_SECONDS
     db.session.add(
         Token(
             access_hash=hash_of(tokens["access_token"]),
             refresh_hash=hash_of(tokens["refresh_token"]) if "refresh_token" in tokens else None,
-            family=code.code_hash if code else old.family if old else "",
+            family=origin.code_hash if isinstance(origin, AuthorizationCode) else origin.family,
             client_id=oauth_request.client.client_id,
             sid=origin.sid,
             sub=origin.sub,
@@ -244,9 +241,7 @@ def revoke_family(family: str, client: Client, why: str) -> None:
 def find_token(value: str) -> Token | None:
     """By either of its two values; a hint about the kind would only be a hint (RFC 7009 §2.1)."""
     wanted = hash_of(value)
-    return db.session.scalar(
-        select(Token).where(or_(Token.access_hash == wanted, Token.refresh_hash == wanted))
-    )
+    return db.session.scalar(select(Token).where(or_(Token.access_hash == wanted, Token.refresh_hash == wanted)))
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc] # Authlib has no types

@@ -57,6 +57,4 @@ def fill_in(value: Any, addresses: dict[str, str]) -> Any:
         return value
     if isinstance(value, list):
         return [fill_in(item, addresses) for item in value]
-    return (
-        {name: fill_in(item, addresses) for name, item in value.items()} if isinstance(value, dict) else value
-    )
+    return {name: fill_in(item, addresses) for name, item in value.items()} if isinstance(value, dict) else value

@@ -10,7 +10,7 @@ it dies before, nothing has happened. There is no third case.
 import secrets
 from enum import StrEnum
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from idp.models import Client, Delivery, Participation, SsoSession, Token
@@ -63,9 +63,7 @@ def end_session(
     )
     deliveries = [make_delivery(client, taken, sentence, default_policy) for client, taken in clients]
     db.add_all(deliveries)
-    events.record(
-        db, "op.session.ended", sid=sid, client_id=initiator and initiator.client_id, outcome=reason
-    )
+    events.record(db, "op.session.ended", sid=sid, client_id=initiator and initiator.client_id, outcome=reason)
     for delivery in deliveries:
         name = "op.logout.queued" if delivery.state == "pending" else "op.logout.not_sent"
         events.record(db, name, sid=sid, client_id=delivery.client_id, outcome=delivery.note or None)
@@ -91,7 +89,7 @@ def revoke_tokens(db: Session, sid: str, policies: dict[str, str], default_polic
         if policy == "none":
             continue
         those = [client_id for client_id, its_policy in policies.items() if its_policy == policy]
-        mine = Token.client_id.in_(those)
+        mine: ColumnElement[bool] = Token.client_id.in_(those)
         if policy == default_policy:  # also clients that got tokens, but no ID token
             mine = or_(mine, Token.client_id.not_in(policies))
         revoked = update(Token).where(Token.sid == sid, Token.revoked_at.is_(None), mine)
@@ -124,9 +122,7 @@ def make_delivery(client: Client, taken: Participation, sentence: str, default_p
 def sentence_for(reason: Reason, initiator: Client | None) -> str:
     """What the user is told in the apps."""
     if reason is Reason.LOGOUT:
-        return (
-            f"You logged out of {initiator.name}." if initiator else "You logged out at the sign-in service."
-        )
+        return f"You logged out of {initiator.name}." if initiator else "You logged out at the sign-in service."
     return SENTENCES[reason]
 
 

@@ -34,9 +34,7 @@ def token_endpoint() -> Response:
         db.session.commit()
     else:
         db.session.rollback()
-        events.record(
-            db.session, "op.token.refused", outcome=(response.get_json(silent=True) or {}).get("error")
-        )
+        events.record(db.session, "op.token.refused", outcome=(response.get_json(silent=True) or {}).get("error"))
         db.session.commit()
     return uncached(response)
 
@@ -91,9 +89,7 @@ def userinfo() -> Response:
         return refuse_token("")
     found = db.session.get(Token, hash_of(value))
     if found is None or found.is_expired() or found.is_revoked():
-        return refuse_token(
-            'error="invalid_token", error_description="The token is unknown, expired or revoked."'
-        )
+        return refuse_token('error="invalid_token", error_description="The token is unknown, expired or revoked."')
     user = db.session.get_one(User, found.sub)
     return uncached(jsonify({"sub": user.sub, **granted_claims(user, found.scope)}))
 

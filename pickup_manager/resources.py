@@ -51,7 +51,7 @@ VEHICLES = Resource(
     singular="vehicle",
     plural="vehicles",
     icon="cab",
-    about="The fleet, by plate.",
+    about="Every cab of the fleet, by its plate.",
     title_field="id",
     fields=[
         key("Plate", "[A-Z0-9-]{3,12}", "3 to 12 letters, digits or hyphens, such as PKP-107"),

@@ -60,7 +60,8 @@ def create_service(
     csrf.init_app(app)
     register_pages(app, name, title, settings)
     app.register_error_handler(HTTPException, error_page)
-    app.wsgi_app = mount(app, base_url, health_check(app))  # type: ignore[method-assign] # Flask's documented way to add middleware
+    # Flask's documented way to add middleware; to a type checker, methods are not for assigning.
+    app.wsgi_app = mount(app, base_url, health_check(app))  # type: ignore[method-assign,assignment]
     return app
 
 

@@ -54,9 +54,7 @@ def record(
     **detail: Any,
 ) -> None:
     """Add the event to the caller's transaction: it is recorded if, and only if, what it tells happened."""
-    event = Event(
-        at=clock.now(), name=name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, detail=detail
-    )
+    event = Event(at=clock.now(), name=name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, detail=detail)
     session.add(event)
     LOG.info(name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, **detail)
 
@@ -87,9 +85,7 @@ def init_app(app: Flask, *, show: bool) -> None:
 
 def list_events() -> Response:
     """``?after=ID&sid=…&name=…`` → ``{"events": […]}``, oldest first, 200 at most."""
-    query = (
-        select(Event).where(Event.id > request.args.get("after", 0, type=int)).order_by(Event.id).limit(200)
-    )
+    query = select(Event).where(Event.id > request.args.get("after", 0, type=int)).order_by(Event.id).limit(200)
     for column in (Event.sid, Event.name):
         if value := request.args.get(column.key):
             query = query.where(column == value)

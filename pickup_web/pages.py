@@ -13,9 +13,7 @@ from pickup_web.settings import Settings
 def register_pages(app: Flask, name: str, title: str, settings: Settings) -> None:
     """Make the shared templates, the stylesheet and what they need known to ``app``."""
     app.register_blueprint(
-        Blueprint(
-            "pickup", __name__, template_folder="templates", static_folder="static", static_url_path="/pickup"
-        )
+        Blueprint("pickup", __name__, template_folder="templates", static_folder="static", static_url_path="/pickup")
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True  # who reads a page's source sees no holes
     app.jinja_env.filters.update(datetime=datetime_element, pretty_json=pretty_json)
@@ -33,9 +31,7 @@ def register_pages(app: Flask, name: str, title: str, settings: Settings) -> Non
 def datetime_element(seconds: float) -> Markup:
     """Seconds since the epoch as a ``<time>`` element."""
     moment = datetime.fromtimestamp(seconds, UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-    )
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M:%S UTC"))
 
 
 def pretty_json(value: Any) -> str:

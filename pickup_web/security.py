@@ -16,13 +16,9 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
         headers.setdefault("Content-Security-Policy", policy)
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: no page of ours is framed
-        headers.setdefault(
-            "Referrer-Policy", "no-referrer"
-        )  # RFC 9700 §4.2.4: URLs may carry codes and hints
+        headers.setdefault("Referrer-Policy", "no-referrer")  # RFC 9700 §4.2.4: URLs may carry codes and hints
         if "Cache-Control" not in headers and response.mimetype == "text/html":
-            headers["Cache-Control"] = (
-                "no-store"  # a page of an ended session must not come back from a cache
-            )
+            headers["Cache-Control"] = "no-store"  # a page of an ended session must not come back from a cache
         return response
 
 

@@ -35,9 +35,7 @@ class Settings(BaseSettings):
         default=False,
         description="Allows http:// addresses. For demonstrations on one machine only; every page says so.",
     )
-    demo_events: bool = Field(
-        default=False, description="Shows each service's protocol events to anyone at /events."
-    )
+    demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
 
     logout_wait: float = Field(
         default=1.0,
@@ -55,9 +53,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         self.idp_url = self.idp_url or f"http://idp.localhost:{self.idp_port}"
-        self.dispatch_url = (
-            self.dispatch_url or f"http://dispatch.localhost:{self.dispatch_port}/pickup-dispatch"
-        )
+        self.dispatch_url = self.dispatch_url or f"http://dispatch.localhost:{self.dispatch_port}/pickup-dispatch"
         self.manager_url = self.manager_url or f"http://manager.localhost:{self.manager_port}/pickup-manager"
         for name in ("idp", "dispatch", "manager"):
             url = getattr(self, f"{name}_url")
@@ -82,13 +78,11 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """The settings of this process; :class:`SystemExit` with one sentence a wrong value."""
     try:
-        return Settings()
+        return Settings()  # type: ignore[call-arg] # pydantic-settings reads them from the environment
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             name = "".join(f"PICKUP_{str(part).upper()}: " for part in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(
-                name + ("is not set; `make up` makes it" if problem["type"] == "missing" else message)
-            )
+            lines.append(name + ("is not set; `make up` makes it" if problem["type"] == "missing" else message))
         raise SystemExit("\n".join(["Pickup cannot start with these settings:", *lines])) from error

@@ -7,6 +7,8 @@ No cookie comes with this request and none is read: the signature is the only cr
 CSRF protection must not stand in its way, and why every check counts.
 """
 
+from typing import Any
+
 from flask import Response, current_app, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
@@ -52,9 +54,7 @@ def logout_token_parameter() -> str:
         raise RelyingPartyError("logout_token belongs into the body, not into the address.")
     try:
         tokens = request.form.getlist("logout_token")
-    except (
-        HTTPException
-    ) as error:  # too large after all: a body sent in chunks tells its length only at the end
+    except HTTPException as error:  # too large after all: a body sent in chunks tells its length only at the end
         raise RelyingPartyError("The request's body cannot be read.", error.name) from error
     if len(tokens) != 1 or not tokens[0]:
         raise RelyingPartyError("There must be exactly one logout_token.", len(tokens))
@@ -91,7 +91,7 @@ def uncached(response: Response) -> Response:
     return response
 
 
-def caller() -> dict[str, str | bool | None]:
+def caller() -> dict[str, Any]:
     """Who sent it, for the record: the provider's server brings no cookie, a browser would."""
     return {
         "from_address": request.remote_addr,

@@ -23,10 +23,10 @@ def validate_id_token(
     nonce: str | None,
 ) -> dict[str, Any]:
     """The claims, if the token passes; else :class:`InvalidToken`. ``nonce`` is None after a refresh."""
-    # Core §3.1.3.7 (6)–(8): signature by the issuer's key, with the registered algorithm.
+    # Core §3.1.3.7 (6) to (8): signature by the issuer's key, with the registered algorithm.
     header, claims = jws.verify(raw, keys, algorithm)
     check_not_a_logout_token(header, claims)
-    # Core §3.1.3.7 (2)–(5), (9), (10): issuer, audience, authorized party, times.
+    # Core §3.1.3.7 (2) to (5), (9), (10): issuer, audience, authorized party, times.
     check_issuer(claims, issuer)
     check_audience(claims, client_id)
     if claims.get("azp", client_id) != client_id:

@@ -32,11 +32,7 @@ def usable_keys(jwks: Iterable[object], algorithm: str) -> list[PyJWK]:
     """
     keys = []
     for jwk in jwks:
-        if (
-            not isinstance(jwk, dict)
-            or jwk.get("use", "sig") != "sig"
-            or jwk.get("alg", algorithm) != algorithm
-        ):
+        if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or jwk.get("alg", algorithm) != algorithm:
             continue
         if any(jwk.get(name) != value for name, value in KEY_TYPES[algorithm].items()):
             continue
@@ -70,10 +66,7 @@ def verify(raw: str, keys: Sequence[PyJWK], algorithm: str) -> tuple[dict[str, A
 
 def candidates(keys: Sequence[PyJWK], kid: str | None) -> Sequence[PyJWK]:
     """Core §10.1: the key with this ``kid``; without a ``kid``, every key that could have signed."""
-    if kid is None:
-        fitting = keys[:MAX_KEYS_TRIED]
-    else:
-        fitting = [key for key in keys if key.key_id == kid]
+    fitting = keys[:MAX_KEYS_TRIED] if kid is None else [key for key in keys if key.key_id == kid]
     if not fitting:
         raise UnknownKey("The token is signed with a key that the issuer does not publish.", kid)
     return fitting

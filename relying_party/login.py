@@ -168,16 +168,10 @@ def access_token() -> str:
         if tokens.get("id_token"):
             check_same_user(login["claims"], verified_id_token(tokens["id_token"], None))
     except (ProviderError, InvalidToken) as error:
-        raise TokenUnavailable(
-            "The sign-in service does not renew the access token.", error.evidence
-        ) from error
-    renewed = {
-        name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)
-    }
+        raise TokenUnavailable("The sign-in service does not renew the access token.", error.evidence) from error
+    renewed = {name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)}
     expires_at = now() + int(tokens.get("expires_in", 300))
-    current_state().sessions.update_login(
-        session, {**login, **renewed, "access_token_expires_at": expires_at}
-    )
+    current_state().sessions.update_login(session, {**login, **renewed, "access_token_expires_at": expires_at})
     return str(renewed["access_token"])
 
 
@@ -204,9 +198,7 @@ def login_required(view: Any) -> Any:
         if request.method != "GET" or not request.accept_mimetypes.accept_html:
             abort(401)
         # full_path is what the browser asked for, below the mount point of this application.
-        return redirect(
-            url_for("relying_party.login", next=request.script_root + request.full_path.rstrip("?")), 303
-        )
+        return redirect(url_for("relying_party.login", next=request.script_root + request.full_path.rstrip("?")), 303)
 
     return guarded
 

@@ -1,6 +1,6 @@
 """The two tables of the relying party. Times are seconds since the epoch."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Engine, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 class Base(DeclarativeBase):
     """Tables of their own, beside the application's."""
 
-    type_annotation_map = {int: BigInteger, dict[str, Any]: JSON}
+    type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON}
 
 
 class StoredSession(Base):

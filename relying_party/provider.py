@@ -107,15 +107,11 @@ class Provider:
 
     def _token_request(self, **parameters: str) -> dict[str, Any]:
         try:
-            answer = self.oauth().fetch_token(
-                self.endpoint("token_endpoint"), allow_redirects=False, **parameters
-            )
+            answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
             raise ProviderError("The provider refused the token request.", error.error) from error
         except (requests.RequestException, ValueError) as error:
-            raise ProviderError(
-                "The provider's token endpoint does not answer as it should.", repr(error)
-            ) from error
+            raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
         return dict(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
@@ -126,9 +122,7 @@ class Provider:
         if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
             raise ProviderError("The provider's address is not https.", url)
         try:
-            with self._http.get(
-                url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
-            ) as response:
+            with self._http.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
                 status, body = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ProviderError("The provider does not answer.", repr(error)) from error

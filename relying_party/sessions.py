@@ -7,7 +7,7 @@ and every replica asks the same table, each time: a logout is seen by all of the
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, Request, Response
 from flask.json.tag import TaggedJSONSerializer
@@ -53,9 +53,7 @@ class AppSession(CallbackDict[str, Any], SessionMixin):
     browser, which was signed in, is so no more.
     """
 
-    def __init__(
-        self, row: StoredSession | None = None, ended: Ending | None = None, key: str | None = None
-    ) -> None:
+    def __init__(self, row: StoredSession | None = None, ended: Ending | None = None, key: str | None = None) -> None:
         super().__init__(_serializer.loads(row.data) if row and row.data else None, on_update=_mark_modified)
         self.key = key  # the hash of the cookie's value; None as long as there is no row
         self.row = row
@@ -141,9 +139,7 @@ class SessionStore:
             db.add(row)
             db.flush()
             if db.scalar(select(CarriedOutLogout.jti).where(_ends_login(claims)).limit(1)):
-                raise LoginFailed(
-                    "The session was ended before the login was complete. Please sign in again."
-                )
+                raise LoginFailed("The session was ended before the login was complete. Please sign in again.")
             if session.key:
                 _end(db, StoredSession.id_hash == session.key, REPLACED)
         session.clear()
@@ -184,11 +180,7 @@ class SessionStore:
         )
         with self._db.begin() as db:
             for column, is_old in batches:
-                db.execute(
-                    delete(column.class_).where(
-                        column.in_(select(column).where(is_old).limit(CLEANING_BATCH))
-                    )
-                )
+                db.execute(delete(column.class_).where(column.in_(select(column).where(is_old).limit(CLEANING_BATCH))))
 
 
 def new_row(seconds: int) -> tuple[str, StoredSession]:
@@ -267,7 +259,7 @@ class ServerSideSessions(SessionInterface):
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Write what changed; set the cookie when there is a new one."""
-        assert isinstance(session, AppSession)
+        session = cast(AppSession, session)  # it is what open_session made
         if session.modified:
             self.store.save(session)
         else:
@@ -279,6 +271,6 @@ class ServerSideSessions(SessionInterface):
                 path=self.get_cookie_path(app),
                 httponly=True,  # no script needs it
                 secure=self.get_cookie_secure(app),
-                samesite="Lax",  # the callback is a navigation from another site; a cross-site POST carries no cookie
+                samesite="Lax",  # comes along with the provider's redirect, but not with another site's form
             )
             response.headers.add("Vary", "Cookie")

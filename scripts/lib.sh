@@ -1,5 +1,6 @@
 # What the other scripts share: settings, which mode, how to reach a service. Sourced, from the checkout's top.
 # POSIX sh; on the host of a compose stack no Python is needed.
+# POSIX sh has no local variables: loops in here use $each, so that $service stays the caller's.
 # shellcheck shell=sh disable=SC2086 # $services, $packages and $compose are lists of words
 
 run=.run
@@ -126,7 +127,10 @@ containers() {
     docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
         --filter label=com.docker.compose.oneoff=False "$@"
 }
-container_of() { containers --filter "label=com.docker.compose.service=$1"; }
+container_of() {
+    target=$1; shift
+    containers --filter "label=com.docker.compose.service=$target" "$@"
+}
 
 local_py() { .venv/bin/python scripts/local.py "$@"; }
 runs_locally() {
@@ -171,41 +175,37 @@ fingerprint() {
 # The environment of a local process, as docker-compose.yml has it for a container.
 local_env() {
     export PICKUP_DATA_DIR="${PICKUP_DATA_DIR:-$PWD/var}"
-    for service in $services; do
-        export "LISTEN_$(upper "$service")=${PICKUP_BIND:-127.0.0.1}:$(port_of "$service")"
+    for each in $services; do
+        export "LISTEN_$(upper "$each")=${PICKUP_BIND:-127.0.0.1}:$(port_of "$each")"
     done
 }
 
 # cli SERVICE ARGUMENTS…: its flask command, where the service runs (or would run).
 cli() {
-    service=$1; shift
+    target=$1; shift
     if [ "$mode" = local ]; then
-        .venv/bin/flask --app "$(module_of "$service")" "$@"
-    elif [ -n "$(container_of "$service")" ]; then
-        docker exec "$(container_of "$service")" flask --app "$(module_of "$service")" "$@"
+        .venv/bin/flask --app "$(module_of "$target")" "$@"
+    elif id=$(container_of "$target") && [ -n "$id" ]; then
+        docker exec "$id" flask --app "$(module_of "$target")" "$@"
     else
-        $compose run --rm --no-deps -T "$service" flask --app "$(module_of "$service")" "$@" </dev/null
+        $compose run --rm --no-deps -T "$target" flask --app "$(module_of "$target")" "$@" </dev/null
     fi
 }
 
-# wait_healthy SERVICES…: until their containers say so; the logs of the one that does not.
+# wait_healthy SERVICES…: until they answer; the last lines of the one that does not. Asks in the container, and
+# does not wait for Docker to ask: that would be seconds later.
 wait_healthy() {
-    waited=0
-    for service in "$@"; do
-        id=$(containers -a --filter "label=com.docker.compose.service=$service")
-        while :; do
-            state=$(docker inspect -f '{{.State.Status}} {{.State.Health.Status}}' "$id")
-            case $state in
-                "running healthy") break ;;
-                running*) [ "$waited" -lt 300 ] || state="not healthy after a minute" ;;
-            esac
-            case $state in
-                running*) sleep 0.2; waited=$((waited + 1)) ;;
-                *)
-                    docker logs --tail 30 "$id" >&2
-                    die "$(title_of "$service") did not start ($state); its last lines are above." ;;
-            esac
-            [ $((waited % 25)) != 24 ] || say "  waiting for $(title_of "$service")"
+    asked=0
+    for each in "$@"; do
+        id=$(container_of "$each" -a)
+        until docker exec "$id" python -IS scripts/healthcheck.py >/dev/null 2>&1; do
+            asked=$((asked + 1))
+            if [ "$asked" -gt 150 ] || [ "$(docker inspect -f '{{.State.Status}}' "$id")" != running ]; then
+                docker logs --tail 30 "$id" >&2
+                die "$(title_of "$each") did not start; its last lines are above."
+            fi
+            [ $((asked % 15)) != 0 ] || say "  waiting for $(title_of "$each")"
+            sleep 0.2
         done
     done
 }

@@ -1,4 +1,4 @@
-// Shows the signed-out card the moment the session ends. Without this script the next click shows it.
+// Shows the signed-out card the moment the session ends. Without this script the next click leads to the sign-in.
 
 const template = document.getElementById("signed-out");
 const POLL_MS = 2000; // how often to ask when there is no stream to listen to

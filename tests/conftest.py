@@ -1,0 +1,326 @@
+"""What all tests share: a clock that is turned, a network without sockets, the three services.
+
+    def test_…(dispatch, dispatch_client, sign_in):
+        sign_in(dispatch_client, name="Cameron Reyes")
+        dispatch_client.get("/bookings")                         # paths below the app's base URL
+        dispatch_client.submit("/bookings", passenger="…")       # a POST with the page's CSRF token
+
+Nothing here sleeps or opens a socket: a test waits for a condition (``eventually``) or turns the ``clock``.
+"""
+
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskClient
+from joserfc.jwk import RSAKey
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+from werkzeug.test import TestResponse
+
+import idp as idp_service
+import pickup_dispatch
+import pickup_manager
+from pickup_web import Settings
+from pickup_web.database import engine_of
+from relying_party.sessions import AppSession
+from relying_party.state import State
+from tests.network import Browser, Network, origin_of
+
+START = 1_800_000_000  # when every test begins: 15 January 2027, 08:00 UTC
+PASSWORD = "correct horse"
+
+_really_import_key = RSAKey.import_key
+_imported: dict[str, Any] = {}
+
+
+class Clock:
+    """The time of day. It stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def turn(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """``time.time`` for everybody: ours, Flask's, Authlib's."""
+    turned = Clock()
+    monkeypatch.setattr(time, "time", turned)
+    return turned
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    """Every ``requests`` call ends here; a socket that somebody connects all the same is a failure."""
+
+    def no_sockets(_socket: socket.socket, address: Any) -> None:
+        raise AssertionError(f"a test connected a socket to {address}")
+
+    ours = Network()
+    monkeypatch.setattr(HTTPAdapter, "send", lambda adapter, request, **options: ours.send(adapter, request, **options))
+    monkeypatch.setattr(socket.socket, "connect", no_sockets)
+    yield ours
+    ours.release_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_cryptography() -> Iterator[None]:
+    """Argon2 with the smallest parameters, and each RSA key imported once for all tests."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+    def import_key(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, dict) or "d" not in value:
+            return _really_import_key(value, *args, **kwargs)
+        if value["d"] not in _imported:
+            _imported[value["d"]] = _really_import_key(value, *args, **kwargs)
+        return _imported[value["d"]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("idp.login.hasher", cheap)
+        patch.setattr("idp.seed.hasher", cheap)
+        patch.setattr(RSAKey, "import_key", import_key)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> Iterator[None]:
+    """The settings of whoever runs the tests are not the tests' settings."""
+    import os
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("PICKUP_"):
+                patch.delenv(name)
+        patch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # create_app() sets it; here it is put back
+        yield
+
+
+def make_settings(folder: Path, **values: Any) -> Settings:
+    """Settings of a demonstration, with the databases in ``folder``."""
+    known: dict[str, Any] = {
+        "data_dir": folder,
+        "secret_key": SecretStr("signs the forms"),
+        "dispatch_client_secret": SecretStr("dispatch: 100% + secret"),
+        "manager_client_secret": SecretStr("manager/secret&more"),
+        "demo_password": SecretStr(PASSWORD),
+        "demo_plain_http": True,
+        "demo_events": True,
+    }
+    return Settings(**{**known, **values})
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory, cheap_cryptography: None) -> Path:  # noqa: ARG001 # before the first password
+    """A folder with the three seeded databases, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("seeded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: START)
+        for package in (idp_service, pickup_dispatch, pickup_manager):
+            app = package.create_app(make_settings(folder))
+            close(app)
+    return folder
+
+
+@pytest.fixture
+def settings(seeded: Path, tmp_path: Path) -> Settings:
+    """The settings of the three services of this test; their databases are already seeded."""
+    for database in seeded.glob("*.db"):
+        shutil.copy(database, tmp_path / database.name)
+    return make_settings(tmp_path)
+
+
+class SiteClient(FlaskClient):
+    """Flask's test client for a service that lives below the path of its base URL.
+
+    A path is meant below the base URL, unless it begins with it. ``submit`` posts like a form of the
+    last page that had one.
+    """
+
+    csrf_token: str | None = None
+
+    @property
+    def base_url(self) -> str:
+        """The service's public address, without a slash at the end."""
+        return str(self.application.config["TEST_BASE_URL"])
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        """A request; ``args[0]`` is the path."""
+        if args and isinstance(args[0], str):
+            path, prefix = args[0], urlsplit(self.base_url).path
+            path = path.removeprefix(origin_of(self.base_url))
+            is_complete = not prefix or path == prefix or path.startswith((prefix + "/", "/healthz"))
+            args = (path if is_complete else prefix + path, *args[1:])
+            kwargs.setdefault("base_url", origin_of(self.base_url))
+        response = super().open(*args, **kwargs)
+        if response.mimetype == "text/html":
+            found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', response.text)
+            self.csrf_token = found[1] if found else self.csrf_token
+        return response
+
+    def submit(self, path: str, /, **fields: Any) -> TestResponse:
+        """POST the fields with the CSRF token of the last page; opens the start page if there was none."""
+        if self.csrf_token is None:
+            self.get("/")
+        assert self.csrf_token, "no page had a form"
+        return self.post(path, data={"csrf_token": self.csrf_token, **fields})
+
+
+def prepared(app: Flask, base_url: str) -> Flask:
+    """``app`` with a test client that knows where it lives."""
+    app.config.update(TESTING=True, TEST_BASE_URL=base_url)
+    app.test_client_class = SiteClient
+    return app
+
+
+def close(app: Flask) -> None:
+    """Let go of connections and threads."""
+    if state := app.extensions.get("idp"):
+        state.outbox._pool.shutdown(wait=True)
+    engine_of(app).dispose()
+
+
+@pytest.fixture
+def idp(settings: Settings, network: Network) -> Iterator[Flask]:
+    """The OpenID Provider, at its address on the network."""
+    app = prepared(idp_service.create_app(settings), settings.idp_url)
+    network.add(settings.idp_url, app)
+    yield app
+    network.release_all()
+    close(app)
+
+
+@pytest.fixture
+def dispatch(settings: Settings, network: Network) -> Iterator[Flask]:
+    """Pickup Dispatch, at its address on the network."""
+    app = prepared(pickup_dispatch.create_app(settings), settings.dispatch_url)
+    network.add(settings.dispatch_url, app)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def manager(settings: Settings, network: Network) -> Iterator[Flask]:
+    """Pickup Manager, at its address on the network."""
+    app = prepared(pickup_manager.create_app(settings), settings.manager_url)
+    network.add(settings.manager_url, app)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def idp_client(idp: Flask) -> SiteClient:
+    """A browser at the provider only."""
+    return client_of(idp)
+
+
+@pytest.fixture
+def dispatch_client(dispatch: Flask) -> SiteClient:
+    """A browser at Dispatch only."""
+    return client_of(dispatch)
+
+
+@pytest.fixture
+def manager_client(manager: Flask) -> SiteClient:
+    """A browser at Manager only."""
+    return client_of(manager)
+
+
+def client_of(app: Flask) -> SiteClient:
+    """One more browser at ``app``, with cookies of its own."""
+    client = app.test_client()
+    assert isinstance(client, SiteClient)
+    return client
+
+
+@pytest.fixture
+def browser(network: Network) -> Browser:
+    """A browser that walks from service to service."""
+    return Browser(network)
+
+
+class SignIn(Protocol):
+    """See :func:`sign_in`."""
+
+    def __call__(self, client: SiteClient, /, *, access_token: str = ..., **claims: Any) -> str: ...
+
+
+@pytest.fixture
+def sign_in(clock: Clock) -> SignIn:
+    """Sign ``client`` in at its app, without a provider: as if the login had just been done.
+
+    ``claims`` replace those of the demo person; ``access_token`` is what the app would send to an API.
+    Returns the cookie.
+    """
+
+    def sign_in(client: SiteClient, /, *, access_token: str = "an access token", **claims: Any) -> str:
+        app = client.application
+        state: State = app.extensions["relying_party"]
+        at = int(clock())
+        about_token = {
+            "iss": state.config.issuer,
+            "aud": state.config.client_id,
+            "sub": "248289761002",
+            "sid": "a session",
+            "iat": at,
+            "exp": at + 3600,
+        }
+        person = {"name": "Cameron Reyes", "preferred_username": "cameron", "email": "cameron@pickup.example"}
+        id_token_claims = {**about_token, **{name: claims[name] for name in about_token if name in claims}}
+        session = AppSession()
+        state.sessions.sign_in(
+            session,
+            {
+                "claims": id_token_claims,
+                "id_token_header": {"alg": "RS256", "typ": "JWT"},
+                "userinfo": {**person, **claims, "sub": id_token_claims["sub"]},
+                "id_token": "an.id.token",
+                "access_token": access_token,
+                "access_token_expires_at": at + 600,
+                "refresh_token": None,
+                "started_at": at,
+            },
+        )
+        assert session.new_cookie
+        parts = urlsplit(client.base_url)
+        client.set_cookie(
+            app.config["SESSION_COOKIE_NAME"],
+            session.new_cookie,
+            domain=parts.hostname or "",
+            path=app.config["APPLICATION_ROOT"],
+        )
+        client.csrf_token = None
+        return session.new_cookie
+
+    return sign_in
+
+
+def eventually(condition: Callable[[], Any], what: str = "it never happened") -> Any:
+    """Wait for work that goes on in another thread; returns what ``condition`` returned."""
+    end = time.monotonic() + 5
+    pause = threading_event()
+    while not (value := condition()):
+        assert time.monotonic() < end, what
+        pause(0.002)
+    return value
+
+
+def threading_event() -> Callable[[float], bool]:
+    """A pause that is not :func:`time.sleep`, which some tests replace."""
+    import threading
+
+    return threading.Event().wait

@@ -1,0 +1,358 @@
+"""An internet inside this process: no sockets, and every message on it is written down.
+
+Every ``requests`` call that the services make ends in :meth:`Network.send`, which hands it to the WSGI
+application of that host, or does to it what a test asked for: refuse, hang, answer something else. A
+:class:`Browser` walks on the same network.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from html import unescape
+from html.parser import HTMLParser
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool, HTTPResponse
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Fault: TypeAlias = Callable[["Request"], Response]
+MAX_WAIT = 10  # seconds until a thread that a test forgot to let go goes on by itself
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: str
+    timeout: Any = None
+
+    @property
+    def form(self) -> dict[str, list[str]]:
+        """The body's form parameters, every value of each."""
+        return parse_qs(self.body, keep_blank_values=True)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return origin_of(self.url)
+
+
+@dataclass
+class Exchange:
+    """A request, and the status of its answer; None when there was none."""
+
+    request: Request
+    status: int | None = None
+    answer: str = ""
+
+
+@dataclass
+class Gate:
+    """Where requests are held. ``reached`` tells that one came; ``open`` lets them go on."""
+
+    reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def wait_for_request(self) -> None:
+        """Wait until a request is held here."""
+        assert self.reached.acquire(timeout=MAX_WAIT), "no request came"
+
+    def open(self) -> None:
+        """Let everything pass."""
+        self.opened.set()
+
+
+class Network:
+    """Sites by origin, faults by the beginning of a URL, and all that was said."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self._sites: dict[str, WSGIApplication] = {}
+        self._faults: dict[str, Fault] = {}
+        self._gates: list[Gate] = []
+
+    def add(self, url: str, app: "WSGIApplication") -> None:
+        """From now on ``app`` answers at the origin of ``url``."""
+        self._sites[origin_of(url)] = app
+
+    # --- faults: ``url`` is an origin or the beginning of an address ---
+
+    def refuse(self, url: str) -> None:
+        """Nobody listens there."""
+        self._faults[url] = _refused
+
+    def time_out(self, url: str) -> None:
+        """Somebody listens there and never answers."""
+        self._faults[url] = _timed_out
+
+    def answer(
+        self, url: str, status: int = 200, body: str | bytes = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """This is answered there, whatever is asked."""
+        self._faults[url] = lambda _: Response(body, status, headers)
+
+    def hold(self, url: str) -> Gate:
+        """Requests to there wait until the gate is opened, then they pass."""
+        gate = Gate()
+
+        def wait(request: Request) -> Response:
+            gate.reached.release()
+            gate.opened.wait(MAX_WAIT)
+            return self._ask_site(request)
+
+        self._faults[url] = wait
+        self._gates.append(gate)
+        return gate
+
+    def replace(self, url: str, answer: Fault) -> None:
+        """``answer`` answers there."""
+        self._faults[url] = answer
+
+    def heal(self, url: str) -> None:
+        """The fault is gone."""
+        del self._faults[url]
+
+    def release_all(self) -> None:
+        """Nobody waits any more."""
+        for gate in self._gates:
+            gate.open()
+
+    # --- what was said ---
+
+    def to(self, url: str) -> list[Exchange]:
+        """The exchanges with addresses that begin with ``url``."""
+        return [exchange for exchange in self.exchanges if exchange.request.url.startswith(url)]
+
+    def logout_tokens(self, url: str) -> list[str]:
+        """The logout tokens sent to ``url``."""
+        return [exchange.request.form["logout_token"][0] for exchange in self.to(url)]
+
+    # --- how messages travel ---
+
+    def send(self, adapter: HTTPAdapter, prepared: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """In place of :meth:`requests.adapters.HTTPAdapter.send`."""
+        body = prepared.body or b""
+        request = Request(
+            method=prepared.method or "",
+            url=prepared.url or "",
+            headers=CaseInsensitiveDict(prepared.headers),
+            body=body if isinstance(body, str) else body.decode() if isinstance(body, bytes) else "",
+            timeout=options.get("timeout"),
+        )
+        exchange = Exchange(request)
+        self.exchanges.append(exchange)
+        try:
+            response = self._find_fault(request)(request)
+        except requests.RequestException as error:
+            error.request = prepared
+            raise
+        exchange.status, exchange.answer = response.status_code, response.get_data(as_text=True)
+        raw = HTTPResponse(
+            body=BytesIO(response.get_data()),
+            headers=list(response.headers),
+            status=response.status_code,
+            preload_content=False,
+        )
+        return adapter.build_response(prepared, raw)
+
+    def _find_fault(self, request: Request) -> Fault:
+        fitting = [start for start in self._faults if request.url.startswith(start)]
+        return self._faults[max(fitting, key=len)] if fitting else self._ask_site
+
+    def _ask_site(self, request: Request) -> Response:
+        if request.origin not in self._sites:
+            raise _name_unknown(request)
+        parts = urlsplit(request.url)
+        return Client(self._sites[request.origin], use_cookies=False).open(
+            parts.path,
+            base_url=request.origin,
+            query_string=parts.query,
+            method=request.method,
+            headers=dict(request.headers),
+            data=request.body.encode(),
+            environ_overrides={"REMOTE_ADDR": "127.0.0.1"},
+        )
+
+    def wsgi(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """The whole network as one application, for browsers."""
+        origin = f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}"
+        if origin not in self._sites:
+            raise AssertionError(f"the browser was sent to {origin}, where nobody is")
+        return self._sites[origin](environ, start_response)
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def query_of(url: str) -> dict[str, str]:
+    """The query's parameters; a repeated one is a failure."""
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    assert len(dict(pairs)) == len(pairs), f"a parameter is repeated in {url}"
+    return dict(pairs)
+
+
+# The errors below are put together as urllib3 and requests do it.
+
+
+def _refused(request: Request) -> Response:
+    pool = HTTPConnectionPool(urlsplit(request.url).hostname or "")
+    reason = NewConnectionError(
+        pool._new_conn(), "Failed to establish a new connection: [Errno 111] Connection refused"
+    )
+    raise requests.ConnectionError(MaxRetryError(pool, request.url, reason))
+
+
+def _timed_out(request: Request) -> Response:
+    raise requests.ReadTimeout(f"HTTPConnectionPool({request.origin}): Read timed out. (read timeout=5)")
+
+
+def _name_unknown(request: Request) -> requests.ConnectionError:
+    host = urlsplit(request.url).hostname or ""
+    pool = HTTPConnectionPool(host)
+    reason = NameResolutionError(host, pool._new_conn(), OSError(-2, "Name or service not known"))  # type: ignore[arg-type] # a gaierror, to all who look at it
+    return requests.ConnectionError(MaxRetryError(pool, request.url, reason))
+
+
+# --- the browser ---
+
+
+@dataclass
+class Form:
+    """A form of a page: what it would send, and where."""
+
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class _PageParser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self.texts: list[str] = []
+        self._inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        if tag == "form":
+            method = (attributes.get("method") or "get").upper()
+            self.forms.append(Form(attributes.get("action") or "", method))
+        elif tag == "input" and self.forms and (name := attributes.get("name")):
+            self.forms[-1].fields[name] = attributes.get("value") or ""
+        if tag in ("script", "style", "template", "head"):
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and self._inside[-1] == tag:
+            self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self._inside:
+            self.texts.append(data)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the browser shows, and the addresses that led to it."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    html: str
+    came_by: list[str]
+
+    @property
+    def text(self) -> str:
+        """The page's words, as a person reads them."""
+        return " ".join(" ".join(self._parsed().texts).split())
+
+    @property
+    def forms(self) -> list[Form]:
+        """The page's forms."""
+        return self._parsed().forms
+
+    def form(self, action: str) -> Form:
+        """The one form that leads to an address with ``action`` in it."""
+        (form,) = (form for form in self.forms if action in form.action)
+        return form
+
+    def element(self, element_id: str) -> str:
+        """The text of the element with this id, which holds no other elements."""
+        found = re.search(rf'id="{element_id}"[^>]*>([^<]*)<', self.html)
+        assert found, f"the page has no element {element_id}"
+        return unescape(found[1])
+
+    def _parsed(self) -> _PageParser:
+        parser = _PageParser()
+        parser.feed(self.html)
+        return parser
+
+
+class Browser:
+    """One browser: a cookie jar, one open page, redirects followed across sites."""
+
+    def __init__(self, network: Network) -> None:
+        self.client = Client(network.wsgi)
+        self.page = Page("about:blank", 0, {}, "", [])
+
+    def open(self, url: str) -> Page:
+        """Type an address."""
+        return self._go("GET", url, None)
+
+    def submit(self, action: str, **fields: str) -> Page:
+        """Fill in and send the page's form that leads to ``action``."""
+        form = self.page.form(action)
+        return self._go(form.method, urljoin(self.page.url, form.action), {**form.fields, **fields})
+
+    def post_from_elsewhere(self, url: str, **fields: str) -> Page:
+        """Another site's page sends a form: the first request brings no SameSite=Lax cookie."""
+        return self._go("POST", url, fields, cookies_at_first=False)
+
+    def cookie(self, name: str, url: str) -> str | None:
+        """The value of a cookie that would be sent to ``url``."""
+        parts = urlsplit(url)
+        for path in {parts.path.rsplit("/", 1)[0] or "/", "/" + parts.path.split("/")[1], "/"}:
+            if found := self.client.get_cookie(name, parts.hostname or "", path):
+                return found.value
+        return None
+
+    def _go(self, method: str, url: str, fields: dict[str, str] | None, *, cookies_at_first: bool = True) -> Page:
+        came_by: list[str] = []
+        response = self._request(method, url, fields, with_cookies=cookies_at_first)
+        while response.status_code in (301, 302, 303):
+            came_by.append(url)
+            assert len(came_by) < 20, f"the browser goes round in circles: {came_by[-4:]}"
+            url = urljoin(url, response.headers["Location"])
+            response = self._request("GET", url, None, with_cookies=True)
+        self.page = Page(url, response.status_code, dict(response.headers), response.get_data(as_text=True), came_by)
+        return self.page
+
+    def _request(self, method: str, url: str, fields: dict[str, str] | None, *, with_cookies: bool) -> Response:
+        parts = urlsplit(url)
+        client = self.client if with_cookies else Client(self.client.application, use_cookies=False)
+        return client.open(
+            parts.path or "/",
+            base_url=origin_of(url),
+            query_string=parts.query,
+            method=method,
+            data=urlencode(fields) if fields is not None else None,
+            content_type="application/x-www-form-urlencoded" if fields is not None else None,
+            headers={"Accept": "text/html", "User-Agent": "Test Browser"},
+        )
