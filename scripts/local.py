@@ -27,8 +27,16 @@ def pid_of(service: str) -> int | None:
         pid = int((RUN / f"{service}.pid").read_text())
     except (OSError, ValueError):
         return None
-    command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return pid if f"{MODULES[service]}:create_app()" in command else None
+    return pid if f"{MODULES[service]}:create_app()" in command_of(pid) else None
+
+
+def command_of(pid: int) -> str:
+    """Its command line; empty when it is gone, or dead and only waits to be collected."""
+    if Path("/proc/self").exists():  # Linux, where a small system may be without ps
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        return ""
+    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
 def launch(service: str) -> None:

@@ -1,0 +1,166 @@
+"""Overview, and list, add, edit and remove for each of the three resources."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from pickup_manager.models import Driver
+from pickup_manager.resources import RESOURCES
+from pickup_web.database import db
+from tests.apps import Browser, words
+
+# One good row of each resource, beside those of the seed.
+NEW = {
+    "drivers": {
+        "id": "D0100",
+        "name": "Ada Lovelace",
+        "contact": "+1 202 555 0150",
+        "license": "B1234567",
+        "joined": "2026-03-14",
+    },
+    "vehicles": {"id": "PKP-900", "model": "Lotus Elan", "type": "Sedan", "seats": "1"},
+    "passengers": {
+        "id": "P0900",
+        "name": "Grace Hopper",
+        "contact": "+1 202 555 0151",
+        "email": "grace@example.com",
+    },
+}
+SEEDED = {"drivers": "D0072", "vehicles": "PKP-107", "passengers": "P0101"}
+KINDS = list(RESOURCES)
+
+
+def count(app: Flask, kind: str) -> int:
+    with app.app_context():
+        return db.session.scalar(select(func.count()).select_from(RESOURCES[kind].model)) or 0
+
+
+def test_a_stranger_sees_the_door_and_no_data(browser: Browser) -> None:
+    page = browser.get("/")
+    assert page.status_code == 200
+    assert "Sign in" in words(page)
+    assert "Tiger Nixon" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/overview", *(f"/{kind}" for kind in KINDS), "/drivers/D0072/edit"])
+def test_a_strangers_page_leads_to_the_login(browser: Browser, path: str) -> None:
+    answer = browser.get(path)
+    assert answer.status_code == 303
+    assert answer.location.startswith("/pickup-manager/login?next=")
+
+
+@pytest.mark.parametrize("path", ["/drivers/add", "/drivers/D0072/edit", "/drivers/D0072/remove"])
+def test_a_stranger_changes_nothing(app: Flask, browser: Browser, path: str) -> None:
+    assert browser.post(path, NEW["drivers"], csrf="made up").status_code in (400, 401)
+    assert count(app, "drivers") == 6
+
+
+def test_the_overview_counts_and_leads_on(manager: Browser) -> None:
+    page = manager.get("/overview")
+    for kind in KINDS:
+        assert f'id="count-{kind}">6<' in page.text
+        assert f'href="/pickup-manager/{kind}"' in page.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_list_shows_the_seed(manager: Browser, kind: str) -> None:
+    assert SEEDED[kind] in words(manager.get(f"/{kind}"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_added_is_listed(app: Flask, manager: Browser, kind: str) -> None:
+    answer = manager.post(f"/{kind}/add", NEW[kind])
+    assert (answer.status_code, answer.location) == (303, f"/pickup-manager/{kind}")
+    page = words(manager.get(f"/{kind}"))
+    assert f"Added {NEW[kind][RESOURCES[kind].title_field]}." in page
+    assert all(value in page for value in NEW[kind].values())
+    assert count(app, kind) == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_identifier_is_given_once(app: Flask, manager: Browser, kind: str) -> None:
+    page = manager.post(f"/{kind}/add", {**NEW[kind], "id": SEEDED[kind]})
+    assert page.status_code == 409
+    assert f"There is already a {RESOURCES[kind].singular} {SEEDED[kind]}." in words(page)
+    assert count(app, kind) == 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_editing_shows_the_values_and_changes_all_but_the_identifier(app: Flask, manager: Browser, kind: str) -> None:
+    path = f"/{kind}/{SEEDED[kind]}/edit"
+    assert f'value="{SEEDED[kind]}"' in manager.get(path).text
+    assert manager.post(path, NEW[kind]).status_code == 303
+    page = words(manager.get(f"/{kind}"))
+    assert SEEDED[kind] in page
+    assert NEW[kind]["id"] not in page
+    assert all(value in page for name, value in NEW[kind].items() if name != "id")
+    assert count(app, kind) == 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_removing_asks_first(app: Flask, manager: Browser, kind: str) -> None:
+    path = f"/{kind}/{SEEDED[kind]}/remove"
+    assert "This cannot be undone." in words(manager.get(path))
+    assert count(app, kind) == 6, "a link removes nothing"
+    assert manager.post(path).status_code == 303
+    assert count(app, kind) == 5
+    assert manager.get(path).status_code == 404
+    assert manager.post(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "sentence"),
+    [
+        ("drivers", "id", "72", "Enter D and four digits"),
+        ("drivers", "id", "D00722", "Enter D and four digits"),
+        ("drivers", "name", "", "Enter the driver's name."),
+        ("drivers", "contact", "0123", "country code"),
+        ("drivers", "license", "!", "Enter 5 to 20 letters"),
+        ("drivers", "joined", "14/03/2026", "Enter a date"),
+        ("drivers", "joined", "2026-02-30", "Enter a date"),
+        ("vehicles", "id", "a b", "Enter 3 to 12 letters"),
+        ("vehicles", "type", "Rocket", "Choose a type."),
+        ("vehicles", "type", "", "Choose a type."),
+        ("vehicles", "seats", "0", "Enter a whole number from 1 to 60."),
+        ("vehicles", "seats", "four", "Enter a whole number from 1 to 60."),
+        ("vehicles", "seats", "٤", "Enter a whole number from 1 to 60."),
+        ("passengers", "email", "grace", "Enter an email address"),
+        ("passengers", "email", "grace@localhost", "Enter an email address"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_field(
+    app: Flask, manager: Browser, kind: str, field: str, value: str, sentence: str
+) -> None:
+    page = manager.post(f"/{kind}/add", {**NEW[kind], field: value})
+    assert page.status_code == 422
+    assert sentence in words(page)
+    assert f'id="{field}-error"' in page.text
+    assert count(app, kind) == 6
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/cars", "/drivers/D9999/edit", "/drivers/d0072/edit", "/drivers/%00/remove", "/drivers/x%20y/edit", "/nothing"],
+)
+def test_what_is_not_there_is_not_found(manager: Browser, path: str) -> None:
+    answer = manager.get(path)
+    assert answer.status_code == 404
+    assert "There is nothing at this address." in words(answer)
+
+
+def test_capitals_are_made_for_the_person(app: Flask, manager: Browser) -> None:
+    manager.post("/drivers/add", {**NEW["drivers"], "id": "d0100"})
+    with app.app_context():
+        assert db.session.get(Driver, "D0100")
+
+
+def test_names_are_text_not_markup(manager: Browser) -> None:
+    manager.post("/drivers/add", {**NEW["drivers"], "name": '"><img src=x onerror=alert(1)>'})
+    for path in ("/drivers", "/drivers/D0100/edit", "/drivers/D0100/remove"):
+        assert "<img src=x" not in manager.get(path).text
+
+
+@pytest.mark.parametrize("path", ["/drivers/add", "/drivers/D0072/edit", "/drivers/D0072/remove"])
+def test_a_form_without_our_token_is_refused(app: Flask, manager: Browser, path: str) -> None:
+    assert manager.post(path, NEW["drivers"], csrf="").status_code == 400
+    assert count(app, "drivers") == 6

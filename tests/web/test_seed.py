@@ -1,0 +1,83 @@
+"""The seed: loaded once for a new database, and again by a reset."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, delete, func, select
+
+import pickup_dispatch
+import pickup_manager
+from pickup_dispatch.models import Base, Booking
+from pickup_manager.models import Driver
+from pickup_web.database import db, engine_of
+from pickup_web.events import Event
+from pickup_web.seed import from_toml, prepare
+from relying_party.models import StoredSession
+from tests.apps import Browser, settings
+
+SEED = Path(pickup_dispatch.__file__).with_name("seed.toml")
+
+
+def test_a_new_service_has_its_seed(tmp_path: Path) -> None:
+    app = pickup_manager.create_app(settings(tmp_path))
+    with app.app_context():
+        drivers = db.session.scalars(select(Driver.id).order_by(Driver.id.desc())).all()
+    assert drivers == ["D0072", "D0053", "D0046", "D0035", "D0021", "D0009"]
+
+
+def test_a_table_that_somebody_emptied_stays_empty(tmp_path: Path) -> None:
+    app = pickup_dispatch.create_app(settings(tmp_path))
+    with engine_of(app).begin() as connection:
+        connection.execute(delete(Booking))
+    again = pickup_dispatch.create_app(settings(tmp_path))
+    with again.app_context():
+        assert db.session.scalar(select(func.count()).select_from(Booking)) == 0
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_reset_leaves_the_seed_and_nothing_else(tmp_path: Path, times: int) -> None:
+    app = pickup_dispatch.create_app(settings(tmp_path))
+    browser = Browser(app)
+    browser.sign_in()
+    browser.post("/bookings/1/cancel")
+    for _ in range(times):
+        run_reset(app)
+    assert browser.get("/profile").status_code == 303, "sessions are over, too"
+    with app.app_context():
+        assert not db.session.scalar(select(func.count()).select_from(StoredSession))
+        assert not db.session.scalar(select(func.count()).select_from(Event))
+        rows = db.session.scalars(select(Booking).order_by(Booking.id)).all()
+    assert [(row.passenger, row.cancelled_at) for row in rows] == [("James Easton", None), ("Ilse Bergmann", None)]
+
+
+def run_reset(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["reset"])
+    assert result.exit_code == 0, result.output
+
+
+def test_processes_that_start_together_load_it_once(tmp_path: Path) -> None:
+    problems: list[Exception] = []
+    together = threading.Barrier(6)
+
+    def start() -> None:
+        engine = create_engine(f"sqlite:///{tmp_path}/new.db")
+        together.wait()
+        try:
+            prepare(engine, Base.metadata, from_toml(Base.metadata, SEED))
+        except Exception as error:  # the test's own thread reports it
+            problems.append(error)
+        finally:
+            engine.dispose()
+
+    starts = [threading.Thread(target=start) for _ in range(6)]
+    for thread in starts:
+        thread.start()
+    for thread in starts:
+        thread.join()
+    assert not problems
+    engine = create_engine(f"sqlite:///{tmp_path}/new.db")
+    with engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(Booking)) == 2
+    engine.dispose()
