@@ -7,25 +7,23 @@ Where to afterwards? Only to an address the client registered, character by char
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from authlib.common.urls import add_params_to_uri
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from joserfc import jwt
-from joserfc.errors import JoseError
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
 from idp import session_ending
 from idp.errors import error_page
-from idp.login import COOKIE, current_sso_session
+from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
 from idp.session_ending import Reason
+from idp.sso_session import COOKIE, current_sso_session
 from idp.state import current_state
 from pickup_web.database import db
-from pickup_web.security import content_security_policy, origin_of
+from pickup_web.security import content_security_policy
 
 CONFIRM_SECONDS = 3600  # how long the question may stay open
 
@@ -76,7 +74,10 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     """Everything the request says, verified; :class:`Refused` for the first thing that is wrong."""
     if any(len(values) > 1 for _, values in parameters.lists()):
         raise Refused("A parameter is there more than once.")
-    hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
+    try:
+        hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
+    except HintError as error:
+        raise Refused(str(error)) from error
     client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
     if hint and hint["aud"] != client_id:  # RPL-05
         raise Refused("client_id is not the client the id_token_hint was issued to.")
@@ -90,21 +91,6 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
         target = add_params_to_uri(target, {"state": parameters["state"]})
     # RPL-23: without a client there is no way to be sure of the address, so there is no redirect.
     return LogoutRequest(client, target if client and target else None, hint["sid"] if hint else None)
-
-
-def verify_hint(hint: str) -> dict[str, Any]:
-    """The claims of an ID token of ours (RPIL §2). It may have expired; it may not be anything else."""
-    keys = current_state().keys
-    try:
-        token = jwt.decode(hint, keys.public_keys(), algorithms=keys.algorithms())
-    except (JoseError, ValueError) as error:
-        raise Refused("id_token_hint is not an ID token of this provider.") from error
-    claims = token.claims
-    # RPL-17: an ID token and not a logout token, which we sign with the same keys (RFC 8725 §3.12).
-    is_id_token = token.header.get("typ", "JWT") == "JWT" and "events" not in claims and "auth_time" in claims
-    if claims.get("iss") != current_state().issuer or not is_id_token:
-        raise Refused("id_token_hint is not an ID token of this provider.")
-    return dict(claims)
 
 
 def ask(session: SsoSession, wanted: LogoutRequest) -> Response:
@@ -122,8 +108,8 @@ def ask(session: SsoSession, wanted: LogoutRequest) -> Response:
         hidden={"request": _signer().dumps(pending)},
     )
     response = make_response(body)
-    origins = [origin_of(wanted.redirect_uri)] if wanted.redirect_uri else []
-    response.headers["Content-Security-Policy"] = content_security_policy(origins)
+    targets = [wanted.redirect_uri] if wanted.redirect_uri else []
+    response.headers["Content-Security-Policy"] = content_security_policy(targets)
     return response
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 from sqlalchemy.orm import Session
 
-from idp.keys import make_first_key
+from idp.keys import make_first_keys
 from idp.login import hasher
 from idp.models import Client, User, hash_of
 from pickup_web.seed import Load
@@ -43,7 +43,7 @@ def from_settings(settings: Settings) -> Load:
             [{**client, "secret_hash": hash_of(secrets[client["client_id"]])} for client in clients],
         )
         with Session(connection, join_transaction_mode="create_savepoint") as db:
-            make_first_key(db)
+            make_first_keys(db)
             db.commit()
 
     return load

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, jsonify, make_response, request
@@ -52,65 +53,115 @@ def introspect() -> Response:
 
 
 def id_token(tokens: dict[str, Any], oauth_request: "OAuth2Request") -> str:
-    """The signed ID token of a token response (Core §2, §3.1.3.6)."""
-    client: Client = oauth_request.client
+    """The ID token of a token response (Core §3.1.3.3, §12.2)."""
     code: AuthorizationCode | None = oauth_request.authorization_code
-    origin = code or oauth_request.refresh_token
+    origin: AuthorizationCode | Token = code or oauth_request.refresh_token
+    return make_id_token(
+        oauth_request.client,
+        sub=origin.sub,
+        sid=origin.sid,
+        auth_time=origin.auth_time,
+        amr=origin.amr,
+        acr=origin.acr,
+        nonce=code.nonce if code else None,  # Core §12.2: not after a refresh
+        access_token=tokens["access_token"],
+        code=oauth_request.form["code"] if code else None,
+        asked=origin.claims,
+    )
+
+
+def make_id_token(
+    client: Client,
+    *,
+    sub: str,
+    sid: str | None,
+    auth_time: int,
+    amr: list[str],
+    acr: str | None,
+    nonce: str | None,
+    access_token: str | None,
+    code: str | None,
+    asked: dict[str, Any],
+    scopes: Sequence[str] = (),
+) -> str:
+    """A signed ID token (Core §2) with ``sid``: the same for every client of the session (BCL §2.1).
+
+    ``asked`` is the claims parameter, ``scopes`` those whose claims go into the token itself.
+    """
+    alg = client.id_token_signed_response_alg
     claims: dict[str, Any] = {
         "iss": issuer(),
-        "sub": origin.sub,
+        "sub": sub,
         "aud": client.client_id,
         "azp": client.client_id,
         "iat": now(),
         "nbf": now(),
         "exp": now() + ID_TOKEN_SECONDS,
-        "auth_time": origin.auth_time,  # of the password, also after a refresh (Core §12.2)
-        "amr": origin.amr,
-        "sid": origin.sid,  # BCL §2.1: the same for every client of this session
-        "at_hash": half_hash(tokens["access_token"]),
+        "auth_time": auth_time,  # of the password, also after a refresh
+        "amr": amr,
+        "sid": sid,
+        "acr": acr,
+        "nonce": nonce,
+        "at_hash": half_hash(access_token, alg) if access_token else None,
+        "c_hash": half_hash(code, alg) if code else None,
     }
-    if code:
-        claims["c_hash"] = half_hash(oauth_request.form["code"])
-        if code.nonce:
-            claims["nonce"] = code.nonce
-    events.record(db.session, "op.id_token.issued", sid=origin.sid, client_id=client.client_id)
-    return _state().keys.sign(claims, alg=client.id_token_signed_response_alg, typ="JWT")
+    names = set(asked.get("id_token", {}))
+    if names or scopes:
+        claims = granted_claims(db.session.get_one(User, sub), scopes, names) | claims
+    events.record(db.session, "op.id_token.issued", sid=sid, client_id=client.client_id)
+    present = {name: value for name, value in claims.items() if value is not None}  # Core §2: no nulls
+    return _state().keys.sign(present, alg=alg, typ="JWT")
 
 
-def half_hash(value: str) -> str:
-    """Core §3.1.3.6: the left half of the hash, for tokens signed with a 256 bit algorithm."""
-    return urlsafe_b64encode(hashlib.sha256(value.encode("ascii")).digest()[:16]).rstrip(b"=").decode()
+def half_hash(value: str, alg: str) -> str:
+    """Core §3.1.3.6: the left half of the value's hash, the hash being that of the signature."""
+    digest = hashlib.sha512 if alg == "EdDSA" else hashlib.sha256
+    whole = digest(value.encode("ascii")).digest()
+    return urlsafe_b64encode(whole[: len(whole) // 2]).rstrip(b"=").decode()
 
 
 def userinfo() -> Response:
     """``GET`` and ``POST /oauth2/userinfo`` (Core §5.3): claims of the granted scopes, for a Bearer token."""
-    value = bearer_token()
-    if value is None:
-        return refuse_token("")
+    header = request.headers.get("Authorization", "")
+    in_body = request.form.getlist("access_token")
+    kind, _, value = header.partition(" ")
+    if len(in_body) + bool(header) > 1:  # RFC 6750 §2: one way only
+        return refuse_token(400, 'error="invalid_request", error_description="The token came in more than one way."')
+    value = value if kind.lower() == "bearer" else in_body[0] if in_body else ""
+    if not value:
+        return refuse_token(401)  # RFC 6750 §3.1: nothing was tried, so there is no error to name
     found = db.session.get(Token, hash_of(value))
     if found is None or found.is_expired() or found.is_revoked():
-        return refuse_token('error="invalid_token", error_description="The token is unknown, expired or revoked."')
+        return refuse_token(401, 'error="invalid_token", error_description="It is unknown, expired or revoked."')
+    if "openid" not in found.scope.split():
+        return refuse_token(403, 'error="insufficient_scope", scope="openid"')
     user = db.session.get_one(User, found.sub)
-    return uncached(jsonify({"sub": user.sub, **granted_claims(user, found.scope)}))
+    names = set((found.claims or {}).get("userinfo", {}))
+    return userinfo_response(found.client_id, {"sub": user.sub, **granted_claims(user, found.scope.split(), names)})
 
 
-def bearer_token() -> str | None:
-    """RFC 6750 §2.1, §2.2: in the header or in a form's body; never in the address."""
-    kind, _, value = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "bearer" and value:
-        return value
-    return request.form.get("access_token") or None
+def userinfo_response(client_id: str, claims: dict[str, Any]) -> Response:
+    """JSON, or a signed token where the client registered for that (Core §5.3.2)."""
+    client = db.session.get_one(Client, client_id)
+    alg = client.registered.get("userinfo_signed_response_alg")
+    if alg is None:
+        return uncached(jsonify(claims))
+    # Its own type: it is signed with the same keys as ID tokens and must not pass for one (RFC 8725 §3.11).
+    signed = _state().keys.sign({**claims, "iss": issuer(), "aud": client_id}, alg=alg, typ="userinfo+jwt")
+    response = make_response(signed)
+    response.mimetype = "application/jwt"
+    return uncached(response)
 
 
-def granted_claims(user: User, scope: str) -> dict[str, Any]:
-    """The claims the scopes open (Core §5.4), as far as we know them."""
-    names = {name for one in scope.split() for name in SCOPE_CLAIMS.get(one, "").split()}
+def granted_claims(user: User, scopes: Sequence[str], asked: set[str]) -> dict[str, Any]:
+    """The claims the scopes open (Core §5.4) and those asked for by name (§5.5), as far as we know them."""
+    names = asked | {name for scope in scopes for name in SCOPE_CLAIMS.get(scope, "").split()}
     return {name: value for name, value in user.claims.items() if name in names}
 
 
-def refuse_token(error: str) -> Response:
-    """RFC 6750 §3: 401, and why, in the header."""
-    response = make_response("", 401)
+def refuse_token(status: int, error: str = "") -> Response:
+    """RFC 6750 §3: why, in the header."""
+    response = make_response("", status)
     response.headers["WWW-Authenticate"] = f"Bearer {error}".strip()
     return uncached(response)
 

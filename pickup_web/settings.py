@@ -35,6 +35,17 @@ class Settings(BaseSettings):
         default=False,
         description="Allows http:// addresses. For demonstrations on one machine only; every page says so.",
     )
+    demo_private_addresses: bool = Field(
+        default=False,
+        description="Lets clients register addresses on this machine and its networks. Demonstrations only.",
+    )
+    demo_open_registration: bool = Field(
+        default=False, description="Lets any software register itself as a client. Demonstrations only."
+    )
+    registration_token: SecretStr | None = Field(
+        default=None, description="The initial access token that registers clients, when it is not open to all."
+    )
+    ca_bundle: str | None = Field(default=None, description="Certificates to trust besides the usual ones (a file).")
     demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
 
     logout_wait: float = Field(

@@ -1,0 +1,144 @@
+"""The one door for requests to addresses that clients name: logout URIs, key sets, request objects, sector files.
+
+Whoever registers an address makes this server call it, so the door decides where it may lead (server-side
+request forgery): https, no credentials in the address, and no machine of our own network. It follows no
+redirect, asks no proxy, waits a bounded time and reads a bounded answer.
+"""
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+TIMEOUT = (2.0, 5.0)  # seconds to connect, and between two pieces of the answer
+ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
+
+
+class FetchError(Exception):
+    """The address may not be called, or the call failed. The text says which, in words."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where requests may go. Both switches are for demonstrations, on one machine."""
+
+    allow_plain_http: bool
+    allow_private_addresses: bool
+    ca_bundle: str | None = None
+
+    def check(self, url: str) -> None:
+        """The rules for the address itself; :class:`FetchError` says which one it breaks."""
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname
+            _ = parts.port
+        except ValueError as error:
+            raise FetchError("is not a URL") from error
+        if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_plain_http):
+            raise FetchError("is not an https URL")
+        if not host or not ALLOWED_HOST.fullmatch(parts.netloc):
+            raise FetchError("has no plain host name")  # or credentials in front of it, or what could end a header
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise FetchError("contains characters that no URL has")
+
+    def session(self, pool_size: int = 4) -> requests.Session:
+        """A client for requests through this door; threads may share it."""
+        session = requests.Session()
+        session.trust_env = False  # no proxy by surprise
+        session.verify = self.ca_bundle or True
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one site's cookies are not for another
+        adapter = HTTPAdapter(pool_maxsize=pool_size)
+        if not self.allow_private_addresses:
+            adapter.poolmanager.pool_classes_by_scheme = {"http": PublicHTTPPool, "https": PublicHTTPSPool}
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        return session
+
+    def get(self, url: str) -> bytes:
+        """The document at ``url``; :class:`FetchError` if there is none to be had."""
+        self.check(url)
+        try:
+            with self.session().get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
+                status, body = response.status_code, response.raw.read(MAX_DOCUMENT + 1, decode_content=True)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise FetchError(fault_in_words(error)) from error
+        if status != requests.codes.ok:
+            raise FetchError(f"answered {status}")
+        if len(body) > MAX_DOCUMENT:
+            raise FetchError("sent too large an answer")
+        return bytes(body)
+
+
+def fault_in_words(error: Exception) -> str:
+    """What went wrong on the network."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS"
+    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
+        return "timeout"
+    text = repr(error)
+    if "PrivateAddress" in text or "private address" in text:
+        return "private address"
+    if "NameResolutionError" in text or "gaierror" in text:
+        return "name unknown"
+    return "connection refused" if "refused" in text else "connection broken"
+
+
+class PrivateAddressError(OSError):
+    """The name leads to a machine that is not on the public internet."""
+
+
+def require_public(host: str) -> None:
+    """Before connecting: every address of the name is a public one."""
+    for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+        require_public_address(address[0])
+
+
+def require_public_address(address: Any) -> None:
+    """One address. "Global" leaves out private, loopback, link-local, reserved and documentation networks."""
+    ip = ipaddress.ip_address(str(address).partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    if not (mapped or ip).is_global or ip.is_multicast:
+        raise PrivateAddressError("private address")
+
+
+class PublicHTTPConnection(HTTPConnection):
+    """Connects to public addresses only."""
+
+    def _new_conn(self) -> socket.socket:
+        require_public(self.host)
+        connection = super()._new_conn()
+        # Once more, for the address that was really taken: a name may answer differently the second time.
+        require_public_address(connection.getpeername()[0])
+        return connection
+
+
+class PublicHTTPSConnection(HTTPSConnection):
+    """Connects to public addresses only."""
+
+    def _new_conn(self) -> socket.socket:
+        require_public(self.host)
+        connection = super()._new_conn()
+        require_public_address(connection.getpeername()[0])
+        return connection
+
+
+class PublicHTTPPool(HTTPConnectionPool):
+    """A pool of such connections."""
+
+    ConnectionCls = PublicHTTPConnection
+
+
+class PublicHTTPSPool(HTTPSConnectionPool):
+    """A pool of such connections."""
+
+    ConnectionCls = PublicHTTPSConnection
