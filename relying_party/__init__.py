@@ -70,7 +70,8 @@ class RelyingParty:
             static_url_path="/rp-static",
         )
         for method, path, name, view in ROUTES:
-            blueprint.add_url_rule(path, name, view, methods=[method])
+            # No OPTIONS of Flask's own: at /bclogout that is a wrong method, too, and has its answer below.
+            blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
         others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
         blueprint.add_url_rule("/bclogout", "wrong_method", backchannel.wrong_method, methods=others)
         app.register_blueprint(blueprint)

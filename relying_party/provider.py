@@ -110,8 +110,10 @@ class Provider:
             answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
             raise ProviderError("The provider refused the token request.", error.error) from error
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, TypeError, ValueError) as error:
             raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
+        if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
+            raise ProviderError("The provider's token response has no access token.")
         return dict(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
