@@ -85,9 +85,7 @@ class Browser:
         is_ours = url.startswith(self.provider.url("/"))
         headers = {**LIKE_A_BROWSER, **({WHO: f"{self.sub} {self.sid}"} if is_ours else {})}
         try:
-            return self._http.request(
-                method, url, data=data, headers=headers, timeout=TIMEOUT, allow_redirects=False
-            )
+            return self._http.request(method, url, data=data, headers=headers, timeout=TIMEOUT, allow_redirects=False)
         except requests.RequestException as error:
             raise SignInFailed(f"{url} does not answer: {error}") from error
 

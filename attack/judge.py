@@ -53,8 +53,10 @@ class Expect(Enum):
     ACCEPTED = "200, and the session is over"
     DONE = "200, although there is nothing to end"
     EITHER = "200 and the session is over, or 400 and nothing has changed"
+    STRICT = "400 and nothing has changed; 200 and the session is over is allowed"
     UNTOUCHED = "200 or 400, and nothing has changed"
     NO_METHOD = "405 or 400, and nothing has changed"
+    OPTIONS = "405 or 400 or a list of methods, and nothing has changed"
     UNREAD = "400 (or 413, 415, or hanging up), and nothing has changed"
 
 
@@ -72,7 +74,7 @@ def judge(name: str, expect: Expect, answer: Answer, *, alive: bool) -> list[Fin
     """What is wrong with ``answer``, and with the session, which is ``alive`` after it or not."""
     findings = list(_status(name, expect, answer))
     carried_out = answer.status in (OK, NO_CONTENT)
-    may_end = expect is Expect.ACCEPTED or (expect is Expect.EITHER and carried_out)
+    may_end = expect is Expect.ACCEPTED or (expect in (Expect.EITHER, Expect.STRICT) and carried_out)
     if not alive and not may_end:
         findings.append(fail(name, "the session was ended"))
     if alive and may_end and carried_out:
@@ -86,8 +88,10 @@ def _status(name: str, expect: Expect, answer: Answer) -> Iterator[Finding]:
         Expect.ACCEPTED: {OK},
         Expect.DONE: {OK},
         Expect.EITHER: set(),
+        Expect.STRICT: {BAD_REQUEST},
         Expect.UNTOUCHED: {OK, BAD_REQUEST},
         Expect.NO_METHOD: {WRONG_METHOD, BAD_REQUEST},
+        Expect.OPTIONS: {WRONG_METHOD, BAD_REQUEST},
         Expect.UNREAD: {BAD_REQUEST},
     }[expect]
     if answer.status in accepts:
@@ -101,13 +105,15 @@ def _status(name: str, expect: Expect, answer: Answer) -> Iterator[Finding]:
 def _choice(expect: Expect, answer: Answer) -> str:
     """Why an answer that is not the expected one is right all the same; empty if it is wrong."""
     status = answer.status
-    if expect is Expect.EITHER and status in (OK, NO_CONTENT, BAD_REQUEST):
+    if expect in (Expect.EITHER, Expect.STRICT) and status in (OK, NO_CONTENT, BAD_REQUEST):
         return "refused it" if status == BAD_REQUEST else "accepted it"
     if expect in (Expect.ACCEPTED, Expect.DONE, Expect.UNTOUCHED) and status == NO_CONTENT:
         return "answered 204, which BCL §2.8 tells providers to take for 200"
     if expect is Expect.UNREAD and (status in UNREAD or status == 0):
         return f"answered {answer} without reading it all"
-    if expect is Expect.NO_METHOD and (300 <= status < 500 or status == NOT_IMPLEMENTED):
+    if expect is Expect.OPTIONS and 200 <= status < 300:
+        return f"answered {answer}, which says what is allowed and does nothing (RFC 9110 §9.3.7)"
+    if expect in (Expect.NO_METHOD, Expect.OPTIONS) and (300 <= status < 500 or status == NOT_IMPLEMENTED):
         return f"answered {answer}, which says no as well"
     return ""
 
@@ -152,7 +158,9 @@ def _repeats(exchange: Exchange) -> bool:
 def odd_errors(exchanges: Iterable[Exchange]) -> list[Finding]:
     """BCL §2.8: if a 400 has a body, it is a JSON object with ``error``, as in RFC 6749 §5.2."""
     refusals = [exchange for exchange in logout_answers(exchanges) if exchange.answer.status == BAD_REQUEST]
-    return summary([exchange for exchange in refusals if not _is_error(exchange.answer)], "is no JSON with an error in it")
+    return summary(
+        [exchange for exchange in refusals if not _is_error(exchange.answer)], "is no JSON with an error in it"
+    )
 
 
 def _is_error(answer: Answer) -> bool:

@@ -141,7 +141,9 @@ class Provider:
             "response_modes_supported": ["query", "form_post"],
             "grant_types_supported": ["authorization_code"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": sorted({self.ring.alg, "RS256", "RS512", "PS256", "ES256", "none"}),
+            "id_token_signing_alg_values_supported": sorted(
+                {self.ring.alg, "RS256", "RS512", "PS256", "ES256", "none"}
+            ),
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
             "scopes_supported": ["openid", "profile", "email"],
             "claims_supported": ["sub", "name", "email", "sid"],
@@ -162,7 +164,9 @@ class Provider:
         """Core §3.1.2: signs in whom our browser names, or somebody, and goes straight back."""
         parameters = request.values.to_dict()
         if parameters.get("client_id") != self.client_id:
-            return self._refuse("invalid_client", f"client_id is {parameters.get('client_id')!r}, not {self.client_id!r}")
+            return self._refuse(
+                "invalid_client", f"client_id is {parameters.get('client_id')!r}, not {self.client_id!r}"
+            )
         if not parameters.get("redirect_uri") or parameters.get("response_type") != "code":
             return self._refuse("invalid_request", "redirect_uri is missing, or response_type is not code")
         sub, _, sid = request.headers.get(WHO, f"visitor {secrets.token_urlsafe(8)}").partition(" ")

@@ -1,5 +1,6 @@
 """A plain HTTP client: no browser, no script, no cookie but those it is given. What an attacker would use, too."""
 
+import time
 from typing import Any
 
 import requests
@@ -7,6 +8,7 @@ import requests
 from e2e.stack import App
 
 LOGOUT_PATH = "/bclogout"
+LOOK_SECONDS = 0.03
 SECONDS = 10  # nothing in a story may hang for ever
 
 
@@ -26,11 +28,23 @@ http = PlainClient()
 
 def is_signed_in(app: App, cookie: str) -> bool:
     """Whether ``app`` takes the bearer of this cookie for somebody, on its pages and when asked directly."""
-    headers = {"Cookie": cookie, "Accept": "text/html"}
-    page = http.get(app.url + app.front, headers=headers)
-    status = http.get(f"{app.url}/session/status", headers=headers).json()["signed_in"]
-    assert (page.status_code == 200) is status, "the page and the status say the same about a cookie"
-    return bool(status)
+    page = http.get(app.url + app.front, headers={"Cookie": cookie, "Accept": "text/html"})
+    assert (page.status_code == 200) is status(app, cookie), "the page and the status say the same about a cookie"
+    return page.status_code == 200
+
+
+def status(app: App, cookie: str) -> bool:
+    """What the app says when it is asked whether this is a session."""
+    return bool(http.get(f"{app.url}/session/status", headers={"Cookie": cookie}).json()["signed_in"])
+
+
+def wait_until_signed_out(app: App, cookie: str, *, within: float = 10) -> None:
+    """The redirect after a logout waits for the apps to hear of it, but not for ever: neither do we."""
+    deadline = time.monotonic() + within
+    while status(app, cookie):
+        assert time.monotonic() < deadline, f"{app.title} still takes the cookie for somebody after {within} s"
+        time.sleep(LOOK_SECONDS)
+    assert not is_signed_in(app, cookie)
 
 
 def post_logout_token(app: App, token: str) -> requests.Response:

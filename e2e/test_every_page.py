@@ -92,6 +92,7 @@ def test_the_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:
 
     press(dispatch.log_out_button)
     dispatch.expect_logged_out()
+    expect(manager.signed_out_card).to_be_visible()
 
     expect(manager.signed_out_card, "the card takes the focus, so that a screen reader tells").to_be_focused()
     press(manager.tab.get_by_role("link", name="Sign in again"))

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from e2e.conftest import NewDevice
 from e2e.device import Device
 from e2e.pages.sign_in import SignInPage
-from e2e.plain import is_signed_in
+from e2e.plain import is_signed_in, wait_until_signed_out
 from e2e.stack import Stack
 
 
@@ -23,11 +23,11 @@ def test_a_closed_browser_is_signed_out_all_the_same_when_its_cookies_come_back(
     dispatch = elsewhere.open(stack.dispatch)
     dispatch.log_out()
     dispatch.expect_logged_out()
+    wait_until_signed_out(stack.manager, manager_cookie)
 
     opened_again = new_device(storage_state=cookies)
     assert opened_again.cookie(stack.manager.url) == manager_cookie
     SignInPage(opened_again.open(stack.manager).tab, stack).expect_shown()
-    assert not is_signed_in(stack.manager, manager_cookie)
 
 
 @pytest.mark.parametrize(

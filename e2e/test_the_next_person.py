@@ -15,9 +15,11 @@ OF_CAMERON = ("Cameron", "cameron@", "+1 202 555 0142", TYPED)
 
 def test_after_a_logout_both_apps_ask_for_the_password_again(laptop: Device, stack: Stack, here: App) -> None:
     first = laptop.sign_in(here, "cameron")
-    first.open_other_app(stack.other(here)).expect_signed_in("Cameron Reyes")
+    second = first.open_other_app(stack.other(here))
+    second.expect_signed_in("Cameron Reyes")
     first.log_out()
     first.expect_logged_out()
+    expect(second.signed_out_card).to_be_visible()
 
     for app in (stack.dispatch, stack.manager):
         SignInPage(laptop.open(app).tab, stack).expect_shown()

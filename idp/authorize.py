@@ -35,6 +35,8 @@ def authorize() -> ResponseReturnValue:
 
 def proceed(parameters: MultiDict[str, str], asked_at: int) -> ResponseReturnValue:
     """Answer the authorization request that came in at ``asked_at``."""
+    # RFC 6749 §3.1: a parameter without a value counts as left out.
+    parameters = MultiDict((name, value) for name, value in parameters.items(multi=True) if value)
     client = db.session.get(Client, parameters.get("client_id", ""))
     if client is None:
         return unknown_client(parameters)

@@ -84,22 +84,25 @@ def half_hash(value: str) -> str:
 
 def userinfo() -> Response:
     """``GET`` and ``POST /oauth2/userinfo`` (Core §5.3): claims of the granted scopes, for a Bearer token."""
-    value = bearer_token()
-    if value is None:
+    values = bearer_tokens()
+    if not values:
         return refuse_token("")
-    found = db.session.get(Token, hash_of(value))
+    if len(values) > 1:  # RFC 6750 §2: one way at a time
+        return refuse_token('error="invalid_request", error_description="The token is there more than once."', 400)
+    found = db.session.get(Token, hash_of(values[0]))
     if found is None or found.is_expired() or found.is_revoked():
         return refuse_token('error="invalid_token", error_description="The token is unknown, expired or revoked."')
+    if "openid" not in found.scope.split():  # Core §5.3: for tokens of OpenID Connect requests
+        return refuse_token('error="insufficient_scope", scope="openid"', 403)
     user = db.session.get_one(User, found.sub)
     return uncached(jsonify({"sub": user.sub, **granted_claims(user, found.scope)}))
 
 
-def bearer_token() -> str | None:
+def bearer_tokens() -> list[str]:
     """RFC 6750 §2.1, §2.2: in the header or in a form's body; never in the address."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "bearer" and value:
-        return value
-    return request.form.get("access_token") or None
+    in_header = [value] if kind.lower() == "bearer" else []
+    return [token for token in [*in_header, *request.form.getlist("access_token")] if token]
 
 
 def granted_claims(user: User, scope: str) -> dict[str, Any]:
@@ -108,9 +111,9 @@ def granted_claims(user: User, scope: str) -> dict[str, Any]:
     return {name: value for name, value in user.claims.items() if name in names}
 
 
-def refuse_token(error: str) -> Response:
-    """RFC 6750 §3: 401, and why, in the header."""
-    response = make_response("", 401)
+def refuse_token(error: str, status: int = 401) -> Response:
+    """RFC 6750 §3: the status, and why, in the header."""
+    response = make_response("", status)
     response.headers["WWW-Authenticate"] = f"Bearer {error}".strip()
     return uncached(response)
 

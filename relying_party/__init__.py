@@ -61,6 +61,7 @@ class RelyingParty:
         app.session_interface = ServerSideSessions(store)
         app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
         app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)
+        app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
 
         blueprint = Blueprint(
             "relying_party",

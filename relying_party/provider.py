@@ -60,6 +60,7 @@ class Provider:
         value = self.metadata().get(name)
         if not isinstance(value, str):
             raise ProviderError(f"The provider's metadata has no {name}.")
+        self._check_https(value)
         return value
 
     def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
@@ -121,8 +122,7 @@ class Provider:
         return self._get_json(self.endpoint("userinfo_endpoint"), {"Authorization": f"Bearer {access_token}"})
 
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
-            raise ProviderError("The provider's address is not https.", url)
+        self._check_https(url)
         try:
             with self._http.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
                 status, body = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
@@ -137,6 +137,10 @@ class Provider:
         if not isinstance(answer, dict):
             raise ProviderError("The provider's answer is not a JSON object.", url)
         return answer
+
+    def _check_https(self, url: str) -> None:
+        if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
+            raise ProviderError("The provider's address is not https.", url)
 
     def _share_connections(self, session: requests.Session) -> None:
         session.mount("https://", self._connections)
