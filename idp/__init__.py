@@ -17,7 +17,7 @@ from idp.fetch import Door
 from idp.keys import KeyRing
 from idp.models import Base
 from idp.oauth_server import OAuthServer
-from idp.seed import from_settings
+from idp.seed import follow_settings, from_settings
 from idp.state import State
 from pickup_web import Settings, create_service, csrf
 from pickup_web.database import engine_of
@@ -79,6 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     engine, seed = engine_of(app), from_settings(settings)
     prepare(engine, Base.metadata, seed)
+    follow_settings(engine, settings)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
     cli.add_commands(app)
     keys = KeyRing(engine)

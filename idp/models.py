@@ -5,7 +5,7 @@ import hmac
 from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pickup_web.clock import now
@@ -272,6 +272,15 @@ class DeliveryAttempt(Base):
     outcome: Mapped[str] = mapped_column(String(40))
     status: Mapped[int | None]
     answer: Mapped[str] = mapped_column(Text)  # the client's own words, shortened
+
+
+class SettingsMark(Base):
+    """Which settings the demo people and the two apps were made with; see seed.py."""
+
+    __tablename__ = "settings_mark"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
 
 
 class SigningKey(Base):

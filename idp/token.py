@@ -122,19 +122,16 @@ def half_hash(value: str, alg: str) -> str:
 
 def userinfo() -> Response:
     """``GET`` and ``POST /oauth2/userinfo`` (Core §5.3): claims of the granted scopes, for a Bearer token."""
-    header = request.headers.get("Authorization", "")
-    in_body = request.form.getlist("access_token")
-    kind, _, value = header.partition(" ")
-    if len(in_body) + bool(header) > 1:  # RFC 6750 §2: one way only
-        return refuse_token(400, 'error="invalid_request", error_description="The token came in more than one way."')
-    value = value if kind.lower() == "bearer" else in_body[0] if in_body else ""
-    if not value:
-        return refuse_token(401)  # RFC 6750 §3.1: nothing was tried, so there is no error to name
-    found = db.session.get(Token, hash_of(value))
+    values = bearer_tokens()
+    if not values:
+        return refuse_token("")
+    if len(values) > 1:  # RFC 6750 §2: one way at a time
+        return refuse_token('error="invalid_request", error_description="The token is there more than once."', 400)
+    found = db.session.get(Token, hash_of(values[0]))
     if found is None or found.is_expired() or found.is_revoked():
-        return refuse_token(401, 'error="invalid_token", error_description="It is unknown, expired or revoked."')
-    if "openid" not in found.scope.split():
-        return refuse_token(403, 'error="insufficient_scope", scope="openid"')
+        return refuse_token('error="invalid_token", error_description="The token is unknown, expired or revoked."')
+    if "openid" not in found.scope.split():  # Core §5.3: for tokens of OpenID Connect requests
+        return refuse_token('error="insufficient_scope", scope="openid"', 403)
     user = db.session.get_one(User, found.sub)
     names = set((found.claims or {}).get("userinfo", {}))
     return userinfo_response(found.client_id, {"sub": user.sub, **granted_claims(user, found.scope.split(), names)})
@@ -153,14 +150,21 @@ def userinfo_response(client_id: str, claims: dict[str, Any]) -> Response:
     return uncached(response)
 
 
+def bearer_tokens() -> list[str]:
+    """RFC 6750 §2.1, §2.2: in the header or in a form's body; never in the address."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    in_header = [value] if kind.lower() == "bearer" else []
+    return [token for token in [*in_header, *request.form.getlist("access_token")] if token]
+
+
 def granted_claims(user: User, scopes: Sequence[str], asked: set[str]) -> dict[str, Any]:
     """The claims the scopes open (Core §5.4) and those asked for by name (§5.5), as far as we know them."""
     names = asked | {name for scope in scopes for name in SCOPE_CLAIMS.get(scope, "").split()}
     return {name: value for name, value in user.claims.items() if name in names}
 
 
-def refuse_token(status: int, error: str = "") -> Response:
-    """RFC 6750 §3: why, in the header."""
+def refuse_token(error: str, status: int = 401) -> Response:
+    """RFC 6750 §3: the status, and why, in the header."""
     response = make_response("", status)
     response.headers["WWW-Authenticate"] = f"Bearer {error}".strip()
     return uncached(response)

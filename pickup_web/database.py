@@ -1,5 +1,6 @@
 """One database a service: a SQLite file by default, PostgreSQL by its URL."""
 
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ def init_app(app: Flask, url: str) -> None:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     app.config["SQLALCHEMY_ENGINES"] = {"default": options}
     db.init_app(app)
+    # There are no asynchronous sessions to close here, and looking for them costs a thread a request (1 ms).
+    app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     with app.app_context():
         engine = db.engine
     if engine.dialect.name == "sqlite":

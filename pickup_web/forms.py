@@ -23,6 +23,11 @@ class Field:
     autocomplete: str = "off"
     choices: Sequence[tuple[str, str]] = ()
 
+    @property
+    def unbroken(self) -> bool:
+        """Whether the value, such as a number or a date, stays on one line in a table."""
+        return self.name == "id" or self.kind in ("tel", "date", "number")
+
 
 class Form:
     """What was typed, what it means, and what is wrong with it."""

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 import click
 from flask import Flask
-from sqlalchemy import Connection, Engine, MetaData, insert, inspect, text
+from sqlalchemy import JSON, Column, Connection, Engine, MetaData, insert, inspect, text
+from sqlalchemy.schema import CreateColumn
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 Load: TypeAlias = Callable[[Connection], None]
 
@@ -36,6 +38,31 @@ def prepare(engine: Engine, metadata: MetaData, load: Load | None = None) -> Non
         metadata.create_all(connection)
         if is_new and load:
             load(connection)
+        else:
+            add_new_columns(connection, metadata)
+
+
+def add_new_columns(connection: Connection, metadata: MetaData) -> None:
+    """Data of an earlier version gets the columns it lacks, with the default of each; the data stays."""
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = str(CreateColumn(column).compile(dialect=connection.dialect))
+                statement = f"ALTER TABLE {table.name} ADD COLUMN {definition} DEFAULT {_first_value(column)}"
+                connection.exec_driver_sql(statement)
+
+
+def _first_value(column: Column[Any]) -> str:
+    """The default of a new column for rows that are there already, as SQL."""
+    if column.nullable:
+        return "NULL"
+    given = column.default.arg if isinstance(column.default, ScalarElementColumnDefault) else None
+    if given is None and isinstance(column.type, JSON):
+        return "'{}'"
+    kind = column.type.python_type
+    value = kind() if given is None else given
+    return f"'{value}'" if kind is str else str(int(value) if kind is bool else value)
 
 
 def reset(engine: Engine, load: Load, keep: Collection[str] = ()) -> None:

@@ -61,6 +61,7 @@ class RelyingParty:
         app.session_interface = ServerSideSessions(store)
         app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
         app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)
+        app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
 
         blueprint = Blueprint(
             "relying_party",
@@ -70,7 +71,8 @@ class RelyingParty:
             static_url_path="/rp-static",
         )
         for method, path, name, view in ROUTES:
-            blueprint.add_url_rule(path, name, view, methods=[method])
+            # No OPTIONS of Flask's own: at /bclogout that is a wrong method, too, and has its answer below.
+            blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
         others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
         blueprint.add_url_rule("/bclogout", "wrong_method", backchannel.wrong_method, methods=others)
         app.register_blueprint(blueprint)

@@ -1,5 +1,7 @@
 """The pages of the extension itself: the profile with its session panel, and messages."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import render_template
@@ -7,6 +9,12 @@ from flask.typing import ResponseReturnValue
 
 from relying_party.sessions import ABSOLUTE_SECONDS
 from relying_party.state import current_session, current_state, session_user
+
+# What profile.html needs; an application that has filters of these names keeps its own.
+FILTERS = {
+    "datetime": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC",
+    "pretty_json": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+}
 
 
 def profile() -> ResponseReturnValue:

@@ -60,6 +60,7 @@ class Provider:
         value = self.metadata().get(name)
         if not isinstance(value, str):
             raise ProviderError(f"The provider's metadata has no {name}.")
+        self._check_https(value)
         return value
 
     def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
@@ -110,8 +111,10 @@ class Provider:
             answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
             raise ProviderError("The provider refused the token request.", error.error) from error
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, TypeError, ValueError) as error:
             raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
+        if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
+            raise ProviderError("The provider's token response has no access token.")
         return dict(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
@@ -119,8 +122,7 @@ class Provider:
         return self._get_json(self.endpoint("userinfo_endpoint"), {"Authorization": f"Bearer {access_token}"})
 
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
-            raise ProviderError("The provider's address is not https.", url)
+        self._check_https(url)
         try:
             with self._http.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
                 status, body = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
@@ -135,6 +137,10 @@ class Provider:
         if not isinstance(answer, dict):
             raise ProviderError("The provider's answer is not a JSON object.", url)
         return answer
+
+    def _check_https(self, url: str) -> None:
+        if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
+            raise ProviderError("The provider's address is not https.", url)
 
     def _share_connections(self, session: requests.Session) -> None:
         session.mount("https://", self._connections)

@@ -8,11 +8,14 @@
 Nothing here sleeps or opens a socket: a test waits for a condition (``eventually``) or turns the ``clock``.
 """
 
+import os
 import re
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -24,6 +27,7 @@ from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 import idp as idp_service
@@ -100,8 +104,6 @@ def cheap_cryptography() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_from_outside() -> Iterator[None]:
     """The settings of whoever runs the tests are not the tests' settings."""
-    import os
-
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("PICKUP_"):
@@ -124,23 +126,66 @@ def make_settings(folder: Path, **values: Any) -> Settings:
     return Settings(**{**known, **values})
 
 
+@dataclass(frozen=True)
+class Built:
+    """The three services, built once for all tests; and how their databases looked then."""
+
+    settings: Settings
+    apps: dict[str, Flask]
+    snapshots: Path
+
+    def start(self, name: str) -> Flask:
+        """The service as if it had just been built: first data, first settings, nothing remembered."""
+        app = self.apps[name]
+        engine_of(app).dispose()
+        database = self.settings.data_dir / f"{name}.db"
+        for leftover in self.settings.data_dir.glob(f"{name}.db-*"):
+            leftover.unlink()
+        shutil.copy(self.snapshots / database.name, database)
+        app.config.clear()
+        app.config.update(app.extensions["first config"])
+        if rp := app.extensions.get("relying_party"):
+            rp.provider.reset()
+        if provider := app.extensions.get("idp"):
+            provider.keys._loaded, provider.keys._loaded_at = {}, 0
+            provider.outbox._start_threads()
+        return app
+
+    def stop(self, name: str) -> None:
+        """Wait for work that is under way, so that it does not write into the next test's database."""
+        if provider := self.apps[name].extensions.get("idp"):
+            provider.outbox._pool.shutdown(wait=True)
+
+
 @pytest.fixture(scope="session")
-def seeded(tmp_path_factory: pytest.TempPathFactory, cheap_cryptography: None) -> Path:  # noqa: ARG001 # before the first password
-    """A folder with the three seeded databases, made once and copied for each test."""
-    folder = tmp_path_factory.mktemp("seeded")
+def built(tmp_path_factory: pytest.TempPathFactory, cheap_cryptography: None) -> Iterator[Built]:  # noqa: ARG001 # before the first password
+    """See :class:`Built`."""
+    settings = make_settings(tmp_path_factory.mktemp("services"))
+    made = Built(settings, {}, tmp_path_factory.mktemp("snapshots"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: START)
-        for package in (idp_service, pickup_dispatch, pickup_manager):
-            app = package.create_app(make_settings(folder))
-            close(app)
-    return folder
+        made.apps["idp"] = prepared(idp_service.create_app(settings), settings.idp_url)
+        made.apps["dispatch"] = prepared(pickup_dispatch.create_app(settings), settings.dispatch_url)
+        made.apps["manager"] = prepared(pickup_manager.create_app(settings), settings.manager_url)
+    for name, app in made.apps.items():
+        engine_of(app).dispose()  # the last connection that goes puts everything into the one file
+        shutil.copy(settings.data_dir / f"{name}.db", made.snapshots)
+    yield made
+    for app in made.apps.values():
+        close(app)
 
 
 @pytest.fixture
-def settings(seeded: Path, tmp_path: Path) -> Settings:
-    """The settings of the three services of this test; their databases are already seeded."""
-    for database in seeded.glob("*.db"):
-        shutil.copy(database, tmp_path / database.name)
+def settings(built: Built) -> Settings:
+    """The settings of the three services."""
+    return built.settings
+
+
+@pytest.fixture
+def own_settings(built: Built, tmp_path: Path) -> Settings:
+    """Settings for services of a test's own, with copies of the seeded databases."""
+    for snapshot in built.snapshots.iterdir():
+        shutil.copy(snapshot, tmp_path)
     return make_settings(tmp_path)
 
 
@@ -181,45 +226,43 @@ class SiteClient(FlaskClient):
 
 
 def prepared(app: Flask, base_url: str) -> Flask:
-    """``app`` with a test client that knows where it lives."""
+    """``app`` with a test client that knows where it lives; commits do not wait for the disk."""
     app.config.update(TESTING=True, TEST_BASE_URL=base_url)
     app.test_client_class = SiteClient
+    app.extensions["first config"] = dict(app.config)
+    engine = engine_of(app)
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     return app
 
 
 def close(app: Flask) -> None:
-    """Let go of connections and threads."""
-    if state := app.extensions.get("idp"):
-        state.outbox._pool.shutdown(wait=True)
+    """Let go of the connections and threads of an app of a test's own."""
+    if provider := app.extensions.get("idp"):
+        provider.outbox._pool.shutdown(wait=True)
     engine_of(app).dispose()
 
 
 @pytest.fixture
-def idp(settings: Settings, network: Network) -> Iterator[Flask]:
+def idp(built: Built, network: Network) -> Iterator[Flask]:
     """The OpenID Provider, at its address on the network."""
-    app = prepared(idp_service.create_app(settings), settings.idp_url)
-    network.add(settings.idp_url, app)
-    yield app
+    network.add(built.settings.idp_url, built.start("idp"))
+    yield built.apps["idp"]
     network.release_all()
-    close(app)
+    built.stop("idp")
 
 
 @pytest.fixture
-def dispatch(settings: Settings, network: Network) -> Iterator[Flask]:
+def dispatch(built: Built, network: Network) -> Flask:
     """Pickup Dispatch, at its address on the network."""
-    app = prepared(pickup_dispatch.create_app(settings), settings.dispatch_url)
-    network.add(settings.dispatch_url, app)
-    yield app
-    close(app)
+    network.add(built.settings.dispatch_url, built.start("dispatch"))
+    return built.apps["dispatch"]
 
 
 @pytest.fixture
-def manager(settings: Settings, network: Network) -> Iterator[Flask]:
+def manager(built: Built, network: Network) -> Flask:
     """Pickup Manager, at its address on the network."""
-    app = prepared(pickup_manager.create_app(settings), settings.manager_url)
-    network.add(settings.manager_url, app)
-    yield app
-    close(app)
+    network.add(built.settings.manager_url, built.start("manager"))
+    return built.apps["manager"]
 
 
 @pytest.fixture
@@ -311,16 +354,8 @@ def sign_in(clock: Clock) -> SignIn:
 
 def eventually(condition: Callable[[], Any], what: str = "it never happened") -> Any:
     """Wait for work that goes on in another thread; returns what ``condition`` returned."""
-    end = time.monotonic() + 5
-    pause = threading_event()
+    end, pause = time.monotonic() + 5, threading.Event()
     while not (value := condition()):
         assert time.monotonic() < end, what
-        pause(0.002)
+        pause.wait(0.002)
     return value
-
-
-def threading_event() -> Callable[[float], bool]:
-    """A pause that is not :func:`time.sleep`, which some tests replace."""
-    import threading
-
-    return threading.Event().wait

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
+from socket import gaierror
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlsplit
 
@@ -19,6 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPResponse
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
@@ -38,7 +40,7 @@ class Request:
     url: str
     headers: Mapping[str, str]
     body: str
-    timeout: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # timeout, verify, proxies …, as requests was told
 
     @property
     def form(self) -> dict[str, list[str]]:
@@ -151,7 +153,7 @@ class Network:
             url=prepared.url or "",
             headers=CaseInsensitiveDict(prepared.headers),
             body=body if isinstance(body, str) else body.decode() if isinstance(body, bytes) else "",
-            timeout=options.get("timeout"),
+            options=options,
         )
         exchange = Exchange(request)
         self.exchanges.append(exchange)
@@ -163,7 +165,7 @@ class Network:
         exchange.status, exchange.answer = response.status_code, response.get_data(as_text=True)
         raw = HTTPResponse(
             body=BytesIO(response.get_data()),
-            headers=list(response.headers),
+            headers=dict(response.headers),
             status=response.status_code,
             preload_content=False,
         )
@@ -212,11 +214,10 @@ def query_of(url: str) -> dict[str, str]:
 
 
 def _refused(request: Request) -> Response:
-    pool = HTTPConnectionPool(urlsplit(request.url).hostname or "")
-    reason = NewConnectionError(
-        pool._new_conn(), "Failed to establish a new connection: [Errno 111] Connection refused"
-    )
-    raise requests.ConnectionError(MaxRetryError(pool, request.url, reason))
+    host = urlsplit(request.url).hostname or ""
+    sentence = "Failed to establish a new connection: [Errno 111] Connection refused"
+    reason = NewConnectionError(HTTPConnection(host), sentence)
+    raise requests.ConnectionError(MaxRetryError(HTTPConnectionPool(host), request.url, reason))
 
 
 def _timed_out(request: Request) -> Response:
@@ -225,9 +226,8 @@ def _timed_out(request: Request) -> Response:
 
 def _name_unknown(request: Request) -> requests.ConnectionError:
     host = urlsplit(request.url).hostname or ""
-    pool = HTTPConnectionPool(host)
-    reason = NameResolutionError(host, pool._new_conn(), OSError(-2, "Name or service not known"))  # type: ignore[arg-type] # a gaierror, to all who look at it
-    return requests.ConnectionError(MaxRetryError(pool, request.url, reason))
+    reason = NameResolutionError(host, HTTPConnection(host), gaierror(-2, "Name or service not known"))
+    return requests.ConnectionError(MaxRetryError(HTTPConnectionPool(host), request.url, reason))
 
 
 # --- the browser ---

@@ -1,37 +1,25 @@
-from pathlib import Path
+import json
 
 import pytest
-from flask import Flask
 
-import pickup_dispatch
-from pickup_dispatch import drivers
-from tests.apps import Browser, Neighbour, settings
+from pickup_web import Settings
+from tests.conftest import SignIn, SiteClient
+from tests.network import Network
 
 DRIVERS = [{"id": "D0072", "name": "Tiger Nixon"}, {"id": "D0009", "name": "Brielle Williamson"}]
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Flask:
-    return pickup_dispatch.create_app(settings(tmp_path))
-
-
-@pytest.fixture
-def browser(app: Flask) -> Browser:
-    """Nobody is signed in."""
-    return Browser(app)
-
-
-@pytest.fixture
-def dispatcher(browser: Browser) -> Browser:
-    """Cameron is signed in."""
-    browser.sign_in()
-    return browser
-
-
 @pytest.fixture(autouse=True)
-def manager(monkeypatch: pytest.MonkeyPatch) -> Neighbour:
-    """Pickup Manager, which has two drivers."""
-    neighbour = Neighbour()
-    neighbour.body = {"drivers": DRIVERS}
-    monkeypatch.setitem(drivers._http.adapters, "http://", neighbour)
-    return neighbour
+def drivers_api(network: Network, settings: Settings) -> str:
+    """The address of Manager's list, which has two drivers."""
+    address = f"{settings.manager_url}/api/drivers"
+    network.answer(address, 200, json.dumps({"drivers": DRIVERS}))
+    return address
+
+
+@pytest.fixture
+def dispatcher(dispatch_client: SiteClient, sign_in: SignIn) -> SiteClient:
+    """Cameron's browser, signed in, with a page open."""
+    sign_in(dispatch_client, access_token="the access token")
+    dispatch_client.get("/profile")
+    return dispatch_client

@@ -1,35 +1,23 @@
-from pathlib import Path
+import json
 
 import pytest
-from flask import Flask
 
-import pickup_manager
-from pickup_manager import resource_server
-from tests.apps import Browser, Neighbour, settings
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Flask:
-    return pickup_manager.create_app(settings(tmp_path))
-
-
-@pytest.fixture
-def browser(app: Flask) -> Browser:
-    """Nobody is signed in."""
-    return Browser(app)
-
-
-@pytest.fixture
-def manager(browser: Browser) -> Browser:
-    """Cameron is signed in."""
-    browser.sign_in()
-    return browser
+from pickup_web import Settings
+from tests.conftest import SignIn, SiteClient
+from tests.network import Network
 
 
 @pytest.fixture(autouse=True)
-def idp(monkeypatch: pytest.MonkeyPatch) -> Neighbour:
-    """The provider, which knows the token."""
-    neighbour = Neighbour()
-    neighbour.body = {"active": True, "scope": "openid fleet.read"}
-    monkeypatch.setitem(resource_server._http.adapters, "http://", neighbour)
-    return neighbour
+def introspection(network: Network, settings: Settings) -> str:
+    """The address where the provider is asked about tokens; it knows every one."""
+    address = f"{settings.idp_url}/oauth2/introspect"
+    network.answer(address, 200, json.dumps({"active": True, "scope": "openid fleet.read"}))
+    return address
+
+
+@pytest.fixture
+def fleet_manager(manager_client: SiteClient, sign_in: SignIn) -> SiteClient:
+    """Cameron's browser, signed in, with a page open."""
+    sign_in(manager_client)
+    manager_client.get("/profile")
+    return manager_client

@@ -2,10 +2,11 @@
 
 import threading
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, delete, func, select
+from sqlalchemy import Connection, create_engine, delete, func, select
 
 import pickup_dispatch
 import pickup_manager
@@ -15,37 +16,40 @@ from pickup_web.database import db, engine_of
 from pickup_web.events import Event
 from pickup_web.seed import from_toml, prepare
 from relying_party.models import StoredSession
-from tests.apps import Browser, settings
+from tests.conftest import SignIn, SiteClient, make_settings
 
 SEED = Path(pickup_dispatch.__file__).with_name("seed.toml")
 
 
 def test_a_new_service_has_its_seed(tmp_path: Path) -> None:
-    app = pickup_manager.create_app(settings(tmp_path))
+    app = pickup_manager.create_app(make_settings(tmp_path))
     with app.app_context():
         drivers = db.session.scalars(select(Driver.id).order_by(Driver.id.desc())).all()
+    engine_of(app).dispose()
     assert drivers == ["D0072", "D0053", "D0046", "D0035", "D0021", "D0009"]
 
 
 def test_a_table_that_somebody_emptied_stays_empty(tmp_path: Path) -> None:
-    app = pickup_dispatch.create_app(settings(tmp_path))
+    app = pickup_dispatch.create_app(make_settings(tmp_path))
     with engine_of(app).begin() as connection:
         connection.execute(delete(Booking))
-    again = pickup_dispatch.create_app(settings(tmp_path))
+    engine_of(app).dispose()
+    again = pickup_dispatch.create_app(make_settings(tmp_path))
     with again.app_context():
         assert db.session.scalar(select(func.count()).select_from(Booking)) == 0
+    engine_of(again).dispose()
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_reset_leaves_the_seed_and_nothing_else(tmp_path: Path, times: int) -> None:
-    app = pickup_dispatch.create_app(settings(tmp_path))
-    browser = Browser(app)
-    browser.sign_in()
-    browser.post("/bookings/1/cancel")
+def test_a_reset_leaves_the_seed_and_nothing_else(
+    dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn, times: int
+) -> None:
+    sign_in(dispatch_client)
+    dispatch_client.submit("/bookings/1/cancel")
     for _ in range(times):
-        run_reset(app)
-    assert browser.get("/profile").status_code == 303, "sessions are over, too"
-    with app.app_context():
+        run_reset(dispatch)
+    assert dispatch_client.get("/session/status").json == {"signed_in": False, "reason": ANY, "at": ANY}
+    with dispatch.app_context():
         assert not db.session.scalar(select(func.count()).select_from(StoredSession))
         assert not db.session.scalar(select(func.count()).select_from(Event))
         rows = db.session.scalars(select(Booking).order_by(Booking.id)).all()
@@ -55,6 +59,19 @@ def test_a_reset_leaves_the_seed_and_nothing_else(tmp_path: Path, times: int) ->
 def run_reset(app: Flask) -> None:
     result = app.test_cli_runner().invoke(args=["reset"])
     assert result.exit_code == 0, result.output
+
+
+def test_a_crash_while_seeding_leaves_a_database_that_is_still_new(tmp_path: Path) -> None:
+    def crash(_connection: Connection) -> None:
+        raise KeyboardInterrupt
+
+    engine = create_engine(f"sqlite:///{tmp_path}/new.db")
+    with pytest.raises(KeyboardInterrupt):
+        prepare(engine, Base.metadata, crash)
+    prepare(engine, Base.metadata, from_toml(Base.metadata, SEED))
+    with engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(Booking)) == 2
+    engine.dispose()
 
 
 def test_processes_that_start_together_load_it_once(tmp_path: Path) -> None:

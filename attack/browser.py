@@ -1,0 +1,125 @@
+"""A person at the application under test: signs in there, and looks whether they still are."""
+
+import secrets
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urljoin
+
+import requests
+from requests.cookies import RequestsCookieJar
+
+from attack.provider import WHO, Provider
+
+MAX_HOPS = 15  # redirects of one login
+TIMEOUT = 10  # seconds
+LIKE_A_BROWSER = {
+    "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
+    "User-Agent": "Mozilla/5.0 (attack bench)",
+    "Connection": "close",
+}
+
+
+class SignInFailed(Exception):
+    """Nobody can sign in at the application. The text says where it ended."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The application under test, as it is told to us."""
+
+    logout_url: str  # its backchannel_logout_uri
+    login_url: str  # GET leads to our authorization endpoint
+    page_url: str  # 200 for who is signed in, something else for the others
+    client_id: str
+    client_secret: str = ""
+    alg: str = "RS256"  # the client's id_token_signed_response_alg
+    signed_in_text: str = ""  # if the page's status does not tell: a text that only the signed-in see
+    ca_file: str | None = None
+
+
+class Browser:
+    """One browser, with cookies of its own. ``sub`` is who sits there, ``sid`` the newest session's name."""
+
+    def __init__(self, target: Target, provider: Provider, sub: str) -> None:
+        self.target, self.provider, self.sub, self.sid = target, provider, sub, ""
+        self.believed_in = False  # what the last look at the page said
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._http.verify = target.ca_file or True
+
+    @property
+    def cookies(self) -> str:
+        """Its cookies, as a header's value."""
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._http.cookies)
+
+    def sign_in(self) -> None:
+        """A new session at the application, in a browser without a past. Raises :class:`SignInFailed`."""
+        # A browser takes Secure cookies from http://localhost; the jar has to be told that it may.
+        policy = DefaultCookiePolicy(secure_protocols=("http", "https"))
+        self._http.cookies = RequestsCookieJar(policy=policy)
+        self.sid, self.provider.trouble = secrets.token_urlsafe(16), ""
+        last = self._walk(self.target.login_url)
+        if not self.signed_in():
+            raise SignInFailed(self._diagnosis(last))
+
+    def signed_in(self) -> bool:
+        """What the page says."""
+        response = self._request("GET", self.target.page_url)
+        self.believed_in = response.status_code == requests.codes.ok and self.target.signed_in_text in response.text
+        return self.believed_in
+
+    def _walk(self, url: str) -> requests.Response:
+        """Follow redirects, and forms that send themselves, to where they end."""
+        response = self._request("GET", url)
+        for _ in range(MAX_HOPS):
+            if "Location" in response.headers:
+                response = self._request("GET", urljoin(response.url, response.headers["Location"]))
+            elif (form := FormReader.read(response.text)) and response.url.startswith(self.provider.url("/")):
+                response = self._request("POST", form.action, form.fields)
+            else:
+                break
+        return response
+
+    def _request(self, method: str, url: str, data: dict[str, str] | None = None) -> requests.Response:
+        is_ours = url.startswith(self.provider.url("/"))
+        headers = {**LIKE_A_BROWSER, **({WHO: f"{self.sub} {self.sid}"} if is_ours else {})}
+        try:
+            return self._http.request(method, url, data=data, headers=headers, timeout=TIMEOUT, allow_redirects=False)
+        except requests.RequestException as error:
+            raise SignInFailed(f"{url} does not answer: {error}") from error
+
+    def _diagnosis(self, last: requests.Response) -> str:
+        reached = "the provider was not reached" if self.sid not in self.provider.id_tokens else "it got its tokens"
+        trouble = f"; the provider refused {self.provider.trouble}" if self.provider.trouble else ""
+        return (
+            f"After the login at {self.target.login_url}, {self.target.page_url} does not say that somebody is "
+            f"signed in. The login ended at {last.url.partition('?')[0]} with status {last.status_code}; "
+            f"{reached}{trouble}."
+        )
+
+
+@dataclass
+class FormReader(HTMLParser):
+    """The first form of a page."""
+
+    action: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @classmethod
+    def read(cls, page: str) -> "FormReader | None":
+        """The form, if there is one."""
+        reader = cls()
+        reader.feed(page)
+        return reader if reader.action else None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Called by the parser."""
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.action = values.get("action", "")
+        elif tag == "input" and "name" in values:
+            self.fields[values["name"]] = values.get("value", "")

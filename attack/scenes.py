@@ -1,0 +1,346 @@
+"""The cases that take more than a row: several people, several requests at once, a provider that fails."""
+
+import json
+import secrets
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, ExitStack, suppress
+from hashlib import sha256
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from flask import Response
+
+from attack import judge
+from attack.bench import Bench, Make, Step
+from attack.browser import SignInFailed
+from attack.judge import BAD_REQUEST, OK, Expect, Finding, choice, fail
+from attack.provider import Login
+from attack.tokens import Tokens, b64
+from attack.wire import FORM, Answer, form
+
+AT_ONCE = 20  # replays of one token
+FLOOD = 200  # tokens with a key id of their own
+FLOOD_FETCHES = 40  # key fetches they may cause: eight processes that each allow themselves five
+FLOOD_THREADS = 4
+DRIPS = 8  # slow bodies at the same time
+PROMPT_SECONDS = 2.0  # how soon others are answered while somebody is slow
+SHORT = 1.0  # seconds until we believe that the application does not fetch keys for this
+LARGE = 10_000_000  # bytes
+NOT_ASKED = "the keys were not asked for"
+
+Run = Callable[[Bench], Iterable[Finding]]
+
+
+# --- rows of the table ---
+
+
+def steps(*taken: Step) -> Run:
+    """One request after the other."""
+    return lambda bench: [finding for step in taken for finding in bench.take(step)]
+
+
+def refuse(name: str, make: Make) -> Step:
+    """Asked for is 400."""
+    return Step(name, Expect.REFUSED, make)
+
+
+def accept(name: str, make: Make) -> Step:
+    """Asked for is 200, and the session is over."""
+    return Step(name, Expect.ACCEPTED, make)
+
+
+def either(name: str, make: Make) -> Step:
+    """The specification leaves the choice."""
+    return Step(name, Expect.EITHER, make)
+
+
+def strict(name: str, make: Make) -> Step:
+    """The specification leaves the choice, and 400 is the better one."""
+    return Step(name, Expect.STRICT, make)
+
+
+def both(*runs: Run) -> Run:
+    """One after the other."""
+    return lambda bench: [finding for run in runs for finding in run(bench)]
+
+
+# --- whose sessions end ---
+
+
+def only_that_session(bench: Bench) -> Iterator[Finding]:
+    """``sid`` alone: another session of the same person lives on."""
+    victim = bench.victim()
+    other = bench.newcomer(victim.sub)
+    answer = bench.send("sid only", bench.tokens(victim).logout(without=["sub"]))
+    yield from judge.judge("sid only", Expect.ACCEPTED, answer, alive=victim.signed_in())
+    if not other.signed_in():
+        yield fail("sid only", "another session of the same person ended, too")
+
+
+def all_sessions(bench: Bench) -> Iterator[Finding]:
+    """``sub`` alone: every session of that person, and of nobody else (see ``Bench.run``)."""
+    # Somebody who never comes again: an application may refuse logins of the very second of such a logout.
+    victim, other = bench.newcomer("dora"), bench.newcomer("dora")
+    answer = bench.send("sub only", bench.tokens(victim).logout(without=["sid"]))
+    yield from judge.judge("sub only", Expect.ACCEPTED, answer, alive=victim.signed_in())
+    if answer.status == OK and other.signed_in():
+        yield fail("sub only", "another session of the same person lives on")
+
+
+def already_ended(bench: Bench) -> Iterator[Finding]:
+    """A token for a session that has just been ended by another one."""
+    victim = bench.victim()
+    tokens = bench.tokens(victim)
+    bench.send("the first", tokens.logout())
+    victim.signed_in()
+    answer = bench.send("already ended", tokens.logout())
+    yield from judge.judge("already ended", Expect.DONE, answer, alive=True)
+
+
+def of_two_people(bench: Bench) -> Iterator[Finding]:
+    """The victim's ``sid`` with somebody else's ``sub``, and the other way round."""
+    victim, bystander = bench.victim(), bench.bystander()
+    answer = bench.send("sid and sub", bench.tokens(victim).logout(sub=bystander.sub))
+    yield from judge.judge("sid and sub", Expect.UNTOUCHED, answer, alive=victim.signed_in())
+
+
+def with_a_cookie(bench: Bench) -> Iterator[Finding]:
+    """The bystander's cookies come along; :meth:`Bench.run` looks whether they are still signed in."""
+    victim, cookies = bench.victim(), bench.bystander().cookies
+    request = form(bench.tokens(victim).logout())
+    whole = {"Content-Type": FORM, "Cookie": cookies, "Origin": "https://attacker.example"}
+    answer = bench.send("with cookies", type(request)(request.body, headers=whole))
+    expect = Expect.EITHER if answer.status == BAD_REQUEST else Expect.ACCEPTED
+    yield from judge.judge("with cookies", expect, answer, alive=victim.signed_in())
+
+
+def last_member_wins(bench: Bench) -> Iterator[Finding]:
+    """Two members ``sid``: refused, or the last one counts (RFC 7519 §4). Never the first."""
+    for first, last, expect in (
+        ("the victim's", "another", Expect.UNTOUCHED),
+        ("another", "the victim's", Expect.EITHER),
+    ):
+        victim = bench.victim()
+        tokens, name = bench.tokens(victim), f"{first} sid first"
+        sids = [tokens.sid if which == "the victim's" else secrets.token_hex(8) for which in (first, last)]
+        answer = bench.send(name, doubled(tokens, "sid", *sids))
+        yield from judge.judge(name, expect, answer, alive=victim.signed_in())
+
+
+def doubled(tokens: Tokens, name: str, first: Any, last: Any) -> str:
+    """A logout token that has a claim two times."""
+    whole = json.dumps({**tokens.claims(without=[name]), "first": 1, "last": 1})
+    for place, value in (("first", first), ("last", last)):
+        whole = whole.replace(f'"{place}": 1', f'"{name}": {json.dumps(value)}')
+    return tokens.of_payload(whole)
+
+
+# --- replays and races ---
+
+
+def replayed(bench: Bench) -> Iterator[Finding]:
+    """The same token again. BCL §2.6 (8) is optional, and the session is over either way."""
+    victim = bench.victim()
+    token = bench.tokens(victim).logout()
+    bench.send("the first time", token)
+    victim.signed_in()
+    answer = bench.send("the second time", token)
+    yield from judge.judge("the second time", Expect.UNTOUCHED, answer, alive=True)
+    if answer.status in (OK, BAD_REQUEST):
+        yield choice("the second time", f"answered {answer}")
+
+
+def replayed_at_once(bench: Bench) -> Iterator[Finding]:
+    """One token many times in parallel: who refuses a repetition refuses all but one."""
+    victim = bench.victim()
+    token, start = bench.tokens(victim).logout(), threading.Barrier(AT_ONCE)
+
+    def send(_number: int) -> Answer:
+        start.wait()
+        return bench.send("in parallel", token)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(send, range(AT_ONCE)))
+    odd = sorted({str(answer) for answer in answers if answer.status not in (OK, BAD_REQUEST)})
+    if odd:
+        yield fail("in parallel", f"answered {', '.join(odd)}")
+    carried_out = [answer for answer in answers if answer.status == OK]
+    yield from judge.judge("in parallel", Expect.ACCEPTED, [*carried_out, *answers][0], alive=victim.signed_in())
+    refuses = bench.send("afterwards", token).status == BAD_REQUEST
+    if refuses and len(carried_out) > 1:
+        yield fail("in parallel", f"was carried out {len(carried_out)} times, although repetitions are refused")
+    if not refuses:
+        yield choice("in parallel", "repetitions are accepted")
+
+
+def burned_jti(spoil: Callable[[Tokens, str], str]) -> Run:
+    """A token that is refused must not use up the ``jti`` of a good one."""
+
+    def run(bench: Bench) -> Iterator[Finding]:
+        victim = bench.victim()
+        tokens, jti = bench.tokens(victim), secrets.token_urlsafe(12)
+        refused = bench.send("the bad one", spoil(tokens, jti))
+        yield from judge.judge("the bad one", Expect.REFUSED, refused, alive=victim.signed_in())
+        if not victim.believed_in:
+            return
+        answer = bench.send("the good one", tokens.logout(jti=jti))
+        yield from judge.judge("the good one", Expect.ACCEPTED, answer, alive=victim.signed_in())
+
+    return run
+
+
+def overtaken(bench: Bench) -> Iterator[Finding]:
+    """The session is over before the application has its tokens: BCL §2.6 (11) speaks of recent sessions only."""
+    newcomer = bench.newcomer("carol")
+    answers: list[Answer] = []
+
+    def log_out(login: Login) -> None:
+        bench.provider.before_token = None
+        token = bench.tokens(newcomer).logout(sub=login.sub, sid=login.sid)
+        answers.append(bench.send("during the login", token, timeout=PROMPT_SECONDS))
+
+    bench.provider.before_token = log_out
+    with suppress(SignInFailed):  # the better outcome
+        newcomer.sign_in()
+    bench.provider.before_token = None
+    if not answers or not answers[0].status:
+        yield choice("during the login", "no answer while a login was under way: requests are taken one by one")
+        return
+    yield from judge.judge("during the login", Expect.DONE, answers[0], alive=True)
+    if newcomer.signed_in():
+        yield choice("during the login", "the login it should have ended went on")
+
+
+# --- keys ---
+
+
+def rotated_in(*others: dict[str, Any]) -> Run:
+    """A new key, published a moment ago, beside ``others``."""
+
+    def run(bench: Bench) -> Iterator[Finding]:
+        ring, victim = bench.provider.ring, bench.victim()
+        header = {"kid": ring.new.kid}
+        with bench.provider.publishing(*others, ring.new.jwk()):
+            started = time.monotonic()
+            while True:
+                answer = bench.send("new key", bench.tokens(victim).logout(header=header, key=ring.new))
+                waited = time.monotonic() - started
+                if answer.status != BAD_REQUEST or waited > bench.patience:
+                    break
+                time.sleep(min(0.5, bench.patience))
+        yield from judge.judge("new key", Expect.ACCEPTED, answer, alive=victim.signed_in())
+        if answer.status == OK and waited > SHORT:
+            yield choice("new key", f"accepted only after {waited:.0f} seconds: key fetches are limited")
+
+    return run
+
+
+def with_keys(manner: Callable[[Bench], AbstractContextManager[Any]], name: str) -> Run:
+    """An unknown key while the key endpoint fails in some manner."""
+
+    def run(bench: Bench) -> Iterator[Finding]:
+        before = bench.provider.hits["jwks"]
+        with manner(bench):
+            yield from bench.take(refuse(name, lambda make: make.forged(kid=secrets.token_hex(8))))
+        if bench.provider.hits["jwks"] == before:
+            yield choice(name, NOT_ASKED)
+
+    return run
+
+
+def keys_answer(status: int, body: str) -> Callable[[Bench], AbstractContextManager[Any]]:
+    """The key endpoint answers this."""
+    return lambda bench: bench.provider.keys_answered(lambda: Response(body, status))
+
+
+def keys_hang(bench: Bench) -> Iterator[Finding]:
+    """While one token waits for the keys, those with a known key do not wait with it."""
+    victim = bench.victim()
+    tokens = bench.tokens(victim)
+    with ThreadPoolExecutor(DRIPS + 1) as pool:
+        with bench.provider.keys_held() as gate:
+            waiting = pool.submit(bench.send, "the unknown key", tokens.forged(kid=secrets.token_hex(8)))
+            if not gate.reached.wait(SHORT):
+                yield choice("the unknown key", NOT_ASKED)
+            bad = [tokens.logout(without=["events"]) for _ in range(DRIPS)]
+            others = [pool.submit(bench.send, "a known key", token, PROMPT_SECONDS) for token in bad]
+            answers = [other.result() for other in as_completed(others)]
+        late = [answer for answer in answers if not answer.status]
+        yield from judge.judge("the unknown key", Expect.REFUSED, waiting.result(), alive=victim.signed_in())
+    if late:
+        yield fail("a known key", f"{len(late)} of {len(answers)} had to wait until the keys came")
+
+
+def never_fetched(run: Run) -> Run:
+    """Addresses that a token brings along are not called."""
+
+    def watched(bench: Bench) -> Iterator[Finding]:
+        before = bench.provider.hits["attacker"]
+        yield from run(bench)
+        if count := bench.provider.hits["attacker"] - before:
+            yield fail(
+                "the address", f"was called {count} times: whoever writes a token sends the application anywhere"
+            )
+
+    return watched
+
+
+def flood(bench: Bench) -> Iterator[Finding]:
+    """Many unknown key ids: the provider is not to be asked each time, and good tokens still pass."""
+    tokens, before = bench.tokens(), bench.provider.hits["jwks"]
+    kids = (secrets.token_hex(8) for _ in range(FLOOD))
+    forgeries = [tokens.forged(kid=kid) for kid in kids]
+    with ThreadPoolExecutor(FLOOD_THREADS) as pool:
+        answers = list(pool.map(lambda forgery: bench.send("flood", forgery), forgeries))
+    odd = [answer for answer in answers if answer.status != BAD_REQUEST]
+    if odd:
+        yield fail("flood", f"answered {odd[0]} ({len(odd)} of {FLOOD})")
+    if (fetches := bench.provider.hits["jwks"] - before) > FLOOD_FETCHES:
+        yield fail("flood", f"{FLOOD} tokens made the application fetch the keys {fetches} times")
+    yield from bench.take(accept("afterwards", lambda make: make.logout()))
+
+
+# --- bodies ---
+
+
+def slow_bodies(bench: Bench) -> Iterator[Finding]:
+    """Bodies that come byte by byte: meanwhile, others are answered."""
+    bench.victim()
+    with ExitStack() as open_connections:
+        drips = []
+        for _ in range(DRIPS):
+            connection = bench.wire.connect()
+            open_connections.callback(connection.close)
+            connection.putrequest("POST", bench.wire.path())
+            connection.putheader("Content-Type", FORM)
+            connection.putheader("Content-Length", "1000")
+            connection.endheaders(b"logout_token=")
+            drips.append(connection)
+        for byte in (b"e", b"y"):
+            for drip in drips:
+                with suppress(OSError):  # it may hang up on us
+                    drip.send(byte)
+            victim = bench.victim()
+            answer = bench.send("meanwhile", bench.tokens(victim).logout(), PROMPT_SECONDS)
+            if not answer.status:
+                yield fail("meanwhile", f"{DRIPS} slow bodies keep a good token waiting")
+                return
+            yield from judge.judge("meanwhile", Expect.ACCEPTED, answer, alive=victim.signed_in())
+
+
+def encrypted(header: dict[str, Any], tokens: Tokens, inner: bytes) -> str:
+    """A JWE (RFC 7516 §7.1), encrypted directly with a key made of the client's secret (Core §10.2)."""
+    key, iv = sha256(tokens.client_secret.encode()).digest(), secrets.token_bytes(12)
+    protected = b64(json.dumps(header).encode())
+    sealed = AESGCM(key).encrypt(iv, inner, protected.encode())
+    return ".".join([protected, "", b64(iv), b64(sealed[:-16]), b64(sealed[-16:])])
+
+
+def deflated(data: bytes) -> bytes:
+    """RFC 7516 §4.1.3: raw DEFLATE."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()

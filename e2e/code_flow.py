@@ -1,0 +1,54 @@
+"""An app's own way to its tokens, walked by hand: the authorization code flow with PKCE, in a browser's session."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from e2e.device import Device
+from e2e.logout_tokens import encoded
+from e2e.plain import http
+from e2e.stack import App, Stack
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the app would keep on its server."""
+
+    access_token: str
+    refresh_token: str
+    id_token: str
+
+
+def tokens_of(device: Device, stack: Stack, app: App, scope: str) -> Tokens:
+    """Tokens as ``app`` gets them for the session in ``device``: the code is taken before it reaches the app."""
+    verifier = secrets.token_urlsafe(48)
+    parameters = {
+        "response_type": "code",
+        "client_id": app.client_id,
+        "redirect_uri": f"{app.url}/oauth2client",
+        "scope": scope,
+        "state": secrets.token_urlsafe(),
+        "code_challenge": encoded(hashlib.sha256(verifier.encode()).digest()),
+        "code_challenge_method": "S256",
+        "prompt": "none",
+    }
+    cookie = {"Cookie": device.cookie(stack.idp_url)}
+    answer = http.get(f"{stack.idp_url}/oauth2/authorize", params=parameters, headers=cookie)
+    code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
+    exchange = {"code": code, "redirect_uri": parameters["redirect_uri"], "code_verifier": verifier}
+    answer = token_request(stack, app, grant_type="authorization_code", **exchange)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    return Tokens(body["access_token"], body["refresh_token"], body["id_token"])
+
+
+def token_request(stack: Stack, app: App, **parameters: str) -> Any:
+    """A request to the token endpoint, with the app's credentials."""
+    secret = stack.client_secrets.get(app.client_id)
+    if secret is None:
+        pytest.skip(f"the client secret of this stack's {app.title} is not known (PICKUP_…_CLIENT_SECRET)")
+    return http.post(f"{stack.idp_url}/oauth2/token", data=parameters, auth=(app.client_id, secret))

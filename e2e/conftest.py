@@ -1,0 +1,197 @@
+"""What every story gets: a stack, people's browsers, the services' records.
+
+By default the suite starts three services for itself and ends them afterwards. Other stacks are reached with
+``--base``; what the suite may do to them besides using them is said by ``--control``.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from e2e.device import Device
+from e2e.pictures import Camera
+from e2e.record import Record
+from e2e.stack import SERVICES, App, Hands, OwnProcesses, Stack, running_stack
+from pickup_web import localhost
+
+NewDevice: TypeAlias = Callable[..., Device]
+Figure: TypeAlias = Callable[[str, str], None]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+PATIENCE = 10_000  # milliseconds until a condition of no story in particular must be true
+
+STACK = pytest.StashKey[Stack]()
+FIGURES = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Our options beside those of pytest-playwright."""
+    group = parser.getgroup("pickup", "The stack under test")
+    group.addoption(
+        "--base",
+        default="",
+        metavar='"IDP DISPATCH MANAGER"',
+        help="Base URLs of a stack that runs already, or the word `running`: what `make up` started here.",
+    )
+    group.addoption(
+        "--control",
+        default="",
+        choices=["", "local", "compose", "none"],
+        help="How to stop, kill and change services of that stack: by scripts/service (local, compose) or not at all.",
+    )
+    group.addoption("--screenshots", type=Path, metavar="DIR", help="Save the golden path's pictures there.")
+    group.addoption("--figures", action="store_true", help="Measure the logout instead of telling the stories.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Names below .localhost are this machine; a failure leaves a picture."""
+    # The resolver is asked for *.localhost first, and an answer that is lost on the way costs five seconds: more
+    # than a logout may take. Here, and in the services that we start, one second must do.
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
+    localhost.install()
+    config.addinivalue_line("markers", "figures: measures and asserts nothing; runs with --figures only")
+    config.stash[FIGURES] = []
+    if config.option.screenshot == "off":
+        config.option.screenshot = "only-on-failure"
+    expect.set_options(timeout=PATIENCE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Either the stories or the figures."""
+    wanted = [item for item in items if bool(item.get_closest_marker("figures")) is config.getoption("figures")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
+
+
+# --- the stack ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack that this run is about."""
+    if base := pytestconfig.getoption("base"):
+        pytestconfig.stash[STACK] = running_stack(base, pytestconfig.getoption("control"))
+        yield pytestconfig.stash[STACK]
+        return
+    own = OwnProcesses(tmp_path_factory.mktemp("stack"))
+    try:
+        own.start(*SERVICES)
+        pytestconfig.stash[STACK] = own.stack()
+        yield pytestconfig.stash[STACK]
+    finally:
+        own.kill_all()
+
+
+@pytest.fixture
+def hands(stack: Stack) -> Hands:
+    """Needed by stories that break something."""
+    if stack.hands is None:
+        pytest.skip("this story stops, kills or changes services, and has no hands on them here (--control none)")
+    return stack.hands
+
+
+@pytest.fixture(scope="session")
+def record(stack: Stack) -> Record:
+    """Needed by stories that look behind the pages."""
+    record = Record(stack)
+    if not record.is_open():
+        pytest.skip("this stack does not show its events (PICKUP_DEMO_EVENTS)")
+    return record
+
+
+@pytest.fixture(params=["dispatch", "manager"], ids=["at Dispatch", "at Manager"])
+def here(request: pytest.FixtureRequest, stack: Stack) -> App:
+    """The app in which a story happens: each in turn, so such a story is told both ways round."""
+    return stack.app(request.param)
+
+
+@pytest.fixture
+def there(stack: Stack, here: App) -> App:
+    """The other app."""
+    return stack.other(here)
+
+
+# --- browsers -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """There is no one base URL; the plugin's own fixture for it is deprecated by pytest."""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """A Chromium that is on this machine, if there is one, and no talk of its own on the network."""
+    found = os.environ.get("PICKUP_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    as_root = ["--no-sandbox"] if os.getuid() == 0 else []  # Chromium's sandbox does not work for root
+    ours = {"args": [*browser_type_launch_args.get("args", []), *QUIET, *as_root]}
+    return {**browser_type_launch_args, **ours, **({"executable_path": found} if found else {})}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """The same on every machine."""
+    return {"locale": "en-GB", "timezone_id": "Europe/London", "color_scheme": "light", **browser_context_args}
+
+
+@pytest.fixture
+def new_device(stack: Stack, new_context: Callable[..., BrowserContext]) -> Iterator[NewDevice]:
+    """Makes browsers. After the story none of their consoles may have complained about anything unexpected."""
+    devices: list[Device] = []
+
+    def make(**options: Any) -> Device:
+        devices.append(Device(new_context(**options), stack))
+        return devices[-1]
+
+    yield make
+    complaints = [line for device in devices for line in device.unexpected_complaints()]
+    assert complaints == [], "the browser's console stays silent"
+
+
+@pytest.fixture
+def laptop(new_device: NewDevice) -> Device:
+    """The browser of the story's first person."""
+    return new_device()
+
+
+@pytest.fixture
+def camera(pytestconfig: pytest.Config, browser: Browser, here: App) -> Iterator[Camera]:
+    """Takes pictures when asked to (``--screenshots``), of the story that starts at Dispatch."""
+    camera = Camera(pytestconfig.getoption("screenshots") if here.service == "dispatch" else None)
+    yield camera
+    camera.put_together(browser)
+
+
+# --- what is said afterwards ------------------------------------------------------
+
+
+@pytest.fixture
+def figure(pytestconfig: pytest.Config) -> Figure:
+    """Notes a measured figure, to be printed at the end."""
+    return lambda name, value: pytestconfig.stash[FIGURES].append((name, value))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures."""
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for name, value in config.stash[FIGURES]:
+            terminalreporter.line(f"{name}: {value}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure shows the last lines of each service's output, where we have it."""
+    report: pytest.TestReport = yield  # type: ignore[assignment] # pytest sends what the inner hooks return
+    stack = item.config.stash.get(STACK, None)
+    if report.failed and stack and stack.hands:
+        for service in SERVICES:
+            if output := stack.hands.output(service):
+                report.sections.append((f"output of {service}", output))
+    return report  # type: ignore[return-value]

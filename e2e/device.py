@@ -1,0 +1,102 @@
+"""A person's browser. Two devices are two contexts: they share nothing."""
+
+import re
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Request, WebError, expect
+
+from e2e.pages.app_page import AppPage
+from e2e.pages.profile import ProfilePage
+from e2e.pages.sign_in import SignInPage
+from e2e.stack import App, Stack
+
+P = TypeVar("P", bound=AppPage)
+
+
+class Device:
+    """One browser: its tabs, its cookies, what it requested, and what its console complained about."""
+
+    def __init__(self, context: BrowserContext, stack: Stack) -> None:
+        self.context, self._stack = context, stack
+        self.complaints: list[str] = []
+        self.requests: list[Request] = []
+        self._expected: list[str] = []
+        context.on("console", self._note_message)
+        context.on("weberror", self._note_error)
+        context.on("request", lambda request: self.requests.append(request))
+
+    # --- what a person does ---
+
+    def sign_in(self, app: App, user: str) -> AppPage:
+        """Open ``app``, which knows nobody here, and sign in by its button."""
+        page = AppPage(self.context.new_page(), app)
+        page.open("/")
+        page.sign_in_link.click()
+        SignInPage(page.tab, self._stack).sign_in(user)
+        expect(page.log_out_button, f"{user} is signed in at {app.title}").to_be_visible()
+        return page
+
+    def open(self, app: App, path: str | None = None) -> AppPage:
+        """Open a page of ``app`` in a new tab; its front page if no other is named."""
+        page = AppPage(self.context.new_page(), app)
+        page.open(app.front if path is None else path)
+        return page
+
+    def open_as(self, page_class: type[P], app: App) -> P:
+        """Open a page of this kind in a new tab."""
+        page = page_class(self.context.new_page(), app)
+        page.open(page_class.PATH)
+        return page
+
+    def id_token(self, app: App) -> dict[str, object]:
+        """The claims of the ID token that ``app`` got in this browser, as its profile shows them."""
+        profile = self.open_as(ProfilePage, app)
+        claims = profile.id_token
+        profile.tab.close()
+        return claims
+
+    def sid(self, app: App) -> str:
+        """The session's name."""
+        return str(self.id_token(app)["sid"])
+
+    # --- what only a test can see ---
+
+    def cookie(self, url: str) -> str:
+        """The cookies this browser would send there, as a header."""
+        return "; ".join(f"{one['name']}={one['value']}" for one in self.context.cookies(url))
+
+    def milliseconds_of(self, path: str) -> float:
+        """How long the browser waited for the latest answer from that path."""
+        timing = self._latest(path).timing
+        return timing["responseStart"] - timing["requestStart"]
+
+    def started(self, path: str) -> float:
+        """When the browser began the latest request to that path, in milliseconds since the epoch."""
+        return self._latest(path).timing["startTime"]
+
+    def _latest(self, path: str) -> Request:
+        return [request for request in self.requests if urlsplit(request.url).path == path][-1]
+
+    def user_agent(self) -> str:
+        """What this browser calls itself."""
+        return str(self.context.pages[0].evaluate("navigator.userAgent"))
+
+    def paths_requested(self) -> set[str]:
+        """Every path this browser asked for, of all services."""
+        return {urlsplit(request.url).path for request in self.requests}
+
+    def may_complain(self, pattern: str) -> None:
+        """A console message that belongs to this story."""
+        self._expected.append(pattern)
+
+    def unexpected_complaints(self) -> list[str]:
+        """Errors on the console: failed requests, script errors, violations of the content security policy."""
+        return [line for line in self.complaints if not any(re.search(known, line) for known in self._expected)]
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def _note_error(self, error: WebError) -> None:
+        self.complaints.append(str(error.error))

@@ -1,0 +1,59 @@
+"""What the services say that happened: ``GET /events`` of each. The vocabulary is in docs/events.md."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from e2e.plain import http
+from e2e.stack import Stack
+
+LOOK_SECONDS = 0.03  # between two looks at a record
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event, as recorded."""
+
+    id: int
+    at: int
+    name: str
+    sid: str | None
+    jti: str | None
+    client_id: str | None
+    outcome: str | None
+    detail: dict[str, Any]
+
+
+class Record:
+    """The records of the three services."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def is_open(self) -> bool:
+        """Whether this stack shows its events to us."""
+        return all(http.get(self._address(service)).ok for service in ("idp", "dispatch", "manager"))
+
+    def events(self, service: str, name: str, *, sid: str, client_id: str | None = None) -> list[Event]:
+        """The events of that name about one session, oldest first."""
+        answer = http.get(self._address(service), params={"name": name, "sid": sid})
+        answer.raise_for_status()
+        found = [Event(**event) for event in answer.json()["events"]]
+        return [event for event in found if client_id in (None, event.client_id)]
+
+    def wait_for(self, service: str, name: str, *, sid: str, client_id: str | None = None, within: float = 10) -> Event:
+        """The first such event, as soon as there is one. The service itself may be on its way back."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            try:
+                if found := self.events(service, name, sid=sid, client_id=client_id):
+                    return found[0]
+            except requests.ConnectionError:
+                pass
+            time.sleep(LOOK_SECONDS)
+        raise AssertionError(f"{service} recorded no {name} for session {sid} within {within} s")
+
+    def _address(self, service: str) -> str:
+        return f"{self._stack.url(service)}/events"

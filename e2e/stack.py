@@ -1,0 +1,392 @@
+"""The stack under test: three services of our own, or a stack that runs already, and hands to break it with."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ("idp", "dispatch", "manager")
+MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager"}
+START_SECONDS = 60  # a machine that is busy with something else
+SECONDS_TO_ANSWER = 5
+STOP_SECONDS = 10  # more than gunicorn's graceful_timeout
+LAST_LINES = 40  # of a service's output, shown with a failure
+
+# Runs where the provider runs. A forgery that is refused for its audience must have the right signature.
+PRINT_SIGNING_KEY = """
+import json
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+from idp.models import SigningKey
+from pickup_web.settings import load_settings
+with Session(create_engine(load_settings().idp_database_url)) as db:
+    key = db.scalars(select(SigningKey).order_by(SigningKey.signs_from.desc())).first()
+print(json.dumps({**key.private_jwk, "kid": key.kid}))
+"""
+
+
+@dataclass(frozen=True)
+class App:
+    """One of the two apps, as the stories know it."""
+
+    service: str
+    title: str
+    url: str
+    front: str  # the path that opens an app for somebody who is signed in
+    front_heading: str
+
+    @property
+    def client_id(self) -> str:
+        """Its name at the provider."""
+        return f"pickup-{self.service}"
+
+
+class Hands(ABC):
+    """What a story may do to the services besides using them."""
+
+    @abstractmethod
+    def start(self, *services: str) -> None:
+        """Start those that do not run, and wait until they are healthy."""
+
+    @abstractmethod
+    def stop(self, service: str) -> None:
+        """Ask it to end, as an operator does."""
+
+    @abstractmethod
+    def kill(self, service: str) -> None:
+        """End all its processes at once (SIGKILL), as a crash does."""
+
+    @abstractmethod
+    def freeze(self, service: str) -> None:
+        """From now on it takes connections and answers none."""
+
+    @abstractmethod
+    def thaw(self, service: str) -> None:
+        """The end of :meth:`freeze`."""
+
+    @abstractmethod
+    def cli(self, service: str, *arguments: str) -> str:
+        """Run its ``flask`` command; returns what that printed."""
+
+    @abstractmethod
+    def python(self, service: str, program: str) -> str:
+        """Run a program where the service runs; returns what it printed."""
+
+    @abstractmethod
+    def output(self, service: str) -> str:
+        """The last lines it wrote."""
+
+    @contextmanager
+    def without(self, service: str, *, crashed: bool = True) -> Iterator[None]:
+        """The service is down; afterwards it is back, whatever happened."""
+        if crashed:
+            self.kill(service)
+        else:
+            self.stop(service)
+        try:
+            yield
+        finally:
+            self.start(service)
+
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """The service hangs; afterwards it goes on, whatever happened."""
+        self.freeze(service)
+        try:
+            yield
+        finally:
+            self.thaw(service)
+
+    @contextmanager
+    def client_setting(self, client_id: str, name: str, value: str, *, restore: str) -> Iterator[None]:
+        """The provider knows another value of the client's; afterwards it has ``restore``, whatever happened."""
+        self.cli("idp", "client", "set", client_id, name, value)
+        try:
+            yield
+        finally:
+            self.cli("idp", "client", "set", client_id, name, restore)
+
+    def signing_key(self) -> dict[str, Any]:
+        """The private key the provider signs with, as a JWK."""
+        key: dict[str, Any] = json.loads(self.python("idp", PRINT_SIGNING_KEY))
+        return key
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Addresses, secrets, and hands, where there are any."""
+
+    idp_url: str
+    dispatch: App
+    manager: App
+    password: str
+    client_secrets: Mapping[str, str]
+    logout_wait: float  # seconds a user's redirect waits for the logout requests, at most
+    hands: Hands | None
+
+    def url(self, service: str) -> str:
+        """A service's base URL."""
+        return self.idp_url if service == "idp" else self.app(service).url
+
+    def app(self, service: str) -> App:
+        """The app of that name."""
+        return {"dispatch": self.dispatch, "manager": self.manager}[service]
+
+    def other(self, app: App) -> App:
+        """The app that is not ``app``."""
+        return self.manager if app is self.dispatch else self.dispatch
+
+
+def make_stack(urls: list[str], environment: Mapping[str, str], hands: Hands | None) -> Stack:
+    """A stack at these addresses: provider, Dispatch, Manager."""
+    idp_url, dispatch_url, manager_url = (url.rstrip("/") for url in urls)
+    known = {app: environment.get(f"PICKUP_{app.upper()}_CLIENT_SECRET", "") for app in ("dispatch", "manager")}
+    return Stack(
+        idp_url=idp_url,
+        dispatch=App("dispatch", "Pickup Dispatch", dispatch_url, "/bookings", "Bookings"),
+        manager=App("manager", "Pickup Manager", manager_url, "/overview", "Overview"),
+        password=environment["PICKUP_DEMO_PASSWORD"],
+        client_secrets={f"pickup-{app}": secret for app, secret in known.items() if secret},
+        logout_wait=float(environment.get("PICKUP_LOGOUT_WAIT") or 1.0),
+        hands=hands,
+    )
+
+
+# --- a stack of our own -------------------------------------------------------
+
+
+class OwnProcesses(Hands):
+    """The three services as processes of this test run: free ports, an empty folder for their data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("PICKUP_")}
+        self.environment = {
+            **others,
+            **{f"PICKUP_{service.upper()}_PORT": str(port) for service, port in self._ports.items()},
+            **{f"PICKUP_{name}": secrets.token_hex() for name in ("SECRET_KEY", "DEMO_PASSWORD")},
+            **{f"PICKUP_{app}_CLIENT_SECRET": secrets.token_hex() for app in ("DISPATCH", "MANAGER")},
+            "PICKUP_DATA_DIR": str(folder),
+            "PICKUP_DEMO_PLAIN_HTTP": "true",
+            "PICKUP_DEMO_EVENTS": "true",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def stack(self) -> Stack:
+        """The stack these processes are."""
+        ports = self._ports
+        urls = [
+            f"http://idp.localhost:{ports['idp']}",
+            f"http://dispatch.localhost:{ports['dispatch']}/pickup-dispatch",
+            f"http://manager.localhost:{ports['manager']}/pickup-manager",
+        ]
+        return make_stack(urls, self.environment, self)
+
+    def start(self, *services: str) -> None:
+        for service in services:
+            if not self._runs(service):
+                self._launch(service)
+        for service in services:
+            self._wait_until_healthy(service)
+
+    def _launch(self, service: str) -> None:
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", f"{MODULES[service]}:create_app()"]
+        with self._log(service).open("ab") as output:
+            self._processes[service] = subprocess.Popen(
+                gunicorn,
+                cwd=ROOT,
+                env={**self.environment, "PICKUP_LISTEN": self._listen(service)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # master and workers are one group, which can be killed as one
+            )
+
+    def _wait_until_healthy(self, service: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not healthy(self._listen(service)):
+            if not self._runs(service) or time.monotonic() > deadline:
+                raise RuntimeError(f"{service} did not start. The end of its output:\n{self.output(service)}")
+            time.sleep(0.05)
+
+    def _runs(self, service: str) -> bool:
+        return service in self._processes and self._processes[service].poll() is None
+
+    def _listen(self, service: str) -> str:
+        return f"127.0.0.1:{self._ports[service]}"
+
+    def _log(self, service: str) -> Path:
+        return self._folder / f"{service}.log"
+
+    def stop(self, service: str) -> None:
+        self._processes[service].send_signal(signal.SIGTERM)
+        self._processes[service].wait(STOP_SECONDS)
+
+    def kill(self, service: str) -> None:
+        self._signal(service, signal.SIGKILL)
+        self._processes[service].wait(STOP_SECONDS)
+
+    def kill_all(self) -> None:
+        """The end: there is nothing left to save."""
+        for service in filter(self._runs, SERVICES):
+            self.kill(service)
+
+    def freeze(self, service: str) -> None:
+        self._signal(service, signal.SIGSTOP)
+
+    def thaw(self, service: str) -> None:
+        self._signal(service, signal.SIGCONT)
+
+    def _signal(self, service: str, number: int) -> None:
+        os.killpg(self._processes[service].pid, number)
+
+    def cli(self, service: str, *arguments: str) -> str:
+        flask = [sys.executable, "-m", "flask", "--app", MODULES[service]]
+        return run([*flask, *arguments], self.environment)
+
+    def python(self, service: str, program: str) -> str:  # noqa: ARG002 # they share an environment
+        return run([sys.executable, "-c", program], self.environment)
+
+    def output(self, service: str) -> str:
+        return last_lines(self._log(service))
+
+
+def last_lines(log: Path) -> str:
+    """The end of a log file; empty if there is none."""
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+    return "\n".join(lines[-LAST_LINES:])
+
+
+def healthy(listen: str) -> bool:
+    """Whether a service answers there, and its database does."""
+    try:
+        with requests.Session() as http:
+            http.trust_env = False
+            return http.get(f"http://{listen}/healthz", timeout=SECONDS_TO_ANSWER).ok
+    except requests.RequestException:
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, out of a range from which no system takes the ports of outgoing connections.
+
+    A service that is down must find its port free when it comes back.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.add(port)
+    return list(found)
+
+
+# --- a stack that `make up` started ---------------------------------------------
+
+
+class ScriptedHands(Hands):
+    """``scripts/service``, which knows how the running stack was started."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = {**os.environ, **environment}
+
+    def start(self, *services: str) -> None:
+        for service in services:
+            self._service("start", service)
+
+    def stop(self, service: str) -> None:
+        self._service("stop", service)
+
+    def kill(self, service: str) -> None:
+        self._service("kill", service)
+
+    def cli(self, service: str, *arguments: str) -> str:
+        return self._service("cli", service, *arguments)
+
+    def _service(self, *arguments: str) -> str:
+        return run([str(ROOT / "scripts" / "service"), *arguments], self.environment)
+
+
+class LocalHands(ScriptedHands):
+    """For processes of this machine."""
+
+    def freeze(self, service: str) -> None:
+        os.killpg(self._pid(service), signal.SIGSTOP)
+
+    def thaw(self, service: str) -> None:
+        os.killpg(self._pid(service), signal.SIGCONT)
+
+    def _pid(self, service: str) -> int:
+        return int((ROOT / ".run" / f"{service}.pid").read_text())
+
+    def python(self, service: str, program: str) -> str:  # noqa: ARG002 # they share an environment
+        return run([sys.executable, "-c", program], {"PICKUP_DATA_DIR": str(ROOT / "var"), **self.environment})
+
+    def output(self, service: str) -> str:
+        return last_lines(ROOT / ".run" / f"{service}.log")
+
+
+class ComposeHands(ScriptedHands):
+    """For containers."""
+
+    def freeze(self, service: str) -> None:
+        run(["docker", "pause", self._container(service)], self.environment)
+
+    def thaw(self, service: str) -> None:
+        run(["docker", "unpause", self._container(service)], self.environment)
+
+    def python(self, service: str, program: str) -> str:
+        return run(["docker", "exec", self._container(service), "python", "-c", program], self.environment)
+
+    def output(self, service: str) -> str:
+        return run(["docker", "logs", "--tail", str(LAST_LINES), self._container(service)], self.environment)
+
+    def _container(self, service: str) -> str:
+        project = self.environment.get("COMPOSE_PROJECT_NAME") or "pickup"
+        labels = [f"label=com.docker.compose.project={project}", f"label=com.docker.compose.service={service}"]
+        return run(["docker", "ps", "-aq", "--filter", labels[0], "--filter", labels[1]], self.environment).strip()
+
+
+def running_stack(base: str, control: str) -> Stack:
+    """The stack at the addresses in ``base``, or the one that ``make up`` started here."""
+    environment = {**dotenv(), **os.environ}
+    if base == "running":
+        base = run([str(ROOT / "scripts" / "stack"), "urls"], environment)
+        control = control or run([str(ROOT / "scripts" / "stack"), "mode"], environment).strip()
+    hands = {"local": LocalHands, "compose": ComposeHands}.get(control)
+    return make_stack(base.split(), environment, hands(environment) if hands else None)
+
+
+def dotenv() -> dict[str, str]:
+    """The settings in ``.env``, if there is one. As everywhere, what the environment says wins."""
+    file = ROOT / ".env"
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    pairs = [line.split("=", 1) for line in lines if "=" in line and not line.startswith("#")]
+    return {name: value.strip("'\"") for name, value in pairs}
+
+
+def run(command: list[str], environment: Mapping[str, str]) -> str:
+    """What the command prints; its complaint, when it fails."""
+    done = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)[:200]} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout

@@ -1,0 +1,102 @@
+"""Anybody can post to Manager's back-channel address. Only a genuine, unused logout token ends anything there."""
+
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from e2e.code_flow import tokens_of
+from e2e.device import Device
+from e2e.logout_tokens import (
+    SIGNED_BY_THE_PROVIDER,
+    logout_claims,
+    sign,
+    signed_by_somebody_else,
+    signed_with_the_public_key,
+    tampered,
+    unsigned,
+)
+from e2e.pages.app_page import AppPage
+from e2e.plain import http, is_signed_in, post_logout_token
+from e2e.stack import Hands, Stack
+
+
+class Victim:
+    """Somebody who is signed in at Manager, with the page open."""
+
+    def __init__(self, device: Device, stack: Stack) -> None:
+        self.manager: AppPage = device.sign_in(stack.manager, "cameron")
+        self.cookie = device.cookie(stack.manager.url)
+        token = device.id_token(stack.manager)
+        self.sub, self.sid = str(token["sub"]), str(token["sid"])
+        self.claims = logout_claims(stack.idp_url, stack.manager.client_id, self.sub, self.sid)
+
+    def is_not_moved_by(self, token: str, because: str) -> None:
+        """The token is refused for that reason, and the victim stays signed in."""
+        answer = post_logout_token(self.manager.app, token)
+        assert answer.status_code == 400, f"{answer.status_code} {answer.text}"
+        assert because in answer.json()["error_description"], answer.text
+        assert is_signed_in(self.manager.app, self.cookie), "a forged logout token signs nobody out"
+        self.manager.expect_signed_in("Cameron Reyes")
+
+
+@pytest.fixture
+def victim(laptop: Device, stack: Stack) -> Victim:
+    return Victim(laptop, stack)
+
+
+def published_key(stack: Stack) -> dict[str, Any]:
+    key: dict[str, Any] = http.get(f"{stack.idp_url}/oauth2/jwks").json()["keys"][-1]
+    return key
+
+
+def test_who_has_not_the_providers_key_signs_nobody_out(
+    victim: Victim, stack: Stack, subtests: pytest.Subtests
+) -> None:
+    public = published_key(stack)
+    with subtests.test("a key of the attacker's own"):
+        victim.is_not_moved_by(signed_by_somebody_else(victim.claims, public["kid"]), because="signature")
+    with subtests.test("a key nobody knows"):
+        victim.is_not_moved_by(signed_by_somebody_else(victim.claims, "nobody"), because="key")
+    with subtests.test("alg: none"):
+        victim.is_not_moved_by(unsigned(victim.claims), because="algorithm")
+    with subtests.test("the public key as a shared secret"):
+        victim.is_not_moved_by(signed_with_the_public_key(victim.claims, public), because="algorithm")
+
+
+def test_a_genuine_id_token_is_no_logout_token(victim: Victim, laptop: Device, stack: Stack) -> None:
+    own = tokens_of(laptop, stack, stack.manager, scope="openid").id_token
+    victim.is_not_moved_by(own, because="events")
+
+
+def test_a_token_with_one_flaw_is_refused_for_it_and_the_same_token_without_it_is_accepted(
+    victim: Victim, stack: Stack, hands: Hands, subtests: pytest.Subtests
+) -> None:
+    key = hands.signing_key()
+    for forgery in SIGNED_BY_THE_PROVIDER:
+        with subtests.test(forgery.name):
+            victim.is_not_moved_by(tampered(forgery, victim.claims, key), because=forgery.because)
+
+    answer = post_logout_token(stack.manager, sign(victim.claims, key))
+    assert answer.status_code == 200, answer.text
+    assert not is_signed_in(stack.manager, victim.cookie), "the flaws were the reason, and nothing else"
+    expect(victim.manager.signed_out_card).to_be_visible()
+
+
+def test_a_replayed_logout_token_does_not_end_the_next_session(laptop: Device, stack: Stack, hands: Hands) -> None:
+    # One for all sessions of the user, so that the session which comes after it would be meant, too. It was
+    # issued a moment ago: a session that is younger than a logout outlives it.
+    victim = Victim(laptop, stack)
+    claims = logout_claims(stack.idp_url, stack.manager.client_id, victim.sub, sid=None)
+    captured = sign({**claims, "iat": int(time.time()) - 10}, hands.signing_key())
+    assert post_logout_token(stack.manager, captured).status_code == 200
+    assert not is_signed_in(stack.manager, victim.cookie)
+
+    laptop.open(stack.manager).expect_signed_in("Cameron Reyes")
+    cookie = laptop.cookie(stack.manager.url)
+    answer = post_logout_token(stack.manager, captured)
+
+    assert answer.status_code == 400
+    assert "used before" in answer.json()["error_description"]
+    assert is_signed_in(stack.manager, cookie)

@@ -1,0 +1,91 @@
+"""Services that are down, hang, or are killed: nobody is kept waiting, and no logout is lost."""
+
+from playwright.sync_api import expect
+
+from e2e.conftest import Figure
+from e2e.device import Device
+from e2e.pages.dispatch import BookingsPage, MakeBookingPage
+from e2e.plain import is_signed_in
+from e2e.record import Record
+from e2e.stack import Hands, Stack
+
+MARGIN = 500  # milliseconds that the provider may need besides waiting
+IN_A_WHILE = 20  # seconds for services to start and a retry to come
+OUTAGE = r"ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
+
+
+def test_a_manager_that_is_down_holds_nobody_up_and_hears_of_the_logout_when_it_is_back(
+    laptop: Device, record: Record, stack: Stack, hands: Hands, figure: Figure
+) -> None:
+    laptop.may_complain(OUTAGE)  # Manager's tab has lost its server
+    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    manager = dispatch.open_other_app(stack.manager)
+    manager.expect_signed_in("Cameron Reyes")
+    sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
+
+    with hands.without("manager"):
+        dispatch.log_out()
+        dispatch.expect_logged_out()
+        waited = laptop.milliseconds_of("/oidc/logout")
+        assert waited < stack.logout_wait * 1000 + MARGIN, "the user's redirect takes no longer than the set wait"
+        record.wait_for("idp", "op.logout.retrying", sid=sid, client_id="pickup-manager")
+
+    record.wait_for("manager", "rp.logout_token.accepted", sid=sid, within=IN_A_WHILE)
+    delivered = record.wait_for("idp", "op.logout.delivered", sid=sid, client_id="pickup-manager")
+    assert delivered.detail["attempt"] > 1, "the logout arrived by retry"
+    assert not is_signed_in(stack.manager, cookie), "the old cookie is dead"
+    expect(manager.signed_out_card, "and so is the tab").to_contain_text("You logged out of Pickup Dispatch.")
+    figure("redirect of a logout while Manager is down", f"{waited:.0f} ms")
+
+
+def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
+    laptop: Device, record: Record, stack: Stack, hands: Hands, figure: Figure
+) -> None:
+    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
+    sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
+
+    with hands.frozen("manager"):
+        dispatch.log_out()
+        dispatch.expect_logged_out()
+        waited = laptop.milliseconds_of("/oidc/logout")
+    assert waited < stack.logout_wait * 1000 + MARGIN
+
+    record.wait_for("manager", "rp.logout_token.accepted", sid=sid, within=IN_A_WHILE)
+    assert not is_signed_in(stack.manager, cookie)
+    figure("redirect of a logout while Manager hangs", f"{waited:.0f} ms")
+
+
+def test_a_provider_that_is_killed_right_after_the_logout_delivers_it_when_it_is_back(
+    laptop: Device, record: Record, stack: Stack, hands: Hands
+) -> None:
+    laptop.may_complain(OUTAGE)
+    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
+    sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
+
+    with hands.without("manager"):
+        dispatch.log_out()
+        dispatch.expect_logged_out()
+        with hands.without("idp"):
+            pass
+
+    record.wait_for("manager", "rp.logout_token.accepted", sid=sid, within=IN_A_WHILE)
+    assert not is_signed_in(stack.manager, cookie), "what was promised before the crash is kept after it"
+
+
+def test_dispatch_says_that_manager_is_down_and_goes_on(laptop: Device, stack: Stack, hands: Hands) -> None:
+    passenger = "Nora Without-Driver"
+    laptop.sign_in(stack.dispatch, "cameron")
+
+    with hands.without("manager", crashed=False):
+        form = laptop.open_as(MakeBookingPage, stack.dispatch)
+        expect(form.notice).to_contain_text("Pickup Manager does not answer")
+        bookings = form.book(passenger, driver="Assign a driver later")
+        expect(bookings.booking(passenger)).to_contain_text("No driver yet")
+
+    bookings = laptop.open_as(BookingsPage, stack.dispatch)
+    driver = bookings.assign_first_driver(passenger)
+    expect(bookings.booking(passenger), "Manager is back, and so are its drivers").to_contain_text(driver)
+    bookings.cancel(passenger)
+    expect(bookings.booking(passenger)).to_contain_text("Cancelled")

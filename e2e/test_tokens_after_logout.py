@@ -1,0 +1,52 @@
+"""Delete tokens on logout: what the session's tokens are worth afterwards."""
+
+from playwright.sync_api import expect
+
+from e2e.code_flow import token_request, tokens_of
+from e2e.device import Device
+from e2e.plain import http, is_signed_in
+from e2e.record import Record
+from e2e.stack import Hands, Stack
+
+POLICY = "delete_tokens_on_logout"
+
+
+def status_with(access_token: str, url: str) -> int:
+    """What an API answers to the bearer of this token."""
+    return http.get(url, headers={"Authorization": f"Bearer {access_token}"}).status_code
+
+
+def test_with_session_the_old_tokens_are_refused_after_the_logout(laptop: Device, stack: Stack) -> None:
+    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    tokens = tokens_of(laptop, stack, stack.dispatch, scope="openid fleet.read")
+    drivers = f"{stack.manager.url}/api/drivers"
+    assert status_with(tokens.access_token, drivers) == 200
+
+    dispatch.log_out()
+    dispatch.expect_logged_out()
+
+    assert status_with(tokens.access_token, drivers) == 401, "Manager's API asks the provider, which revoked it"
+    assert status_with(tokens.access_token, f"{stack.idp_url}/oauth2/userinfo") == 401
+    answer = token_request(stack, stack.dispatch, grant_type="refresh_token", refresh_token=tokens.refresh_token)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant"), "and nothing makes a new one"
+
+
+def test_with_none_the_tokens_live_on_and_no_logout_request_is_sent(
+    laptop: Device, record: Record, stack: Stack, hands: Hands
+) -> None:
+    with hands.client_setting("pickup-manager", POLICY, "none", restore=""):
+        dispatch = laptop.sign_in(stack.dispatch, "cameron")
+        manager = dispatch.open_other_app(stack.manager)
+        manager.expect_signed_in("Cameron Reyes")
+        sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
+        tokens = tokens_of(laptop, stack, stack.manager, scope="openid")
+
+        dispatch.log_out()
+        dispatch.expect_logged_out()
+
+        not_sent = record.wait_for("idp", "op.logout.not_sent", sid=sid, client_id="pickup-manager")
+        assert not_sent.outcome == "Its policy is to keep tokens and to send no logout request."
+        assert record.events("manager", "rp.logout_token.accepted", sid=sid) == []
+        assert is_signed_in(stack.manager, cookie)
+        expect(manager.signed_out_card).to_have_count(0)
+        assert status_with(tokens.access_token, f"{stack.idp_url}/oauth2/userinfo") == 200

@@ -1,0 +1,241 @@
+"""The provider with its real routes and tables; the apps are made of paper and write down what they are sent."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote_plus, urlencode
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug import Response
+from werkzeug.test import TestResponse
+
+from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
+from idp.state import State
+from pickup_web import Settings
+from pickup_web.database import engine_of
+from pickup_web.events import Event
+from tests.conftest import PASSWORD, SiteClient, client_of
+from tests.network import Network, query_of
+from tests.tokens import b64, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+DISPATCH, MANAGER = "pickup-dispatch", "pickup-manager"
+VERIFIER = "a-code-verifier-of-at-least-forty-three-characters"
+CHALLENGE = b64(hashlib.sha256(VERIFIER.encode()).digest())
+Row = TypeVar("Row", bound=Base)
+
+
+@dataclass
+class PaperApp:
+    """An app that answers its logout requests as a test wants."""
+
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
+        return Response(self.body, self.status, self.headers)(environ, start_response)
+
+
+@dataclass
+class Provider:
+    """The provider, as people, apps and an operator meet it."""
+
+    app: Flask
+    settings: Settings
+    network: Network
+    apps: dict[str, PaperApp]
+
+    @property
+    def state(self) -> State:
+        """Its keys, outbox and settings."""
+        state: State = self.app.extensions["idp"]
+        return state
+
+    @property
+    def issuer(self) -> str:
+        """Its name."""
+        return self.settings.idp_url
+
+    def url(self, client_id: str) -> str:
+        """An app's base URL."""
+        return self.settings.dispatch_url if client_id == DISPATCH else self.settings.manager_url
+
+    def secret(self, client_id: str) -> str:
+        """An app's secret."""
+        name = "dispatch_client_secret" if client_id == DISPATCH else "manager_client_secret"
+        return str(getattr(self.settings, name).get_secret_value())
+
+    def browser(self) -> SiteClient:
+        """A browser at the provider."""
+        return client_of(self.app)
+
+    # --- what a person does ---
+
+    def parameters(self, client_id: str = DISPATCH, **changes: str | None) -> dict[str, str]:
+        """A good authorization request; a change to None leaves a parameter out."""
+        good = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": f"{self.url(client_id)}/oauth2client",
+            "scope": "openid profile email phone fleet.read",
+            "state": "a state",
+            "nonce": "a nonce",
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+        }
+        return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+    def authorize(self, browser: SiteClient, client_id: str = DISPATCH, **changes: str | None) -> TestResponse:
+        """An app sends the browser to the provider."""
+        return browser.get("/oauth2/authorize", query_string=self.parameters(client_id, **changes))
+
+    def enter_password(
+        self, browser: SiteClient, page: TestResponse, username: str = "cameron", password: str = PASSWORD
+    ) -> TestResponse:
+        """Fill in the login page; a good one leads to the app's address in two steps."""
+        response = browser.submit("/login", request=hidden(page, "request"), username=username, password=password)
+        return browser.get(response.location) if response.status_code == 303 else response
+
+    def sign_in(
+        self, browser: SiteClient | None = None, client_id: str = DISPATCH, username: str = "cameron", **changes: str
+    ) -> SiteClient:
+        """Sign in by an app; its code is not redeemed."""
+        browser = browser or self.browser()
+        page = self.authorize(browser, client_id, **changes)
+        assert page.status_code == 200, f"no login page, but {page.location}"
+        response = self.enter_password(browser, page, username)
+        assert "code" in query_of(response.location)
+        return browser
+
+    def code(self, browser: SiteClient, client_id: str = DISPATCH, **changes: str | None) -> str:
+        """A code for an app, without a question."""
+        response = self.authorize(browser, client_id, **changes)
+        assert response.status_code == 303, response.text
+        return query_of(response.location)["code"]
+
+    # --- what an app does ---
+
+    def basic(self, client_id: str, secret: str | None = None) -> dict[str, str]:
+        """RFC 6749 §2.3.1."""
+        pair = f"{quote_plus(client_id)}:{quote_plus(self.secret(client_id) if secret is None else secret)}"
+        return {"Authorization": "Basic " + b64encode(pair.encode()).decode()}
+
+    def post(self, path: str, client_id: str = DISPATCH, **parameters: str | None) -> TestResponse:
+        """An app's server asks."""
+        data = {name: value for name, value in parameters.items() if value is not None}
+        return self.app.test_client(use_cookies=False).post(path, data=data, headers=self.basic(client_id))
+
+    def redeem(self, code: str, client_id: str = DISPATCH, /, **changes: str | None) -> TestResponse:
+        """Exchange a code."""
+        good = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": f"{self.url(client_id)}/oauth2client",
+            "code_verifier": VERIFIER,
+        }
+        return self.post("/oauth2/token", client_id, **{**good, **changes})
+
+    def tokens(self, browser: SiteClient, client_id: str = DISPATCH, **changes: str | None) -> dict[str, Any]:
+        """A whole login of an app in a browser that is signed in."""
+        response = self.redeem(self.code(browser, client_id, **changes), client_id)
+        assert response.status_code == 200, response.text
+        return dict(response.get_json())
+
+    def refresh(self, refresh_token: str, client_id: str = DISPATCH, **parameters: str) -> TestResponse:
+        """Renew tokens."""
+        return self.post(
+            "/oauth2/token", client_id, grant_type="refresh_token", refresh_token=refresh_token, **parameters
+        )
+
+    def userinfo(self, access_token: str) -> TestResponse:
+        """Ask who it is."""
+        return self.app.test_client().get("/oauth2/userinfo", headers={"Authorization": f"Bearer {access_token}"})
+
+    def works(self, access_token: str) -> bool:
+        """Whether an access token is good."""
+        return self.userinfo(access_token).status_code == 200
+
+    # --- what an operator sees ---
+
+    @contextmanager
+    def database(self) -> Iterator[Session]:
+        """A transaction."""
+        with Session(engine_of(self.app), expire_on_commit=False) as db, db.begin():
+            yield db
+
+    def rows(self, kind: type[Row]) -> list[Row]:
+        """All rows of a table."""
+        with self.database() as db:
+            return list(db.scalars(select(kind)))
+
+    def session(self) -> SsoSession:
+        """The one session that there is."""
+        (session,) = self.rows(SsoSession)
+        return session
+
+    def delivery(self, client_id: str) -> Delivery:
+        """The one delivery to this client."""
+        (delivery,) = (row for row in self.rows(Delivery) if row.client_id == client_id)
+        return delivery
+
+    def attempts(self) -> list[DeliveryAttempt]:
+        """All tries, in their order."""
+        return sorted(self.rows(DeliveryAttempt), key=lambda attempt: attempt.at)
+
+    def change_client(self, client_id: str, **values: Any) -> None:
+        """The operator changes a client."""
+        with self.database() as db:
+            client = db.get_one(Client, client_id)
+            for name, value in values.items():
+                setattr(client, name, value)
+
+    def events(self, name: str = "") -> list[Event]:
+        """The events of this name, or all."""
+        with self.database() as db:
+            return [event for event in db.scalars(select(Event).order_by(Event.id)) if name in ("", event.name)]
+
+    def logout_tokens(self, client_id: str) -> list[dict[str, Any]]:
+        """The claims of the logout tokens that an app was sent."""
+        return [read(token)[1] for token in self.network.logout_tokens(f"{self.url(client_id)}/bclogout")]
+
+    def end_session(self, browser: SiteClient, **parameters: str) -> TestResponse:
+        """An app sends the browser to the logout."""
+        return browser.get("/oidc/logout?" + urlencode(parameters))
+
+
+def hidden(page: TestResponse, name: str) -> str:
+    """The value of a page's hidden field."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
+    assert found, f"the page has no hidden field {name}"
+    return unescape(found[1])
+
+
+@pytest.fixture
+def provider(idp: Flask, settings: Settings, network: Network) -> Provider:
+    """The provider, with two apps of paper on the network."""
+    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
+    network.add(settings.dispatch_url, apps[DISPATCH])
+    network.add(settings.manager_url, apps[MANAGER])
+    return Provider(idp, settings, network, apps)
+
+
+@pytest.fixture
+def cameron(provider: Provider) -> SiteClient:
+    """The browser of somebody who is signed in, at both apps."""
+    browser = provider.sign_in()
+    provider.tokens(browser, DISPATCH)
+    provider.tokens(browser, MANAGER)
+    return browser

@@ -1,0 +1,158 @@
+"""The open tab: an event stream that says "signed out", and why, the moment the session ends."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from relying_party import live
+from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, MAX_STREAMS, STREAM_SECONDS
+from relying_party.sessions import IDLE_SECONDS
+from tests.conftest import START, Clock
+from tests.relying_party.conftest import Shop, who
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The stream's pauses: each is written down, takes no time, and turns the stream's own clock."""
+    taken: list[float] = []
+    monkeypatch.setattr(time, "sleep", taken.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(taken))
+    return taken
+
+
+def watch(shop: Shop) -> Iterator[str]:
+    """The stream of the one session there is."""
+    (row,) = shop.rows()
+    return live.watch(shop.state.sessions, row.id_hash)
+
+
+def stream(browser: FlaskClient) -> TestResponse:
+    """The stream, not read yet."""
+    return browser.get("/session/live", buffered=False)
+
+
+def events_in(text: str) -> list[tuple[str, Any]]:
+    """The named events of a stream."""
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n") if line) for block in text.split("\n\n") if block]
+    return [(block["event"], json.loads(block["data"])) for block in blocks if "event" in block]
+
+
+def test_the_stream_says_signed_out_and_why_once_the_row_ends(
+    shop: Shop, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 2: the logout token comes at any worker; the stream looks at the row, and sees it at its next look."""
+    shop.sign_in()
+    told = watch(shop)
+    assert next(told) == "retry: 1000\n\n"
+
+    def logout_comes_meanwhile(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Dispatch."}))
+
+    monkeypatch.setattr(time, "sleep", logout_comes_meanwhile)
+    (only,) = told
+    assert events_in(only) == [("signed-out", {"reason": "You logged out of Dispatch.", "at": START})]
+    assert pauses == [LOOK_SECONDS] * 3, "it looks often enough for nobody to notice the delay"
+
+
+def test_control_a_living_session_gets_heartbeats_and_nothing_else(shop: Shop, pauses: list[float]) -> None:
+    """The stream ends by itself after a while, without saying anything: the browser connects anew."""
+    shop.sign_in()
+    told = list(watch(shop))
+    assert set(told[1:]) == {": still signed in\n\n"}
+    assert len(told) - 1 == STREAM_SECONDS // HEARTBEAT_SECONDS - 1
+    assert sum(pauses) == STREAM_SECONDS
+
+
+def test_an_open_tab_does_not_keep_the_session_alive(shop: Shop, pauses: list[float], clock: Clock) -> None:
+    """RP-26: the stream looks, and does not touch; who went away is signed out, tab or no tab."""
+    shop.sign_in()
+    told = watch(shop)
+    next(told)
+    clock.turn(IDLE_SECONDS)
+    assert events_in(next(told)) == [("signed-out", {"reason": "Your session expired.", "at": START + IDLE_SECONDS})]
+    assert pauses == []
+
+
+def test_a_session_that_was_cleaned_away_is_over(shop: Shop, pauses: list[float]) -> None:  # noqa: ARG001 # no waiting
+    """A row that is gone is an end, not a fault."""
+    assert events_in(list(live.watch(shop.state.sessions, "no such key"))[1])[0][0] == "signed-out"
+
+
+def test_the_answer_is_a_stream_that_nobody_stores_or_holds_back(shop: Shop) -> None:
+    """The media type of EventSource; no cache, no proxy's buffer."""
+    response = stream(shop.sign_in())
+    assert response.mimetype == "text/event-stream"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Accel-Buffering"] == "no"
+    response.close()
+
+
+def test_a_browser_that_is_signed_out_hears_it_at_once(shop: Shop) -> None:
+    """The page was old already when it opened the stream: the reason of its own session is told."""
+    browser = shop.sign_in()
+    shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "Because."}))
+    assert events_in(stream(browser).text) == [("signed-out", {"reason": "Because.", "at": START})]
+    stranger = stream(shop.browser()).text
+    assert events_in(stranger) == [("signed-out", {"reason": "You are signed out.", "at": None})]
+
+
+def test_streams_are_bounded_and_the_others_ask(shop: Shop) -> None:
+    """Each stream holds a thread: some are always left for pages. Who gets no stream may ask for the status."""
+    browser = shop.sign_in()
+    streams = [stream(browser) for _ in range(MAX_STREAMS)]
+    refused = stream(browser)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+    assert browser.get("/session/status").json == {"signed_in": True}
+    assert who(browser) == "a user"
+    streams.pop().close()
+    streams.append(again := stream(browser))
+    assert again.status_code == 200, "a closed tab gives its place back"
+    for response in streams:
+        response.close()
+
+
+def test_a_stream_that_ends_gives_its_place_back(shop: Shop) -> None:
+    """However it ends: twice as many ended streams as there are places leave every place free."""
+    browser = shop.sign_in()
+    shop.log_out(shop.provider.maker().logout_token())
+    for _ in range(2 * MAX_STREAMS):
+        response = stream(browser)
+        assert response.status_code == 200
+        response.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (
+            lambda shop: shop.log_out(shop.provider.maker().logout_token()),
+            "Your session was ended at the sign-in service.",
+        ),
+        (lambda shop: shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "Why."})), "Why."),
+    ],
+    ids=["no-reason-given", "reason-given"],
+)
+def test_the_status_says_the_same(end: Callable[[Shop], Any], reason: str, shop: Shop) -> None:
+    """For asking now and then; not to be stored."""
+    browser = shop.sign_in()
+    response = browser.get("/session/status")
+    assert response.json == {"signed_in": True}
+    assert response.headers["Cache-Control"] == "no-store"
+    end(shop)
+    assert browser.get("/session/status").json == {"signed_in": False, "reason": reason, "at": START}
+
+
+def test_a_page_for_a_signed_in_person_brings_both_cards_and_another_page_neither(shop: Shop) -> None:
+    """The script only swaps what is in the document; without a session there is nothing to watch."""
+    page = shop.sign_in().get("/profile").text
+    assert 'data-live="/session/live"' in page
+    assert 'data-status="/session/status"' in page
+    assert "live.js" in page
+    assert "live.js" not in shop.browser().get("/logged-out").text

@@ -1,0 +1,514 @@
+"""Signing in: the request, the answer, and what is believed of it (Core §3.1, RFC 6749, 7636, 9207)."""
+
+import hashlib
+import json
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_plus, urlencode
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug import Response
+
+from relying_party import TokenUnavailable, access_token
+from relying_party.login import LOGIN_SECONDS, LOGINS_AT_ONCE, local_path
+from relying_party.models import StoredSession
+from relying_party.sessions import hash_of
+from tests.conftest import Clock
+from tests.network import Network, Request
+from tests.relying_party.conftest import (
+    BASE_URL,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    ISSUER,
+    Shop,
+    json_response,
+    who,
+)
+from tests.tokens import LOGOUT_EVENT, b64, rsa_key
+
+
+def answer(shop: Shop, browser: FlaskClient, **changes: str) -> Any:
+    """The provider's answer to a login that is started now; an empty change leaves a parameter out."""
+    request = shop.start_login(browser)
+    shop.provider.nonce = request["nonce"]
+    parameters = {"code": "a code", "state": request["state"], "iss": ISSUER, **changes}
+    return shop.answer(browser, **{name: value for name, value in parameters.items() if value})
+
+
+def assert_failed(shop: Shop, browser: FlaskClient, response: Any, says: str, status: int = 400) -> None:
+    """A page that says why, no session, and an event."""
+    assert response.status_code == status, response.text
+    assert says in response.text
+    assert who(browser) == "nobody"
+    assert shop.rows() == []
+    assert shop.outcomes("rp.login.failed")
+
+
+# --- the request ---
+
+
+def test_the_request_is_the_one_the_specification_describes(shop: Shop) -> None:
+    """RP-05: code flow, openid, the exact address, state, nonce, PKCE; the endpoint's own query stays."""
+    response = shop.browser().get("/login")
+    assert response.status_code == 303
+    assert response.location.startswith(f"{ISSUER}/authorize?tenant=1&")
+    request = shop.start_login(shop.browser())
+    assert set(request) == {
+        "tenant", "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
+        "code_challenge_method",
+    }  # fmt: skip
+    assert request["response_type"] == "code"
+    assert request["client_id"] == CLIENT_ID
+    assert request["redirect_uri"] == f"{BASE_URL}/oauth2client"
+    assert request["scope"].split() == ["openid", "profile", "email"]  # RP-23: at least one besides openid
+    assert request["code_challenge_method"] == "S256"
+
+
+def test_state_and_nonce_are_new_and_long_each_time(shop: Shop) -> None:
+    """RP-06: 256 random bits, safe in an address, 43 characters."""
+    browser = shop.browser()
+    requests = [shop.start_login(browser) for _ in range(3)]
+    values = [request[name] for request in requests for name in ("state", "nonce", "code_challenge")]
+    assert len(set(values)) == 9
+    assert {len(value) for value in values} == {43}
+
+
+def test_the_token_request_is_the_one_the_specification_describes(shop: Shop, network: Network) -> None:
+    """RP-07, RP-09: a form post with the code, the address and the verifier; the secret only in the header."""
+    browser = shop.browser()
+    request = shop.start_login(browser)
+    shop.provider.nonce = request["nonce"]
+    shop.answer(browser, code="a code", state=request["state"], iss=ISSUER)
+    (exchange,) = network.to(f"{ISSUER}/token")
+    sent = exchange.request
+    assert (sent.method, sent.headers["Content-Type"].partition(";")[0]) == (
+        "POST",
+        "application/x-www-form-urlencoded",
+    )
+    assert sent.form["grant_type"] == ["authorization_code"]
+    assert sent.form["code"] == ["a code"]
+    assert sent.form["redirect_uri"] == [f"{BASE_URL}/oauth2client"]
+    (verifier,) = sent.form["code_verifier"]
+    assert 43 <= len(verifier) <= 128
+    assert b64(hashlib.sha256(verifier.encode()).digest()) == request["code_challenge"]
+    assert "client_secret" not in sent.form
+    assert "?" not in sent.url
+
+
+def test_id_and_secret_are_form_encoded_inside_basic(shop: Shop, network: Network) -> None:
+    """RP-09, LIB-01: RFC 6749 §2.3.1; the libraries leave it out, and it shows with a colon in the id."""
+    shop.sign_in()
+    (exchange,) = network.to(f"{ISSUER}/token")
+    kind, _, credentials = exchange.request.headers["Authorization"].partition(" ")
+    client_id, _, secret = b64decode(credentials).decode().partition(":")
+    assert kind == "Basic"
+    assert (unquote_plus(client_id), unquote_plus(secret)) == (CLIENT_ID, CLIENT_SECRET)
+    assert not {" ", "/", "&", "="} & set(client_id + secret)
+
+
+# --- the answer ---
+
+
+def test_a_good_answer_signs_in_and_leads_back(shop: Shop, network: Network) -> None:
+    """RP-22, RP-26: userinfo is asked with the token in the header; the row knows iss, sub and sid."""
+    browser = shop.sign_in(sub="Ann", sid="s 1")
+    assert who(browser) == "Ann"
+    (row,) = shop.rows()
+    assert (row.iss, row.sub, row.sid) == (ISSUER, "Ann", "s 1")
+    (exchange,) = network.to(f"{ISSUER}/userinfo")
+    assert exchange.request.headers["Authorization"] == "Bearer access 1"
+    assert "access" not in exchange.request.url
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"state": ""}, "did not start this login", id="RP-08-no-state"),
+        pytest.param({"state": "made up"}, "did not start this login", id="RP-08-other-state"),
+        pytest.param({"state": "ümläut"}, "did not start this login", id="RP-08-state-not-ascii"),
+        pytest.param({"iss": ""}, "does not come from our", id="RP-08-no-iss-though-announced"),
+        pytest.param({"iss": "https://other.example"}, "does not come from our", id="RP-08-other-iss"),
+        pytest.param({"iss": ISSUER + "/"}, "does not come from our", id="RP-08-iss-with-slash"),
+        pytest.param({"code": ""}, "sent no code", id="RP-08-no-code"),
+        pytest.param({"code": "", "error": "access_denied"}, "You did not allow", id="RP-08-access-denied"),
+        pytest.param({"error": "server_error"}, "refused the login", id="RP-08-error-beside-a-code"),
+    ],
+)
+def test_a_bad_answer_signs_nobody_in(changes: dict[str, str], says: str, shop: Shop, network: Network) -> None:
+    """RP-08: the code is not even exchanged."""
+    browser = shop.browser()
+    assert_failed(shop, browser, answer(shop, browser, **changes), says)
+    assert not network.to(f"{ISSUER}/token")
+
+
+@pytest.mark.parametrize("name", ["state", "code", "iss"])
+def test_a_parameter_that_is_there_twice_is_not_believed(name: str, shop: Shop) -> None:
+    """RP-08, RFC 6749 §3.1: which of the two would it be?"""
+    browser = shop.browser()
+    request = shop.start_login(browser)
+    shop.provider.nonce = request["nonce"]
+    parameters = [("code", "c"), ("state", request["state"]), ("iss", ISSUER)]
+    response = browser.get(
+        "/oauth2client?" + urlencode([*parameters, *(pair for pair in parameters if pair[0] == name)])
+    )
+    assert_failed(shop, browser, response, "a parameter twice")
+
+
+def test_an_iss_is_not_missed_where_it_is_not_announced(shop: Shop) -> None:
+    """RFC 9207 §2.4: providers that do not know it send none; one that is there is compared all the same."""
+    shop.provider.metadata = {"authorization_response_iss_parameter_supported": None}
+    browser = shop.browser()
+    assert answer(shop, browser, iss="").status_code == 303
+    assert answer(shop, shop.browser(), iss="https://other.example").status_code == 400
+
+
+def test_an_answer_works_once(shop: Shop) -> None:
+    """RP-06: the state is used up, whatever came of it."""
+    browser = shop.browser()
+    request = shop.start_login(browser)
+    shop.provider.nonce = request["nonce"]
+    good = {"code": "c", "state": request["state"], "iss": ISSUER}
+    assert shop.answer(browser, **{**good, "iss": "https://other.example"}).status_code == 400
+    assert_failed(shop, browser, shop.answer(browser, **good), "completed already")
+
+
+def test_another_browsers_answer_is_worthless_here(shop: Shop) -> None:
+    """RP-06, RFC 6749 §10.12: else somebody could be signed in as the attacker without noticing."""
+    attacker, victim = shop.browser(), shop.browser()
+    request = shop.start_login(attacker)
+    shop.start_login(victim)
+    shop.provider.nonce = request["nonce"]
+    response = shop.answer(victim, code="c", state=request["state"], iss=ISSUER)
+    assert_failed(shop, victim, response, "did not start this login")
+
+
+def test_an_answer_that_took_too_long_is_not_believed(shop: Shop, clock: Clock) -> None:
+    """RP-06: a login is good for ten minutes."""
+    browser = shop.browser()
+    request = shop.start_login(browser)
+    clock.turn(LOGIN_SECONDS + 1)
+    response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
+    assert_failed(shop, browser, response, "took too long")
+
+
+def test_two_tabs_can_sign_in_at_the_same_time(shop: Shop) -> None:
+    """Each answer finds its own login; of very many tabs the newest count."""
+    browser = shop.browser()
+    requests = [shop.start_login(browser, f"/{number}") for number in range(LOGINS_AT_ONCE + 1)]
+    first, second, newest = requests[0], requests[1], requests[-1]
+    assert shop.answer(browser, code="c", state=first["state"], iss=ISSUER).status_code == 400
+    shop.provider.nonce = second["nonce"]
+    response = shop.answer(browser, code="c", state=second["state"], iss=ISSUER)
+    assert (response.status_code, response.location) == (303, "/1")
+    # The second tab's login is another session: the first one's pending logins went with its old cookie.
+    assert shop.answer(browser, code="c", state=newest["state"], iss=ISSUER).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["error", "error_description", "code", "iss", "state"])
+def test_what_the_answer_says_is_not_said_back(name: str, shop: Shop) -> None:
+    """RP-08: the page shows our own sentences; nobody can put words or markup into it."""
+    browser = shop.browser()
+    response = answer(shop, browser, **{"error": "access_denied", name: "<script>alert(1)</script>Call+1-555"})
+    assert response.status_code == 400
+    assert "script>alert" not in response.text
+    assert "Call" not in response.text
+
+
+# --- the ID token and userinfo ---
+
+
+@pytest.mark.parametrize(
+    "id_token",
+    [
+        pytest.param({"iss": "https://other.example"}, id="RP-12"),
+        pytest.param({"aud": "another client"}, id="RP-13"),
+        pytest.param({"nonce": "another nonce"}, id="RP-17"),
+        pytest.param({"key": rsa_key("never published")}, id="RP-11"),
+        pytest.param({"events": {LOGOUT_EVENT: {}}}, id="BCL-67"),
+    ],
+)
+def test_a_bad_id_token_ends_the_login_before_userinfo_is_asked(
+    id_token: dict[str, Any], shop: Shop, network: Network
+) -> None:
+    """RP-20: no session and no further call before the ID token has passed."""
+    shop.provider.id_token = id_token
+    browser = shop.browser()
+    response = answer(shop, browser)
+    assert_failed(shop, browser, response, "Signing in did not work")
+    assert not network.to(f"{ISSUER}/userinfo")
+
+
+@pytest.mark.parametrize("userinfo", [{"sub": "somebody else"}, {"name": "Ann"}, {"sub": None}])
+def test_userinfo_about_somebody_else_ends_the_login(userinfo: dict[str, Any], shop: Shop) -> None:
+    """RP-21, Core §5.3.2: the sub must be the ID token's."""
+    shop.provider.userinfo = userinfo
+    browser = shop.browser()
+    assert_failed(shop, browser, answer(shop, browser), "about somebody else")
+
+
+def test_a_key_that_is_new_is_fetched_once_and_the_login_goes_on(shop: Shop, network: Network) -> None:
+    """RP-11: the provider rotated its key a moment ago."""
+    shop.sign_in()
+    looks = len(network.to(f"{ISSUER}/jwks"))
+    shop.provider.keys = [rsa_key("second").public_jwk()]
+    assert who(shop.sign_in(header={"kid": "second"}, key=rsa_key("second"))) == "a user"
+    assert len(network.to(f"{ISSUER}/jwks")) == looks + 1
+
+
+def replying(value: Any, status: int = 200) -> Callable[[Request], Response]:
+    """A provider that answers this, in JSON."""
+    return lambda _: json_response(value, status)
+
+
+ODD_ANSWERS: dict[str, Callable[[Request], Response]] = {
+    "an-error": replying({"error": "invalid_grant"}, 400),
+    "an-error-with-200": replying({"error": "invalid_grant"}),
+    "500": replying({}, 500),
+    "html": lambda _: Response("<p>", 200),
+    "list": replying([1]),
+    "text": replying("x"),
+    "null": replying(None),
+    "empty": replying({}),
+    "no-id-token": replying({"access_token": "a", "token_type": "Bearer"}),
+    "redirect": lambda _: Response("", 302, {"Location": "https://evil.example/"}),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ANSWERS)
+@pytest.mark.parametrize("endpoint", ["token", "userinfo"])
+def test_an_odd_answer_of_the_provider_is_a_page_and_never_a_fault(
+    endpoint: str, odd: str, shop: Shop, network: Network
+) -> None:
+    """RP-20, RP-21: whatever the provider answers, the person reads a sentence and nobody is signed in."""
+    network.replace(f"{ISSUER}/{endpoint}", ODD_ANSWERS[odd])
+    browser = shop.browser()
+    response = answer(shop, browser)
+    assert response.status_code in (400, 503)
+    assert_failed(shop, browser, response, "Signing in did not work", response.status_code)
+    assert not network.to("https://evil.example")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"access_token": None},
+        {"access_token": 7},
+        {"expires_in": "soon"},
+        {"expires_in": [1]},
+        {"expires_in": ""},
+        {"expires_in": -1},
+    ],
+    ids=[
+        "no-access-token",
+        "access-token-a-number",
+        "expires-in-words",
+        "expires-in-a-list",
+        "expires-in-nothing",
+        "expired-already",
+    ],
+)
+def test_an_odd_token_response_is_no_fault_of_ours(odd: dict[str, Any], shop: Shop) -> None:
+    """RP-20: a page, or a session, but never a 500."""
+    shop.provider.tokens = odd
+    assert answer(shop, shop.browser()).status_code in (303, 400, 503)
+
+
+@pytest.mark.parametrize("fault", ["refuse", "time_out"])
+@pytest.mark.parametrize("endpoint", [".well-known/openid-configuration", "jwks", "token", "userinfo"])
+def test_a_provider_that_is_away_is_said_to_be_away(endpoint: str, fault: str, shop: Shop, network: Network) -> None:
+    """503 and a sentence; and when it is back, signing in works."""
+    getattr(network, fault)(f"{ISSUER}/{endpoint}")
+    browser = shop.browser()
+    started = browser.get("/login")
+    if started.status_code == 303:
+        response = answer(shop, browser)
+        assert_failed(shop, browser, response, "Signing in did not work", 503)
+    else:
+        assert started.status_code == 503
+        assert "does not answer" in started.text
+    network.heal(f"{ISSUER}/{endpoint}")
+    assert who(shop.sign_in(browser)) == "a user"
+
+
+# --- the session it leads to ---
+
+
+def test_the_cookie_is_new_after_the_login(shop: Shop) -> None:
+    """RP-25: who planted a cookie before the login has nothing of the session after it."""
+    browser = shop.browser()
+    shop.start_login(browser)
+    before = browser.get_cookie("session", "shop.example")
+    shop.sign_in(browser)
+    after = browser.get_cookie("session", "shop.example")
+    assert before
+    assert after
+    assert before.value != after.value
+    thief = shop.browser()
+    thief.set_cookie("session", before.value, domain="shop.example")
+    assert who(thief) == "nobody"
+
+
+def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
+    """RP-25: nothing of the first person's session is left for the second one."""
+    browser = shop.sign_in(sub="Ann")
+    browser.get("/cart")
+    old = browser.get_cookie("session", "shop.example")
+    assert old
+    shop.sign_in(browser, sub="Bob")
+    assert who(browser) == "Bob"
+    row = next(row for row in shop.rows() if row.id_hash == hash_of(old.value))
+    assert (row.sub, row.data, row.login, row.end_reason) == (
+        "Ann",
+        "",
+        None,
+        "Somebody signed in anew in this browser.",
+    )
+    browser.delete_cookie("session", domain="shop.example")
+
+
+# --- where to afterwards ---
+
+HARMLESS = ["/orders", "/orders?page=2&q=a%20b", "/a:b", "/%2F%2Fevil.example", "/"]
+HARMFUL = [
+    "https://evil.example/", "//evil.example/", "///evil.example", "/\\evil.example", "\\\\evil.example",
+    "https:evil.example", "javascript:alert(1)", "evil.example", "/\t/evil.example", "/\n/evil.example",
+    " //evil.example", "http:///evil.example", "/a\u202eb", "?next=/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", HARMLESS)
+def test_the_login_leads_back_to_where_the_person_was(path: str, shop: Shop) -> None:
+    """RP-28: a path of this site, with its query."""
+    browser = shop.browser()
+    request = shop.start_login(browser, path)
+    shop.provider.nonce = request["nonce"]
+    response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
+    assert (response.status_code, response.location) == (303, path)
+
+
+@pytest.mark.parametrize("path", HARMFUL)
+def test_the_login_leads_nowhere_else(path: str, shop: Shop) -> None:
+    """RP-28, RFC 9700 §4.11: to another site it does not redirect; the person lands on the start page."""
+    assert local_path(path) == ""
+    browser = shop.browser()
+    request = shop.start_login(browser, path)
+    shop.provider.nonce = request["nonce"]
+    assert shop.answer(browser, code="c", state=request["state"], iss=ISSUER).location == "/"
+
+
+def test_a_page_that_needs_a_login_leads_to_it_and_back(shop: Shop) -> None:
+    """A page asked for by its address; everything else is told 401, as nobody could show it a login."""
+    browser = shop.browser()
+    response = browser.get("/orders?page=2")
+    assert (response.status_code, response.location) == (303, "/login?next=/orders?page%3D2")
+    shop.sign_in(browser)
+    assert browser.get("/orders").text == "your orders"
+    assert shop.app.test_client().get("/orders", headers={"Accept": "application/json"}).status_code == 401
+    csrf = (stranger := shop.browser()).get("/form").text
+    assert stranger.post("/orders", data={"csrf_token": csrf}).status_code == 401
+
+
+# --- access tokens ---
+
+
+def ask_for_access_token(shop: Shop, browser: FlaskClient) -> str:
+    """What a view of the application would get."""
+    cookie = browser.get_cookie("session", "shop.example")
+    headers = {"Cookie": f"session={cookie.value}"} if cookie else {}
+    with shop.app.test_request_context("/", headers=headers):
+        return access_token()
+
+
+def test_the_access_token_is_the_one_of_the_login_while_it_lasts(shop: Shop, network: Network) -> None:
+    """No request for what is there."""
+    browser = shop.sign_in()
+    assert ask_for_access_token(shop, browser) == "access 1"
+    assert len(network.to(f"{ISSUER}/token")) == 1
+
+
+def test_an_access_token_about_to_expire_is_renewed_and_kept(shop: Shop, network: Network, clock: Clock) -> None:
+    """RFC 6749 §6: with the refresh token, which is replaced by the new one; no redirect, no PKCE."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
+    assert ask_for_access_token(shop, browser) == "access 2"
+    assert ask_for_access_token(shop, browser) == "access 2"
+    sent = network.to(f"{ISSUER}/token")[-1].request.form
+    assert (sent["grant_type"], sent["refresh_token"]) == (["refresh_token"], ["refresh 1"])
+    assert len(network.to(f"{ISSUER}/token")) == 2
+    clock.turn(590)
+    ask_for_access_token(shop, browser)
+    assert network.to(f"{ISSUER}/token")[-1].request.form["refresh_token"] == ["refresh 2"]
+
+
+def test_a_renewed_id_token_must_be_about_the_same_person(shop: Shop, clock: Clock) -> None:
+    """RP-24, Core §12.2: same issuer, same subject; a good one replaces the hint for logging out."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    shop.provider.id_token = {"sub": "somebody else"}
+    with pytest.raises(TokenUnavailable):
+        ask_for_access_token(shop, browser)
+    shop.provider.id_token = {}
+    assert ask_for_access_token(shop, browser) == "access 1"
+
+
+@pytest.mark.parametrize("odd", [name for name in ODD_ANSWERS if name != "no-id-token"])
+def test_a_refusal_to_renew_is_told_to_the_application(odd: str, shop: Shop, network: Network, clock: Clock) -> None:
+    """The session goes on; what needs the token cannot."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    network.replace(f"{ISSUER}/token", ODD_ANSWERS[odd])
+    with pytest.raises(TokenUnavailable):
+        ask_for_access_token(shop, browser)
+    assert who(browser) == "a user"
+
+
+def test_nobody_has_no_access_token(shop: Shop, clock: Clock) -> None:
+    """Neither a stranger nor a login that brought no refresh token."""
+    with pytest.raises(TokenUnavailable, match="Nobody is signed in"):
+        ask_for_access_token(shop, shop.browser())
+    shop.provider.tokens = {"refresh_token": None}
+    browser = shop.sign_in()
+    clock.turn(590)
+    with pytest.raises(TokenUnavailable, match="has expired"):
+        ask_for_access_token(shop, browser)
+
+
+def test_renewing_does_not_revive_a_session_that_ended_meanwhile(shop: Shop, network: Network, clock: Clock) -> None:
+    """BCL-57: the logout came while the provider was asked for a new access token."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    token = shop.provider.maker().logout_token()
+
+    def meanwhile(_: Request) -> Response:
+        assert shop.log_out(token).status_code == 200
+        return json_response({"access_token": "access 2", "token_type": "Bearer"})
+
+    network.replace(f"{ISSUER}/token", meanwhile)
+    ask_for_access_token(shop, browser)
+    assert who(browser) == "nobody"
+    (row,) = shop.rows()
+    assert row.login is None
+
+
+def test_events_of_a_login_hold_no_secrets(shop: Shop) -> None:
+    """BCL-70: neither state nor code, nor a token; not even of a login that failed."""
+    browser = shop.sign_in()
+    request = shop.start_login(shop.browser())
+    answer(shop, shop.browser(), iss="https://other.example")
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    told = json.dumps(shop.events)
+    secrets = [request["state"], request["nonce"], "a code", "access 1", "refresh 1", cookie.value, CLIENT_SECRET]
+    assert not [secret for secret in secrets if secret in told]
+    assert [event["name"] for event in shop.events].count("rp.session.created") == 1
+
+
+def test_the_row_is_what_the_model_says(shop: Shop) -> None:
+    """RP-26: the raw ID token and the tokens stay on the server."""
+    shop.sign_in()
+    row: StoredSession = shop.rows()[0]
+    assert row.login is not None
+    assert {"id_token", "access_token", "refresh_token", "claims", "userinfo"} <= set(row.login)

@@ -1,0 +1,161 @@
+"""Signing out at the application: RP-Initiated Logout 1.0, seen from the relying party (RPL-34 … RPL-39)."""
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from relying_party import access_token
+from tests.conftest import Clock
+from tests.network import Network, query_of
+from tests.relying_party.conftest import BASE_URL, CLIENT_ID, ISSUER, Shop, who
+
+COMPLETE = "at the sign-in service, and in every app"
+NEUTRAL = "You are signed out here."
+
+
+def log_out(browser: FlaskClient) -> TestResponse:
+    """Click on "Log out"."""
+    return browser.post("/logout", data={"csrf_token": browser.get("/form").text})
+
+
+def test_the_browser_is_sent_to_the_provider_with_all_it_needs(shop: Shop) -> None:
+    """RPL-34: the hint, our name, the registered address, a fresh state; 303, as a form was posted."""
+    browser = shop.sign_in()
+    (row,) = shop.rows()
+    assert row.login
+    response = log_out(browser)
+    assert response.status_code == 303
+    assert response.location.startswith(f"{ISSUER}/logout?")
+    sent = query_of(response.location)
+    assert set(sent) == {"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
+    assert sent["id_token_hint"] == row.login["id_token"]
+    assert sent["client_id"] == CLIENT_ID
+    assert sent["post_logout_redirect_uri"] == f"{BASE_URL}/logged-out"
+    assert len(sent["state"]) == 43
+    assert query_of(log_out(shop.sign_in()).location)["state"] != sent["state"]
+
+
+def test_the_hint_is_the_newest_id_token(shop: Shop, clock: Clock) -> None:
+    """RPL-34: a refresh brought another one."""
+    browser = shop.sign_in()
+    before = shop.rows()[0].login
+    clock.turn(590)
+    shop.provider.id_token = {}
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+        access_token()
+    after = shop.rows()[0].login
+    assert before
+    assert after
+    assert before["id_token"] != after["id_token"]
+    assert query_of(log_out(browser).location)["id_token_hint"] == after["id_token"]
+
+
+def test_an_endpoint_with_a_query_keeps_it(shop: Shop) -> None:
+    """RPL-34: some providers' addresses have one."""
+    shop.provider.metadata = {"end_session_endpoint": f"{ISSUER}/logout?tenant=1"}
+    response = log_out(shop.sign_in())
+    assert response.location.startswith(f"{ISSUER}/logout?tenant=1&id_token_hint=")
+
+
+def test_our_own_session_ends_first(shop: Shop) -> None:
+    """RPL-36: it is over before the provider has heard of it, and the row keeps nothing."""
+    browser = shop.sign_in()
+    log_out(browser)
+    assert who(browser) == "nobody"
+    (row,) = shop.rows()
+    assert (row.login, row.end_reason) == (None, "You logged out here.")
+
+
+def test_the_providers_notice_then_finds_nothing_and_that_is_fine(shop: Shop) -> None:
+    """RPL-36, BCL-56: 200."""
+    log_out(shop.sign_in())
+    assert shop.log_out(shop.provider.maker().logout_token()).status_code == 200
+
+
+def test_the_id_token_never_meets_the_browser_before(shop: Shop) -> None:
+    """RPL-35: it is kept on the server; no cookie and no page holds it."""
+    browser = shop.sign_in()
+    (row,) = shop.rows()
+    assert row.login
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    signature = row.login["id_token"].rpartition(".")[2]
+    assert signature not in cookie.value
+    assert signature not in browser.get("/profile").text
+
+
+@pytest.mark.parametrize("fault", ["refuse", "time_out"])
+def test_a_provider_that_is_away_does_not_keep_anybody_signed_in(fault: str, shop: Shop, network: Network) -> None:
+    """RPL-36: the session here ends all the same, whether its metadata is still known or not."""
+    known, unknown = shop.sign_in(), shop.sign_in(sid="another session")
+    getattr(network, fault)(ISSUER)
+    assert log_out(known).location.startswith(f"{ISSUER}/logout?")
+    shop.state.provider.reset()
+    response = log_out(unknown)
+    assert (response.status_code, response.location) == (303, "/logged-out")
+    assert (who(known), who(unknown)) == ("nobody", "nobody")
+
+
+def test_a_provider_without_the_endpoint_means_a_logout_here_only(shop: Shop) -> None:
+    """RPL-39."""
+    shop.provider.metadata = {"end_session_endpoint": None}
+    browser = shop.sign_in()
+    assert log_out(browser).location == "/logged-out"
+    assert NEUTRAL in browser.get("/logged-out").text
+    assert who(browser) == "nobody"
+
+
+@pytest.mark.parametrize("token", ["", "made up"])
+def test_another_site_cannot_log_anybody_out(token: str, shop: Shop) -> None:
+    """RPL-38: the form's token is needed."""
+    browser = shop.sign_in()
+    assert browser.post("/logout", data={"csrf_token": token}).status_code == 400
+    assert who(browser) == "a user"
+
+
+def test_a_link_cannot_log_anybody_out(shop: Shop) -> None:
+    """RPL-38: POST only; a prefetching browser or an image does no harm."""
+    browser = shop.sign_in()
+    assert browser.get("/logout").status_code == 405
+    assert who(browser) == "a user"
+
+
+def test_who_is_not_signed_in_is_told_so(shop: Shop) -> None:
+    """RPL-27's counterpart: logging out twice is no error, and the provider is not bothered."""
+    browser = shop.browser()
+    response = log_out(browser)
+    assert (response.status_code, response.location) == (303, "/logged-out")
+
+
+# --- back from the provider ---
+
+
+def test_the_right_state_says_that_it_is_complete(shop: Shop) -> None:
+    """RPL-37: our own question was answered; once."""
+    browser = shop.sign_in()
+    state = query_of(log_out(browser).location)["state"]
+    assert COMPLETE in browser.get(f"/logged-out?state={state}").text
+    assert COMPLETE not in browser.get(f"/logged-out?state={state}").text
+
+
+@pytest.mark.parametrize("query", ["", "?state=", "?state=other", "?state=%C3%BC", "?state=a&state=b"])
+@pytest.mark.parametrize("asked", [True, False], ids=["after-a-logout", "out-of-the-blue"])
+def test_another_state_or_none_gets_a_neutral_page(query: str, asked: bool, shop: Shop) -> None:
+    """RPL-37: no crash, and no claim about what we did not ask for."""
+    browser = shop.browser()
+    if asked:
+        log_out(shop.sign_in(browser))
+    response = browser.get("/logged-out" + query)
+    assert response.status_code == 200
+    assert NEUTRAL in response.text
+    assert COMPLETE not in response.text
+
+
+def test_who_is_signed_in_again_is_not_told_otherwise(shop: Shop) -> None:
+    """RPL-37: the address, opened late or by a link, changes nothing."""
+    browser = shop.sign_in()
+    response = browser.get("/logged-out?state=x")
+    assert (response.status_code, response.location) == (303, "/")
+    assert who(browser) == "a user"

@@ -1,0 +1,187 @@
+"""The logout token, checked by the pure function: Back-Channel Logout 1.0 §2.6, the vectors V01 … V28."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jwt import PyJWK
+
+from relying_party import jws as relying_party_jws
+from relying_party import logout_token
+from relying_party.errors import InvalidToken, UnknownKey
+from relying_party.jws import KEY_TYPES, usable_keys
+from relying_party.logout_token import LogoutToken, validate_logout_token
+from tests.conftest import START
+from tests.relying_party.conftest import CLIENT_ID, ISSUER
+from tests.relying_party.vectors import BAD, Bad, Good, each_bad, each_good
+from tests.tokens import LOGOUT_EVENT, TokenMaker, ec_key, jws, read, rsa_key
+
+# What a function answers that has nothing to say against a token.
+NO_OBJECTION = {"check_times": (0, 0), "check_subject_or_session": ("a user", None), "check_jti": "j"}
+
+
+def keys() -> list[PyJWK]:
+    """The provider's keys; the elliptic one is genuine, too."""
+    jwks = [rsa_key("first").public_jwk(), ec_key("elliptic").public_jwk()]
+    return [key for algorithm in ("RS256", "ES256") for key in usable_keys(jwks, algorithm)]
+
+
+def validate(raw: str, given_keys: Sequence[PyJWK] | None = None, issuer: str = ISSUER) -> LogoutToken:
+    """As the route does it."""
+    return validate_logout_token(
+        raw,
+        keys() if given_keys is None else given_keys,
+        issuer=issuer,
+        client_id=CLIENT_ID,
+        algorithm="RS256",
+        now=START,
+    )
+
+
+@each_good
+def test_accepts(good: Good, make: TokenMaker) -> None:
+    """BCL-51, BCL-52: nothing is asked for that the specification does not ask for."""
+    assert isinstance(validate(good.make(make)), LogoutToken)
+
+
+@each_bad
+def test_refuses(bad: Bad, make: TokenMaker) -> None:
+    """BCL-39 … BCL-48, BCL-53: one thing is wrong, and the refusal says which."""
+    with pytest.raises(InvalidToken, match=re.escape(bad.says)):
+        validate(bad.make(make))
+
+
+@pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.id) for bad in BAD if bad.check.startswith("check_")])
+def test_control_the_token_is_good_but_for_the_one_check(
+    bad: Bad, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the function that is said to refuse it, the token passes: no other check stands in for it."""
+    monkeypatch.setattr(logout_token, bad.check, lambda *_, **__: NO_OBJECTION.get(bad.check))
+    assert isinstance(validate(bad.make(make)), LogoutToken)
+
+
+@pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.id) for bad in BAD if bad.check == "verify"])
+def test_control_only_the_signature_is_wrong(bad: Bad, make: TokenMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads the token without verifying it takes it for good, as a widely copied sample does (TRAP-05)."""
+    monkeypatch.setattr(relying_party_jws, "verify", lambda raw, *_: read(raw))
+    assert isinstance(validate(bad.make(make)), LogoutToken)
+
+
+def test_says_whose_sessions_end(make: TokenMaker) -> None:
+    """BCL §2.4: the claims, as they are, and the sentence for the user."""
+    raw = make.logout_token(jti="j 1", sub="u 1", sid="s 1", reason_user={"en": "You logged out of the shop."})
+    wanted = LogoutToken(ISSUER, "u 1", "s 1", "j 1", START, START + 120, "You logged out of the shop.")
+    assert validate(raw) == wanted
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [({"en": "x" * 300}, "x" * 200), ({"en": 1}, None), ({"de": "?"}, None), ("?", None), ({"en": ""}, None)],
+    ids=["endless", "number", "another-language", "text", "empty"],
+)
+def test_an_odd_reason_is_no_reason_to_refuse(make: TokenMaker, reason: object, sentence: str | None) -> None:
+    """BCL-52: what is not understood is ignored."""
+    assert validate(make.logout_token(reason_user=reason)).reason == sentence
+
+
+def test_an_issuer_with_a_slash_is_another_issuer(make: TokenMaker) -> None:
+    """BCL-42, V20: code point by code point, in both directions."""
+    with pytest.raises(InvalidToken, match="iss is not the issuer"):
+        validate(make.logout_token(), issuer=ISSUER + "/")
+    assert validate(make.logout_token(iss=ISSUER + "/"), issuer=ISSUER + "/").sid == "a session"
+
+
+def test_without_kid_each_fitting_key_is_tried(make: TokenMaker) -> None:
+    """RP-11, V19: several keys could have signed; the right one is found, wherever it stands."""
+    several = usable_keys([rsa_key("never published").public_jwk(), rsa_key("first").public_jwk()], "RS256")
+    assert validate(make.logout_token(header={"kid": ...}), several).sid == "a session"
+
+
+def test_a_token_without_kid_costs_a_set_number_of_tries(make: TokenMaker) -> None:
+    """BCL-71: a large key set is no lever against us."""
+    stranger = usable_keys([rsa_key("never published").public_jwk()], "RS256")
+    many = stranger * relying_party_jws.MAX_KEYS_TRIED + usable_keys([rsa_key("first").public_jwk()], "RS256")
+    with pytest.raises(InvalidToken, match="signature"):
+        validate(make.logout_token(header={"kid": ...}), many)
+
+
+def test_an_unknown_kid_is_told_apart(make: TokenMaker) -> None:
+    """BCL-40: so that the caller may look for new keys, and only then."""
+    with pytest.raises(UnknownKey):
+        validate(make.logout_token(header={"kid": "new"}, key=rsa_key("never published")))
+    with pytest.raises(InvalidToken) as refusal:
+        validate(make.logout_token(key=rsa_key("never published")))
+    assert not isinstance(refusal.value, UnknownKey), "the kid is known; new keys would not help"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "PS256", "RS512"])
+def test_the_registered_algorithm_is_the_one_that_counts(make: TokenMaker, algorithm: str) -> None:
+    """BCL-41: the very tokens that are refused as a surprise pass where they are agreed upon (V15's control)."""
+    key = ec_key("elliptic") if algorithm == "ES256" else rsa_key("first")
+    raw = make.logout_token(header={"alg": algorithm, "kid": key.kid}, key=key)
+    its_keys = usable_keys([key.public_jwk()], algorithm)
+    token = validate_logout_token(raw, its_keys, issuer=ISSUER, client_id=CLIENT_ID, algorithm=algorithm, now=START)
+    assert token.sid == "a session"
+
+
+def test_no_algorithm_that_a_reader_of_the_keys_could_use_is_known() -> None:
+    """RFC 8725 §3.1: neither none nor HS… can be agreed upon at all."""
+    assert not [name for name in KEY_TYPES if name == "none" or name.startswith("HS")]
+
+
+def test_times_are_compared_with_the_given_clock(make: TokenMaker) -> None:
+    """BCL-44: the token passes until its time and a minute, and not a second longer."""
+    raw = make.logout_token(exp=START + 120)
+
+    def at(now: int) -> LogoutToken:
+        return validate_logout_token(raw, keys(), issuer=ISSUER, client_id=CLIENT_ID, algorithm="RS256", now=now)
+
+    assert at(START + 179).sid == "a session"
+    with pytest.raises(InvalidToken, match="exp has passed"):
+        at(START + 180)
+
+
+TEXT = st.text("a/:é\x00", max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=50, deadline=None, database=None, derandomize=True)
+@given(name=st.sampled_from(["iss", "aud", "iat", "exp", "jti", "events", "sub", "sid", "nonce"]), value=JSON)
+def test_whatever_a_claim_holds_the_answer_is_yes_or_no(name: str, value: Any) -> None:
+    """BCL-63: a well signed token of any content is accepted or refused, and never a fault of ours."""
+    make = TokenMaker(ISSUER, CLIENT_ID, rsa_key("first"), START)
+    try:
+        token = validate(make.logout_token(**{name: value}))
+    except InvalidToken:
+        return
+    assert token.iss == ISSUER
+    assert token.sid or token.sub
+
+
+@settings(max_examples=50, deadline=None, database=None, derandomize=True)
+@given(raw=TEXT | st.from_regex(r"[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}", fullmatch=True))
+def test_whatever_text_comes_it_is_refused_in_words(raw: str) -> None:
+    """BCL-63: garbage is a refusal, not a fault."""
+    with pytest.raises(InvalidToken):
+        validate(raw)
+
+
+def test_both_sides_mean_the_same_event() -> None:
+    """BCL §2.4: the name is http, not https, and has no slash at the end."""
+    assert logout_token.LOGOUT_EVENT == LOGOUT_EVENT
+
+
+def test_what_the_provider_makes_is_what_we_check() -> None:
+    """``idp/logout_token.py`` and ``relying_party/logout_token.py`` mirror each other."""
+    from idp.logout_token import TYPE, logout_token_claims
+
+    claims = logout_token_claims(issuer=ISSUER, client_id=CLIENT_ID, sub="u", sid="s", now=START, reason="Because.")
+    token = validate(jws({"alg": "RS256", "kid": "first", "typ": TYPE}, claims, rsa_key("first")))
+    assert (token.sub, token.sid, token.reason) == ("u", "s", "Because.")

@@ -1,0 +1,284 @@
+"""What the relying party asks its provider, and what it takes for an answer (Discovery 1.0, Core §10.1)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from relying_party.config import Config
+from relying_party.errors import ProviderError
+from relying_party.provider import METADATA_SECONDS, REFETCH_SECONDS, REFETCHES, TIMEOUT, Provider
+from tests.conftest import Clock
+from tests.network import Network
+from tests.relying_party.conftest import (
+    BASE_URL,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    ISSUER,
+    PaperProvider,
+    Shop,
+    make_shop,
+)
+from tests.tokens import ec_key, rsa_key
+
+DISCOVERY = f"{ISSUER}/.well-known/openid-configuration"
+JWKS = f"{ISSUER}/jwks"
+
+
+def known(**changes: Any) -> Provider:
+    """The provider as a fresh process knows it."""
+    return Provider(
+        Config(
+            **{
+                "issuer": ISSUER,
+                "client_id": CLIENT_ID,
+                "client_secret": CLIENT_SECRET,
+                "base_url": BASE_URL,
+                **changes,
+            }
+        )
+    )
+
+
+# --- metadata ---
+
+
+@pytest.mark.parametrize("claimed", ["https://other.example", ISSUER + "/", ISSUER.upper(), None, 7])
+def test_metadata_of_another_issuer_is_not_used_for_anything(
+    claimed: object, provider: PaperProvider, network: Network
+) -> None:
+    """RP-02, LIB-04, Discovery §4.3: else one provider could speak for another."""
+    provider.metadata = {"issuer": claimed}
+    with pytest.raises(ProviderError, match="names another issuer"):
+        known().keys()
+    with pytest.raises(ProviderError, match="names another issuer"):
+        known().endpoint("authorization_endpoint")
+    assert {exchange.request.url for exchange in network.exchanges} == {DISCOVERY}
+
+
+def test_an_issuer_with_a_slash_is_asked_at_one_slash(provider: PaperProvider, network: Network) -> None:
+    """RP-01, Discovery §4.1: one slash is taken away for the address, and never from the name."""
+    provider.issuer = ISSUER + "/"
+    assert known(issuer=ISSUER + "/").metadata()["issuer"] == ISSUER + "/"
+    assert network.exchanges[0].request.url == DISCOVERY
+
+
+@pytest.mark.usefixtures("provider")
+def test_metadata_is_believed_for_an_hour(network: Network, clock: Clock) -> None:
+    """RP-04: not for the life of the process."""
+    asked = known()
+    asked.metadata()
+    clock.turn(METADATA_SECONDS)
+    asked.metadata()
+    assert len(network.to(DISCOVERY)) == 1
+    clock.turn(1)
+    asked.metadata()
+    assert len(network.to(DISCOVERY)) == 2
+
+
+@pytest.mark.parametrize("value", [None, 7, ["https://op.example/authorize"]])
+def test_an_endpoint_that_is_no_address_is_a_fault_of_the_provider(value: object, provider: PaperProvider) -> None:
+    """RP-01: a sentence, and no guess."""
+    provider.metadata = {"authorization_endpoint": value}
+    with pytest.raises(ProviderError, match="no authorization_endpoint"):
+        known().endpoint("authorization_endpoint")
+
+
+def test_a_fault_is_not_remembered(provider: PaperProvider, network: Network) -> None:
+    """RP-04: the next request asks again."""
+    asked = known()
+    network.answer(DISCOVERY, 500)
+    with pytest.raises(ProviderError, match="answered 500"):
+        asked.metadata()
+    network.heal(DISCOVERY)
+    assert asked.metadata()["issuer"] == provider.issuer
+
+
+def test_an_answer_of_another_shape_is_refused(network: Network) -> None:
+    """RP-01: no redirect is followed, nothing endless is read, only a JSON object is believed."""
+    for answer, says in {
+        "<html>": "not JSON",
+        "[1]": "not a JSON object",
+        "[" * 5000: "not JSON",
+        " " * (1024 * 1024 + 1): "where 200 was expected",
+    }.items():
+        network.answer(DISCOVERY, 200, answer)
+        with pytest.raises(ProviderError, match=says):
+            known().metadata()
+    network.answer(DISCOVERY, 302, "", {"Location": "https://evil.example/"})
+    with pytest.raises(ProviderError, match="answered 302"):
+        known().metadata()
+    assert not network.to("https://evil.example")
+
+
+# --- keys ---
+
+
+def key_ids(asked: Provider, *, refetch: bool = False) -> list[str | None]:
+    """The names of the keys it would verify with."""
+    return [key.key_id for key in asked.keys(refetch=refetch)]
+
+
+UNUSABLE: list[Any] = [
+    {"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA", "kid": "k"},
+    {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "ed"},
+    {"kty": "OKP", "crv": "X448", "x": "AA", "kid": "x"},
+    {"kty": "RSA", "n": "AQAB", "kid": "without e"},
+    {"kty": "RSA", "kid": "empty"},
+    {"kty": "oct", "k": "c2VjcmV0", "kid": "secret"},
+    {"kty": "unheard of", "kid": "new"},
+    {},
+    None,
+    "text",
+]
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE, ids=lambda key: str(key)[:40])
+def test_a_key_nobody_here_can_use_is_passed_over(unusable: Any, provider: PaperProvider) -> None:
+    """LIB-09, FOP-03, RFC 7517 §5: one odd key does not spoil the others."""
+    provider.keys = [unusable, rsa_key("first").public_jwk(), unusable]
+    assert key_ids(known()) == ["first"]
+
+
+def test_only_keys_that_fit_are_candidates(provider: PaperProvider) -> None:
+    """RP-11: kty, use and alg must fit the algorithm agreed upon; absent use and alg do."""
+    key = rsa_key("first")
+    provider.keys = [
+        key.public_jwk(kid="enc", use="enc"),
+        key.public_jwk(kid="other alg", alg="PS256"),
+        key.public_jwk(kid="sig", use="sig", alg="RS256"),
+        key.public_jwk(kid="plain"),
+        ec_key("elliptic").public_jwk(),
+    ]
+    assert key_ids(known()) == ["sig", "plain"]
+    assert key_ids(known(signing_algorithm="ES256")) == ["elliptic"]
+
+
+def test_a_rotated_key_is_found_at_once_without_any_cool_down(provider: PaperProvider, network: Network) -> None:
+    """RP-11, LIB-07: keys were fetched a moment ago, and one more look is taken all the same."""
+    asked = known()
+    assert key_ids(asked) == ["first"]
+    provider.keys = [rsa_key("second").public_jwk()]
+    assert key_ids(asked) == ["first"]
+    assert key_ids(asked, refetch=True) == ["second"]
+    assert len(network.to(JWKS)) == 2
+
+
+@pytest.mark.usefixtures("provider")
+def test_looks_for_new_keys_are_rationed(network: Network, clock: Clock) -> None:
+    """BCL-71: a few at once, then one every few seconds, never more saved up than at the beginning."""
+    asked = known()
+    asked.keys()
+    for _ in range(50):
+        asked.keys(refetch=True)
+    assert len(network.to(JWKS)) == 1 + REFETCHES
+    clock.turn(REFETCH_SECONDS)
+    for _ in range(50):
+        asked.keys(refetch=True)
+    assert len(network.to(JWKS)) == 1 + REFETCHES + 1
+    clock.turn(100 * REFETCH_SECONDS)
+    for _ in range(50):
+        asked.keys(refetch=True)
+    assert len(network.to(JWKS)) == 1 + REFETCHES + 1 + REFETCHES
+
+
+@pytest.mark.usefixtures("provider")
+def test_keys_are_believed_for_an_hour(network: Network, clock: Clock) -> None:
+    """RP-04: a key the provider withdrew is not trusted for ever."""
+    asked = known()
+    asked.keys()
+    clock.turn(METADATA_SECONDS + 1)
+    asked.keys()
+    assert len(network.to(JWKS)) == 2
+
+
+# --- how it is asked ---
+
+
+@pytest.mark.usefixtures("provider")
+def test_no_call_waits_for_ever_or_takes_a_proxy_by_surprise(
+    shop: Shop, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RP-03, LIB-15: every call has timeouts, checks certificates, and ignores the environment's proxies."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, "http://proxy.example")
+    shop.sign_in()
+    paths = {exchange.request.url.rpartition("/")[2] for exchange in network.exchanges}
+    assert paths == {"openid-configuration", "token", "jwks", "userinfo"}
+    for exchange in network.exchanges:
+        options = exchange.request.options
+        assert options["timeout"] == TIMEOUT, exchange.request.url
+        assert options["verify"] is True, exchange.request.url
+        assert not options["proxies"], exchange.request.url
+
+
+def test_certificates_of_ones_own_can_be_trusted(network: Network, provider: PaperProvider) -> None:  # noqa: ARG001 # answers
+    """RP-03: for closed rooms and for the conformance suite."""
+    known(ca_bundle="/etc/our-ca.pem").keys()
+    assert {exchange.request.options["verify"] for exchange in network.exchanges} == {"/etc/our-ca.pem"}
+
+
+@pytest.mark.parametrize("name", ["jwks_uri", "userinfo_endpoint", "token_endpoint"])
+def test_a_plain_http_endpoint_is_not_asked(
+    name: str, provider: PaperProvider, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RP-03: without the demo switch nothing travels unencrypted, above all no secret."""
+    monkeypatch.delenv("AUTHLIB_INSECURE_TRANSPORT")
+    provider.metadata = {name: "http://op.example/x"}
+    calls: dict[str, Callable[[], Any]] = {
+        "jwks_uri": lambda: known().keys(),
+        "userinfo_endpoint": lambda: known().userinfo("token"),
+        "token_endpoint": lambda: known().exchange_code("code", "verifier"),
+    }
+    with pytest.raises(ProviderError, match="not https"):
+        calls[name]()
+    assert not network.to("http:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"RELYING_PARTY_ISSUER": "http://op.example"}, "ISSUER is not https"),
+        ({"RELYING_PARTY_BASE_URL": "http://shop.example"}, "BASE_URL is not https"),
+        ({"RELYING_PARTY_SIGNING_ALGORITHM": "none"}, "SIGNING_ALGORITHM must be one of"),
+        ({"RELYING_PARTY_SIGNING_ALGORITHM": "HS256"}, "SIGNING_ALGORITHM must be one of"),
+        ({"RELYING_PARTY_SCOPES": "profile"}, "must contain openid"),
+        ({"RELYING_PARTY_CLIENT_ID": ...}, "client_id"),
+        ({"RELYING_PARTY_CLEINT_ID": "x"}, "cleint_id"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_settings_that_cannot_work_stop_the_start(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """Plain http is a named switch, and a setting that is spelled wrong is not ignored."""
+    app = Flask("shop")
+    app.config.update(
+        RELYING_PARTY_ISSUER=ISSUER,
+        RELYING_PARTY_CLIENT_ID=CLIENT_ID,
+        RELYING_PARTY_CLIENT_SECRET=CLIENT_SECRET,
+        RELYING_PARTY_BASE_URL=BASE_URL,
+    )
+    Config.from_app(app)
+    app.config.update(settings)
+    for name in [name for name, value in app.config.items() if value is ...]:
+        del app.config[name]
+    with pytest.raises((ValueError, TypeError), match=says):
+        Config.from_app(app)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_named_switch_allows_plain_http(tmp_path: Path) -> None:
+    """The control: with the switch the same addresses are fine."""
+    shop = make_shop(tmp_path, RELYING_PARTY_ALLOW_PLAIN_HTTP=True)
+    assert shop.state.config.allow_plain_http
+    shop.engine.dispose()
+
+
+def test_the_secret_is_in_no_address_and_no_body(shop: Shop, network: Network) -> None:
+    """RP-09: HTTP Basic, and nowhere else."""
+    shop.sign_in()
+    said = json.dumps([[exchange.request.url, exchange.request.body] for exchange in network.exchanges])
+    assert CLIENT_SECRET not in said
+    assert "client_secret" not in said
