@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
-
 from attack import pickup
 from attack.bench import PATIENCE, Bench, Case
 from attack.browser import LIKE_A_BROWSER, SignInFailed, Target
@@ -24,6 +22,7 @@ from attack.cases import CASES, GROUPS
 from attack.provider import Provider, served
 from attack.report import Report, progress, say, summary, table
 from attack.tokens import ALGORITHMS
+from attack.wire import Request, Wire
 from pickup_web import localhost
 
 FAILED, CANNOT = 1, 2  # exit codes: something failed; the attack could not be made
@@ -73,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     about.add_argument("--client-id", metavar="ID", help="its client id")
     about.add_argument("--client-secret", metavar="SECRET", default="", help="its client secret; not checked if empty")
-    about.add_argument("--alg", default="RS256", choices=ALGORITHMS, help="the algorithm it expects (default RS256)")
+    about.add_argument("--alg", default="RS256", help="the algorithm it expects: RS256 (default), ES256, EdDSA, …")
     about.add_argument("--ca-file", metavar="FILE", help="certificates to trust, if it has an https address")
     about.add_argument("--pickup", action="store_true", help="start both Pickup apps, and attack these instead")
     own = made.add_argument_group("the bench's own provider")
@@ -111,7 +110,10 @@ def read_options(arguments: list[str] | None = None) -> Options:
         if unknown := sorted(set(values) - set(known)):
             raise CannotAttack(f"{file} has settings that nobody knows: {', '.join(unknown)}")
         made.set_defaults(**values)
-    return made.parse_args(arguments)
+    options = made.parse_args(arguments)
+    if options.alg not in ALGORITHMS:
+        raise CannotAttack(f"alg is {options.alg!r}; it must be one of {', '.join(ALGORITHMS)}")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,14 +123,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.list:
             say(table(GROUPS))
             return 0
+        target = None if options.pickup or options.serve else target_of(options)
         look_names_up_once()
         with provider_of(options) as provider, ExitStack() as running:
             if options.serve:
                 return serve(provider)
-            targets = (
-                [target_of(options)] if not options.pickup else running.enter_context(pickup.both_apps(provider.issuer))
-            )
-            reports = [attack(target, provider, options) for target in targets]
+            targets = [target] if target else running.enter_context(pickup.both_apps(provider.issuer))
+            reports = [attack(each, provider, options) for each in targets]
         return conclude(reports, options)
     except (CannotAttack, SignInFailed, pickup.NotStarted, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -214,34 +215,20 @@ def chosen_cases(only: str | None) -> list[Case]:
 
 def wait_for(target: Target, seconds: float) -> None:
     """Many applications read the provider's metadata when they start, so it is there before they are."""
-    deadline, told = time.monotonic() + seconds, False
-    while True:
-        try:
-            with requests.Session() as http:
-                http.trust_env = False
-                http.get(
-                    target.page_url,
-                    timeout=5,
-                    allow_redirects=False,
-                    verify=target.ca_file or True,
-                    headers=LIKE_A_BROWSER,
-                )
-                return
-        except requests.RequestException as error:
-            if time.monotonic() > deadline:
-                raise CannotAttack(f"{target.page_url} does not answer: {error}") from error
-            if not told:
-                say(
-                    f"{target.page_url} does not answer yet. Start the application now; waiting for {seconds:.0f} seconds …"
-                )
-                told = True
-            time.sleep(0.2)
+    wire, deadline, told = Wire(target.page_url, target.ca_file), time.monotonic() + seconds, False
+    while not (answer := wire.send(Request(method="GET", headers=LIKE_A_BROWSER), timeout=5)).status:
+        if time.monotonic() > deadline:
+            raise CannotAttack(f"{target.page_url} does not answer: {answer.error}")
+        if not told:
+            say(f"{target.page_url} does not answer yet. Start the application now; I wait {seconds:.0f} seconds.")
+        told = True
+        time.sleep(0.2)
 
 
 def conclude(reports: list[Report], options: Options) -> int:
     """Write the JSON; the exit code."""
     if options.json:
-        whole = {"issuer": options.issuer, "apps": [report.as_json() for report in reports]}
+        whole = {"apps": [report.as_json() for report in reports]}
         Path(options.json).write_text(json.dumps(whole, indent=2) + "\n")
     if len(reports) > 1:
         say("\n" + "\n".join(f"{report.score:>10}  {report.target.client_id}" for report in reports))

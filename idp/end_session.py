@@ -6,7 +6,7 @@ that takes part. Otherwise anybody could have made the link, and the user is ask
 Where to afterwards? Only to an address the client registered, character by character (RPIL §3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from authlib.common.urls import add_params_to_uri
 from flask import Response, make_response, redirect, render_template, request, url_for
@@ -58,8 +58,8 @@ def end_session() -> ResponseReturnValue:
             offer_logout=current_sso_session() is not None,
         )
     session = current_sso_session()
-    if session is None:  # RPL-27: over already; not an error
-        return leave(wanted, [])
+    if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
+        return leave(wanted if wanted.hint_sid else replace(wanted, redirect_uri=None), [])
     if wanted.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
         return carry_out(session, wanted)
     return ask(session, wanted)
@@ -126,6 +126,8 @@ def confirm() -> ResponseReturnValue:
         return leave(wanted, [])
     if request.form.get("answer") != "yes":
         return redirect(url_for("home"), 303)
+    if pending["sid"] != session.sid:  # RPL-16: the question was about another session, or is not one of ours
+        return ask(session, wanted)
     return carry_out(session, wanted)
 
 

@@ -144,7 +144,7 @@ def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[
         "userinfo": userinfo,
         "id_token": tokens["id_token"],  # RPL-35: the hint for logging out
         "access_token": tokens["access_token"],
-        "access_token_expires_at": now() + int(tokens.get("expires_in") or 300),
+        "access_token_expires_at": now() + tokens["expires_in"],
         "refresh_token": tokens.get("refresh_token"),
         "started_at": now(),
     }
@@ -170,7 +170,7 @@ def access_token() -> str:
     except (ProviderError, InvalidToken) as error:
         raise TokenUnavailable("The sign-in service does not renew the access token.", error.evidence) from error
     renewed = {name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)}
-    expires_at = now() + int(tokens.get("expires_in") or 300)
+    expires_at = now() + tokens["expires_in"]
     current_state().sessions.update_login(session, {**login, **renewed, "access_token_expires_at": expires_at})
     return str(renewed["access_token"])
 

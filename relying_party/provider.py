@@ -20,6 +20,7 @@ from relying_party.errors import ProviderError
 from relying_party.jws import usable_keys
 
 TIMEOUT = (2, 5)  # seconds to connect, and to wait for the answer
+DEFAULT_LIFETIME = 300  # seconds of an access token whose provider does not say
 MAX_ANSWER = 1024 * 1024  # bytes; metadata and key sets have a few thousand
 METADATA_SECONDS = 3600  # how long metadata and keys are believed
 REFETCHES = 5  # how many unknown key ids in a row may each cause one fetch of the keys,
@@ -115,6 +116,8 @@ class Provider:
             raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
         if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
             raise ProviderError("The provider's token response has no access token.")
+        lifetime = answer.get("expires_in")  # RFC 6749 §5.1: recommended, so it may be missing, or odd
+        answer["expires_in"] = lifetime if isinstance(lifetime, int) else DEFAULT_LIFETIME
         return dict(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_a_parameter_that_is_there_twice_is_an_error(name: str, provider: Provid
         pytest.param({"response_mode": "query"}, id="DISC-07-query"),
     ],
 )
-def test_what_does_no_harm_gets_a_code(changes: dict[str, str | None], provider: Provider, cameron: SiteClient) -> None:
+def test_what_does_no_harm_gets_a_code(changes: dict[str, Any], provider: Provider, cameron: SiteClient) -> None:
     """AUTH-07 … AUTH-21: no question and no error for any of these, as there is a session."""
     answer = answer_of(provider.authorize(cameron, **changes), provider)
     assert set(answer) == {"code", "state"}

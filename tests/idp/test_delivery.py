@@ -1,0 +1,442 @@
+"""The outbox: tells each client that a session is over, side by side, again and again, and never in the user's way."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy.orm import Session
+
+from idp import delivery as module
+from idp.delivery import FIRST_PAUSE, LONGEST_PAUSE, MAX_ANSWER, Outbox, claim
+from idp.keys import KeyRing
+from idp.models import Client, Delivery
+from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS
+from pickup_web.database import engine_of
+from tests.conftest import Clock, SiteClient, eventually
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.network import Request
+
+
+def log_out(provider: Provider, browser: SiteClient) -> None:
+    """Cameron logs out of Dispatch."""
+    hint = provider.tokens(browser)["id_token"]
+    assert provider.end_session(browser, id_token_hint=hint).status_code == 200
+
+
+def look(provider: Provider, tries: int) -> None:
+    """What each process does once a second; waits until Manager has been tried so often."""
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(MANAGER).tries == tries, f"there was no try number {tries}")
+
+
+def manager_uri(provider: Provider) -> str:
+    """Where Manager is told."""
+    return f"{provider.url(MANAGER)}/bclogout"
+
+
+# --- the request ---
+
+
+def test_the_request_is_the_one_the_specification_describes(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-27, BCL-28: a POST with one form parameter in the body, and nothing else anywhere."""
+    log_out(provider, cameron)
+    (exchange,) = provider.network.to(manager_uri(provider))
+    sent = exchange.request
+    assert (sent.method, sent.url) == ("POST", manager_uri(provider))
+    assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert set(sent.form) == {"logout_token"}
+    assert "Cookie" not in sent.headers
+    assert "Authorization" not in sent.headers
+
+
+def test_an_address_with_a_query_keeps_it(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-07."""
+    provider.change_client(MANAGER, backchannel_logout_uri=manager_uri(provider) + "?tenant=1")
+    log_out(provider, cameron)
+    (exchange,) = provider.network.to(manager_uri(provider))
+    assert exchange.request.url.endswith("/bclogout?tenant=1")
+
+
+def test_each_client_has_its_own_patience_and_no_proxy_comes_by_surprise(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-30, BCL-32, LIB-15: short timeouts, certificates checked, the environment's proxies ignored."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
+    provider.change_client(MANAGER, connect_timeout=0.5, read_timeout=1.5)
+    log_out(provider, cameron)
+    options = provider.network.to(manager_uri(provider))[0].request.options
+    assert options["timeout"] == (0.5, 1.5)
+    assert options["verify"] is True
+    assert not options["proxies"]
+    defaults = provider.network.to(f"{provider.url(DISPATCH)}/bclogout")[0].request.options["timeout"]
+    assert defaults == (2.0, 5.0)
+    assert sum(defaults) < LEASE_SECONDS, "else another process would take over a try that is under way"
+
+
+# --- the answer ---
+
+ANSWERS = [
+    # status, state of the delivery afterwards, outcome of the try
+    (200, "delivered", "delivered"),
+    (204, "delivered", "delivered"),
+    (201, "refused", "refused"),
+    (400, "refused", "refused"),
+    (401, "refused", "refused"),
+    (404, "refused", "refused"),
+    (405, "refused", "refused"),
+    (302, "refused", "redirect"),
+    (307, "refused", "redirect"),
+    (308, "refused", "redirect"),
+    (408, "pending", "server error"),
+    (429, "pending", "server error"),
+    (500, "pending", "server error"),
+    (502, "pending", "server error"),
+    (503, "pending", "server error"),
+]
+
+
+@pytest.mark.parametrize(("status", "state", "outcome"), ANSWERS)
+def test_what_an_answer_means(
+    status: int, state: str, outcome: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-31, BCL-33, BCL-35: 200 and 204 are success, what may pass is tried again, all else is final."""
+    provider.apps[MANAGER] = app = PaperApp(status, "", {"Location": "https://evil.example/"})
+    provider.network.add(provider.url(MANAGER), app)
+    log_out(provider, cameron)
+    row = provider.delivery(MANAGER)
+    assert (row.state, row.tries) == (state, 1)
+    attempt = next(attempt for attempt in provider.attempts() if attempt.delivery_id == row.id)
+    assert (attempt.status, attempt.outcome) == (status, outcome)
+    assert not provider.network.to("https://evil.example"), "BCL-31: the token is for this address and no other"
+    clock.turn(GIVE_UP_SECONDS - 60)
+    provider.state.outbox.look()
+    provider.state.outbox._pool.shutdown(wait=True)
+    assert (provider.delivery(MANAGER).tries > 1) is (state == "pending")
+
+
+FAULTS: dict[str, Any] = {
+    "connection refused": lambda network, url: network.refuse(url),
+    "timeout": lambda network, url: network.time_out(url),
+    "name unknown": lambda network, url: network._sites.pop(url.rpartition("/pickup-manager")[0]),
+    "TLS": lambda network, url: network.replace(
+        url, raising(requests.exceptions.SSLError("certificate verify failed"))
+    ),
+    "connection broken": lambda network, url: network.replace(url, raising(requests.ConnectionError("reset by peer"))),
+}
+
+
+def raising(error: Exception) -> Any:
+    """An answer that is none."""
+
+    def fault(_: Request) -> Any:
+        raise error
+
+    return fault
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_network_fault_is_named_recorded_and_tried_again(fault: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCL-34, BCL-35: in words an operator understands; the logout itself is not held up."""
+    FAULTS[fault](provider.network, provider.url(MANAGER))
+    log_out(provider, cameron)
+    row = provider.delivery(MANAGER)
+    assert row.state == "pending"
+    attempt = next(attempt for attempt in provider.attempts() if attempt.delivery_id == row.id)
+    assert (attempt.status, attempt.outcome) == (None, fault)
+    (event,) = provider.events("op.logout.retrying")
+    assert (event.client_id, event.outcome, event.jti) == (MANAGER, fault, attempt.jti)
+    assert provider.delivery(DISPATCH).state == "delivered", "one app's fault is no other's"
+
+
+def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-34, BCL §2.8: who operates the provider sees why, shortened; not more than the two members."""
+    words = {"error": "invalid_request", "error_description": "x" * 500, "other": "never kept"}
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, json.dumps(words)
+    log_out(provider, cameron)
+    attempt = next(attempt for attempt in provider.attempts() if attempt.status == 400)
+    assert attempt.answer == "invalid_request: " + "x" * 200
+    assert provider.events("op.logout.refused")[0].detail["answer"] == attempt.answer
+
+
+@pytest.mark.parametrize("body", ["", "<p>", "[1]", "7", "null", "[" * 3000, '{"error": {"a": 1}}', "\xff"])
+def test_whatever_a_refusal_says_behaviour_is_the_same(body: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCL-66: the words are for the ledger; no fault, no retry, no success."""
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, body
+    log_out(provider, cameron)
+    assert (provider.delivery(MANAGER).state, provider.delivery(MANAGER).tries) == ("refused", 1)
+
+
+def test_an_answer_is_read_up_to_a_bound(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-32: an endless body costs a few kilobytes."""
+    lengths: list[int] = []
+    judge = module.judge
+    monkeypatch.setattr(module, "judge", lambda status, body: (lengths.append(len(body)), judge(status, body))[1])
+    provider.apps[MANAGER].body = "x" * 1_000_000
+    log_out(provider, cameron)
+    assert sorted(lengths) == [0, MAX_ANSWER]
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+# --- in nobody's way ---
+
+
+def test_a_hanging_app_delays_neither_the_user_nor_the_others(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-26, DESIGN 4.6: the redirect comes while the app still hangs; it is told when it wakes up."""
+    monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
+    gate = provider.network.hold(manager_uri(provider))
+    log_out(provider, cameron)
+    gate.wait_for_request()
+    assert provider.delivery(MANAGER).state == "pending", "the user is gone already, the app still hangs"
+    assert provider.delivery(DISPATCH).state == "delivered"
+    gate.open()
+    eventually(lambda: provider.delivery(MANAGER).state == "delivered")
+
+
+def test_control_the_redirect_waits_for_apps_that_answer(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-29: without a fault everybody knows before the user goes on."""
+    log_out(provider, cameron)
+    assert {row.state for row in provider.rows(Delivery)} == {"delivered"}
+
+
+def test_apps_are_told_side_by_side(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-26: each holds its answer until the other has been asked, so one after the other would never end."""
+    both = threading.Barrier(2, timeout=5)
+
+    def meet(_: Request) -> Any:
+        both.wait()
+        from werkzeug import Response
+
+        return Response("")
+
+    for client_id in (DISPATCH, MANAGER):
+        provider.network.replace(f"{provider.url(client_id)}/bclogout", meet)
+    log_out(provider, cameron)
+    assert {row.state for row in provider.rows(Delivery)} == {"delivered"}
+
+
+def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """DESIGN 4.6: neither the user nor the outbox stumbles over it."""
+    with monkeypatch.context() as broken:
+        broken.setattr(KeyRing, "sign", lambda *_, **__: 1 / 0)
+        hint = provider.state.keys  # the ID token is made before the fault
+        del hint
+        end_without_sending(provider)
+        provider.state.outbox.send([row.id for row in provider.rows(Delivery)])
+    assert {row.state for row in provider.rows(Delivery)} == {"pending"}
+    clock.turn(LEASE_SECONDS)
+    provider.state.outbox.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+    del cameron
+
+
+def end_without_sending(provider: Provider) -> None:
+    """A process that dies right after the ending."""
+    from idp.session_ending import Reason, end_session
+
+    with Session(engine_of(provider.app)) as db:
+        end_session(db, provider.session().sid, Reason.LOGOUT, "session", initiator=db.get_one(Client, DISPATCH))
+
+
+# --- again ---
+
+
+def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: about 1, 2, 4, 8 … seconds and never more than a minute and a bit, each with some chance in it."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    pauses = []
+    for tries in range(1, 11):
+        row = provider.delivery(MANAGER)
+        assert (row.state, row.tries) == ("pending", tries)
+        pauses.append(row.next_try_at - int(clock()))
+        clock.turn(pauses[-1] - 1)
+        provider.state.outbox.look()
+        assert provider.delivery(MANAGER).tries == tries, "not before its time"
+        clock.turn(1)
+        look(provider, tries + 1)
+    for number, pause in enumerate(pauses):
+        expected = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
+        assert expected <= pause <= round(expected * 1.3)
+
+
+def test_each_try_has_a_token_of_its_own(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """DESIGN 4.5, BCL-35: a fresh jti, iat and exp: a retry is no replay and never too old; the same sid."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    for tries in (2, 3):
+        clock.turn(LONGEST_PAUSE)
+        look(provider, tries)
+    tokens = provider.logout_tokens(MANAGER)
+    assert len({token["jti"] for token in tokens}) == 3
+    assert [token["iat"] for token in tokens] == [
+        attempt.at for attempt in provider.attempts() if attempt.status is None
+    ]
+    assert {token["exp"] - token["iat"] for token in tokens} == {120}
+    assert len({(token["sid"], token["sub"]) for token in tokens}) == 1
+
+
+def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Issue 2: Manager was down when the user logged out; the logout arrives by retry."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.network.heal(provider.url(MANAGER))
+    clock.turn(2)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "delivered"
+    clock.turn(GIVE_UP_SECONDS)
+    provider.state.outbox.look()
+    assert provider.delivery(MANAGER).tries == 2, "what is delivered is not sent again"
+
+
+def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """DESIGN 4.6: until a deadline; then an event says so, and nothing more is sent."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    clock.turn(GIVE_UP_SECONDS - 1)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "given_up"
+    assert [event.client_id for event in provider.events("op.logout.given_up")] == [MANAGER]
+    clock.turn(3600)
+    provider.state.outbox.look()
+    assert provider.delivery(MANAGER).tries == 2
+
+
+def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
+    provider: Provider, cameron: SiteClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 4.6: a fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
+    provider.change_client(MANAGER, id_token_signed_response_alg="ES256")
+    end_without_sending(provider)
+    monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
+    clock.turn(GIVE_UP_SECONDS + 60)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(MANAGER).state == "given_up", "it is tried for ever")
+    del cameron
+
+
+def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-34: the operator removed it between two tries."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.change_client(MANAGER, backchannel_logout_uri=None)
+    clock.turn(10)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "refused"
+    assert "removed" in (provider.events("op.logout.refused")[0].outcome or "")
+
+
+# --- several processes ---
+
+
+def another_process(provider: Provider) -> Outbox:
+    """An outbox over the same tables, with nothing else in common."""
+    engine = engine_of(provider.app)
+    return Outbox(engine, KeyRing(engine), issuer=provider.issuer, redirect_wait=1, policy="session")
+
+
+def test_another_process_takes_over_after_the_lease(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Issue 2: killed -9 right after the logout; whoever looks when the lease is over sends it, once."""
+    del cameron
+    end_without_sending(provider)
+    survivor = another_process(provider)
+    survivor.look()
+    clock.turn(LEASE_SECONDS - 1)
+    survivor.look()
+    assert provider.logout_tokens(MANAGER) == []
+    clock.turn(1)
+    survivor.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+    assert len(provider.logout_tokens(MANAGER)) == 1
+    survivor._pool.shutdown()
+
+
+def test_a_process_that_dies_in_the_middle_of_a_try_is_replaced(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-35: the try was under way when its process died; the row tells until when it is taken."""
+    del cameron
+    end_without_sending(provider)
+    clock.turn(LEASE_SECONDS)
+    with Session(engine_of(provider.app)) as db:
+        assert claim(db, provider.delivery(MANAGER).id)  # … and it is never heard of again
+    clock.turn(LEASE_SECONDS - 1)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
+    assert provider.logout_tokens(MANAGER) == []
+    clock.turn(1)
+    look(provider, 1)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+def test_of_many_processes_one_takes_a_delivery(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: claimed by one conditional update; nobody is told twice."""
+    del cameron
+    end_without_sending(provider)
+    clock.turn(LEASE_SECONDS)
+    together, taken = threading.Barrier(4), []
+    delivery_id = provider.delivery(MANAGER).id
+
+    def process() -> None:
+        with Session(engine_of(provider.app)) as db:
+            together.wait()
+            taken.append(claim(db, delivery_id))
+
+    threads = [threading.Thread(target=process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [False, False, False, True]
+
+
+# --- the record ---
+
+
+def test_every_try_is_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """DESIGN 4.6, BCL-34: time, outcome, status and the token's jti; the events tell the same."""
+    provider.network.answer(manager_uri(provider), 503)
+    log_out(provider, cameron)
+    provider.network.heal(manager_uri(provider))
+    clock.turn(5)
+    look(provider, 2)
+    row = provider.delivery(MANAGER)
+    attempts = [attempt for attempt in provider.attempts() if attempt.delivery_id == row.id]
+    assert [(attempt.outcome, attempt.status) for attempt in attempts] == [("server error", 503), ("delivered", 200)]
+    assert [attempt.jti for attempt in attempts] == [token["jti"] for token in provider.logout_tokens(MANAGER)]
+    told = [event for event in provider.events() if event.client_id == MANAGER and event.name.startswith("op.logout.")]
+    assert [event.name for event in told] == ["op.logout.queued", "op.logout.retrying", "op.logout.delivered"]
+    assert [event.detail.get("attempt") for event in told] == [None, 1, 2]
+    assert {event.sid for event in told} == {row.sid}
+
+
+def test_no_record_and_no_log_holds_a_token(
+    provider: Provider, cameron: SiteClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BCL-34, BCL-70, TRAP-05: neither of a success nor of a refusal nor of a fault."""
+    provider.network.refuse(provider.url(DISPATCH))
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, '{"error": "invalid_request"}'
+    log_out(provider, cameron)
+    sent = [
+        token
+        for client_id in (DISPATCH, MANAGER)
+        for token in provider.network.logout_tokens(f"{provider.url(client_id)}/bclogout")
+    ]
+    with provider.database() as db:
+        dump = "\n".join(db.connection().connection.driver_connection.iterdump())  # type: ignore[union-attr] # sqlite3's
+    logged = "".join(capsys.readouterr())
+    assert len(sent) == 2
+    for token in sent:
+        signature = token.rpartition(".")[2]
+        assert signature not in dump
+        assert signature not in logged
+        assert token.split(".")[1] not in logged
