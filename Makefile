@@ -13,7 +13,7 @@ help:
 	@echo
 
 ##@ Run it
-up: ## start everything, with Docker or without (MODE=compose|local)
+up: ## start everything, with Docker or without (MODE=compose|local; TLS=1: by https)
 	@scripts/stack up
 down: ## stop everything; the data is kept
 	@scripts/stack down

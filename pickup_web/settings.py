@@ -45,7 +45,16 @@ class Settings(BaseSettings):
     registration_token: SecretStr | None = Field(
         default=None, description="The initial access token that registers clients, when it is not open to all."
     )
-    ca_bundle: str | None = Field(default=None, description="Certificates to trust besides the usual ones (a file).")
+    ca_bundle: str | None = Field(
+        default=None, description="A file with the certificates to trust between the services, instead of the usual ones."
+    )
+    trusted_proxies: int = Field(
+        default=0,
+        ge=0,
+        le=9,
+        description="How many proxies stand in front of every service. So many entries of X-Forwarded-For, counted "
+        "from the right, are believed; with 0 the header is ignored.",
+    )
     demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
 
     logout_wait: float = Field(
@@ -71,6 +80,8 @@ class Settings(BaseSettings):
             self._check_url(f"PICKUP_{name.upper()}_URL", url)
             if not getattr(self, f"{name}_database_url"):
                 setattr(self, f"{name}_database_url", f"sqlite:///{self.data_dir.absolute()}/{name}.db")
+        if self.ca_bundle and not Path(self.ca_bundle).is_file():
+            raise ValueError(f"PICKUP_CA_BUNDLE is {self.ca_bundle!r}; there is no such file.")
         return self
 
     def _check_url(self, variable: str, url: str) -> None:
