@@ -114,4 +114,5 @@ def allow_scripts(response: Response) -> Response:
     if request.endpoint in FOR_SCRIPTS:
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE"
     return response

@@ -6,13 +6,14 @@ Codes and tokens (Core §3.1.2.5, §3.3.2.5), and errors (§3.1.2.6), in the que
 import secrets
 from typing import Any
 
-from authlib.common.urls import add_params_to_uri
 from flask import Response, make_response, redirect, render_template
 
 from idp import token
-from idp.authorization_request import AuthorizationRequest
+from idp.addresses import with_parameters
+from idp.authorization_request import AuthorizationError, AuthorizationRequest
 from idp.models import AuthorizationCode, Participation, SsoSession, Token, hash_of
 from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS
+from idp.sso_session import hold
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
@@ -22,6 +23,9 @@ from pickup_web.security import content_security_policy
 
 def grant(wanted: AuthorizationRequest, session: SsoSession) -> Response:
     """Give what the response type asks for, and send it."""
+    # A code is worthless after a logout (oauth_server.py); tokens must not be given out while one is under way.
+    if wanted.response_types != {"code"} and not hold(session.sid):
+        raise AuthorizationError("login_required", "The session has just ended.")
     values: dict[str, Any] = {}
     client_id = wanted.client.client_id
     code = secrets.token_urlsafe(32) if "code" in wanted.response_types else None
@@ -113,7 +117,7 @@ def send(redirect_uri: str, mode: str, values: dict[str, Any]) -> Response:
     if mode == "form_post":
         return send_form(redirect_uri, sent)
     # 303, so that the browser does not repeat the post of a password at the client (RFC 9700 §4.12).
-    location = add_params_to_uri(redirect_uri, list(sent.items()), fragment=mode == "fragment")
+    location = with_parameters(redirect_uri, sent.items(), fragment=mode == "fragment")
     response = redirect(location, 303)
     response.autocorrect_location_header = False
     response.headers["Cache-Control"] = "no-store"

@@ -7,12 +7,12 @@
 5. A code. The second app to ask gets it without a question: that is single sign-on.
 """
 
-from authlib.common.urls import add_params_to_uri
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from idp import authorization_response, consent, request_object
+from idp.addresses import with_parameters
 from idp.authorization_request import (
     MODES,
     AuthorizationError,
@@ -41,7 +41,7 @@ def authorize() -> ResponseReturnValue:
         return go_on(pending)
     if request.method == "POST" and COOKIE not in request.cookies and len(request.get_data()) < MAX_QUERY:
         # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
-        return redirect(add_params_to_uri(url_for("authorize"), list(request.form.items(multi=True))), 303)
+        return redirect(with_parameters(url_for("authorize"), request.form.items(multi=True)), 303)
     parameters = request.form if request.method == "POST" else request.args
     return begin(MultiDict((name, value) for name, value in parameters.items(multi=True) if value))
 

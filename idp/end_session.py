@@ -8,7 +8,6 @@ Where to afterwards? Only to an address the client registered, character by char
 
 from dataclasses import dataclass, replace
 
-from authlib.common.urls import add_params_to_uri
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -16,6 +15,7 @@ from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
 from idp import session_ending
+from idp.addresses import with_parameters
 from idp.errors import error_page
 from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
@@ -67,7 +67,7 @@ def end_session() -> ResponseReturnValue:
 
 def as_get() -> ResponseReturnValue:
     """The same request as a navigation of our own, which brings the cookie."""
-    return redirect(add_params_to_uri(url_for("end_session"), list(request.form.items(multi=True))), 303)
+    return redirect(with_parameters(url_for("end_session"), request.form.items(multi=True)), 303)
 
 
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
@@ -88,7 +88,7 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     if target and client and target not in client.post_logout_redirect_uris:  # RPL-22
         raise Refused("post_logout_redirect_uri is not one of those registered for the client.")
     if target and client and parameters.get("state"):
-        target = add_params_to_uri(target, {"state": parameters["state"]})
+        target = with_parameters(target, [("state", parameters["state"])])
     # RPL-23: without a client there is no way to be sure of the address, so there is no redirect.
     return LogoutRequest(client, target if client and target else None, hint["sid"] if hint else None)
 

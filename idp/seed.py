@@ -47,7 +47,8 @@ def follow_settings(engine: Engine, settings: Settings) -> None:
         mark = db.get(SettingsMark, 1)
         if mark is None or mark.fingerprint != fingerprint(settings):
             put_people_and_clients(db, settings)
-            db.commit()
+        make_first_keys(db)
+        db.commit()
 
 
 def put_people_and_clients(db: Session, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import secrets
 
 from flask import request
-from sqlalchemy import select
+from sqlalchemy import select, update
 from werkzeug.wrappers import Response
 
 from idp import session_ending
@@ -32,6 +32,12 @@ def current_sso_session() -> SsoSession | None:
         session.last_seen_at = now()
         db.session.commit()
     return session
+
+
+def hold(sid: str) -> bool:
+    """Whether the session lives. Its row is locked: until the commit it cannot end, and who ends it then sees it all."""
+    alive = update(SsoSession).where(SsoSession.sid == sid, SsoSession.ended_at.is_(None))
+    return db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession.sid)) is not None
 
 
 def start_session(user: User) -> str:

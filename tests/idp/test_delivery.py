@@ -341,7 +341,8 @@ def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
 def another_process(provider: Provider) -> Outbox:
     """An outbox over the same tables, with nothing else in common."""
     engine = engine_of(provider.app)
-    return Outbox(engine, KeyRing(engine), issuer=provider.issuer, redirect_wait=1, policy="session")
+    keys, door = KeyRing(engine), provider.state.door
+    return Outbox(engine, keys, door, issuer=provider.issuer, redirect_wait=1, policy="session")
 
 
 def test_another_process_takes_over_after_the_lease(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
