@@ -46,7 +46,8 @@ class Settings(BaseSettings):
         default=None, description="The initial access token that registers clients, when it is not open to all."
     )
     ca_bundle: str | None = Field(
-        default=None, description="A file with the certificates to trust between the services, instead of the usual ones."
+        default=None,
+        description="A file with the certificates to trust between the services, instead of the usual ones.",
     )
     trusted_proxies: int = Field(
         default=0,
