@@ -85,6 +85,8 @@ def question_or_answer(wanted: AuthorizationRequest, pending: Pending) -> Respon
         return ask_for_password(pending, wanted.client, pending.parameters.get("login_hint", ""))
     if wanted.sub and session.sub != wanted.sub:  # they signed in for this request, but as somebody else
         raise AuthorizationError("login_required", "Somebody else is signed in.")
+    if pending.denied:
+        raise AuthorizationError("access_denied", "The user did not allow it.")
     if consent.is_missing(wanted, session, pending.asked_at):
         return consent.ask_for_consent(pending, wanted, session)
     return authorization_response.grant(wanted, session)

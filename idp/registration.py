@@ -142,7 +142,6 @@ def register() -> Response:
         return registration_error(error)
     client = Client(client_id=secrets.token_urlsafe(16), delete_tokens_on_logout=None)
     store(client, metadata)
-    client.require_pkce = client.token_endpoint_auth_method == "none"  # noqa: S105 # PKCE-05: others have a secret
     secret, management_token = new_secret(client), secrets.token_urlsafe(32)
     client.registration_token_hash = hash_of(management_token)
     db.session.add(client)
@@ -242,6 +241,7 @@ def store(client: Client, metadata: ClientMetadata) -> None:
     asked = (metadata.scope or " ".join(SCOPES)).split()
     client.scopes = [scope for scope in SCOPES if scope in asked or scope == "openid"]
     client.registered = values
+    client.require_pkce = client.token_endpoint_auth_method == "none"  # noqa: S105 # PKCE-05: others have a secret
 
 
 def client_information(
