@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 from urllib3.exceptions import HTTPError
 
-from idp.fetch import Door, FetchError, fault_in_words
+from idp.fetch import Door, FetchError, fault_in_words, read_some
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
@@ -149,7 +149,7 @@ class Outbox:
                 allow_redirects=False,  # BCL-31: the token is for this address and no other
                 stream=True,
             ) as response:
-                body = response.raw.read(MAX_ANSWER, decode_content=True)
+                body, _ = read_some(response, MAX_ANSWER)
                 return judge(response.status_code, body)
         except FetchError as error:
             return Outcome(f"the logout URI {error}", is_final=True)

@@ -8,6 +8,7 @@ redirect, asks no proxy, waits a bounded time and reads a bounded answer.
 import ipaddress
 import re
 import socket
+import time
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -20,7 +21,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 TIMEOUT = (2.0, 5.0)  # seconds to connect, and between two pieces of the answer
+BODY_SECONDS = 5.0  # for all pieces together: a site that sends a byte now and then is not waited for
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+WRAPPINGS = [ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
 
 
@@ -51,6 +54,17 @@ class Door:
         if not url.isascii() or not url.isprintable() or " " in url:
             raise FetchError("contains characters that no URL has")
 
+    def check_public(self, url: str) -> None:
+        """Where its name leads today; whoever calls it looks again. A name that nobody knows yet may come to be."""
+        if self.allow_private_addresses:
+            return
+        try:
+            require_public(urlsplit(url).hostname or "")
+        except PrivateAddressError as error:
+            raise FetchError("leads to a private address") from error
+        except OSError:
+            return
+
     def session(self, pool_size: int = 4) -> requests.Session:
         """A client for requests through this door; threads may share it."""
         session = requests.Session()
@@ -69,14 +83,26 @@ class Door:
         self.check(url)
         try:
             with self.session().get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
-                status, body = response.status_code, response.raw.read(MAX_DOCUMENT + 1, decode_content=True)
+                status, (body, in_time) = response.status_code, read_some(response, MAX_DOCUMENT + 1)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise FetchError(fault_in_words(error)) from error
         if status != requests.codes.ok:
             raise FetchError(f"answered {status}")
+        if not in_time:
+            raise FetchError("timeout")
         if len(body) > MAX_DOCUMENT:
             raise FetchError("sent too large an answer")
-        return bytes(body)
+        return body
+
+
+def read_some(response: requests.Response, limit: int) -> tuple[bytes, bool]:
+    """The body, as far as it comes in :data:`BODY_SECONDS` and up to ``limit`` bytes; and whether that time sufficed."""
+    end, body = time.monotonic() + BODY_SECONDS, b""
+    while len(body) < limit and (piece := response.raw.read1(limit - len(body), decode_content=True)):
+        body += piece
+        if time.monotonic() > end:
+            return body, False
+    return body, True
 
 
 def fault_in_words(error: Exception) -> str:
@@ -99,16 +125,28 @@ class PrivateAddressError(OSError):
 
 def require_public(host: str) -> None:
     """Before connecting: every address of the name is a public one."""
-    for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "no name") from error
+    for *_, address in found:
         require_public_address(address[0])
 
 
 def require_public_address(address: Any) -> None:
     """One address. "Global" leaves out private, loopback, link-local, reserved and documentation networks."""
     ip = ipaddress.ip_address(str(address).partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    if not (mapped or ip).is_global or ip.is_multicast:
+    if any(not one.is_global or one.is_multicast for one in [ip, *embedded(ip)]) or getattr(ip, "is_site_local", False):
         raise PrivateAddressError("private address")
+
+
+def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address may stand for: mapped, compatible, translated (NAT64), tunnelled (6to4)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return []
+    last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    is_wrapped = any(ip in network for network in WRAPPINGS)
+    return [last] if is_wrapped else [ip.sixtofour] if ip.sixtofour else []
 
 
 class PublicHTTPConnection(HTTPConnection):

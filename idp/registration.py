@@ -95,7 +95,7 @@ class ClientMetadata(BaseModel):
     id_token_signed_response_alg: SigningAlg = "RS256"  # noqa: S105 # the name of an algorithm
     userinfo_signed_response_alg: SigningAlg | None = None
     request_object_signing_alg: str | None = None
-    request_uris: list[Address] | None = None
+    request_uris: list[Address] | None = Field(default=None, max_length=20)
     default_max_age: int | None = Field(default=None, ge=0, lt=2**31)
     require_auth_time: bool = False
     default_acr_values: list[Text] | None = None
@@ -240,8 +240,25 @@ def read_metadata(client: Client | None = None) -> ClientMetadata:
         raise RegistrationError("invalid_client_metadata", "The body is not a JSON object.") from error
     if client:
         check_identity(client, content)
+    check_called_addresses(metadata)
     check_sector(metadata)
     return metadata
+
+
+def check_called_addresses(metadata: ClientMetadata) -> None:
+    """BCL-69: nobody registers a machine of our own network for us to call; fetch.py checks it again at each call."""
+    called = {
+        "backchannel_logout_uri": metadata.backchannel_logout_uri,
+        "jwks_uri": metadata.jwks_uri,
+        "sector_identifier_uri": metadata.sector_identifier_uri,
+        **{f"request_uris.{number}": uri for number, uri in enumerate(metadata.request_uris or [])},
+    }
+    for name, url in called.items():
+        try:
+            if url:
+                current_state().door.check_public(url)
+        except FetchError as error:
+            raise RegistrationError("invalid_client_metadata", f"{name}: the address {error}") from error
 
 
 def check_identity(client: Client, content: dict[str, Any]) -> None:
