@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import requests
 from sqlalchemy.orm import Session
+from werkzeug import Response
 
 from idp import delivery as module
 from idp.delivery import FIRST_PAUSE, LONGEST_PAUSE, MAX_ANSWER, Outbox, claim
 from idp.keys import KeyRing
 from idp.models import Client, Delivery
-from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS
+from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
 from pickup_web.database import engine_of
 from tests.conftest import Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
@@ -174,7 +175,12 @@ def test_an_answer_is_read_up_to_a_bound(
     """BCL-32: an endless body costs a few kilobytes."""
     lengths: list[int] = []
     judge = module.judge
-    monkeypatch.setattr(module, "judge", lambda status, body: (lengths.append(len(body)), judge(status, body))[1])
+
+    def measure(status: int, body: bytes) -> module.Outcome:
+        lengths.append(len(body))
+        return judge(status, body)
+
+    monkeypatch.setattr(module, "judge", measure)
     provider.apps[MANAGER].body = "x" * 1_000_000
     log_out(provider, cameron)
     assert sorted(lengths) == [0, MAX_ANSWER]
@@ -210,8 +216,6 @@ def test_apps_are_told_side_by_side(provider: Provider, cameron: SiteClient) -> 
 
     def meet(_: Request) -> Any:
         both.wait()
-        from werkzeug import Response
-
         return Response("")
 
     for client_id in (DISPATCH, MANAGER):
@@ -226,8 +230,6 @@ def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
     """DESIGN 4.6: neither the user nor the outbox stumbles over it."""
     with monkeypatch.context() as broken:
         broken.setattr(KeyRing, "sign", lambda *_, **__: 1 / 0)
-        hint = provider.state.keys  # the ID token is made before the fault
-        del hint
         end_without_sending(provider)
         provider.state.outbox.send([row.id for row in provider.rows(Delivery)])
     assert {row.state for row in provider.rows(Delivery)} == {"pending"}
@@ -239,8 +241,6 @@ def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
 
 def end_without_sending(provider: Provider) -> None:
     """A process that dies right after the ending."""
-    from idp.session_ending import Reason, end_session
-
     with Session(engine_of(provider.app)) as db:
         end_session(db, provider.session().sid, Reason.LOGOUT, "session", initiator=db.get_one(Client, DISPATCH))
 
