@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
     compose_network: bool = Field(
-        default=False, description="Names under .localhost may be other containers; docker-compose.yml sets this."
+        default=False, description="Names under .localhost may be other containers; the Compose files set this."
     )
     demo_plain_http: bool = Field(
         default=False,
