@@ -53,6 +53,8 @@ def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | Non
     """The request, if it makes sense; else :class:`AuthorizationError` with the first thing that is wrong."""
     if any(len(values) > 1 for _, values in parameters.lists()):
         raise AuthorizationError("invalid_request", "A parameter is there more than once.")  # RFC 6749 §3.1
+    if any("\0" in value for value in parameters.values()):  # which not every database keeps
+        raise AuthorizationError("invalid_request", "A parameter holds a NUL character.")
     if parameters.get("registration"):
         raise AuthorizationError("registration_not_supported", "The registration parameter is not supported.")
     response_types = check_response_type(client, parameters)
@@ -144,7 +146,7 @@ def check_acr(client: Client, parameters: MultiDict[str, str], claims: dict[str,
     request = (claims.get("id_token") or {}).get("acr")
     if isinstance(request, dict):
         values = request.get("values") or [request.get("value", ACR)]
-        if ACR in values:
+        if isinstance(values, list) and ACR in values:
             return ACR
         if request.get("essential") is True:
             raise AuthorizationError("access_denied", "The acr that is essential to the client cannot be met.")

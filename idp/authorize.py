@@ -24,10 +24,10 @@ from idp.errors import error_page
 from idp.id_token_hint import HintError, verify_hint
 from idp.login import ask_for_password
 from idp.models import Client, SsoSession
+from idp.oauth_server import find_client
 from idp.pending import Pending
 from idp.sso_session import COOKIE, current_sso_session
 from pickup_web.clock import now
-from pickup_web.database import db
 
 MAX_QUERY = 6000  # bytes; a longer request stays a post, even if that means another login
 
@@ -48,7 +48,7 @@ def authorize() -> ResponseReturnValue:
 
 def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
     """A request that has just come in: whose is it, and where may the answer go?"""
-    client = db.session.get(Client, parameters.get("client_id", ""))
+    client = find_client(parameters.get("client_id", ""))
     if client is None:
         return unknown_client(parameters)
     try:
@@ -61,7 +61,7 @@ def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
 
 def go_on(pending: Pending) -> ResponseReturnValue:
     """Answer the request: at once, or after another question to the person in front of the browser."""
-    client = db.session.get(Client, pending.parameters.get("client_id", ""))
+    client = find_client(pending.parameters.get("client_id", ""))
     if client is None:
         return unknown_client(pending.parameters)
     if pending.parameters.get("response_mode", "query") not in MODES:  # ERR-04: there is no way to answer
@@ -85,6 +85,8 @@ def question_or_answer(wanted: AuthorizationRequest, pending: Pending) -> Respon
         return ask_for_password(pending, wanted.client, pending.parameters.get("login_hint", ""))
     if wanted.sub and session.sub != wanted.sub:  # they signed in for this request, but as somebody else
         raise AuthorizationError("login_required", "Somebody else is signed in.")
+    if pending.denied:
+        raise AuthorizationError("access_denied", "The user did not allow it.")
     if consent.is_missing(wanted, session, pending.asked_at):
         return consent.ask_for_consent(pending, wanted, session)
     return authorization_response.grant(wanted, session)

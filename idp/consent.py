@@ -1,10 +1,11 @@
 """Asking a person whether an app may know what it asks for (Core §3.1.2.4), where the app wants them asked."""
 
+from dataclasses import replace
+
 from flask import Response, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from idp.authorization_request import AuthorizationRequest, response_mode_of
-from idp.authorization_response import refuse
+from idp.authorization_request import AuthorizationRequest
 from idp.errors import error_page
 from idp.models import Client, Consent, SsoSession, User
 from idp.pending import Pending
@@ -43,7 +44,7 @@ def ask_for_consent(pending: Pending, wanted: AuthorizationRequest, session: Sso
         user_name=user.claims.get("name", user.username),
         wishes=[IN_WORDS.get(scope, scope) for scope in wanted.scopes],
         scopes=" ".join(wanted.scopes),
-        request_token=pending.signed(),
+        request_token=replace(pending, person=session.sub).signed(),
     )
     response = make_response(body)
     response.headers["Content-Security-Policy"] = content_security_policy([wanted.redirect_uri])
@@ -51,7 +52,7 @@ def ask_for_consent(pending: Pending, wanted: AuthorizationRequest, session: Sso
 
 
 def answer_consent() -> ResponseReturnValue:
-    """``POST /consent``: remember a yes; either way, on with the request that waits."""
+    """``POST /consent``: remember a yes; either way, on with the request that waits, which is checked once more."""
     pending, session = Pending.read(request.form.get("request", "")), current_sso_session()
     client = db.session.get(Client, pending.parameters.get("client_id", "")) if pending else None
     if pending is None or session is None or client is None:
@@ -59,14 +60,13 @@ def answer_consent() -> ResponseReturnValue:
             title="This page was open for too long",
             text="Please go back to the app you came from and start again.",
         )
-    answer = "allowed" if request.form.get("answer") == "allow" else "denied"
-    events.record(db.session, "op.consent.answered", sid=session.sid, client_id=client.client_id, outcome=answer)
-    asked = pending.parameters
-    if answer == "denied":
-        mode, state = response_mode_of(asked), asked.get("state")
-        sentence = "The user did not allow it."
-        return refuse(client.client_id, asked["redirect_uri"], mode, state, "access_denied", sentence)
-    scopes = client.get_allowed_scope(asked.get("scope")).split()
-    db.session.merge(Consent(sub=session.sub, client_id=client.client_id, scopes=scopes, given_at=now()))
+    if pending.person != session.sub:  # somebody else has signed in since: the request asks them
+        return redirect(pending.resume_url(), 303)
+    allowed = request.form.get("answer") == "allow"
+    outcome = "allowed" if allowed else "denied"
+    events.record(db.session, "op.consent.answered", sid=session.sid, client_id=client.client_id, outcome=outcome)
+    if allowed:
+        scopes = client.get_allowed_scope(pending.parameters.get("scope")).split()
+        db.session.merge(Consent(sub=session.sub, client_id=client.client_id, scopes=scopes, given_at=now()))
     db.session.commit()
-    return redirect(pending.resume_url(), 303)
+    return redirect(replace(pending, denied=not allowed).resume_url(), 303)

@@ -19,6 +19,7 @@ from idp.addresses import with_parameters
 from idp.errors import error_page
 from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
+from idp.oauth_server import find_client
 from idp.session_ending import Reason
 from idp.sso_session import COOKIE, current_sso_session
 from idp.state import current_state
@@ -81,7 +82,7 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
     if hint and hint["aud"] != client_id:  # RPL-05
         raise Refused("client_id is not the client the id_token_hint was issued to.")
-    client = db.session.get(Client, client_id) if client_id else None
+    client = find_client(client_id) if client_id else None
     if client_id and client is None:
         raise Refused("client_id is not registered here.")
     target = parameters.get("post_logout_redirect_uri")

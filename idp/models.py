@@ -15,7 +15,7 @@ ID = String(255)  # subject identifiers, session ids, client ids
 
 def hash_of(secret: str) -> str:
     """What is stored of a random secret: enough to recognise it, useless to a reader of the table."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 class Base(DeclarativeBase):

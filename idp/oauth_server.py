@@ -56,8 +56,8 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
 
 
 def find_client(client_id: str) -> Client | None:
-    """The registered client of that name."""
-    return db.session.get(Client, client_id)
+    """The registered client of that name, which is printable ASCII (RFC 6749 §A.1); no database sees anything else."""
+    return db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types
@@ -178,9 +178,9 @@ def find_token(value: str) -> Token | None:
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc] # Authlib has no types
-    """RFC 7009."""
+    """RFC 7009. Clients without a secret may give back their own tokens, too."""
 
-    CLIENT_AUTH_METHODS = CONFIDENTIAL
+    CLIENT_AUTH_METHODS = METHODS
 
     def authenticate_token(self, oauth_request: OAuth2Request, client: Client) -> Token | None:
         """RFC 7009 §2.2: an unknown token, or another client's, is no error and nothing happens."""

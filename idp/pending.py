@@ -21,10 +21,14 @@ class Pending:
 
     parameters: MultiDict[str, str]
     asked_at: int
+    person: str | None = None  # whom the consent page asked
+    denied: bool = False  # and whether they said no
 
     def signed(self) -> str:
         """As a hidden field of a form."""
-        return _signer().dumps({"at": self.asked_at, "parameters": list(self.parameters.items(multi=True))})
+        parameters = list(self.parameters.items(multi=True))
+        answer = {"person": self.person, "denied": self.denied} if self.person else {}
+        return _signer().dumps({"at": self.asked_at, "parameters": parameters, **answer})
 
     @classmethod
     def read(cls, signed: str) -> "Pending | None":
@@ -33,7 +37,8 @@ class Pending:
             content = _signer().loads(signed, max_age=PENDING_SECONDS)
         except BadSignature:
             return None
-        return cls(MultiDict([(name, value) for name, value in content["parameters"]]), content["at"])
+        parameters = MultiDict([(name, value) for name, value in content["parameters"]])
+        return cls(parameters, content["at"], content.get("person"), content.get("denied", False))
 
     def resume_url(self) -> str:
         """Where the request goes on."""

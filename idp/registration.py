@@ -18,6 +18,7 @@ from idp.client_authentication import METHODS
 from idp.client_keys import ALGORITHMS
 from idp.fetch import FetchError
 from idp.models import AuthorizationCode, Client, Consent, Participation, Token, hash_of
+from idp.oauth_server import find_client
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
@@ -56,9 +57,16 @@ def without_fragment(url: str) -> str:
     return address(url)
 
 
+def printable(text: str) -> str:
+    """What pages show and databases keep."""
+    if not text.isprintable():
+        raise ValueError("the text has control characters")
+    return text
+
+
 Address = Annotated[str, Field(max_length=2000), AfterValidator(address)]
 Target = Annotated[str, Field(max_length=2000), AfterValidator(without_fragment)]
-Text = Annotated[str, Field(max_length=1000)]
+Text = Annotated[str, Field(max_length=255), AfterValidator(printable)]
 SigningAlg = Literal["RS256", "ES256", "EdDSA"]
 
 
@@ -88,7 +96,7 @@ class ClientMetadata(BaseModel):
     userinfo_signed_response_alg: SigningAlg | None = None
     request_object_signing_alg: str | None = None
     request_uris: list[Address] | None = None
-    default_max_age: int | None = Field(default=None, ge=0)
+    default_max_age: int | None = Field(default=None, ge=0, lt=2**31)
     require_auth_time: bool = False
     default_acr_values: list[Text] | None = None
     initiate_login_uri: Address | None = None
@@ -117,6 +125,8 @@ class ClientMetadata(BaseModel):
     def _keys(self) -> "ClientMetadata":
         if self.token_endpoint_auth_method not in METHODS:
             raise ValueError("token_endpoint_auth_method is not supported")
+        if self.jwks is not None and not isinstance(self.jwks.get("keys"), list):
+            raise ValueError("jwks is not a JWK Set: it has no list of keys")
         if self.jwks and self.jwks_uri:
             raise ValueError("jwks and jwks_uri exclude each other")
         if self.token_endpoint_auth_method == "private_key_jwt" and not (self.jwks or self.jwks_uri):  # noqa: S105
@@ -125,6 +135,19 @@ class ClientMetadata(BaseModel):
             if alg is not None and alg not in ALGORITHMS:
                 raise ValueError("a signing algorithm is not supported")
         return self
+
+    @model_validator(mode="after")
+    def _plain_http(self) -> "ClientMetadata":
+        # BCL §2.2, RPIL §3.1: only for clients that can keep a secret, and only where the operator allows it at all.
+        addresses = [self.backchannel_logout_uri or "", *self.post_logout_redirect_uris]
+        if self.token_endpoint_auth_method == "none" and any(map(is_plain_http, addresses)):  # noqa: S105
+            raise ValueError("a public client needs https for backchannel_logout_uri and post_logout_redirect_uris")
+        return self
+
+
+def is_plain_http(uri: str) -> bool:
+    """Whether it goes over the wire in the clear."""
+    return urlsplit(uri).scheme == "http"
 
 
 def is_localhost(uri: str) -> bool:
@@ -142,7 +165,6 @@ def register() -> Response:
         return registration_error(error)
     client = Client(client_id=secrets.token_urlsafe(16), delete_tokens_on_logout=None)
     store(client, metadata)
-    client.require_pkce = client.token_endpoint_auth_method == "none"  # noqa: S105 # PKCE-05: others have a secret
     secret, management_token = new_secret(client), secrets.token_urlsafe(32)
     client.registration_token_hash = hash_of(management_token)
     db.session.add(client)
@@ -162,7 +184,7 @@ def new_secret(client: Client) -> str | None:
 
 def manage(client_id: str) -> Response:
     """``GET``, ``PUT`` and ``DELETE /oauth2/register/ID`` (RFC 7592 §2)."""
-    client = db.session.get(Client, client_id)
+    client = find_client(client_id)
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     known = client.registration_token_hash if client else None
     if kind.lower() != "bearer" or not known or not hmac.compare_digest(known, hash_of(token)) or client is None:
@@ -173,7 +195,7 @@ def manage(client_id: str) -> Response:
     secret = None
     if request.method == "PUT":
         try:
-            metadata = read_metadata()
+            metadata = read_metadata(client)
         except RegistrationError as error:
             return registration_error(error)
         store(client, metadata)
@@ -204,10 +226,11 @@ def refuse_initial_token() -> Response | None:
     return unauthorized("Registration needs the initial access token that the operator gives out.")
 
 
-def read_metadata() -> ClientMetadata:
+def read_metadata(client: Client | None = None) -> ClientMetadata:
     """The request's metadata, checked; :class:`RegistrationError` with the first thing that is wrong."""
     try:
-        metadata = ClientMetadata.model_validate(json.loads(request.get_data()))
+        content = json.loads(request.get_data())
+        metadata = ClientMetadata.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
@@ -215,8 +238,19 @@ def read_metadata() -> ClientMetadata:
         raise RegistrationError(word, f"{where}: {problem['msg']}" if where else problem["msg"]) from error
     except (ValueError, RecursionError) as error:
         raise RegistrationError("invalid_client_metadata", "The body is not a JSON object.") from error
+    if client:
+        check_identity(client, content)
     check_sector(metadata)
     return metadata
+
+
+def check_identity(client: Client, content: dict[str, Any]) -> None:
+    """RFC 7592 §2.2: who sends its own entry back does not choose its name or its secret by that."""
+    if content.get("client_id", client.client_id) != client.client_id:
+        raise RegistrationError("invalid_client_metadata", "client_id: it is another client's")
+    secret = content.get("client_secret")
+    if secret is not None and not (isinstance(secret, str) and client.check_client_secret(secret)):
+        raise RegistrationError("invalid_client_metadata", "client_secret: it is not this client's")
 
 
 def check_sector(metadata: ClientMetadata) -> None:
@@ -242,6 +276,7 @@ def store(client: Client, metadata: ClientMetadata) -> None:
     asked = (metadata.scope or " ".join(SCOPES)).split()
     client.scopes = [scope for scope in SCOPES if scope in asked or scope == "openid"]
     client.registered = values
+    client.require_pkce = client.token_endpoint_auth_method == "none"  # noqa: S105 # PKCE-05: others have a secret
 
 
 def client_information(

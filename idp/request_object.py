@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from idp.authorization_request import AuthorizationError
-from idp.client_keys import ALGORITHMS, ClientKeyError
+from idp.client_keys import ALGORITHMS, ClientKeyError, check_times
 from idp.fetch import FetchError
 from idp.models import Client
 from idp.state import current_state
@@ -52,19 +52,28 @@ def verified_parameters(client: Client, raw: str) -> dict[str, str]:
     registered = client.registered.get("request_object_signing_alg")
     try:
         claims = current_state().client_keys.verify(raw, client, [registered] if registered else ALGORITHMS)
+        check_times(claims)
     except ClientKeyError as error:
-        raise AuthorizationError("invalid_request_object", "The request object is not signed by the client.") from error
+        raise AuthorizationError("invalid_request_object", "The request object is not valid: " + str(error)) from error
     audience = claims.get("aud", current_state().issuer)
     if claims.get("iss", client.client_id) != client.client_id or current_state().issuer not in listed(audience):
         raise AuthorizationError("invalid_request_object", "iss or aud of the request object is wrong.")
     if "events" in claims or "request" in claims or "request_uri" in claims:
         raise AuthorizationError("invalid_request_object", "The request object holds what it must not.")
-    return {name: as_parameter(value) for name, value in claims.items() if name not in ABOUT_ITSELF}
+    inner = {name: as_parameter(value) for name, value in claims.items() if name not in ABOUT_ITSELF}
+    if not all(is_text(name) and is_text(value) for name, value in inner.items()):
+        raise AuthorizationError("invalid_request_object", "The request object holds what is no text.")
+    return inner
 
 
 def listed(audience: Any) -> list[Any]:
     """One audience or many, as a list."""
     return audience if isinstance(audience, list) else [audience]
+
+
+def is_text(value: str) -> bool:
+    """JSON can name half a character (a lone surrogate), which no query holds."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def as_parameter(value: Any) -> str:

@@ -233,6 +233,7 @@ def register(provider: Provider, cameron: SiteClient, monkeypatch: pytest.Monkey
 
     del cameron
     monkeypatch.setattr(provider.settings, "demo_open_registration", True)
+    monkeypatch.setattr(provider.state.client_keys, "_fetched", {})  # those of earlier tests
     app = PaperApp()
     provider.network.add(SHOP, app)
     return Registrar(provider, app)
