@@ -81,8 +81,10 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
 def test_the_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:
     dispatch = laptop.open(stack.dispatch, "/")
     press(dispatch.sign_in_link)
-    SignInPage(dispatch.tab, stack).expect_shown()
-    dispatch.tab.keyboard.type("cameron")  # the field has the focus already
+    sign_in = SignInPage(dispatch.tab, stack)
+    sign_in.expect_shown()
+    expect(sign_in.user_name, "one can start to type").to_be_focused()
+    dispatch.tab.keyboard.type("cameron")
     dispatch.tab.keyboard.press("Tab")
     dispatch.tab.keyboard.type(stack.password)
     dispatch.tab.keyboard.press("Enter")

@@ -83,12 +83,14 @@ class Outbox:
                 LOG.exception("op.outbox.failed")
 
     def look(self) -> None:
-        """End sessions whose time is over, and take deliveries that are due."""
+        """End sessions whose time is over, take deliveries that are due, forget old events."""
         with Session(self._engine) as db:
             for sid in expired_sessions(db, BATCH):
                 self._submit(end_session(db, sid, Reason.EXPIRED, self._policy))
             is_due = select(Delivery.id).where(Delivery.state == "pending", Delivery.next_try_at <= now()).limit(BATCH)
             due = [delivery_id for delivery_id in db.scalars(is_due) if claim(db, delivery_id)]
+            events.prune(db)
+            db.commit()
         self._submit(due)
 
     def _submit(self, delivery_ids: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from idp.login import authenticate
 from idp.models import Base, Client, SigningKey, SsoSession, User
 from idp.seed import fill_in
 from pickup_web.database import db, engine_of
-from tests.conftest import PASSWORD, Clock, SiteClient, close, make_settings
+from tests.conftest import PASSWORD, SiteClient, close, make_settings
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 
 
@@ -97,11 +97,11 @@ def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, came
     provider.sign_in(cameron)
 
 
-def test_settings_fill_in_addresses_and_passwords(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
     """DESIGN 2: each base URL is one setting; passwords and secrets come from settings, too."""
     settings = make_settings(tmp_path, dispatch_url="https://d.example/x", demo_password=SecretStr("another one"))
     app = idp_service.create_app(settings)
-    del clock
     with app.app_context():
         assert db.session.get_one(Client, DISPATCH).redirect_uris == ["https://d.example/x/oauth2client"]
         assert authenticate("alex", "another one")
