@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
-from idp.login import COOKIE
+from idp.sso_session import COOKIE
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
 from idp.state import State
 from pickup_web import Settings
