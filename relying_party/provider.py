@@ -68,12 +68,17 @@ class Provider:
         """The provider's signing keys. ``refetch`` looks for new ones, as often as is decent (Core §10.1.1)."""
         with self._lock:
             stale = self._keys is None or self._keys[0] + METADATA_SECONDS < now()
-            if stale or (refetch and self._may_refetch()):
-                jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
-                if not isinstance(jwks, list):
-                    raise ProviderError("The provider's key set has no keys.")
-                self._keys = (now(), usable_keys(jwks, self.config.signing_algorithm))
-            return self._keys[1] if self._keys else []
+            fetch = stale or (refetch and self._may_refetch())
+        # Without the lock: while a forged key id makes us wait for the provider, known keys go on working.
+        return self._fetch_keys() if fetch or self._keys is None else self._keys[1]
+
+    def _fetch_keys(self) -> Sequence[PyJWK]:
+        jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
+        if not isinstance(jwks, list):
+            raise ProviderError("The provider's key set has no keys.")
+        keys = usable_keys(jwks, self.config.signing_algorithm)
+        self._keys = (now(), keys)
+        return keys
 
     def _may_refetch(self) -> bool:
         refill = (now() - self._refilled_at) // REFETCH_SECONDS
