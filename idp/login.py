@@ -62,7 +62,9 @@ def login_page(signed: str, client: Client, *, username: str, error: str | None 
 
 def authenticate(username: str, password: str) -> User | None:
     """The person, if the password is theirs. Takes as long for a name that nobody has."""
-    user = db.session.scalar(select(User).where(User.username == username.strip().lower()))
+    name = username.strip().lower()
+    # What cannot be printed is nobody's name, and not every database can be asked for it.
+    user = db.session.scalar(select(User).where(User.username == name)) if name.isprintable() else None
     try:
         hasher.verify(user.password_hash if user else _nobodys_hash(), password[:MAX_PASSWORD])
     except (Argon2Error, InvalidHashError):
