@@ -6,18 +6,19 @@ stream holds a thread, so a process carries a set number of them; tabs beyond th
 """
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
 from relying_party.sessions import Ending, SessionStore
 from relying_party.state import current_session, current_state
 
 LOOK_SECONDS = 0.25  # how often a stream looks at its session; the delay a person may notice
-HEARTBEAT_SECONDS = 1  # a tab that was closed or left is noticed by writing to it; until then it keeps its place
+HEARTBEAT_SECONDS = 5  # for servers that do not show us the connection: writing tells whether the tab is still there
 STREAM_SECONDS = 300  # then the browser connects anew, by itself
 MAX_STREAMS = 10  # a process; of its 16 threads (gunicorn.conf.py) some are always left for pages
 
@@ -31,17 +32,17 @@ def live() -> Response:
         return stream(iter([event("signed-out", reason_of(session.ended))]))
     if not _places.acquire(blocking=False):
         return Response("All streams are taken; ask /session/status now and then.", 503, {"Retry-After": "2"})
-    response = stream(watch(current_state().sessions, session.key))
+    response = stream(watch(current_state().sessions, session.key, connection_of(request.environ)))
     response.call_on_close(_places.release)
     return response
 
 
-def watch(sessions: SessionStore, key: str) -> Iterator[str]:
-    """The stream of a live session: heartbeats, then at most one event."""
+def watch(sessions: SessionStore, key: str, connection: socket.socket | None) -> Iterator[str]:
+    """The stream of a live session: heartbeats, then at most one event. It ends when the tab is gone."""
     yield "retry: 1000\n\n"
     end = time.monotonic() + STREAM_SECONDS
     next_beat = time.monotonic() + HEARTBEAT_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not is_closed(connection):
         if ending := sessions.ending(key):
             yield event("signed-out", reason_of(ending))
             return
@@ -49,6 +50,23 @@ def watch(sessions: SessionStore, key: str) -> Iterator[str]:
             next_beat += HEARTBEAT_SECONDS
             yield ": still signed in\n\n"
         time.sleep(LOOK_SECONDS)
+
+
+def connection_of(environ: dict[str, Any]) -> socket.socket | None:
+    """The browser's connection, if the server shows it: gunicorn and Werkzeug do."""
+    return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+
+
+def is_closed(connection: socket.socket | None) -> bool:
+    """Whether the browser has hung up: who flicks through pages should not use up the streams."""
+    if connection is None:
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False  # nothing to read, and nothing wrong
+    except OSError:
+        return True
 
 
 def status() -> Response:

@@ -1,6 +1,7 @@
 """The open tab: an event stream that says "signed out", and why, the moment the session ends."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import live
-from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, MAX_STREAMS, STREAM_SECONDS
+from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, MAX_STREAMS, STREAM_SECONDS, is_closed
 from relying_party.sessions import IDLE_SECONDS
 from tests.conftest import START, Clock
 from tests.relying_party.conftest import Shop, who
@@ -28,7 +29,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def watch(shop: Shop) -> Iterator[str]:
     """The stream of the one session there is."""
     (row,) = shop.rows()
-    return live.watch(shop.state.sessions, row.id_hash)
+    return live.watch(shop.state.sessions, row.id_hash, None)
 
 
 def stream(browser: FlaskClient) -> TestResponse:
@@ -82,7 +83,7 @@ def test_an_open_tab_does_not_keep_the_session_alive(shop: Shop, pauses: list[fl
 
 def test_a_session_that_was_cleaned_away_is_over(shop: Shop, pauses: list[float]) -> None:  # noqa: ARG001 # no waiting
     """A row that is gone is an end, not a fault."""
-    assert events_in(list(live.watch(shop.state.sessions, "no such key"))[1])[0][0] == "signed-out"
+    assert events_in(list(live.watch(shop.state.sessions, "no such key", None))[1])[0][0] == "signed-out"
 
 
 def test_the_answer_is_a_stream_that_nobody_stores_or_holds_back(shop: Shop) -> None:
@@ -156,3 +157,14 @@ def test_a_page_for_a_signed_in_person_brings_both_cards_and_another_page_neithe
     assert 'data-status="/session/status"' in page
     assert "live.js" in page
     assert "live.js" not in shop.browser().get("/logged-out").text
+
+
+def test_a_tab_that_has_gone_gives_its_place_back_at_the_next_look() -> None:
+    """DESIGN 7: an open stream holds a thread; somebody who flicks through pages must not use them all up."""
+    ours, browsers = socket.socketpair()
+    with ours, browsers:
+        assert not is_closed(ours), "the tab is there, and has nothing to say"
+        browsers.close()
+        assert is_closed(ours), "the tab is gone"
+    assert is_closed(ours), "a connection that is broken is no better"
+    assert not is_closed(None), "a server that does not show the connection: the heartbeat will tell"
