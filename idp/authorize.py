@@ -20,7 +20,7 @@ from idp.authorization_request import (
     check,
     response_mode_of,
 )
-from idp.errors import error_page
+from idp.errors import error_page, too_late
 from idp.id_token_hint import HintError, verify_hint
 from idp.login import ask_for_password
 from idp.models import Client, SsoSession
@@ -37,7 +37,7 @@ def authorize() -> ResponseReturnValue:
     if "resume" in request.args:
         pending = Pending.read(request.args["resume"])
         if pending is None:
-            return error_page(title="This login took too long", text="Please start again from the app.")
+            return too_late()
         return go_on(pending)
     if request.method == "POST" and COOKIE not in request.cookies and len(request.get_data()) < MAX_QUERY:
         # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
@@ -126,19 +126,21 @@ def unknown_client(parameters: MultiDict[str, str]) -> Response:
     """Core §3.1.2.6: nobody to send back to."""
     return error_page(
         title="This app is not known here",
-        text="The app that sent you here asks under a client_id that is not registered.",
-        facts={"client_id": parameters.get("client_id", "(none)")},
-        advice="Its operator should compare the client_id in the app's settings with the one registered here.",
+        text="The app that sent you here asks under a client_id that is not registered with this sign-in service.",
+        facts={"client_id": parameters.get("client_id", "")},
+        advice="The setting is the app's: its operator should compare the client_id there with the one given out here.",
     )
 
 
 def unknown_redirect_uri(client: Client, redirect_uri: str | None, also: str = "") -> Response:
     """RFC 9700 §4.1.3: an address that is not registered, character by character, is not redirected to."""
+    what = "is not one of those registered for it" if redirect_uri else "is missing from its request"
     return error_page(
         title=f"{client.name} asks to be answered elsewhere",
-        text=f"The address it wants the answer at is not one of those registered for it. {also}".strip(),
-        facts={"redirect_uri": redirect_uri or "(none)"},
-        advice="Register exactly this address, or correct the app's setting. Every character counts.",
+        text=f"The address that it wants the answer at {what}, so you were not sent there. {also}".strip(),
+        facts={"redirect_uri": redirect_uri or "", "client_id": client.client_id},
+        advice="The app's operator should register exactly this address here, or correct redirect_uri in the app. "
+        "Every character counts: http or https, the port, a slash at the end.",
     )
 
 
@@ -146,7 +148,7 @@ def unknown_response_mode(client: Client, response_mode: str) -> Response:
     """Core §3.1.2.6: an answer that could not be sent in the way that was asked for."""
     return error_page(
         title=f"{client.name} asks to be answered in an unknown way",
-        text=f"response_mode is one of {', '.join(MODES)}.",
-        facts={"response_mode": response_mode},
-        advice="The app's developer should correct it, or leave it out.",
+        text=f"It wants an answer by a response_mode that this service does not have. It has {', '.join(MODES)}.",
+        facts={"response_mode": response_mode, "client_id": client.client_id},
+        advice="The app's developer should ask for one of these, or leave response_mode out.",
     )

@@ -96,10 +96,17 @@ def unverified(token: str) -> jws.CompactSignature:
 
 def check_times(claims: dict[str, Any]) -> None:
     """RFC 7519 §4.1.4, §4.1.5: not over, and begun; with the leeway that clocks need. Both may be missing."""
-    for name, is_right in (("exp", lambda value: value > now() - LEEWAY), ("nbf", lambda value: value <= now() + LEEWAY)):
-        value = claims.get(name, now())
-        if isinstance(value, bool) or not isinstance(value, int | float) or not is_right(value):
-            raise ClientKeyError(f"{name} is not a time at which it is valid.")
+    if not number(claims.get("exp", now())) > now() - LEEWAY:
+        raise ClientKeyError("exp has passed.")
+    if not number(claims.get("nbf", now())) <= now() + LEEWAY:
+        raise ClientKeyError("nbf has not come yet.")
+
+
+def number(value: Any) -> float:
+    """A NumericDate (RFC 7519 §2); a word or true is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ClientKeyError("exp or nbf is not a number.")
+    return value
 
 
 def usable(jwks: list[Any], kid: str | None) -> list[Key]:

@@ -6,7 +6,7 @@ from flask import Response, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from idp.authorization_request import AuthorizationRequest
-from idp.errors import error_page
+from idp.errors import too_late
 from idp.models import Client, Consent, SsoSession, User
 from idp.pending import Pending
 from idp.sso_session import current_sso_session
@@ -56,10 +56,7 @@ def answer_consent() -> ResponseReturnValue:
     pending, session = Pending.read(request.form.get("request", "")), current_sso_session()
     client = db.session.get(Client, pending.parameters.get("client_id", "")) if pending else None
     if pending is None or session is None or client is None:
-        return error_page(
-            title="This page was open for too long",
-            text="Please go back to the app you came from and start again.",
-        )
+        return too_late()
     if pending.person != session.sub:  # somebody else has signed in since: the request asks them
         return redirect(pending.resume_url(), 303)
     allowed = request.form.get("answer") == "allow"

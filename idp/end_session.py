@@ -30,7 +30,14 @@ CONFIRM_SECONDS = 3600  # how long the question may stay open
 
 
 class Refused(Exception):
-    """The request has an error: a page says which, and nothing is redirected (RPIL §4)."""
+    """The request has an error: a page says which, and nothing is redirected (RPIL §4).
+
+    ``advice`` says what the app should change; ``blamed`` are the parameters to look at.
+    """
+
+    def __init__(self, sentence: str, advice: str, *blamed: str) -> None:
+        super().__init__(sentence)
+        self.advice, self.blamed = advice, blamed
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,13 @@ def end_session() -> ResponseReturnValue:
     try:
         wanted = check(parameters)
     except Refused as error:
+        is_signed_in = current_sso_session() is not None
         return error_page(
-            title="This logout request is not right",
-            text=str(error),
-            facts={name: value for name, value in parameters.items() if name != "id_token_hint"},
-            advice="You can still sign out here.",
-            offer_logout=current_sso_session() is not None,
+            title="The app's logout request is not right",
+            text=f"{error} You were not sent anywhere{', and you are still signed in' if is_signed_in else ''}.",
+            facts={name: parameters.get(name, "") for name in error.blamed},
+            advice=f"{error.advice}{' You can log out here all the same.' if is_signed_in else ''}",
+            offer_logout=is_signed_in,
         )
     session = current_sso_session()
     if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
@@ -74,20 +82,30 @@ def as_get() -> ResponseReturnValue:
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     """Everything the request says, verified; :class:`Refused` for the first thing that is wrong."""
     if any(len(values) > 1 for _, values in parameters.lists()):
-        raise Refused("A parameter is there more than once.")
+        raise Refused("A parameter is there more than once.", "The app's developer should send each parameter once.")
     try:
         hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
     except HintError as error:
-        raise Refused(str(error)) from error
+        advice = (
+            "The app should send the ID token it got when you signed in, unchanged; no other kind of token will do."
+        )
+        raise Refused(str(error), advice) from error
     client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
     if hint and hint["aud"] != client_id:  # RPL-05
-        raise Refused("client_id is not the client the id_token_hint was issued to.")
+        advice = "The app mixes up two sets of settings: its client_id and the ID token belong to different clients."
+        raise Refused("client_id is not the client the id_token_hint was issued to.", advice, "client_id")
     client = find_client(client_id) if client_id else None
     if client_id and client is None:
-        raise Refused("client_id is not registered here.")
+        advice = "Its operator should compare client_id in the app's settings with the one given to it here."
+        raise Refused("client_id is not registered here.", advice, "client_id")
     target = parameters.get("post_logout_redirect_uri")
     if target and client and target not in client.post_logout_redirect_uris:  # RPL-22
-        raise Refused("post_logout_redirect_uri is not one of those registered for the client.")
+        advice = (
+            f"The operator of {client.name} should register exactly this address here, or correct it in the app. "
+            "Every character counts: http or https, the port, a slash at the end."
+        )
+        sentence = f"post_logout_redirect_uri is not one of those registered for {client.name}."
+        raise Refused(sentence, advice, "post_logout_redirect_uri", "client_id")
     if target and client and parameters.get("state"):
         target = with_parameters(target, [("state", parameters["state"])])
     # RPL-23: without a client there is no way to be sure of the address, so there is no redirect.

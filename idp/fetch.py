@@ -96,7 +96,7 @@ class Door:
 
 
 def read_some(response: requests.Response, limit: int) -> tuple[bytes, bool]:
-    """The body, as far as it comes in :data:`BODY_SECONDS` and up to ``limit`` bytes; and whether that time sufficed."""
+    """The body, as far as it comes in :data:`BODY_SECONDS`, up to ``limit`` bytes; and whether that time sufficed."""
     end, body = time.monotonic() + BODY_SECONDS, b""
     while len(body) < limit and (piece := response.raw.read1(limit - len(body), decode_content=True)):
         body += piece
@@ -141,7 +141,7 @@ def require_public_address(address: Any) -> None:
 
 
 def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address may stand for: mapped, compatible, translated (NAT64), tunnelled (6to4)."""
+    """The IPv4 address that an IPv6 address may stand for: mapped, compatible, translated (NAT64), tunnelled (6to4)."""
     if isinstance(ip, ipaddress.IPv4Address):
         return []
     last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)

@@ -9,7 +9,7 @@ from flask import Response, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from idp.errors import error_page
+from idp.errors import too_late
 from idp.models import Client, User
 from idp.pending import Pending
 from idp.sso_session import set_cookie, start_session
@@ -33,10 +33,7 @@ def sign_in() -> ResponseReturnValue:
     pending = Pending.read(signed)
     client = db.session.get(Client, pending.parameters.get("client_id", "")) if pending else None
     if pending is None or client is None:
-        return error_page(
-            title="This page was open for too long",
-            text="Please go back to the app you came from and sign in from there.",
-        )
+        return too_late()
     username = request.form.get("username", "")
     user = authenticate(username, request.form.get("password", ""))
     if user is None:

@@ -35,7 +35,7 @@ def current_sso_session() -> SsoSession | None:
 
 
 def hold(sid: str) -> bool:
-    """Whether the session lives. Its row is locked: until the commit it cannot end, and who ends it then sees it all."""
+    """Whether the session lives. Its row is locked until the commit; who ends it then sees all that was written."""
     alive = update(SsoSession).where(SsoSession.sid == sid, SsoSession.ended_at.is_(None))
     return db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession.sid)) is not None
 

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
-from idp.sso_session import COOKIE
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
+from idp.sso_session import COOKIE
 from idp.state import State
 from pickup_web import Settings
 from pickup_web.database import engine_of
@@ -228,7 +228,7 @@ def hidden(page: TestResponse, name: str) -> str:
 
 @pytest.fixture
 def register(provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch) -> "Registrar":
-    """Where software registers itself, open to all; its site is made of paper. Cameron first: she may bring a database."""
+    """Where software registers itself, open to all; its site is of paper. Cameron first: she may bring a database."""
     from tests.idp.parties import SHOP, Registrar  # it needs what stands above
 
     del cameron

@@ -95,7 +95,7 @@ class Party:
         """The same, where no question is expected."""
         return answer_of(self.ask(browser, **changes))
 
-    def assertion(self, key: SigningKey | None = None, alg: str = "RS256", **changes: Any) -> str:
+    def assertion(self, key: SigningKey | None = None, alg: str = "RS256", /, **changes: Any) -> str:
         """RFC 7523 §3: a good one, except for what is said; ``...`` leaves a claim out."""
         now = int(time.time())
         good = {
@@ -144,7 +144,7 @@ class Party:
         """Renew tokens."""
         return self.post("/oauth2/token", grant_type="refresh_token", refresh_token=refresh_token, **parameters)
 
-    def request_object(self, key: SigningKey | None = None, alg: str = "RS256", **changes: Any) -> str:
+    def request_object(self, key: SigningKey | None = None, alg: str = "RS256", /, **changes: Any) -> str:
         """Core §6.1: the good request, signed; ``...`` leaves a claim out."""
         good = {"iss": self.id, "aud": self.provider.issuer, **self.parameters()}
         claims = {name: value for name, value in {**good, **changes}.items() if value is not ...}

@@ -1,7 +1,8 @@
-"""What a request may add: a hint about the person, claims by name, a level of authentication; and posts from elsewhere."""
+"""What a request may add: a hint about the person, claims by name, a level of authentication; posts from elsewhere."""
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -84,7 +85,7 @@ def test_what_is_no_id_token_of_ours_is_no_hint(
     raw = shop.tokens(cameron)["id_token"]
     header, claims = read(raw)
     sign = provider.state.keys.sign
-    hint = {
+    hints: dict[str, Callable[[], str]] = {
         "forged": lambda: jws(header, claims, rsa_key("a thief's key")),
         "none": lambda: jws({"alg": "none"}, claims, None),
         "logout-token": lambda: sign({**claims, "events": {}}, alg="RS256", typ="logout+jwt"),
@@ -92,8 +93,8 @@ def test_what_is_no_id_token_of_ours_is_no_hint(
         "other-issuer": lambda: sign({**claims, "iss": "https://other.example"}, alg="RS256", typ="JWT"),
         "garbage": lambda: "a.b.c",
         "hole": lambda: "W1tbW1tbW1tbW1tb" * 1000 + ".e30.x",
-    }[kind]()
-    assert shop.answer(cameron, id_token_hint=hint, prompt=prompt)["error"] == "invalid_request"
+    }
+    assert shop.answer(cameron, id_token_hint=hints[kind](), prompt=prompt)["error"] == "invalid_request"
 
 
 # --- claims ---
@@ -216,7 +217,9 @@ def test_a_request_about_one_person_is_answered_about_that_person_only(
         pytest.param({"claims": claims(id_token={"acr": {"values": ["1"]}})}, ACR, id="UI-11-voluntary-other"),
     ],
 )
-def test_acr_is_said_to_those_who_ask(changes: dict[str, str], acr: str | None, shop: Party, cameron: SiteClient) -> None:
+def test_acr_is_said_to_those_who_ask(
+    changes: dict[str, str], acr: str | None, shop: Party, cameron: SiteClient
+) -> None:
     """AUTH-21, UI-11, IDT-04: the level that the password is; in both ID tokens of a hybrid flow (IDT-06)."""
     answer = shop.answer(cameron, response_type="code id_token", **changes)
     back = shop.redeem(answer["code"]).get_json()["id_token"]
@@ -252,16 +255,16 @@ def test_a_login_hint_is_text_in_the_field(hint: str, shop: Party, provider: Pro
     page = shop.ask(browser, login_hint=hint)
     field = re.search(r'<input id="username" name="username" value="([^"]*)"', page.text)
     assert field
-    assert not set("<>'\"") & set(field[1].replace("&#39;", "").replace("&#34;", "").replace("&lt;", "").replace("&gt;", ""))
+    assert not set("<>'\"") & set(
+        field[1].replace("&#39;", "").replace("&#34;", "").replace("&lt;", "").replace("&gt;", "")
+    )
     assert "code" in answer_of(provider.enter_password(browser, page)).parameters
 
 
 # --- posts ---
 
 
-def test_a_post_from_another_sites_page_finds_the_session(
-    browser: Browser, provider: Provider, shop: Party
-) -> None:
+def test_a_post_from_another_sites_page_finds_the_session(browser: Browser, provider: Provider, shop: Party) -> None:
     """AUTH-01: it brings no SameSite=Lax cookie; the redirect to ourselves does; no second login."""
     browser.open(f"{provider.issuer}/oauth2/authorize?{urlencode(provider.parameters())}")
     browser.submit("/login", username="cameron", password="correct horse")

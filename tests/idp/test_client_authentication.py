@@ -59,7 +59,10 @@ def test_a_client_uses_its_registered_method_and_no_other(
     """TOK-04: four by four; a proof of another kind is none."""
     party = register.with_key(token_endpoint_auth_method=registered)
     code = party.answer(cameron, **WITH_CHALLENGE)["code"]
-    party.information |= {"token_endpoint_auth_method": used, "client_secret": party.information.get("client_secret", "x")}
+    party.information |= {
+        "token_endpoint_auth_method": used,
+        "client_secret": party.information.get("client_secret", "x"),
+    }
     response = party.redeem(code, code_verifier=VERIFIER)
     if used == registered:
         assert response.status_code == 200, response.text
@@ -220,10 +223,10 @@ BAD_SIGNATURES: dict[str, Callable[[Party], str]] = {
     "TOK-07-three-dots": lambda _: "a.b.c.d",
     "TOK-07-encrypted": lambda _: "a.b.c.d.e",
     "TOK-07-header-a-list": lambda party: b64(b'["alg"]') + party.assertion()[party.assertion().index(".") :],
-    "TOK-07-header-a-word": lambda _: f'{b64(b"alg")}.{b64(b"{}")}.x',
+    "TOK-07-header-a-word": lambda _: f"{b64(b'alg')}.{b64(b'{}')}.x",
     "TOK-07-payload-a-list": lambda _: jws({"alg": "RS256"}, b"[1]", shop_key),
     "TOK-07-payload-a-hole": lambda _: jws({"alg": "RS256"}, b"[" * 50_000, shop_key),
-    "TOK-07-header-a-hole": lambda _: f'{b64(b"[" * 50_000)}.{b64(b"{}")}.x',
+    "TOK-07-header-a-hole": lambda _: f"{b64(b'[' * 50_000)}.{b64(b'{}')}.x",
     "TOK-07-kid-odd": lambda party: jws({"alg": "RS256", "kid": {"a": 1}}, read(party.assertion())[1], shop_key),
     "TOK-07-crit": lambda party: jws({"alg": "RS256", "crit": ["x"], "x": 1}, read(party.assertion())[1], shop_key),
     "TOK-07-not-ascii": lambda _: "ü.ü.ü",
@@ -257,9 +260,7 @@ def test_two_clients_may_happen_to_use_the_same_jti(register: Registrar) -> None
         assert party.post("/oauth2/introspect", token="x", client_assertion=assertion).status_code == 200
 
 
-def test_used_assertions_are_forgotten_when_they_have_expired(
-    signer: Party, provider: Provider, clock: Clock
-) -> None:
+def test_used_assertions_are_forgotten_when_they_have_expired(signer: Party, provider: Provider, clock: Clock) -> None:
     """TOK-07: as long as they could come back, and no longer."""
     signer.post("/oauth2/introspect", token="x")
     clock.turn(60 + LEEWAY)

@@ -316,7 +316,7 @@ def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DESIGN 4.6: a fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
-    provider.change_client(MANAGER, id_token_signed_response_alg="ES256")
+    provider.change_client(MANAGER, id_token_signed_response_alg="PS512")
     end_without_sending(provider)
     monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
     clock.turn(GIVE_UP_SECONDS + 60)

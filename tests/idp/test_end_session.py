@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.sso_session import COOKIE
 from idp.models import SigningKey, SsoSession
+from idp.sso_session import COOKIE
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of

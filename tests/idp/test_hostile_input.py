@@ -82,7 +82,9 @@ ODD = [
     b64(b"[" * 3000).encode() + b".e30.x",
     b64(b'{"alg": "RS256", "kid": {}, "crit": 1}').encode() + b".e30.x",
 ]
-values = st.one_of(st.sampled_from(ODD), st.binary(max_size=60), st.text(max_size=40).map(lambda t: t.encode("utf-8", "replace")))
+values = st.one_of(
+    st.sampled_from(ODD), st.binary(max_size=60), st.text(max_size=40).map(lambda t: t.encode("utf-8", "replace"))
+)
 ASKED = [
     "client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "prompt", "max_age",
     "claims", "request", "request_uri", "registration", "id_token_hint", "login_hint", "acr_values", "ui_locales",
@@ -101,7 +103,9 @@ SENT = {
     "/consent": ["request", "answer", "csrf_token"],
     "/oidc/logout/confirm": ["request", "answer", "csrf_token"],
 }  # fmt: skip
-EVERY_NAME = sorted({*ASKED, *(name for names in SENT.values() for name in names), "after", "sid", "", "a[]", "__proto__"})
+EVERY_NAME = sorted(
+    {*ASKED, *(name for names in SENT.values() for name in names), "after", "sid", "", "a[]", "__proto__"}
+)
 
 
 def changes(names: list[str]) -> st.SearchStrategy[list[tuple[str, bytes]]]:
@@ -111,14 +115,42 @@ def changes(names: list[str]) -> st.SearchStrategy[list[tuple[str, bytes]]]:
 
 headers = st.dictionaries(
     st.sampled_from(
-        ["Authorization", "Accept", "Cookie", "Origin", "Referer", "Host", "X-Forwarded-Host", "X-Forwarded-Proto",
-         "X-Forwarded-Prefix", "Content-Encoding", "Transfer-Encoding", "User-Agent", "Range", "If-None-Match"]
-    ),  # fmt: skip
+        [
+            "Authorization",
+            "Accept",
+            "Cookie",
+            "Origin",
+            "Referer",
+            "Host",
+            "X-Forwarded-Host",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Prefix",
+            "Content-Encoding",
+            "Transfer-Encoding",
+            "User-Agent",
+            "Range",
+            "If-None-Match",
+        ]
+    ),
     st.one_of(
         st.sampled_from(
-            ["", "Basic", "Basic ===", "Basic \xfc", "Basic Og==", "Bearer", "Bearer \xff", "bearer  x", "evil.example", "\x7f",
-             "a=b; c=d; pickup_idp_session=\xff", "gzip", "x" * 5000, "bytes=0-99999999999"]
-        ),  # fmt: skip
+            [
+                "",
+                "Basic",
+                "Basic ===",
+                "Basic \xfc",
+                "Basic Og==",
+                "Bearer",
+                "Bearer \xff",
+                "bearer  x",
+                "evil.example",
+                "\x7f",
+                "a=b; c=d; pickup_idp_session=\xff",
+                "gzip",
+                "x" * 5000,
+                "bytes=0-99999999999",
+            ]
+        ),
         st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30),
     ),
     max_size=3,
@@ -128,7 +160,14 @@ content_types = st.sampled_from(
      "multipart/form-data", "multipart/form-data; boundary=x", "multipart/form-data; boundary=", "", "x", "\xff/\xff"]
 )  # fmt: skip
 json_values: Any = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from([MARK, "\ud800", "\x00"])),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=20),
+        st.sampled_from([MARK, "\ud800", "\x00"]),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
     max_leaves=8,
 )
@@ -223,7 +262,9 @@ def world(shop: Party, cameron: SiteClient) -> Iterator[World]:
 
     def no_nul(_connection: Any, _cursor: Any, _statement: str, parameters: Any, *_: Any) -> None:
         rows = parameters if isinstance(parameters, list) else [parameters]
-        assert not any(isinstance(value, str) and "\0" in value for row in rows for value in row), "PostgreSQL refuses it"
+        assert not any(isinstance(value, str) and "\0" in value for row in rows for value in row), (
+            "PostgreSQL refuses it"
+        )
 
     engine = engine_of(shop.provider.app)
     event.listen(engine, "before_cursor_execute", no_nul)
@@ -235,7 +276,13 @@ def world(shop: Party, cameron: SiteClient) -> Iterator[World]:
 
 
 @quickly
-@given(pairs=changes(ASKED), twice=st.booleans(), as_post=st.booleans(), own=st.booleans(), response_type=st.sampled_from(["code", "code id_token", "id_token token"]))
+@given(
+    pairs=changes(ASKED),
+    twice=st.booleans(),
+    as_post=st.booleans(),
+    own=st.booleans(),
+    response_type=st.sampled_from(["code", "code id_token", "id_token token"]),
+)
 def test_authorization_requests(
     pairs: list[tuple[str, bytes]], twice: bool, as_post: bool, own: bool, response_type: str, world: World
 ) -> None:
@@ -279,7 +326,17 @@ def test_forms_of_people(request: Spoilt, twice: bool, world: World) -> None:
 
 
 # Those that have brought down servers: each of them in each parameter, by itself.
-HARD = [b"9" * 30, b"\x00", b"\xff", b"\xed\xa0\x80", b"[" * 3000, b"x" * 20_000, MARK.encode(), b"//evil.example", b"\r\nA: b"]
+HARD = [
+    b"9" * 30,
+    b"\x00",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"[" * 3000,
+    b"x" * 20_000,
+    MARK.encode(),
+    b"//evil.example",
+    b"\r\nA: b",
+]
 IN_QUERY = {"/oauth2/authorize": ASKED, "/oidc/logout": SENT["/oidc/logout"], "/events": ["after", "sid", "name"]}
 EACH = [
     pytest.param(method, path, name, id=f"{method}-{path}-{name}")
@@ -311,7 +368,9 @@ def test_each_parameter_by_itself(method: str, path: str, name: str, world: Worl
     path=st.sampled_from(PATHS),
     method=st.sampled_from(METHODS),
     query=changes(EVERY_NAME),
-    body=st.one_of(st.sampled_from(ODD), st.binary(max_size=300), changes(EVERY_NAME).map(lambda pairs: encoded(pairs).encode())),
+    body=st.one_of(
+        st.sampled_from(ODD), st.binary(max_size=300), changes(EVERY_NAME).map(lambda pairs: encoded(pairs).encode())
+    ),
     content_type=content_types,
     extra=headers,
     signed_in=st.booleans(),
@@ -336,10 +395,16 @@ def test_noise_at_every_address(
 
 
 @quickly
-@given(name=st.binary(min_size=1, max_size=40), method=st.sampled_from(["GET", "PUT", "DELETE"]), token=st.text(max_size=20))
+@given(
+    name=st.binary(min_size=1, max_size=40),
+    method=st.sampled_from(["GET", "PUT", "DELETE"]),
+    token=st.text(max_size=20),
+)
 def test_names_in_a_path(name: bytes, method: str, token: str, world: World) -> None:
     """REG-04: /oauth2/register/…"""
-    environ = {"HTTP_AUTHORIZATION": "Bearer " + token.encode("utf-8").decode("latin-1").replace("\n", "").replace("\r", "")}
+    environ = {
+        "HTTP_AUTHORIZATION": "Bearer " + token.encode("utf-8").decode("latin-1").replace("\n", "").replace("\r", "")
+    }
     path = "/oauth2/register/" + quote_from_bytes(name, safe="")
     world.check(world.provider.app.test_client().open(path, method=method, environ_overrides=environ))
 
@@ -374,7 +439,30 @@ def test_registrations(wrong: dict[str, Any], manage: bool, world: World) -> Non
 
 
 @quickly
-@given(claims=st.dictionaries(st.sampled_from(["state", "nonce", "scope", "prompt", "max_age", "claims", "response_mode", "redirect_uri", "login_hint", "exp", "aud", "iss", "code_challenge", "x"]), json_values, max_size=4))
+@given(
+    claims=st.dictionaries(
+        st.sampled_from(
+            [
+                "state",
+                "nonce",
+                "scope",
+                "prompt",
+                "max_age",
+                "claims",
+                "response_mode",
+                "redirect_uri",
+                "login_hint",
+                "exp",
+                "aud",
+                "iss",
+                "code_challenge",
+                "x",
+            ]
+        ),
+        json_values,
+        max_size=4,
+    )
+)
 def test_signed_request_objects(claims: dict[str, Any], world: World) -> None:
     """ROB-05: a client that signs nonsense gets an error; nobody is sent to an address of the nonsense."""
     request = world.shop.request_object(**claims)

@@ -2,7 +2,7 @@
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import RSAKey
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 

@@ -7,10 +7,10 @@ import pytest
 from argon2.exceptions import VerifyMismatchError
 
 from idp.login import MAX_PASSWORD
-from idp.pending import PENDING_SECONDS
-from idp.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
 from idp.models import SsoSession, User, hash_of
+from idp.pending import PENDING_SECONDS
 from idp.session_ending import IDLE_SECONDS
+from idp.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
 from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of

@@ -141,9 +141,9 @@ BAD: dict[str, Callable[[Party], str]] = {
     "ROB-05-no-jwt": lambda _: "x",
     "ROB-05-dots": lambda _: "...",
     "ROB-05-encrypted": lambda _: "a.b.c.d.e",
-    "ROB-05-header-a-list": lambda _: f'{b64(b"[1]")}.{b64(b"{}")}.x',
+    "ROB-05-header-a-list": lambda _: f"{b64(b'[1]')}.{b64(b'{}')}.x",
     "ROB-05-header-a-list-with-alg": lambda _: f'{b64(b"""["alg"]""")}.{b64(b"{}")}.x',
-    "ROB-05-header-a-hole": lambda _: f'{b64(b"[" * 50_000)}.{b64(b"{}")}.x',
+    "ROB-05-header-a-hole": lambda _: f"{b64(b'[' * 50_000)}.{b64(b'{}')}.x",
     "ROB-05-payload-a-hole": lambda _: jws({"alg": "RS256", "kid": shop_key.kid}, b"[" * 50_000, shop_key),
     "ROB-05-payload-a-list": lambda _: jws({"alg": "RS256", "kid": shop_key.kid}, b"[]", shop_key),
     "ROB-05-not-ascii": lambda _: "ü.ü.ü",
@@ -158,7 +158,7 @@ BAD: dict[str, Callable[[Party], str]] = {
 def test_an_object_that_cannot_be_believed_is_refused(
     how: str, make: Callable[[Party], str], shop: Party, cameron: SiteClient
 ) -> None:
-    """ROB-05 … ROB-07: invalid_request_object, to the outer address, which is the client's own; with the outer state."""
+    """ROB-05 … ROB-07: invalid_request_object, to the outer address, which is the client's own; the outer state."""
     outside = {"client_id": shop.id, "response_type": "code", "redirect_uri": shop.uri, "scope": "openid", "state": "s"}
     sent = {**outside, "request": make(shop)}
     if how == "GET":
@@ -179,9 +179,7 @@ def test_an_object_that_cannot_be_believed_is_refused(
         pytest.param({"unheard_of": "x"}, id="AUTH-09-unknown"),
     ],
 )
-def test_what_may_be_missing_or_more_does_no_harm(
-    changes: dict[str, Any], shop: Party, cameron: SiteClient
-) -> None:
+def test_what_may_be_missing_or_more_does_no_harm(changes: dict[str, Any], shop: Party, cameron: SiteClient) -> None:
     """ROB-05."""
     assert "code" in answer_of(ask(shop, cameron, shop.request_object(**changes))).parameters
 
@@ -231,7 +229,7 @@ def refer(party: Party, browser: SiteClient, uri: str = REQUEST_URI, **outside: 
     return browser.get("/oauth2/authorize", query_string=sent)
 
 
-def put(party: Party, body: str, status: int = 200, **headers: str) -> None:
+def put(party: Party, body: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
     """What is at the address."""
     party.provider.network.answer(f"{SHOP}/request.jwt", status, body, headers)
 
@@ -241,7 +239,7 @@ def test_an_object_is_fetched_from_its_registered_address(
     content_type: str, referrer: Party, cameron: SiteClient
 ) -> None:
     """ROB-02, ROB-08: with GET, without the fragment; its content type does not matter."""
-    put(referrer, referrer.request_object(state="far away") + "\n", **{"Content-Type": content_type})
+    put(referrer, referrer.request_object(state="far away") + "\n", headers={"Content-Type": content_type})
     answer = answer_of(refer(referrer, cameron, redirect_uri="https://evil.example/"))
     assert (answer["state"], answer.address) == ("far away", referrer.uri)
     (exchange,) = referrer.provider.network.to(f"{SHOP}/request.jwt")
@@ -286,7 +284,7 @@ def test_an_object_that_cannot_be_had_is_said_to_the_client(
     status: int, body: str, referrer: Party, cameron: SiteClient
 ) -> None:
     """ROB-05, ROB-08: invalid_request_uri; no redirect is followed."""
-    put(referrer, body, status, Location="https://evil.example/")
+    put(referrer, body, status, {"Location": "https://evil.example/"})
     answer = answer_of(refer(referrer, cameron))
     assert (answer["error"], answer.address) == ("invalid_request_uri", referrer.uri)
     assert not referrer.provider.network.to("https://evil.example")

@@ -134,9 +134,7 @@ def test_a_type_that_is_not_ours_or_not_registered_is_refused(
 
 
 @pytest.mark.parametrize("response_type", [*HYBRID, *IMPLICIT])
-def test_our_own_apps_get_no_tokens_at_the_front(
-    response_type: str, provider: Provider, cameron: SiteClient
-) -> None:
+def test_our_own_apps_get_no_tokens_at_the_front(response_type: str, provider: Provider, cameron: SiteClient) -> None:
     """BCP-04: switched on client by client, and off for the two apps."""
     answer = answer_of(provider.authorize(cameron, response_type=response_type))
     assert (answer.place, answer["error"]) == ("fragment", "unauthorized_client")
@@ -187,8 +185,9 @@ def test_the_form_posts_itself_and_nothing_else_may_happen_on_its_page(shop: Par
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
     assert "<noscript>" in response.text
-    with cameron.get("/static/form_post.js") as script:
-        assert (script.status_code, "document.forms[0].submit();" in script.text) == (200, True)
+    script = cameron.get("/static/form_post.js")
+    assert (script.status_code, "document.forms[0].submit();" in script.get_data(as_text=True)) == (200, True)
+    script.close()
 
 
 def test_after_the_password_the_answer_is_a_form_too(shop: Party, provider: Provider) -> None:
@@ -257,7 +256,10 @@ def test_the_hashes_tie_the_id_token_to_what_travels_with_it(
         header, claims = read(answer["id_token"])
         assert header["alg"] == alg
         jwt.decode(answer["id_token"], published, algorithms=[alg])
-        assert ("c_hash" in claims, "at_hash" in claims) == ("code" in response_type, "access_token" in answer.parameters)
+        assert ("c_hash" in claims, "at_hash" in claims) == (
+            "code" in response_type,
+            "access_token" in answer.parameters,
+        )
         for name, of in (("c_hash", "code"), ("at_hash", "access_token")):
             assert name not in claims or claims[name] == half(answer[of], alg)
     if "code" in response_type:
@@ -325,7 +327,7 @@ def test_a_front_channel_token_is_not_for_offline_use(shop: Party, cameron: Site
     """TOK-10, Core §11: offline access needs a code."""
     provider.change_client(shop.id, scopes=["openid", "offline_access"])
     answer = shop.answer(cameron, response_type="id_token token", scope="openid offline_access")
-    assert "offline_access" not in [row.scope for row in provider.rows(Token) if row.client_id == shop.id][0]
+    assert "offline_access" not in next(row.scope for row in provider.rows(Token) if row.client_id == shop.id)
     assert provider.works(answer["access_token"])
 
 
