@@ -4,7 +4,11 @@ Authlib drives the protocol (RFC 6749, 7009, 7636, 7662, Core §3.1.3) and asks 
 transaction lasts until the view commits it (token.py): an error on the way leaves nothing behind.
 """
 
+import hashlib
+import hmac
+import re
 import secrets
+from base64 import urlsafe_b64encode
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -30,6 +34,7 @@ CODE_SECONDS = 60  # RFC 6749 §4.1.2 allows ten minutes; a redirect takes one s
 ACCESS_SECONDS = 600
 REFRESH_SECONDS = 10 * 3600  # as long as a session can last
 OFFLINE_SECONDS = 30 * 24 * 3600
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 §4.1
 GRACE_SECONDS = 10  # in which a refresh token may be used again: its answer may have been lost on the way
 
 
@@ -49,7 +54,7 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_client_auth_method("client_secret_basic", client_secret_basic)
         audiences = [issuer, f"{issuer}/oauth2/token"]
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
-        self.register_grant(CodeGrant, [CodeChallenge(required=True), IdToken()])
+        self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
@@ -89,6 +94,21 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
         marked = db.session.scalar(unused.values(used_at=now()).returning(AuthorizationCode.code_hash))
         if marked is None:
             raise InvalidGrantError("The code has been used already.")
+
+
+class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
+    """RFC 7636 §4.6 with S256 alone. Whatever is wrong is ``invalid_grant``, and takes the same time to find out."""
+
+    def validate_code_verifier(self, grant: CodeGrant, _result: Any) -> None:
+        """The verifier that the code's challenge was made of; none where there was no challenge (RFC 9700 §4.8)."""
+        oauth_request: OAuth2Request = grant.request
+        challenge = oauth_request.authorization_code.code_challenge or ""
+        verifier = oauth_request.form.get("code_verifier") or ""
+        if not challenge and not verifier and oauth_request.auth_method != "none":
+            return
+        made = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+        if not VERIFIER.fullmatch(verifier) or not hmac.compare_digest(made, challenge.encode()):
+            raise InvalidGrantError("The code_verifier does not belong to the code.")
 
 
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
