@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "protocol.md"
-# How many requirements each series has that are the provider's; they are numbered from 1.
+# How many requirements of the provider each series has; they are numbered from 1.
 SERIES = {
-    "BCL": 36, "RPL": 33, "DISC": 22, "JWK": 8, "REG": 18, "AUTH": 26, "ERR": 5, "FP": 5, "CODE": 5, "TOK": 14, "IDT": 11,
-    "UI": 12, "ROB": 9, "PKCE": 6, "ISS": 2, "REV": 3, "INT": 3, "BCP": 9,
+    "BCL": 36, "RPL": 33, "DISC": 22, "JWK": 8, "REG": 18, "AUTH": 26, "ERR": 5, "FP": 5, "CODE": 5, "TOK": 14,
+    "IDT": 11, "UI": 12, "ROB": 9, "PKCE": 6, "ISS": 2, "REV": 3, "INT": 3, "BCP": 9,
 }  # fmt: skip
 REQUIREMENTS = [f"{series}-{number:02}" for series, last in SERIES.items() for number in range(1, last + 1)]
 STATES = {"met", "**chosen otherwise**", "**not met**"}
@@ -40,7 +40,7 @@ def rows() -> list[Row]:
     return found
 
 
-def tests_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """The names of a file's tests."""
     tree = ast.parse(path.read_text("utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
@@ -64,7 +64,7 @@ def test_a_row_says_what_we_do_and_names_tests_that_are_there(row: Row) -> None:
     for test in row.tests:
         path, _, name = test.partition("::")
         assert (ROOT / path).is_file(), path
-        assert name in tests_in(ROOT / path), test
+        assert name in names_in(ROOT / path), test
 
 
 def test_the_sum_at_the_top_is_right() -> None:
