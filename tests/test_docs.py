@@ -62,7 +62,7 @@ def emitted() -> set[str]:
 
 
 def test_every_event_is_documented_and_no_other() -> None:
-    """DESIGN 6: one vocabulary, documented once."""
+    """One vocabulary, documented once."""
     documented = set(re.findall(r"^\| `((?:op|rp|rs)\.[a-z_.]+)`", (ROOT / "docs/events.md").read_text("utf-8"), re.M))
     assert sorted(emitted() - documented) == [], "not documented"
     assert sorted(documented - emitted()) == [], "documented, but never emitted"
@@ -101,7 +101,7 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
 
 
 def test_every_vector_of_the_requirements_is_a_test() -> None:
-    """Issue 2: V01 … V32, each by its name."""
+    """V01 … V32, each by its name."""
     tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests/relying_party").glob("*.py"))
     named = set(re.findall(r"V(\d\d)(?=[-_])", tests))
     assert sorted({f"{number:02}" for number in range(1, 33)} - named) == []

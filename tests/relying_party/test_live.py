@@ -46,7 +46,7 @@ def events_in(text: str) -> list[tuple[str, Any]]:
 def test_the_stream_says_signed_out_and_why_once_the_row_ends(
     shop: Shop, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 2: the logout token comes at any worker; the stream looks at the row, and sees it at its next look."""
+    """The logout token comes at any worker; the stream looks at the row, and sees it at its next look."""
     shop.sign_in()
     told = watch(shop)
     assert next(told) == "retry: 1000\n\n"
@@ -160,7 +160,7 @@ def test_a_page_for_a_signed_in_person_brings_both_cards_and_another_page_neithe
 
 
 def test_a_tab_that_has_gone_gives_its_place_back_at_the_next_look() -> None:
-    """DESIGN 7: an open stream holds a thread; somebody who flicks through pages must not use them all up."""
+    """An open stream holds a thread; somebody who flicks through pages must not use them all up."""
     ours, browsers = socket.socketpair()
     with ours, browsers:
         assert not is_closed(ours), "the tab is there, and has nothing to say"
