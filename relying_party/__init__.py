@@ -19,6 +19,7 @@ from relying_party.errors import RelyingPartyError, TokenUnavailable
 from relying_party.login import access_token, login_required
 from relying_party.models import make_tables
 from relying_party.provider import Provider
+from relying_party.registration import Registration
 from relying_party.sessions import ServerSideSessions, SessionStore
 from relying_party.signals import protocol_event, session_ended
 from relying_party.state import State, session_user, signed_in
@@ -55,9 +56,9 @@ class RelyingParty:
     def init_app(self, app: Flask, engine: Engine) -> None:
         """Give ``app`` sessions in ``engine``'s database, and the routes above."""
         config = Config.from_app(app)
-        store = SessionStore(engine)
+        store, registration = SessionStore(engine), Registration(config, engine)
         make_tables(engine)
-        app.extensions["relying_party"] = State(config, Provider(config), store)
+        app.extensions["relying_party"] = State(config, registration, Provider(config, registration), store)
         app.session_interface = ServerSideSessions(store)
         app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
         app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)

@@ -13,7 +13,7 @@ from flask import Response, current_app, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from relying_party.clock import now
-from relying_party.errors import RelyingPartyError, UnknownKey
+from relying_party.errors import InvalidToken, RelyingPartyError, UnknownKey
 from relying_party.logout_token import LogoutToken, validate_logout_token
 from relying_party.signals import session_ended
 from relying_party.state import current_state, emit
@@ -64,15 +64,19 @@ def logout_token_parameter() -> str:
 def validated_token(raw: str) -> LogoutToken:
     """The token, checked. A key we don't know yet is asked for once (Core §10.1.1), as often as is decent."""
     config, provider = current_state().config, current_state().provider
+    credentials = current_state().registration.known()
+    if credentials is None:
+        raise InvalidToken("This application is not registered at the provider yet.")
     for refetch in (False, True):
         try:
             return validate_logout_token(
                 raw,
                 provider.keys(refetch=refetch),
                 issuer=config.issuer,
-                client_id=config.client_id,
+                client_id=credentials.client_id,
                 algorithm=config.signing_algorithm,
                 now=now(),
+                oldest=config.logout_token_seconds,
             )
         except UnknownKey:
             if refetch:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from relying_party.jws import KEY_TYPES
+from relying_party.logout_token import MAX_AGE
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,14 @@ class Config:
     """One provider and one client, read when the extension is set up."""
 
     issuer: str  # exactly as the provider writes it, with or without a slash at the end
-    client_id: str
-    client_secret: str
     base_url: str  # our own public address, without a slash at the end
+    client_id: str = ""  # empty: the application registers itself, see registration.py
+    client_secret: str = ""
+    client_name: str = "A relying party"  # for registering itself
+    registration_token: str = ""  # the provider's initial access token for that, if it wants one
     scopes: str = "openid profile email"
     signing_algorithm: str = "RS256"  # the client's registered id_token_signed_response_alg
+    logout_token_seconds: int = MAX_AGE  # how old a logout token may be; some providers offer one for a day
     ca_bundle: str | None = None  # certificates to trust instead of the usual ones
     allow_plain_http: bool = False  # for demonstrations on one machine
     layout: str = "relying_party/layout.html"  # the template our pages extend
@@ -33,6 +37,8 @@ class Config:
             raise ValueError(f"RELYING_PARTY_SIGNING_ALGORITHM must be one of {', '.join(KEY_TYPES)}.")
         if "openid" not in config.scopes.split():
             raise ValueError("RELYING_PARTY_SCOPES must contain openid.")
+        if not 0 < config.logout_token_seconds <= MAX_AGE:
+            raise ValueError(f"RELYING_PARTY_LOGOUT_TOKEN_SECONDS must be at most {MAX_AGE}, a day.")
         for name in ("issuer", "base_url"):
             if urlsplit(getattr(config, name)).scheme != "https" and not config.allow_plain_http:
                 raise ValueError(

@@ -125,7 +125,7 @@ def verified_id_token(raw: str, nonce: str | None) -> dict[str, Any]:
                 raw,
                 provider.keys(refetch=refetch),
                 issuer=config.issuer,
-                client_id=config.client_id,
+                client_id=provider.client().client_id,
                 algorithm=config.signing_algorithm,
                 now=now(),
                 nonce=nonce,

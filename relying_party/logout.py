@@ -36,7 +36,7 @@ def logout() -> ResponseReturnValue:
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
         "id_token_hint": login["id_token"],  # RPIL §2: says which session, and that we are its client
-        "client_id": state.config.client_id,
+        "client_id": state.provider.client().client_id,
         "post_logout_redirect_uri": state.config.url("/logged-out"),
         "state": session["rp_logout_state"],
     }

@@ -43,6 +43,17 @@ class StoredSession(Base):
     end_reason: Mapped[str | None] = mapped_column(String(255))
 
 
+class RegisteredClient(Base):
+    """The credentials a provider gave this application when it registered itself."""
+
+    __tablename__ = "rp_client"
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    base_url: Mapped[str] = mapped_column(String(255), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(255))
+    client_secret: Mapped[str] = mapped_column(Text)  # with all its punctuation
+
+
 class CarriedOutLogout(Base):
     """A logout token that was carried out.
 

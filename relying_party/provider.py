@@ -18,6 +18,7 @@ from relying_party.clock import now
 from relying_party.config import Config
 from relying_party.errors import ProviderError
 from relying_party.jws import usable_keys
+from relying_party.registration import Credentials, Registration, metadata
 
 TIMEOUT = (2, 5)  # seconds to connect, and to wait for the answer
 DEFAULT_LIFETIME = 300  # seconds of an access token whose provider does not say
@@ -30,8 +31,8 @@ REFETCH_SECONDS = 10  # and after how many seconds one more may: forged ids must
 class Provider:
     """One provider, as this process knows it. Shared by its threads."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, registration: Registration) -> None:
+        self.config, self._registration = config, registration
         self._connections = HTTPAdapter(pool_maxsize=32)  # kept open, for all threads
         self._http = requests.Session()
         self._share_connections(self._http)
@@ -64,16 +65,33 @@ class Provider:
         self._check_https(value)
         return value
 
+    def client(self) -> Credentials:
+        """Who we are at this provider; the first call may have to register (Registration §3)."""
+        known = self._registration.known()
+        if known is None:
+            with self._lock:
+                known = self._registration.known() or self._registration.keep(self._register())
+        return known
+
+    def _register(self) -> dict[str, Any]:
+        url, token = self.endpoint("registration_endpoint"), self.config.registration_token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self._ask("POST", url, headers, json_body=metadata(self.config), expected=201)
+
     def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
         """The provider's signing keys. ``refetch`` looks for new ones, as often as is decent (Core §10.1.1)."""
+        if not refetch and self._keys_are_fresh():
+            return self._keys[1] if self._keys else []  # without the lock: a slow refetch must not hold up others
         with self._lock:
-            stale = self._keys is None or self._keys[0] + METADATA_SECONDS < now()
-            if stale or (refetch and self._may_refetch()):
+            if not self._keys_are_fresh() or (refetch and self._may_refetch()):
                 jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
                 if not isinstance(jwks, list):
                     raise ProviderError("The provider's key set has no keys.")
                 self._keys = (now(), usable_keys(jwks, self.config.signing_algorithm))
             return self._keys[1] if self._keys else []
+
+    def _keys_are_fresh(self) -> bool:
+        return self._keys is not None and self._keys[0] + METADATA_SECONDS >= now()
 
     def _may_refetch(self) -> bool:
         refill = (now() - self._refilled_at) // REFETCH_SECONDS
@@ -88,8 +106,8 @@ class Provider:
     def oauth(self) -> OAuth2Session:
         """Authlib's client: authorization URL with PKCE, token requests."""
         session = OAuth2Session(
-            self.config.client_id,
-            self.config.client_secret,
+            self.client().client_id,
+            self.client().client_secret,
             token_endpoint_auth_method=client_secret_basic,
             scope=self.config.scopes,
             redirect_uri=self.config.url("/oauth2client"),
@@ -125,14 +143,21 @@ class Provider:
         return self._get_json(self.endpoint("userinfo_endpoint"), {"Authorization": f"Bearer {access_token}"})
 
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        return self._ask("GET", url, headers or {})
+
+    def _ask(
+        self, method: str, url: str, headers: dict[str, str], *, json_body: Any = None, expected: int = 200
+    ) -> dict[str, Any]:
         self._check_https(url)
         try:
-            with self._http.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
+            with self._http.request(
+                method, url, headers=headers, json=json_body, timeout=TIMEOUT, allow_redirects=False, stream=True
+            ) as response:
                 status, body = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ProviderError("The provider does not answer.", repr(error)) from error
-        if status != requests.codes.ok or len(body) > MAX_ANSWER:
-            raise ProviderError(f"The provider answered {status} where 200 was expected.", url)
+        if status != expected or len(body) > MAX_ANSWER:
+            raise ProviderError(f"The provider answered {status} where {expected} was expected.", url)
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError) as error:

@@ -6,14 +6,15 @@ and every replica asks the same table, each time: a logout is seen by all of the
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from flask import Flask, Request, Response
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionInterface, SessionMixin
 from sqlalchemy import ColumnElement, Engine, and_, delete, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.datastructures import CallbackDict
 
@@ -30,11 +31,15 @@ REMEMBER_SECONDS = 3600  # how long a logout is remembered for logins that are s
 FORGET_SECONDS = 24 * 3600  # how long an ended session can still say why it ended
 CLEANING_BATCH = 500  # rows; cleaning up is work in small pieces, never a stop
 
+SERIALIZATION_FAILURE = "40001"  # PostgreSQL: two transactions collided, one of them is to be tried again
+TRIES = 5
+
 EXPIRED = "Your session expired."
 BACK_CHANNEL = "Your session was ended at the sign-in service."
 REPLACED = "Somebody signed in anew in this browser."
 LOGGED_OUT = "You logged out here."
 
+T = TypeVar("T")
 _serializer = TaggedJSONSerializer()
 
 
@@ -77,6 +82,10 @@ class SessionStore:
 
     def __init__(self, engine: Engine) -> None:
         self._db = sessionmaker(engine, expire_on_commit=False)
+        # For the two acts that look at each other's rows, signing in and being logged out: each sees the
+        # other whole or not at all. SQLite has one writer at a time anyway.
+        strict = engine.execution_options(isolation_level="SERIALIZABLE")
+        self._strict = sessionmaker(strict, expire_on_commit=False)
 
     def load(self, cookie: str) -> AppSession:
         """The browser's session; an empty one if it has none, or one that ended."""
@@ -134,7 +143,8 @@ class SessionStore:
         claims = login["claims"]
         cookie, row = new_row(ABSOLUTE_SECONDS)
         row.iss, row.sub, row.sid, row.login = claims["iss"], claims["sub"], claims.get("sid"), login
-        with self._db.begin() as db:
+
+        def act(db: Session) -> None:
             # Insert first, look second: a logout that comes between the two finds the row.
             db.add(row)
             db.flush()
@@ -142,6 +152,8 @@ class SessionStore:
                 raise LoginFailed("The session was ended before the login was complete. Please sign in again.")
             if session.key:
                 _end(db, StoredSession.id_hash == session.key, REPLACED)
+
+        self._serially(act)
         session.clear()
         session.key, session.row, session.login = hash_of(cookie), None, login
         session.new_cookie, session.modified, session.ended = cookie, False, None
@@ -161,15 +173,30 @@ class SessionStore:
         Raises :class:`ReplayedToken` if this token was carried out before.
         """
         reason = token.reason or BACK_CHANNEL
-        try:
+
+        def act(db: Session) -> int:
             # One transaction: reserve the jti, end the sessions. A crash in between undoes both, and
             # the provider's retry is not taken for a replay.
-            with self._db.begin() as db:
-                db.add(_record_of(token, reason))
-                db.flush()  # BCL §2.6 (8): the key (iss, jti) is unique, for all workers alike
-                return _end(db, _meant_by(token), reason)
+            db.add(_record_of(token, reason))
+            db.flush()  # BCL §2.6 (8): the key (iss, jti) is unique, for all workers alike
+            return _end(db, _meant_by(token), reason)
+
+        try:
+            return self._serially(act)
         except IntegrityError as error:
             raise ReplayedToken("This logout token was used before.", token.jti) from error
+
+    def _serially(self, act: Callable[[Session], T]) -> T:
+        """Run ``act`` in a serializable transaction, and anew if it collided with another one."""
+        for _ in range(TRIES):
+            try:
+                with self._strict.begin() as db:
+                    return act(db)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != SERIALIZATION_FAILURE:
+                    raise
+                collision = error
+        raise collision
 
     def clean_up(self) -> None:
         """Delete some rows that nobody needs any more."""

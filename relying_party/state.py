@@ -8,6 +8,7 @@ from flask import session as flask_session
 
 from relying_party.config import Config
 from relying_party.provider import Provider
+from relying_party.registration import Registration
 from relying_party.sessions import AppSession, SessionStore
 from relying_party.signals import protocol_event
 
@@ -17,6 +18,7 @@ class State:
     """In ``app.extensions["relying_party"]``."""
 
     config: Config
+    registration: Registration
     provider: Provider
     sessions: SessionStore
 
@@ -46,13 +48,14 @@ def emit(
     name: str, *, sid: str | None = None, jti: str | None = None, outcome: str | None = None, **detail: Any
 ) -> None:
     """Tell whoever listens that a step of the protocol was taken."""
+    credentials = current_state().registration.known()
     app = current_app._get_current_object()  # type: ignore[attr-defined] # signals want the application, not its proxy
     protocol_event.send(
         app,
         name=name,
         sid=sid,
         jti=jti,
-        client_id=current_state().config.client_id,
+        client_id=credentials.client_id if credentials else None,
         outcome=outcome,
         **detail,
     )
