@@ -6,6 +6,7 @@ back is checked here, in the order of the specification, and nothing is believed
 
 import hmac
 import secrets
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +26,8 @@ from relying_party.errors import (
 )
 from relying_party.id_token import validate_id_token
 from relying_party.pages import message_page
-from relying_party.state import current_session, current_state, emit
+from relying_party.sessions import REPLACED
+from relying_party.state import current_session, current_state, emit, tell_application
 
 LOGIN_SECONDS = 600  # how long a person may take at the provider
 LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
@@ -63,11 +65,12 @@ def callback() -> ResponseReturnValue:
         tokens = current_state().provider.exchange_code(authorization_code(), login["code_verifier"])
         claims, userinfo = identify(tokens, login["nonce"])
         session = current_session()
-        current_state().sessions.sign_in(session, stored_login(tokens, claims, userinfo))
+        replaced = current_state().sessions.sign_in(session, stored_login(tokens, claims, userinfo))
     except RelyingPartyError as error:
         emit("rp.login.failed", outcome=str(error), evidence=str(error.evidence))
         return login_failed_page(error)
     emit("rp.session.created", sid=claims.get("sid"))
+    tell_application(replaced, REPLACED)
     return redirect(login["next"] or url_for(current_state().config.home), 303)
 
 
@@ -109,26 +112,29 @@ def authorization_code() -> str:
 
 def identify(tokens: dict[str, Any], nonce: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Who signed in: the verified claims of the ID token, and those of userinfo about the same person."""
-    claims = verified_id_token(str(tokens.get("id_token", "")), nonce)
-    userinfo = current_state().provider.userinfo(str(tokens.get("access_token", "")))
+    claims = verified_id_token(tokens, nonce)
+    userinfo = current_state().provider.userinfo(tokens["access_token"])
+    if userinfo is None:
+        return claims, {}
     if userinfo.get("sub") != claims["sub"]:  # Core §5.3.2: otherwise the answer is not to be used
         raise LoginFailed("The sign-in service answered about somebody else.")
     return claims, userinfo
 
 
-def verified_id_token(raw: str, nonce: str | None) -> dict[str, Any]:
-    """The ID token's claims. A key we don't know yet is asked for once (Core §10.1.1)."""
+def verified_id_token(tokens: dict[str, Any], nonce: str | None) -> dict[str, Any]:
+    """The claims of the ID token in a token response. A key we don't know yet is asked for once (Core §10.1.1)."""
     config, provider = current_state().config, current_state().provider
     for refetch in (False, True):
         try:
             return validate_id_token(
-                raw,
+                str(tokens.get("id_token", "")),
                 provider.keys(refetch=refetch),
                 issuer=config.issuer,
                 client_id=provider.client().client_id,
                 algorithm=config.signing_algorithm,
                 now=now(),
                 nonce=nonce,
+                access_token=tokens["access_token"],
             )
         except UnknownKey:
             if refetch:
@@ -166,7 +172,7 @@ def access_token() -> str:
     try:
         tokens = current_state().provider.refresh(login["refresh_token"])
         if tokens.get("id_token"):
-            check_same_user(login["claims"], verified_id_token(tokens["id_token"], None))
+            check_same_user(login["claims"], verified_id_token(tokens, None))
     except (ProviderError, InvalidToken) as error:
         raise TokenUnavailable("The sign-in service does not renew the access token.", error.evidence) from error
     renewed = {name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)}
@@ -176,9 +182,12 @@ def access_token() -> str:
 
 
 def check_same_user(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Core §12.2: a refreshed ID token is about the same user at the same provider."""
+    """Core §12.2: a refreshed ID token is about the same user, provider and sign-in."""
     if (before["iss"], before["sub"]) != (after["iss"], after["sub"]):
         raise InvalidToken("The renewed ID token is about somebody else.")
+    for name in ("auth_time", "nonce"):  # they may be missing, but not different
+        if name in after and after[name] != before.get(name, after[name]):
+            raise InvalidToken(f"The renewed ID token has another {name}.", after[name])
 
 
 def local_path(path: str) -> str:
@@ -188,7 +197,7 @@ def local_path(path: str) -> str:
     return path if harmless and not parts.scheme and not parts.netloc else ""
 
 
-def login_required(view: Any) -> Any:
+def login_required(view: Callable[..., Any]) -> Any:
     """View decorator: a page leads to the login and back, everything else is answered 401."""
 
     @wraps(view)

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from relying_party.errors import ProviderError
 from relying_party.pages import message_page
 from relying_party.sessions import LOGGED_OUT
-from relying_party.state import current_session, current_state, emit
+from relying_party.state import current_session, current_state, emit, tell_application
 
 
 def logout() -> ResponseReturnValue:
@@ -25,8 +25,9 @@ def logout() -> ResponseReturnValue:
         return redirect(url_for("relying_party.logged_out"), 303)
     # Our own end comes first: it must not depend on anybody else. The provider's logout token for this
     # session then finds nothing, and that is answered 200 (BCL §2.7).
-    state.sessions.sign_out(session, LOGGED_OUT)
+    ended = state.sessions.sign_out(session, LOGGED_OUT)
     emit("rp.session.ended", sid=login["claims"].get("sid"), outcome=LOGGED_OUT)
+    tell_application(ended, LOGGED_OUT)
     try:
         end_session_endpoint = state.provider.metadata().get("end_session_endpoint")
     except ProviderError:

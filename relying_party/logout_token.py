@@ -111,4 +111,6 @@ def reason_for_user(claims: dict[str, Any]) -> str | None:
     # Profile 1.0 §2, and like any claim it may be missing or odd (BCL §2.4: ignore what is not understood).
     texts = claims.get("reason_user")
     sentence = texts.get("en") if isinstance(texts, dict) else None
-    return sentence[:200] if isinstance(sentence, str) and sentence else None
+    if not isinstance(sentence, str) or not sentence.isprintable():
+        return None
+    return sentence[:200] or None

@@ -50,8 +50,9 @@ class RegisteredClient(Base):
 
     issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
     base_url: Mapped[str] = mapped_column(String(255), primary_key=True)
-    client_id: Mapped[str] = mapped_column(String(255))
-    client_secret: Mapped[str] = mapped_column(Text)  # with all its punctuation
+    client_id: Mapped[str] = mapped_column(String(255), default="")
+    client_secret: Mapped[str] = mapped_column(Text, default="")  # with all its punctuation
+    secret_expires_at: Mapped[int] = mapped_column(default=0)  # 0: never
 
 
 class CarriedOutLogout(Base):

@@ -20,8 +20,9 @@ from werkzeug.datastructures import CallbackDict
 
 from relying_party.clock import now
 from relying_party.errors import LoginFailed, ReplayedToken
-from relying_party.logout_token import LogoutToken
+from relying_party.logout_token import MAX_AGE, LogoutToken
 from relying_party.models import CarriedOutLogout, StoredSession
+from relying_party.signals import EndedSession
 
 IDLE_SECONDS = 30 * 60  # a session ends when nobody used it for so long,
 ABSOLUTE_SECONDS = 8 * 3600  # and after a working day in any case
@@ -65,6 +66,7 @@ class AppSession(CallbackDict[str, Any], SessionMixin):
         self.login: dict[str, Any] | None = row.login if row and row.sub else None
         self.ended = ended
         self.modified = False
+        self.watched_only = False  # this request only looks whether the session lives, which is no use of it
         self.new_cookie: str | None = None
 
 
@@ -121,7 +123,9 @@ class SessionStore:
 
     def touch(self, session: AppSession) -> None:
         """Remember that the session is in use."""
-        if session.key and session.row and session.row.last_seen_at < now() - TOUCH_SECONDS:
+        if session.watched_only or session.key is None or session.row is None:
+            return
+        if session.row.last_seen_at < now() - TOUCH_SECONDS:
             self._update_live(session.key, last_seen_at=now())
 
     def update_login(self, session: AppSession, login: dict[str, Any]) -> None:
@@ -131,12 +135,11 @@ class SessionStore:
             self._update_live(session.key, login=login)
 
     def _update_live(self, key: str, **values: Any) -> None:
-        alive = and_(StoredSession.id_hash == key, StoredSession.ended_at.is_(None))
         with self._db.begin() as db:
-            db.execute(update(StoredSession).where(alive).values(**values))
+            db.execute(update(StoredSession).where(StoredSession.id_hash == key, *_alive()).values(**values))
 
-    def sign_in(self, session: AppSession, login: dict[str, Any]) -> None:
-        """A new session, with a new cookie, for the person ``login`` is about.
+    def sign_in(self, session: AppSession, login: dict[str, Any]) -> list[EndedSession]:
+        """A new session, with a new cookie, for the person ``login`` is about; returns the one it replaces.
 
         Raises :class:`LoginFailed` if a logout for it has already come: it overtook the login.
         """
@@ -144,37 +147,39 @@ class SessionStore:
         cookie, row = new_row(ABSOLUTE_SECONDS)
         row.iss, row.sub, row.sid, row.login = claims["iss"], claims["sub"], claims.get("sid"), login
 
-        def act(db: Session) -> None:
+        def act(db: Session) -> list[EndedSession]:
             # Insert first, look second: a logout that comes between the two finds the row.
             db.add(row)
             db.flush()
             if db.scalar(select(CarriedOutLogout.jti).where(_ends_login(claims)).limit(1)):
                 raise LoginFailed("The session was ended before the login was complete. Please sign in again.")
-            if session.key:
-                _end(db, StoredSession.id_hash == session.key, REPLACED)
+            return _end(db, StoredSession.id_hash == session.key, REPLACED) if session.key else []
 
-        self._serially(act)
+        replaced = self._serially(act)
         session.clear()
         session.key, session.row, session.login = hash_of(cookie), None, login
         session.new_cookie, session.modified, session.ended = cookie, False, None
         self.clean_up()
+        return replaced
 
-    def sign_out(self, session: AppSession, reason: str) -> None:
-        """End this browser's session here, and go on with an empty one."""
+    def sign_out(self, session: AppSession, reason: str) -> list[EndedSession]:
+        """End this browser's session here, and go on with an empty one; returns the ended one."""
+        ended = []
         if session.key:
             with self._db.begin() as db:
-                _end(db, StoredSession.id_hash == session.key, reason)
+                ended = _end(db, StoredSession.id_hash == session.key, reason)
         session.clear()
         session.key = session.row = session.login = None
+        return ended
 
-    def carry_out(self, token: LogoutToken) -> int:
-        """End every session ``token`` means; how many there were. Zero is fine: they are gone already.
+    def carry_out(self, token: LogoutToken) -> list[EndedSession]:
+        """End every session ``token`` means, and return them. None is fine: they are gone already.
 
         Raises :class:`ReplayedToken` if this token was carried out before.
         """
-        reason = token.reason or BACK_CHANNEL
+        reason = reason_of(token)
 
-        def act(db: Session) -> int:
+        def act(db: Session) -> list[EndedSession]:
             # One transaction: reserve the jti, end the sessions. A crash in between undoes both, and
             # the provider's retry is not taken for a replay.
             db.add(_record_of(token, reason))
@@ -227,17 +232,32 @@ def ending_of(row: StoredSession) -> Ending | None:
     return Ending(over_at, EXPIRED) if over_at <= now() else None
 
 
-def _end(db: Session, which: ColumnElement[bool], reason: str) -> int:
+def reason_of(token: LogoutToken) -> str:
+    """Why, in a sentence for the person."""
+    return token.reason or BACK_CHANNEL
+
+
+def _alive() -> tuple[ColumnElement[bool], ...]:
+    # What ended, by an act or by one of the two clocks, stays ended, whoever still wants to write.
+    at = now()
+    return (
+        StoredSession.ended_at.is_(None),
+        StoredSession.expires_at > at,
+        StoredSession.last_seen_at > at - IDLE_SECONDS,
+    )
+
+
+def _end(db: Session, which: ColumnElement[bool], reason: str) -> list[EndedSession]:
     # BCL §2.7: all state that belongs to the session goes, the tokens above all.
     wiped = {"data": "", "login": None, "ended_at": now(), "end_reason": reason}
     ended = db.execute(
         update(StoredSession)
         .where(which, StoredSession.ended_at.is_(None))
         .values(wiped)
-        .returning(StoredSession.sub)
+        .returning(StoredSession.id_hash, StoredSession.iss, StoredSession.sub, StoredSession.sid)
         .execution_options(synchronize_session=False)
     )
-    return sum(sub is not None for sub in ended.scalars())
+    return [EndedSession(key, iss, sub, sid) for key, iss, sub, sid in ended if iss is not None and sub is not None]
 
 
 def _meant_by(token: LogoutToken) -> ColumnElement[bool]:
@@ -268,7 +288,8 @@ def _record_of(token: LogoutToken, reason: str) -> CarriedOutLogout:
         sid=token.sid,
         iat=token.iat,
         received_at=at,
-        keep_until=max(token.exp, at) + REMEMBER_SECONDS,
+        # A token whose exp is beyond all reason dies of its iat: claims.check_times.
+        keep_until=max(min(token.exp, token.iat + MAX_AGE), at) + REMEMBER_SECONDS,
         reason=reason,
     )
 
@@ -276,8 +297,8 @@ def _record_of(token: LogoutToken, reason: str) -> CarriedOutLogout:
 class ServerSideSessions(SessionInterface):
     """Connects :class:`SessionStore` to Flask: the cookie is an opaque, random id."""
 
-    def __init__(self, store: SessionStore) -> None:
-        self.store = store
+    def __init__(self, store: SessionStore, *, https: bool) -> None:
+        self.store, self.https = store, https
 
     def open_session(self, app: Flask, request: Request) -> AppSession:
         """The session of the request's cookie."""
@@ -296,8 +317,11 @@ class ServerSideSessions(SessionInterface):
                 self.get_cookie_name(app),
                 session.new_cookie,
                 path=self.get_cookie_path(app),
+                domain=self.get_cookie_domain(app),
                 httponly=True,  # no script needs it
-                secure=self.get_cookie_secure(app),
+                secure=self.https,  # not left to a setting that is off by default
                 samesite="Lax",  # comes along with the provider's redirect, but not with another site's form
             )
             response.headers.add("Vary", "Cookie")
+        if session.login is not None:
+            response.headers.setdefault("Cache-Control", "no-store")  # nothing of an ended session out of a cache

@@ -30,6 +30,12 @@ ISSUER = "https://op.example"
 CLIENT_ID = "the shop: 100% + more"  # FOP-05: with characters that must be encoded
 CLIENT_SECRET = "s3cret:/+ %&="
 BASE_URL = "https://shop.example"
+SETTINGS: dict[str, Any] = {
+    "RELYING_PARTY_ISSUER": ISSUER,
+    "RELYING_PARTY_CLIENT_ID": CLIENT_ID,
+    "RELYING_PARTY_CLIENT_SECRET": CLIENT_SECRET,
+    "RELYING_PARTY_BASE_URL": BASE_URL,
+}
 
 
 @dataclass
@@ -163,13 +169,9 @@ def make_shop(folder: Path, **config: Any) -> Shop:
         WTF_CSRF_SSL_STRICT=False,
         SERVER_NAME="shop.example",
         PREFERRED_URL_SCHEME="https",
-        SESSION_COOKIE_SECURE=True,
-        RELYING_PARTY_ISSUER=ISSUER,
-        RELYING_PARTY_CLIENT_ID=CLIENT_ID,
-        RELYING_PARTY_CLIENT_SECRET=CLIENT_SECRET,
-        RELYING_PARTY_BASE_URL=BASE_URL,
-        **config,
     )
+    app.config.update(**SETTINGS)
+    app.config.update(**config)
     CSRFProtect(app)
     engine = create_engine(f"sqlite:///{folder}/shop.db")
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))

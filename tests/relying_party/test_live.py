@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import live
-from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, MAX_STREAMS, STREAM_SECONDS
-from relying_party.sessions import IDLE_SECONDS
+from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS
+from relying_party.sessions import IDLE_SECONDS, TOUCH_SECONDS
 from tests.conftest import START, Clock
 from tests.relying_party.conftest import Shop, who
 
@@ -31,9 +31,9 @@ def watch(shop: Shop) -> Iterator[str]:
     return live.watch(shop.state.sessions, row.id_hash)
 
 
-def stream(browser: FlaskClient) -> TestResponse:
-    """The stream, not read yet."""
-    return browser.get("/session/live", buffered=False)
+def stream(browser: FlaskClient, *, threads: bool = True) -> TestResponse:
+    """The stream, not read yet, of a server that has threads or has none."""
+    return browser.get("/session/live", buffered=False, environ_overrides={"wsgi.multithread": threads})
 
 
 def events_in(text: str) -> list[tuple[str, Any]]:
@@ -80,6 +80,20 @@ def test_an_open_tab_does_not_keep_the_session_alive(shop: Shop, pauses: list[fl
     assert pauses == []
 
 
+@pytest.mark.parametrize("look", ["stream", "status"])
+def test_looking_is_no_use_of_the_session(look: str, shop: Shop, clock: Clock) -> None:
+    """RP-26: a tab that connects anew every few minutes, or asks every two seconds, does not keep it alive either."""
+    browser = shop.sign_in()
+    while clock() < START + IDLE_SECONDS - TOUCH_SECONDS:
+        clock.turn(TOUCH_SECONDS + 1)
+        if look == "stream":
+            stream(browser).close()
+        else:
+            assert browser.get("/session/status").json == {"signed_in": True}
+    clock.turn(TOUCH_SECONDS)
+    assert browser.get("/session/status").json["reason"] == "Your session expired."  # type: ignore[index]
+
+
 def test_a_session_that_was_cleaned_away_is_over(shop: Shop, pauses: list[float]) -> None:  # noqa: ARG001 # no waiting
     """A row that is gone is an end, not a fault."""
     assert events_in(list(live.watch(shop.state.sessions, "no such key"))[1])[0][0] == "signed-out"
@@ -106,7 +120,7 @@ def test_a_browser_that_is_signed_out_hears_it_at_once(shop: Shop) -> None:
 def test_streams_are_bounded_and_the_others_ask(shop: Shop) -> None:
     """Each stream holds a thread: some are always left for pages. Who gets no stream may ask for the status."""
     browser = shop.sign_in()
-    streams = [stream(browser) for _ in range(MAX_STREAMS)]
+    streams = [stream(browser) for _ in range(shop.state.config.live_streams)]
     refused = stream(browser)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
     assert browser.get("/session/status").json == {"signed_in": True}
@@ -118,11 +132,19 @@ def test_streams_are_bounded_and_the_others_ask(shop: Shop) -> None:
         response.close()
 
 
+def test_a_server_without_threads_carries_no_streams(shop: Shop) -> None:
+    """One open tab would be the only one it ever answers; so its tabs ask."""
+    browser = shop.sign_in()
+    refused = stream(browser, threads=False)
+    assert (refused.status_code, refused.headers["Cache-Control"]) == (503, "no-store")
+    assert browser.get("/session/status").json == {"signed_in": True}
+
+
 def test_a_stream_that_ends_gives_its_place_back(shop: Shop) -> None:
     """However it ends: twice as many ended streams as there are places leave every place free."""
     browser = shop.sign_in()
     shop.log_out(shop.provider.maker().logout_token())
-    for _ in range(2 * MAX_STREAMS):
+    for _ in range(2 * shop.state.config.live_streams):
         response = stream(browser)
         assert response.status_code == 200
         response.close()

@@ -15,7 +15,7 @@ from relying_party import TokenUnavailable, access_token
 from relying_party.login import LOGIN_SECONDS, LOGINS_AT_ONCE, local_path
 from relying_party.models import StoredSession
 from relying_party.sessions import hash_of
-from tests.conftest import Clock
+from tests.conftest import START, Clock
 from tests.network import Network, Request
 from tests.relying_party.conftest import (
     BASE_URL,
@@ -447,10 +447,11 @@ def test_a_renewed_id_token_must_be_about_the_same_person(shop: Shop, clock: Clo
     """RP-24, Core §12.2: same issuer, same subject; a good one replaces the hint for logging out."""
     browser = shop.sign_in()
     clock.turn(590)
-    shop.provider.id_token = {"sub": "somebody else"}
-    with pytest.raises(TokenUnavailable):
-        ask_for_access_token(shop, browser)
-    shop.provider.id_token = {}
+    for odd in ({"sub": "somebody else"}, {"auth_time": START + 590}, {"auth_time": START, "nonce": "another"}):
+        shop.provider.id_token = odd
+        with pytest.raises(TokenUnavailable):
+            ask_for_access_token(shop, browser)
+    shop.provider.id_token = {"auth_time": START}
     assert ask_for_access_token(shop, browser) == "access 1"
 
 

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import access_token
-from tests.conftest import Clock
+from tests.conftest import START, Clock
 from tests.network import Network, query_of
 from tests.relying_party.conftest import BASE_URL, CLIENT_ID, ISSUER, Shop, who
 
@@ -40,7 +40,7 @@ def test_the_hint_is_the_newest_id_token(shop: Shop, clock: Clock) -> None:
     browser = shop.sign_in()
     before = shop.rows()[0].login
     clock.turn(590)
-    shop.provider.id_token = {}
+    shop.provider.id_token = {"auth_time": START}
     cookie = browser.get_cookie("session", "shop.example")
     assert cookie
     with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):

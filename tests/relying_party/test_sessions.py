@@ -61,8 +61,7 @@ def test_the_cookie_is_opaque_random_and_out_of_reach(shop: Shop) -> None:
 
 def test_the_cookie_is_not_said_to_be_secure_where_it_is_not(tmp_path: Path) -> None:
     """The demonstration over plain http: a Secure cookie would never come back."""
-    shop = make_shop(tmp_path)
-    shop.app.config["SESSION_COOKIE_SECURE"] = False
+    shop = make_shop(tmp_path, RELYING_PARTY_BASE_URL="http://shop.example", RELYING_PARTY_ALLOW_PLAIN_HTTP=True)
     response = shop.browser().get("/cart")
     assert "Secure" not in response.headers["Set-Cookie"]
     shop.engine.dispose()
