@@ -36,10 +36,11 @@ EARLY_REFRESH = 20  # seconds before its end at which an access token is renewed
 
 def start_login() -> ResponseReturnValue:
     """``GET /login?next=/path`` → redirect to the provider's authorization endpoint."""
-    state = current_state()
+    provider = current_state().provider
     try:
-        endpoint = state.provider.endpoint("authorization_endpoint")
+        endpoint, oauth = provider.endpoint("authorization_endpoint"), provider.oauth()
     except ProviderError as error:
+        emit("rp.login.failed", outcome=str(error), evidence=str(error.evidence))
         return login_failed_page(error)
     # RP-06: random, bound to this browser's session, good for one answer.
     login = {
@@ -51,7 +52,7 @@ def start_login() -> ResponseReturnValue:
     }
     session = current_session()
     session["rp_logins"] = [*session.get("rp_logins", []), login][-LOGINS_AT_ONCE:]
-    url, _ = state.provider.oauth().create_authorization_url(
+    url, _ = oauth.create_authorization_url(
         endpoint, state=login["state"], nonce=login["nonce"], code_verifier=login["code_verifier"]
     )
     emit("rp.login.started")

@@ -30,6 +30,7 @@ def logout() -> ResponseReturnValue:
     tell_application(ended, LOGGED_OUT)
     try:
         end_session_endpoint = state.provider.metadata().get("end_session_endpoint")
+        client_id = state.provider.client().client_id
     except ProviderError:
         end_session_endpoint = None
     if not end_session_endpoint:  # RPL-39: then there is nobody to go to
@@ -37,7 +38,7 @@ def logout() -> ResponseReturnValue:
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
         "id_token_hint": login["id_token"],  # RPIL §2: says which session, and that we are its client
-        "client_id": state.provider.client().client_id,
+        "client_id": client_id,
         "post_logout_redirect_uri": state.config.url("/logged-out"),
         "state": session["rp_logout_state"],
     }

@@ -30,7 +30,7 @@ class EarlyMark(CarefulReceiver):
     def carry_out(self, claims: dict[str, Any]) -> None:
         self.seen.discard(claims["jti"])
         super().carry_out(claims)
-        
+
 
 class AsksEachTime(CarefulReceiver):
     """Fetches the keys for each token, as often as somebody sends one."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from flask import Flask, session
@@ -50,10 +50,12 @@ class PaperProvider:
     tokens: dict[str, Any] = field(default_factory=dict)  # members of the token response to replace
     userinfo: dict[str, Any] = field(default_factory=lambda: {"sub": "a user", "name": "Ann"})
     nonce: str = "a nonce"
+    client_id: str = CLIENT_ID
+    registration: Any = None  # what the registration endpoint answers
 
     def maker(self) -> TokenMaker:
         """Makes tokens of this provider for the shop, now."""
-        return TokenMaker(self.issuer, CLIENT_ID, rsa_key("first"), int(self.now()))
+        return TokenMaker(self.issuer, self.client_id, rsa_key("first"), int(self.now()))
 
     def document(self) -> dict[str, Any]:
         """The metadata."""
@@ -80,12 +82,14 @@ class PaperProvider:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """The provider as a WSGI application."""
         answers: dict[str, Callable[[], Any]] = {
-            "/.well-known/openid-configuration": self.document,
+            urlsplit(self.issuer).path.rstrip("/") + "/.well-known/openid-configuration": self.document,
             "/jwks": lambda: {"keys": self.keys},
             "/token": self.token_response,
             "/userinfo": lambda: self.userinfo,
+            "/register": lambda: self.registration,
         }
-        return json_response(answers[environ["PATH_INFO"]]())(environ, start_response)
+        answer = answers[environ["PATH_INFO"]]()
+        return (answer if isinstance(answer, Response) else json_response(answer))(environ, start_response)
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -129,7 +133,7 @@ class Shop:
         request = self.start_login(browser, next_page)
         self.provider.nonce, self.provider.id_token = request["nonce"], claims
         self.provider.userinfo = {**self.provider.userinfo, "sub": claims.get("sub", "a user")}
-        response = self.answer(browser, code="a code", state=request["state"], iss=ISSUER)
+        response = self.answer(browser, code="a code", state=request["state"], iss=self.provider.issuer)
         assert response.status_code == 303, response.text
         return browser
 
