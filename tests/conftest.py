@@ -38,6 +38,9 @@ from pickup_web.database import engine_of
 from relying_party.sessions import AppSession
 from relying_party.state import State
 from tests.network import Browser, Network, origin_of
+from tests.postgres import postgres
+
+__all__ = ["postgres"]  # a fixture, in a file of its own
 
 START = 1_800_000_000  # when every test begins: 15 January 2027, 08:00 UTC
 PASSWORD = "correct horse"

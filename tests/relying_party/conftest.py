@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
 from flask_wtf.csrf import CSRFProtect, generate_csrf
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import URL, Engine, create_engine, event, select
 from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
@@ -21,6 +21,7 @@ from relying_party.models import Base, StoredSession
 from relying_party.state import State
 from tests.conftest import START, Clock
 from tests.network import Network, query_of
+from tests.postgres import Postgres
 from tests.tokens import TokenMaker, rsa_key
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Shop:
         """Every row of every table, to see that nothing has changed."""
         with self.engine.connect() as connection:
             return {
-                table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")]  # noqa: S608 # our own two tables
+                table: sorted((tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")), key=str)  # noqa: S608 # our own two tables
                 for table in ("rp_session", "rp_logout")
             }
 
@@ -164,8 +165,8 @@ def who(browser: FlaskClient) -> str:
     return browser.get("/who").text
 
 
-def make_shop(folder: Path, **config: Any) -> Shop:
-    """A shop of its own; ``config`` replaces settings."""
+def make_shop(database: Path | URL, **config: Any) -> Shop:
+    """A shop of its own; ``database`` is its address, or a folder for a file; ``config`` replaces settings."""
     app = Flask("shop")
     app.config.update(
         TESTING=True,
@@ -177,8 +178,9 @@ def make_shop(folder: Path, **config: Any) -> Shop:
     app.config.update(**SETTINGS)
     app.config.update(**config)
     CSRFProtect(app)
-    engine = create_engine(f"sqlite:///{folder}/shop.db")
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    engine = create_engine(f"sqlite:///{database}/shop.db" if isinstance(database, Path) else database)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     RelyingParty().init_app(app, engine)
 
     app.add_url_rule("/", "home", lambda: "the shop")
@@ -200,10 +202,35 @@ def provider(network: Network, clock: Clock) -> PaperProvider:
     return made
 
 
+# For a module, or a test: everything in it happens with both kinds of database.
+each_database = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The shop, built once for all tests."""
-    made = make_shop(tmp_path_factory.mktemp("shop"))
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Which database the shops use; SQLite unless a test says otherwise."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def database(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path | URL:
+    """An empty database."""
+    return tmp_path if database_kind == "sqlite" else new_postgres_database(request)
+
+
+def new_postgres_database(request: pytest.FixtureRequest) -> URL:
+    """Starts the server at the first use."""
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def built_shop(
+    database_kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Shop]:
+    """The shop, built once for all tests with the same kind of database."""
+    is_file = database_kind == "sqlite"
+    made = make_shop(tmp_path_factory.mktemp("shop") if is_file else new_postgres_database(request))
     yield made
     made.engine.dispose()
 

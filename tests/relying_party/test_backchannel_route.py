@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +17,11 @@ from relying_party.logout_token import LogoutToken
 from relying_party.sessions import SessionStore
 from tests.conftest import START, Clock
 from tests.network import Network
-from tests.relying_party.conftest import ISSUER, Shop, json_response, make_shop, who
+from tests.relying_party.conftest import ISSUER, Shop, each_database, json_response, make_shop, who
 from tests.relying_party.vectors import Bad, Good, each_bad, each_good
 from tests.tokens import TokenMaker, b64, ec_key, rsa_key
+
+pytestmark = each_database
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_what_the_ended_session_held_is_gone_for_its_old_cookie(shop: Shop, ann:
 
 def test_every_worker_knows_at_once(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
     """BCL-60: the logout comes in at one process; the other one asks the same table."""
-    other_worker = make_shop(Path(str(shop.engine.url.database)).parent)
+    other_worker = make_shop(shop.engine.url)
     cookie = ann.get_cookie("session", "shop.example")
     assert cookie
     there = other_worker.browser()

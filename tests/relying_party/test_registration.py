@@ -9,11 +9,23 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
+from sqlalchemy import URL
 
 from relying_party.registration import Registration
 from tests.conftest import START, Clock
 from tests.network import Network
-from tests.relying_party.conftest import BASE_URL, ISSUER, PaperProvider, Shop, json_response, make_shop, who
+from tests.relying_party.conftest import (
+    BASE_URL,
+    ISSUER,
+    PaperProvider,
+    Shop,
+    each_database,
+    json_response,
+    make_shop,
+    who,
+)
+
+pytestmark = each_database
 
 REGISTER = f"{ISSUER}/register"
 # FOP-05: the conformance suite's ids and secrets have punctuation.
@@ -30,12 +42,12 @@ def registering(provider: PaperProvider) -> PaperProvider:
 
 
 @pytest.fixture
-def worker(tmp_path: Path, network: Network, provider: PaperProvider) -> Iterator[Any]:
+def worker(database: Path | URL, network: Network, provider: PaperProvider) -> Iterator[Any]:
     """Starts workers: applications of their own over one database, without a client id."""
     started: list[Shop] = []
 
     def start(**settings: Any) -> Shop:
-        shop = make_shop(tmp_path, RELYING_PARTY_CLIENT_ID="", RELYING_PARTY_CLIENT_SECRET="", **settings)
+        shop = make_shop(database, RELYING_PARTY_CLIENT_ID="", RELYING_PARTY_CLIENT_SECRET="", **settings)
         shop.provider = provider
         network.add(BASE_URL, shop.app)
         started.append(shop)
@@ -220,7 +232,7 @@ def test_a_logout_token_before_any_registration_is_refused(worker: Any, provider
 def test_a_client_id_of_the_settings_is_never_registered(worker: Any, network: Network) -> None:
     """The control: who has a client id asks for none."""
     shop = worker()
-    settled = make_shop(Path(str(shop.engine.url.database)).parent)
+    settled = make_shop(shop.engine.url)
     settled.provider = shop.provider
     settled.start_login(settled.browser())
     assert not network.to(REGISTER)
