@@ -234,7 +234,8 @@ def prepared(app: Flask, base_url: str) -> Flask:
     app.test_client_class = SiteClient
     app.extensions["first config"] = dict(app.config)
     engine = engine_of(app)
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     return app
 
 
