@@ -4,7 +4,6 @@ The authorization code flow with PKCE (Core §3.1, RFC 7636). Authlib builds the
 back is checked here, in the order of the specification, and nothing is believed before.
 """
 
-import hmac
 import secrets
 from collections.abc import Callable
 from functools import wraps
@@ -50,8 +49,7 @@ def start_login() -> ResponseReturnValue:
         "next": local_path(request.args.get("next", "")),
         "started_at": now(),
     }
-    session = current_session()
-    session["rp_logins"] = [*session.get("rp_logins", []), login][-LOGINS_AT_ONCE:]
+    current_state().sessions.remember_login(current_session(), login, most=LOGINS_AT_ONCE)
     url, _ = oauth.create_authorization_url(
         endpoint, state=login["state"], nonce=login["nonce"], code_verifier=login["code_verifier"]
     )
@@ -80,16 +78,12 @@ def take_login() -> dict[str, Any]:
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:  # RFC 6749 §3.1: parameters come once
         raise LoginFailed("The sign-in service sent a parameter twice.", repeated)
-    session = current_session()
-    logins: list[dict[str, Any]] = session.get("rp_logins", [])
-    answered = request.args.get("state", "").encode()
-    for login in logins:
-        if hmac.compare_digest(login["state"].encode(), answered):
-            session["rp_logins"] = [other for other in logins if other is not login]
-            if login["started_at"] < now() - LOGIN_SECONDS:
-                raise LoginFailed("Signing in took too long.")
-            return login
-    raise LoginFailed("This browser did not start this login, or it has been completed already.")
+    login = current_state().sessions.take_login(current_session(), request.args.get("state", ""))
+    if login is None:
+        raise LoginFailed("This browser did not start this login, or it has been completed already.")
+    if login["started_at"] < now() - LOGIN_SECONDS:
+        raise LoginFailed("Signing in took too long.")
+    return login
 
 
 def authorization_code() -> str:

@@ -5,6 +5,7 @@ and every replica asks the same table, each time: a logout is seen by all of the
 """
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,13 +57,16 @@ class AppSession(CallbackDict[str, Any], SessionMixin):
     """``flask.session``: the application's values, and who is signed in.
 
     ``login`` holds what the provider vouched for (see login.py), or is None. ``ended`` tells why this
-    browser, which was signed in, is so no more.
+    browser, which was signed in, is so no more; of its row only the logins it has begun are left.
     """
 
-    def __init__(self, row: StoredSession | None = None, ended: Ending | None = None, key: str | None = None) -> None:
+    def __init__(self, stored: StoredSession | None = None, ended: Ending | None = None) -> None:
+        row = stored if ended is None else None
         super().__init__(_serializer.loads(row.data) if row and row.data else None, on_update=_mark_modified)
-        self.key = key  # the hash of the cookie's value; None as long as there is no row
+        self.key = row.id_hash if row else None  # the hash of the cookie's value; None as long as there is no session
         self.row = row
+        self.browser_key = stored.id_hash if stored else None  # the same, also of a session that ended
+        self.logins: list[dict[str, Any]] = (stored and stored.logins) or []
         self.login: dict[str, Any] | None = row.login if row and row.sub else None
         self.ended = ended
         self.modified = False
@@ -91,14 +95,9 @@ class SessionStore:
 
     def load(self, cookie: str) -> AppSession:
         """The browser's session; an empty one if it has none, or one that ended."""
-        key = hash_of(cookie)
         with self._db() as db:
-            row = db.get(StoredSession, key)
-        if row is None:
-            return AppSession()
-        if ending := ending_of(row):
-            return AppSession(ended=ending)
-        return AppSession(row, key=key)
+            row = db.get(StoredSession, hash_of(cookie))
+        return AppSession(row, ending_of(row)) if row else AppSession()
 
     def ending(self, key: str) -> Ending | None:
         """When and why the session with this key ended; None while it lives."""
@@ -110,16 +109,36 @@ class SessionStore:
         """Write back the application's values, unless the session ended meanwhile."""
         data = _serializer.dumps(dict(session))
         if session.key is None:
-            if not session:
-                return  # nothing to remember: no row, no cookie
-            cookie, row = new_row(ANONYMOUS_SECONDS)
-            row.data = data
-            with self._db.begin() as db:
-                db.add(row)
-            session.key, session.new_cookie = hash_of(cookie), cookie
+            if session:  # else there is nothing to remember: no row, no cookie
+                self._begin_anonymous(session, data)
         else:
             # Conditional: a logout that came while this request was running is not undone.
             self._update_live(session.key, data=data, last_seen_at=now())
+
+    def _begin_anonymous(self, session: AppSession, data: str = "") -> None:
+        cookie, row = new_row(ANONYMOUS_SECONDS)
+        row.data, row.logins = data, session.logins
+        with self._db.begin() as db:
+            db.add(row)
+        session.key = session.browser_key = hash_of(cookie)
+        session.new_cookie = cookie
+
+    def remember_login(self, session: AppSession, login: dict[str, Any], *, most: int) -> None:
+        """Keep a login that this browser begins; of very many the ``most`` newest count."""
+        if session.browser_key is None:
+            self._begin_anonymous(session)
+        with self._db.begin() as db:
+            session.logins = [*_lock_logins(db, session), login][-most:]
+            _write_logins(db, session)
+
+    def take_login(self, session: AppSession, state: str) -> dict[str, Any] | None:
+        """The begun login with this ``state``, if there is one. It is used up: only one answer gets it."""
+        with self._db.begin() as db:
+            logins = _lock_logins(db, session)
+            found = next((one for one in logins if hmac.compare_digest(one["state"].encode(), state.encode())), None)
+            session.logins = [one for one in logins if one is not found]
+            _write_logins(db, session)
+        return found
 
     def touch(self, session: AppSession) -> None:
         """Remember that the session is in use."""
@@ -146,6 +165,7 @@ class SessionStore:
         claims = login["claims"]
         cookie, row = new_row(ABSOLUTE_SECONDS)
         row.iss, row.sub, row.sid, row.login = claims["iss"], claims["sub"], claims.get("sid"), login
+        row.logins = session.logins  # of other tabs
 
         def act(db: Session) -> list[EndedSession]:
             # Insert first, look second: a logout that comes between the two finds the row.
@@ -157,7 +177,8 @@ class SessionStore:
 
         replaced = self._serially(act)
         session.clear()
-        session.key, session.row, session.login = hash_of(cookie), None, login
+        session.key = session.browser_key = hash_of(cookie)
+        session.row, session.login = None, login
         session.new_cookie, session.modified, session.ended = cookie, False, None
         self.clean_up()
         return replaced
@@ -235,6 +256,18 @@ def ending_of(row: StoredSession) -> Ending | None:
 def reason_of(token: LogoutToken) -> str:
     """Why, in a sentence for the person."""
     return token.reason or BACK_CHANNEL
+
+
+def _lock_logins(db: Session, session: AppSession) -> list[dict[str, Any]]:
+    # Written, though not changed: who wants to change them at the same time waits here, with either database.
+    mine = StoredSession.id_hash == session.browser_key
+    same = update(StoredSession).where(mine).values(created_at=StoredSession.created_at)
+    return db.scalar(same.returning(StoredSession.logins)) or []
+
+
+def _write_logins(db: Session, session: AppSession) -> None:
+    mine = StoredSession.id_hash == session.browser_key
+    db.execute(update(StoredSession).where(mine).values(logins=session.logins))
 
 
 def _alive() -> tuple[ColumnElement[bool], ...]:
