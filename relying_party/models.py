@@ -107,5 +107,5 @@ def _add(engine: Engine, column: Column[Any]) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
     except DBAPIError:  # another process was faster
-        if column in missing_columns(engine, column.table):
+        if any(column is lacking for lacking in missing_columns(engine, column.table)):
             raise

@@ -33,8 +33,8 @@ REMEMBER_SECONDS = 3600  # how long a logout is remembered for logins that are s
 FORGET_SECONDS = 24 * 3600  # how long an ended session can still say why it ended
 CLEANING_BATCH = 500  # rows; cleaning up is work in small pieces, never a stop
 
-SERIALIZATION_FAILURE = "40001"  # PostgreSQL: two transactions collided, one of them is to be tried again
-TRIES = 5
+COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock; one of the two is to be tried again
+TRIES = 10
 
 EXPIRED = "Your session expired."
 BACK_CHANNEL = "Your session was ended at the sign-in service."
@@ -219,7 +219,7 @@ class SessionStore:
                 with self._strict.begin() as db:
                     return act(db)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) != SERIALIZATION_FAILURE:
+                if getattr(error.orig, "sqlstate", None) not in COLLISIONS:
                     raise
                 collision = error
         raise collision

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from relying_party import sessions
 from relying_party.errors import LoginFailed, ReplayedToken
 from relying_party.logout_token import LogoutToken
-from relying_party.models import StoredSession
+from relying_party.models import StoredSession, make_tables
 from relying_party.sessions import BACK_CHANNEL, REPLACED, AppSession, SessionStore
 from tests.conftest import START, eventually
 from tests.network import MAX_WAIT, Gate, Network
@@ -452,3 +452,33 @@ def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, m
     assert shop.everything() == before
     assert shop.log_out(token).status_code == 200
     assert who(browser) == "nobody"
+
+
+def test_many_acts_at_once_all_come_through(shop: Shop) -> None:
+    """BCL-60: a wave of logins and logouts; every collision is repeated until it is none, and nobody sees a fault."""
+    store, number = SessionStore(shop.engine), 12
+    for n in range(number):
+        store.sign_in(AppSession(), login_of(sub=f"old {n}", sid=f"old {n}"))
+    start = threading.Barrier(2 * number)
+
+    def log_out(n: int) -> list[Any]:
+        start.wait()
+        return store.carry_out(logout_of(sub=f"old {n}", sid=f"old {n}", jti=f"{n}"))
+
+    def sign_in(n: int) -> list[Any]:
+        start.wait()
+        return store.sign_in(AppSession(), login_of(sub=f"new {n}", sid=f"new {n}"))
+
+    acts = [Act(lambda n=n, act=act: act(n)) for n in range(number) for act in (log_out, sign_in)]  # type: ignore[misc] # mypy cannot tell a lambda's defaults
+    assert sum(len(act.result()) for act in acts) == number
+    assert living(shop) == sorted((f"new {n}", f"new {n}") for n in range(number))
+
+
+def test_a_table_of_an_earlier_version_gets_its_new_columns(shop: Shop) -> None:
+    """Also when two processes start at once: the one that comes second finds the column there."""
+    with shop.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE rp_session DROP COLUMN logins"))
+    starts = [Act(lambda: make_tables(shop.engine)) for _ in range(2)]
+    for start in starts:
+        start.result()
+    assert who(shop.sign_in()) == "a user"
