@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset test lint types unit e2e format pins clean
+.PHONY: help up down logs reset test lint types unit e2e attack bench format pins clean
 BIN := .venv/bin
 
 help:
@@ -38,6 +38,11 @@ unit: ## unit and flow tests: no browser, no sockets (ARGS="-k logout")
 	$(BIN)/pytest tests $(ARGS)
 e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER" addresses)
 	@scripts/e2e $(ARGS)
+attack: ## hostile logout requests against both apps, or against yours (ARGS=--help)
+	@scripts/venv test
+	$(BIN)/python -m attack $(or $(ARGS),--pickup)
+bench: ## figures: start, reset, memory, and from the click on "Log out" to the other session's end
+	@scripts/bench
 
 ##@ Work on it
 format: ## let ruff put the code into shape

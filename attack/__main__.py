@@ -6,6 +6,7 @@ its own provider starts → the application answers → people sign in → every
 import argparse
 import functools
 import json
+import signal
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from attack import pickup
@@ -105,7 +107,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
     made = parser()
     file = made.parse_args(arguments).settings
     if file:
-        values = {name.replace("-", "_"): value for name, value in tomllib.loads(Path(file).read_text()).items()}
+        values = {name.replace("-", "_"): value for name, value in read_toml(Path(file)).items()}
         known = vars(made.parse_args([]))
         if unknown := sorted(set(values) - set(known)):
             raise CannotAttack(f"{file} has settings that nobody knows: {', '.join(unknown)}")
@@ -114,6 +116,14 @@ def read_options(arguments: list[str] | None = None) -> Options:
     if options.alg not in ALGORITHMS:
         raise CannotAttack(f"alg is {options.alg!r}; it must be one of {', '.join(ALGORITHMS)}")
     return options
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The file's settings."""
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise CannotAttack(f"{file} cannot be read: {error}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -236,4 +246,6 @@ def conclude(reports: list[Report], options: Options) -> int:
 
 
 if __name__ == "__main__":
+    # Ended by CI, it ends what it started, too: as an exception, this runs every clean-up on its way out.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

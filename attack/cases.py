@@ -538,10 +538,7 @@ HTTP = [
             refuse("no body", body(lambda _: "")),
             refuse("empty", body(lambda _: "logout_token=")),
             refuse("name only", body(lambda _: "logout_token")),
-            *(
-                refuse(repr(text), spoil.raw(text))
-                for text in ("x", ".", "..", "a.b", "a.b.c", "....", "a.b.c.d.e.f")
-            ),
+            *(refuse(repr(text), spoil.raw(text)) for text in ("x", ".", "..", "a.b", "a.b.c", "....", "a.b.c.d.e.f")),
             *(refuse(f"part {n} empty", spoil.without_part(n)) for n in range(3)),
             refuse("not ASCII", spoil.raw("ä.ö.ü")),
             refuse("encrypted", spoil.encrypted_to_secret),
@@ -621,7 +618,7 @@ HTTP = [
         "BCL §4",
         "eight bodies that come byte by byte, a good token meanwhile",
         "200 within 2 seconds",
-        "Eight slow connections cost an attacker nothing.",
+        "Eight slow connections cost an attacker nothing. Threads help, or a proxy that passes on whole requests only.",
         scenes.slow_bodies,
     ),
     Case(
@@ -681,8 +678,8 @@ RACES = [
         "400; 200",
         "Whoever writes down the jti before all checks lets a forger use up genuine ones.",
         both(
-            scenes.burned_jti(lambda make, jti: make.logout(jti=jti, key=make.ring.attacker)),
-            scenes.burned_jti(lambda make, jti: make.logout(jti=jti, nonce="n")),
+            scenes.burned_jti("forged", lambda make, jti: make.logout(jti=jti, key=make.ring.attacker)),
+            scenes.burned_jti("misused", lambda make, jti: make.logout(jti=jti, nonce="n")),
         ),
     ),
     Case(

@@ -52,12 +52,12 @@ class Expect(Enum):
     REFUSED = "400, and nothing has changed"
     ACCEPTED = "200, and the session is over"
     DONE = "200, although there is nothing to end"
-    EITHER = "200 and the session is over, or 400 and nothing has changed"
-    STRICT = "400 and nothing has changed; 200 and the session is over is allowed"
-    UNTOUCHED = "200 or 400, and nothing has changed"
+    EITHER = "200 or 400, and the session to match"
+    STRICT = "400 or 200, and the session to match; 400 is better"
+    UNTOUCHED = "400 or 200, and nothing has changed"
     NO_METHOD = "405 or 400, and nothing has changed"
     OPTIONS = "405 or 400 or a list of methods, and nothing has changed"
-    UNREAD = "400 (or 413, 415, or hanging up), and nothing has changed"
+    UNREAD = "400 or 413 or hanging up, and nothing has changed"
 
 
 @dataclass(frozen=True)

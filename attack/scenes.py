@@ -177,18 +177,19 @@ def replayed_at_once(bench: Bench) -> Iterator[Finding]:
         yield choice("in parallel", "repetitions are accepted")
 
 
-def burned_jti(spoil: Callable[[Tokens, str], str]) -> Run:
+def burned_jti(how: str, spoil: Callable[[Tokens, str], str]) -> Run:
     """A token that is refused must not use up the ``jti`` of a good one."""
 
     def run(bench: Bench) -> Iterator[Finding]:
         victim = bench.victim()
         tokens, jti = bench.tokens(victim), secrets.token_urlsafe(12)
-        refused = bench.send("the bad one", spoil(tokens, jti))
-        yield from judge.judge("the bad one", Expect.REFUSED, refused, alive=victim.signed_in())
+        refused = bench.send(f"the {how} one", spoil(tokens, jti))
+        yield from judge.judge(f"the {how} one", Expect.REFUSED, refused, alive=victim.signed_in())
         if not victim.believed_in:
             return
-        answer = bench.send("the good one", tokens.logout(jti=jti))
-        yield from judge.judge("the good one", Expect.ACCEPTED, answer, alive=victim.signed_in())
+        name = f"the good one after the {how} one"
+        answer = bench.send(name, tokens.logout(jti=jti))
+        yield from judge.judge(name, Expect.ACCEPTED, answer, alive=victim.signed_in())
 
     return run
 

@@ -1,4 +1,4 @@
-"""Tokens and requests that differ from a good one in one thing: each function is a ``Make`` (bench.py), or makes one."""
+"""Tokens and requests that differ from a good one in one thing: each function is a ``Make`` (bench.py) or makes one."""
 
 import gzip
 import json

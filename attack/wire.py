@@ -97,6 +97,8 @@ class Wire:
             connection.putheader("Content-Length", str(len(request.body)))
         connection.endheaders()
         for start in range(0, len(request.body), PIECE):
+            if start and _answered(connection):
+                return
             piece = request.body[start : start + PIECE]
             if not _send_piece(connection, b"%x\r\n%s\r\n" % (len(piece), piece) if request.chunked else piece):
                 return
@@ -104,12 +106,15 @@ class Wire:
             _send_piece(connection, b"0\r\n\r\n")
 
 
+def _answered(connection: http.client.HTTPConnection) -> bool:
+    """Whether something has come back already: a server need not read a large body before it refuses it."""
+    return bool(select.select([connection.sock], [], [], 0)[0])
+
+
 def _send_piece(connection: http.client.HTTPConnection, piece: bytes) -> bool:
-    """Whether it makes sense to go on: a server may answer before it has read everything."""
-    if select.select([connection.sock], [], [], 0)[0]:
-        return False
+    """Whether it could be sent. If not, the server has hung up; what it said before may still be read."""
     try:
         connection.send(piece)
     except ConnectionError:
-        return False  # it has answered and hung up; what it said may still be read
+        return False
     return True

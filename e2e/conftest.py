@@ -51,9 +51,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Names below .localhost are this machine; a failure leaves a picture."""
-    # The resolver is asked for *.localhost first, and an answer that is lost on the way costs five seconds: more
-    # than a logout may take. Here, and in the services that we start, one second must do.
-    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
     localhost.install()
     config.addinivalue_line("markers", "figures: measures and asserts nothing; runs with --figures only")
     config.stash[FIGURES] = []

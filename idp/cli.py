@@ -1,5 +1,7 @@
 """``flask --app idp client set``: change a client from the command line, also while the service runs."""
 
+from urllib.parse import urlsplit
+
 import click
 from flask import Flask
 from flask.cli import AppGroup
@@ -28,7 +30,15 @@ def set_value(client_id: str, name: str, value: str) -> None:
         raise click.ClickException(f"No client {client_id!r} is registered.")
     if name == "delete_tokens_on_logout" and value not in ("", "none", "session", "all"):
         raise click.ClickException("delete_tokens_on_logout is none, session or all; empty for the provider's default.")
+    if name == "backchannel_logout_uri" and value and not is_usable(value):
+        raise click.ClickException("backchannel_logout_uri is an absolute http(s) address without a fragment.")
     setattr(client, name, value or None)
     events.record(db.session, "op.client.changed", client_id=client_id, outcome=f"{name} = {value or '(none)'}")
     db.session.commit()
     click.echo(f"{client_id}: {name} = {value or '(none)'}")
+
+
+def is_usable(uri: str) -> bool:
+    """BCL §2.2: absolute, perhaps with a query, never with a fragment."""
+    parts = urlsplit(uri)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "#" not in uri

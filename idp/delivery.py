@@ -88,12 +88,14 @@ class Outbox:
                 LOG.exception("op.outbox.failed")
 
     def look(self) -> None:
-        """End sessions whose time is over, and take deliveries that are due."""
+        """End sessions whose time is over, take deliveries that are due, forget old events."""
         with Session(self._engine) as db:
             for sid in expired_sessions(db, BATCH):
                 self._submit(end_session(db, sid, Reason.EXPIRED, self._policy))
             is_due = select(Delivery.id).where(Delivery.state == "pending", Delivery.next_try_at <= now()).limit(BATCH)
             due = [delivery_id for delivery_id in db.scalars(is_due) if claim(db, delivery_id)]
+            events.prune(db)
+            db.commit()
         self._submit(due)
 
     def _submit(self, delivery_ids: Sequence[str]) -> None:
@@ -111,11 +113,19 @@ class Outbox:
             if client is None or not client.backchannel_logout_uri:
                 attempt, outcome = None, Outcome("client or its logout URI was removed", is_final=True)
             else:
-                attempt, outcome = self._send_one(delivery, client)
+                attempt, outcome = self._send_one_or_say_why(delivery, client)
             with self._record_lock, Session(self._engine) as db, db.begin():
                 record_try(db, delivery, attempt, outcome)
         except Exception:
             LOG.exception("op.logout.try_failed", delivery=delivery_id)
+
+    def _send_one_or_say_why(self, delivery: Delivery, client: Client) -> tuple[DeliveryAttempt | None, Outcome]:
+        """A fault of our own, such as an algorithm without a key, is given up at the deadline like any other."""
+        try:
+            return self._send_one(delivery, client)
+        except Exception:
+            LOG.exception("op.logout.try_failed", delivery=delivery.id)
+            return None, Outcome("fault of the provider", is_final=False)
 
     def _send_one(self, delivery: Delivery, client: Client) -> tuple[DeliveryAttempt, Outcome]:
         claims = logout_token_claims(

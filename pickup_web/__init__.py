@@ -52,7 +52,7 @@ def create_service(
     after_fork: list[Callable[[], None]] = []
     app.extensions["after_fork"] = after_fork
 
-    localhost.install()
+    localhost.install(ask_resolver=settings.compose_network)
     logs.init(name)
     database.init_app(app, database_url)
     events.init_app(app, show=settings.demo_events)

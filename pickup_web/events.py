@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Flask, Response, jsonify, request
-from sqlalchemy import JSON, BigInteger, String, delete, select
+from sqlalchemy import JSON, BigInteger, String, delete, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pickup_web import clock
@@ -68,8 +68,8 @@ def record_signal(_app: Flask, *, name: str, **values: Any) -> None:
 
 def prune(session: Session) -> None:
     """Forget all but the newest :data:`KEEP` events."""
-    newest = session.scalar(select(Event.id).order_by(Event.id.desc()).limit(1))
-    if newest is not None:
+    oldest, newest = (session.scalar(select(which(Event.id))) for which in (func.min, func.max))
+    if oldest and newest and newest - oldest >= KEEP:  # else there is nothing to write
         session.execute(delete(Event).where(Event.id <= newest - KEEP))
 
 

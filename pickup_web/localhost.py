@@ -1,7 +1,8 @@
-"""``*.localhost`` is this machine: RFC 6761 §6.3, for resolvers that do not know it.
+"""``*.localhost`` is this machine: RFC 6761 §6.3, for programs whose C library does not know it.
 
-Browsers and curl follow that rule, most C libraries do not. In a compose network the resolver
-*does* know ``idp.localhost`` (it is the service's alias there), so the resolver is asked first.
+Browsers and curl follow that rule, Python on plain Linux does not. The RFC wants no name server asked for these
+names, and rightly: one that cannot be reached would hold up every logout for seconds. Only in a compose network
+the resolver does know ``idp.localhost``, as the name of another container; there it is asked first.
 """
 
 import socket
@@ -10,19 +11,22 @@ from typing import Any
 _ask_resolver = socket.getaddrinfo
 
 
-def install() -> None:
+def install(*, ask_resolver: bool = False) -> None:
     """From now on every connection of this process, whichever library makes it, knows the rule."""
-    socket.getaddrinfo = resolve
+    socket.getaddrinfo = resolve_as_container if ask_resolver else resolve
 
 
 def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
-    """``socket.getaddrinfo``, with the loopback for unknown names below ``.localhost``."""
+    """``socket.getaddrinfo``, with the loopback for ``localhost`` and every name below it."""
+    return _ask_resolver("127.0.0.1" if is_localhost_name(host) else host, *args, **kwargs)
+
+
+def resolve_as_container(host: Any, *args: Any, **kwargs: Any) -> Any:
+    """The same, unless the resolver knows better."""
     try:
         return _ask_resolver(host, *args, **kwargs)
     except socket.gaierror:
-        if not is_localhost_name(host):
-            raise
-        return _ask_resolver("127.0.0.1", *args, **kwargs)
+        return resolve(host, *args, **kwargs)
 
 
 def is_localhost_name(host: object) -> bool:

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
+    compose_network: bool = Field(
+        default=False, description="Names under .localhost may be other containers; docker-compose.yml sets this."
+    )
     demo_plain_http: bool = Field(
         default=False,
         description="Allows http:// addresses. For demonstrations on one machine only; every page says so.",

@@ -84,9 +84,9 @@ def read_header(raw: str) -> dict[str, Any]:
 
 
 def json_object(payload: bytes) -> dict[str, Any]:
-    """The claims: one JSON object whose members have different names (RFC 7519 §4)."""
+    """The claims: one JSON object in UTF-8 (RFC 7519 §7.2) whose members have different names (§4)."""
     try:
-        claims = json.loads(payload, object_pairs_hook=_unique, parse_constant=_no_constant)
+        claims = json.loads(payload.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidToken("The token's payload is not a JSON object.", repr(error)) from error
     if not isinstance(claims, dict):

@@ -17,7 +17,7 @@ from relying_party.sessions import Ending, SessionStore
 from relying_party.state import current_session, current_state
 
 LOOK_SECONDS = 0.25  # how often a stream looks at its session; the delay a person may notice
-HEARTBEAT_SECONDS = 5  # a closed tab is noticed by writing to it
+HEARTBEAT_SECONDS = 1  # a tab that was closed or left is noticed by writing to it; until then it keeps its place
 STREAM_SECONDS = 300  # then the browser connects anew, by itself
 
 

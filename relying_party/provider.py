@@ -36,7 +36,7 @@ class Provider:
         self._connections = HTTPAdapter(pool_maxsize=32)  # kept open, for all threads
         self._http = requests.Session()
         self._share_connections(self._http)
-        self._lock = threading.Lock()
+        self._lock, self._registering = threading.Lock(), threading.Lock()
         self.reset()
 
     def reset(self) -> None:
@@ -70,7 +70,7 @@ class Provider:
         known = self._registration.known()
         if known is None:
             url = self._registration_endpoint()
-            with self._lock:
+            with self._registering:
                 known = self._registration.known() or self._registration.register_once(lambda: self._register(url))
         return known
 
@@ -98,18 +98,19 @@ class Provider:
 
     def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
         """The provider's signing keys. ``refetch`` looks for new ones, as often as is decent (Core §10.1.1)."""
-        if not refetch and self._keys_are_fresh():
-            return self._keys[1] if self._keys else []  # without the lock: a slow refetch must not hold up others
         with self._lock:
-            if not self._keys_are_fresh() or (refetch and self._may_refetch()):
-                jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
-                if not isinstance(jwks, list):
-                    raise ProviderError("The provider's key set has no keys.")
-                self._keys = (now(), usable_keys(jwks, self.config.signing_algorithm))
-            return self._keys[1] if self._keys else []
+            stale = self._keys is None or self._keys[0] + METADATA_SECONDS < now()
+            fetch = stale or (refetch and self._may_refetch())
+        # Without the lock: while a forged key id makes us wait for the provider, known keys go on working.
+        return self._fetch_keys() if fetch or self._keys is None else self._keys[1]
 
-    def _keys_are_fresh(self) -> bool:
-        return self._keys is not None and self._keys[0] + METADATA_SECONDS >= now()
+    def _fetch_keys(self) -> Sequence[PyJWK]:
+        jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
+        if not isinstance(jwks, list):
+            raise ProviderError("The provider's key set has no keys.")
+        keys = usable_keys(jwks, self.config.signing_algorithm)
+        self._keys = (now(), keys)
+        return keys
 
     def _may_refetch(self) -> bool:
         refill = (now() - self._refilled_at) // REFETCH_SECONDS

@@ -39,7 +39,7 @@ def command_of(pid: int) -> str:
     return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
-def launch(service: str) -> None:
+def launch(service: str) -> subprocess.Popen[bytes]:
     log = RUN / f"{service}.log"
     if log.exists() and log.stat().st_size > KEPT_LOG:
         log.replace(f"{log}.1")
@@ -54,16 +54,19 @@ def launch(service: str) -> None:
             start_new_session=True,
         )
     (RUN / f"{service}.pid").write_text(f"{process.pid}\n")
+    return process
 
 
 def listen(service: str) -> str:
     return os.environ[f"LISTEN_{service.upper()}"]
 
 
-def wait_healthy(service: str) -> None:
+def wait_healthy(service: str, launched: subprocess.Popen[bytes] | None) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not healthy(listen(service)):
-        if not pid_of(service) or time.monotonic() > deadline:
+        # Our own child is asked itself: for a moment after its start, ps shows it without its arguments.
+        has_ended = launched.poll() is not None if launched else not pid_of(service)
+        if has_ended or time.monotonic() > deadline:
             log = RUN / f"{service}.log"
             print(*log.read_text(errors="replace").splitlines()[-30:], sep="\n", file=sys.stderr)
             sys.exit(f"{service} did not start; the last lines of {log} are above.")
@@ -71,11 +74,9 @@ def wait_healthy(service: str) -> None:
 
 
 def start(services: list[str]) -> None:
+    launched = {service: launch(service) for service in services if not pid_of(service)}
     for service in services:
-        if not pid_of(service):
-            launch(service)
-    for service in services:
-        wait_healthy(service)
+        wait_healthy(service, launched.get(service))
 
 
 def stop(services: list[str]) -> None:

@@ -125,6 +125,7 @@ def make_settings(folder: Path, **values: Any) -> Settings:
         "demo_password": SecretStr(PASSWORD),
         "demo_plain_http": True,
         "demo_events": True,
+        "logout_wait": 10,  # a busy machine is no reason to fail
     }
     return Settings(**{**known, **values})
 
@@ -140,11 +141,7 @@ class Built:
     def start(self, name: str) -> Flask:
         """The service as if it had just been built: first data, first settings, nothing remembered."""
         app = self.apps[name]
-        engine_of(app).dispose()
-        database = self.settings.data_dir / f"{name}.db"
-        for leftover in self.settings.data_dir.glob(f"{name}.db-*"):
-            leftover.unlink()
-        shutil.copy(self.snapshots / database.name, database)
+        self.restore(name)
         app.config.clear()
         app.config.update(app.extensions["first config"])
         if rp := app.extensions.get("relying_party"):
@@ -153,6 +150,18 @@ class Built:
             provider.keys._loaded, provider.keys._loaded_at = {}, 0
             provider.outbox._start_threads()
         return app
+
+    def keep(self, name: str, snapshot: str) -> None:
+        """Remember how the service's database looks now."""
+        engine_of(self.apps[name]).dispose()  # the last connection that goes puts everything into the one file
+        shutil.copy(self.settings.data_dir / f"{name}.db", self.snapshots / f"{snapshot}.db")
+
+    def restore(self, name: str, snapshot: str = "") -> None:
+        """The service's database as it was kept; by default as it was seeded."""
+        engine_of(self.apps[name]).dispose()
+        for leftover in self.settings.data_dir.glob(f"{name}.db-*"):
+            leftover.unlink()
+        shutil.copy(self.snapshots / f"{snapshot or name}.db", self.settings.data_dir / f"{name}.db")
 
     def stop(self, name: str) -> None:
         """Wait for work that is under way, so that it does not write into the next test's database."""
@@ -170,9 +179,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, cheap_cryptography: None) ->
         made.apps["idp"] = prepared(idp_service.create_app(settings), settings.idp_url)
         made.apps["dispatch"] = prepared(pickup_dispatch.create_app(settings), settings.dispatch_url)
         made.apps["manager"] = prepared(pickup_manager.create_app(settings), settings.manager_url)
-    for name, app in made.apps.items():
-        engine_of(app).dispose()  # the last connection that goes puts everything into the one file
-        shutil.copy(settings.data_dir / f"{name}.db", made.snapshots)
+    for name in made.apps:
+        made.keep(name, name)
     yield made
     for app in made.apps.values():
         close(app)
@@ -187,8 +195,8 @@ def settings(built: Built) -> Settings:
 @pytest.fixture
 def own_settings(built: Built, tmp_path: Path) -> Settings:
     """Settings for services of a test's own, with copies of the seeded databases."""
-    for snapshot in built.snapshots.iterdir():
-        shutil.copy(snapshot, tmp_path)
+    for name in built.apps:
+        shutil.copy(built.snapshots / f"{name}.db", tmp_path)
     return make_settings(tmp_path)
 
 

@@ -22,7 +22,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ class Gate:
     def open(self) -> None:
         """Let everything pass."""
         self.opened.set()
+
+
+class WebClient(Client):
+    """An HTTP client that takes whole addresses."""
+
+    def open(self, *args: Any, **options: Any) -> TestResponse:
+        """``args[0]`` is the address."""
+        parts = urlsplit(args[0])
+        return super().open(parts.path or "/", base_url=origin_of(args[0]), query_string=parts.query, **options)
 
 
 class Network:
@@ -178,11 +187,8 @@ class Network:
     def _ask_site(self, request: Request) -> Response:
         if request.origin not in self._sites:
             raise _name_unknown(request)
-        parts = urlsplit(request.url)
-        return Client(self._sites[request.origin], use_cookies=False).open(
-            parts.path,
-            base_url=request.origin,
-            query_string=parts.query,
+        return WebClient(self._sites[request.origin], use_cookies=False).open(
+            request.url,
             method=request.method,
             headers=dict(request.headers),
             data=request.body.encode(),
@@ -309,7 +315,7 @@ class Browser:
     """One browser: a cookie jar, one open page, redirects followed across sites."""
 
     def __init__(self, network: Network) -> None:
-        self.client = Client(network.wsgi)
+        self.client = WebClient(network.wsgi)
         self.page = Page("about:blank", 0, {}, "", [])
 
     def open(self, url: str) -> Page:
@@ -345,12 +351,9 @@ class Browser:
         return self.page
 
     def _request(self, method: str, url: str, fields: dict[str, str] | None, *, with_cookies: bool) -> Response:
-        parts = urlsplit(url)
-        client = self.client if with_cookies else Client(self.client.application, use_cookies=False)
+        client = self.client if with_cookies else WebClient(self.client.application, use_cookies=False)
         return client.open(
-            parts.path or "/",
-            base_url=origin_of(url),
-            query_string=parts.query,
+            url,
             method=method,
             data=urlencode(fields) if fields is not None else None,
             content_type="application/x-www-form-urlencoded" if fields is not None else None,

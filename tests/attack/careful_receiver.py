@@ -8,7 +8,7 @@ import math
 import secrets
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote_plus, urlencode
 
 import jwt
@@ -30,8 +30,10 @@ class Refused(Exception):
 class CarefulReceiver:
     """One client of one provider; its sessions are in memory, because it is one process."""
 
-    METHODS = ("POST",)
-    ALGORITHMS = ("RS256",)
+    METHODS: tuple[str, ...] = ("POST",)
+    ALGORITHMS: tuple[str, ...] = ("RS256",)
+    KEY_TYPES: ClassVar[set[str]] = {"RSA"}
+    PARAMETERS: ClassVar[dict[str, str]] = {}  # further ones of the authorization request
 
     def __init__(self, issuer: str, client_id: str, client_secret: str, base_url: str) -> None:
         self.issuer, self.client_id, self.client_secret, self.base_url = issuer, client_id, client_secret, base_url
@@ -63,12 +65,13 @@ class CarefulReceiver:
             "redirect_uri": f"{self.base_url}/callback",
             "scope": "openid",
             "nonce": secrets.token_urlsafe(8),
+            **self.PARAMETERS,
         }
         return redirect(f"{self.issuer}/authorize?{urlencode(parameters)}")
 
     def callback(self) -> ResponseReturnValue:
         """And back. What concerns logging in is not the point here, and left out."""
-        form = {"grant_type": "authorization_code", "code": request.args["code"], "redirect_uri": "x"}
+        form = {"grant_type": "authorization_code", "code": request.values["code"], "redirect_uri": "x"}
         basic = (quote_plus(self.client_id), quote_plus(self.client_secret))
         answer = self.http.post(f"{self.issuer}/token", data=form, auth=basic).json()
         claims = jwt.decode(answer["id_token"], options={"verify_signature": False})
@@ -87,17 +90,20 @@ class CarefulReceiver:
 
     # --- being told ---
 
-    def bclogout(self) -> ResponseReturnValue:
+    def bclogout(self) -> Response:
         """200 or 400."""
         try:
             self.carry_out(self.verified(self.token()))
         except Exception as error:
-            answer = Response(json.dumps({"error": "invalid_request"}), 400, mimetype="application/json")
-            answer.headers["X-Reason"] = type(error).__name__
+            answer = self.refusal(error)
         else:
             answer = Response("")
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    def refusal(self, error: Exception) -> Response:  # noqa: ARG002 # others look at it
+        """Whatever was wrong."""
+        return Response(json.dumps({"error": "invalid_request"}), 400, mimetype="application/json")
 
     def token(self) -> str:
         """The one logout_token."""
@@ -132,13 +138,9 @@ class CarefulReceiver:
         self.fetches_left -= 1
         found = {}
         for jwk in self.http.get(f"{self.issuer}/jwks").json()["keys"]:
-            if jwk.get("kty") in self.key_types() and jwk.get("use") == "sig":
+            if jwk.get("kty") in self.KEY_TYPES and jwk.get("use") == "sig":
                 found[jwk["kid"]] = jwt.PyJWK(jwk)
         self.keys = found
-
-    def key_types(self) -> set[str]:
-        """Of the algorithms it knows."""
-        return {"RSA"}
 
     def check(self, claims: dict[str, Any]) -> None:
         """BCL §2.6 (4) to (7)."""
@@ -165,13 +167,21 @@ class CarefulReceiver:
     def carry_out(self, claims: dict[str, Any]) -> None:
         """Once."""
         with self.lock:
-            if claims["jti"] in self.seen:
-                raise Refused
-            self.seen.add(claims["jti"])
-            self.ended.add(claims.get("sid", ""))
-            self.sessions = {
-                cookie: session for cookie, session in self.sessions.items() if not self.is_meant(claims, session)
-            }
+            self.mark(claims["jti"])
+            self.end(claims)
+
+    def mark(self, jti: str) -> None:
+        """Each jti is good for one time."""
+        if jti in self.seen:
+            raise Refused
+        self.seen.add(jti)
+
+    def end(self, claims: dict[str, Any]) -> None:
+        """The sessions that are meant, and logins that are still under way."""
+        self.ended.add(claims.get("sid", ""))
+        for cookie, session in list(self.sessions.items()):
+            if self.is_meant(claims, session):
+                del self.sessions[cookie]
 
     def is_meant(self, claims: dict[str, Any], session: dict[str, Any]) -> bool:
         """BCL §2.7: both must be right, if both are there."""

@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
+from idp.login import COOKIE
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
 from idp.state import State
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event
-from tests.conftest import PASSWORD, SiteClient, client_of
+from tests.conftest import PASSWORD, Built, SiteClient, client_of
 from tests.network import Network, query_of
 from tests.tokens import b64, read
 
@@ -232,10 +233,32 @@ def provider(idp: Flask, settings: Settings, network: Network) -> Provider:
     return Provider(idp, settings, network, apps)
 
 
+@pytest.fixture(scope="session")
+def cameron_once() -> dict[str, str]:
+    """Cameron's cookies, from the first sign-in on: see :func:`cameron`."""
+    return {}
+
+
 @pytest.fixture
-def cameron(provider: Provider) -> SiteClient:
-    """The browser of somebody who is signed in, at both apps."""
-    browser = provider.sign_in()
-    provider.tokens(browser, DISPATCH)
-    provider.tokens(browser, MANAGER)
+def cameron(provider: Provider, built: Built, cameron_once: dict[str, str]) -> SiteClient:
+    """The browser of somebody who is signed in, at both apps.
+
+    The sign-in is done once for all tests; the others find its cookies, and the database as it was after it.
+    """
+    browser = provider.browser()
+    names = (COOKIE, provider.app.config["SESSION_COOKIE_NAME"])
+    if not cameron_once:
+        provider.sign_in(browser)
+        provider.tokens(browser, DISPATCH)
+        provider.tokens(browser, MANAGER)
+        for name in names:
+            cookie = browser.get_cookie(name, "idp.localhost")
+            assert cookie
+            cameron_once[name] = cookie.value
+        built.keep("idp", "cameron")
+    else:
+        built.restore("idp", "cameron")
+        for name in names:
+            browser.set_cookie(name, cameron_once[name], domain="idp.localhost")
+    browser.csrf_token = None
     return browser

@@ -25,7 +25,8 @@ def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: S
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     assert provider.logout_tokens(MANAGER) == []
     result = run(provider, MANAGER, "backchannel_logout_uri", uri)
-    assert (result.exit_code, result.output) == (0, f"{MANAGER}: backchannel_logout_uri = {uri}\n")
+    assert result.exit_code == 0
+    assert result.output.endswith(f"{MANAGER}: backchannel_logout_uri = {uri}\n")
     again = provider.sign_in()
     provider.tokens(again, MANAGER)
     provider.end_session(again, id_token_hint=provider.tokens(again)["id_token"])

@@ -8,10 +8,11 @@ from pydantic import SecretStr
 
 import idp as idp_service
 from idp.keys import KeyRing
+from idp.login import authenticate
 from idp.models import Base, Client, SigningKey, SsoSession, User
 from idp.seed import fill_in
-from pickup_web.database import engine_of
-from tests.conftest import PASSWORD, Clock, SiteClient, close, make_settings
+from pickup_web.database import db, engine_of
+from tests.conftest import PASSWORD, SiteClient, close, make_settings
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 
 
@@ -64,6 +65,23 @@ def test_a_start_does_not_bring_back_what_an_operator_changed(provider: Provider
     assert dump(provider) == before
 
 
+def test_changed_settings_are_followed_and_the_sessions_go_on(provider: Provider, cameron: SiteClient) -> None:
+    """DESIGN 2: a new address or password in the settings holds after the next start; nobody is signed out."""
+    provider.change_client(MANAGER, delete_tokens_on_logout="all")
+    settings = provider.settings.model_copy(
+        update={"manager_url": "https://m.example/x", "demo_password": SecretStr("another one")}
+    )
+    again = idp_service.create_app(settings)
+    with again.app_context():
+        manager = db.session.get_one(Client, MANAGER)
+        assert manager.backchannel_logout_uri == "https://m.example/x/bclogout"
+        assert manager.delete_tokens_on_logout == "all", "what an operator changed otherwise stays"
+        assert authenticate("cameron", "another one")
+        assert authenticate("cameron", PASSWORD) is None
+    close(again)
+    assert provider.authorize(cameron).status_code == 303
+
+
 def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, cameron: SiteClient) -> None:
     """Issue 2: also while it runs; tokens out there stay verifiable, the sessions are gone."""
     kids = [row.kid for row in provider.rows(SigningKey)]
@@ -79,15 +97,12 @@ def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, came
     provider.sign_in(cameron)
 
 
-def test_settings_fill_in_addresses_and_passwords(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
     """DESIGN 2: each base URL is one setting; passwords and secrets come from settings, too."""
     settings = make_settings(tmp_path, dispatch_url="https://d.example/x", demo_password=SecretStr("another one"))
     app = idp_service.create_app(settings)
-    del clock
     with app.app_context():
-        from idp.login import authenticate
-        from pickup_web.database import db
-
         assert db.session.get_one(Client, DISPATCH).redirect_uris == ["https://d.example/x/oauth2client"]
         assert authenticate("alex", "another one")
         assert authenticate("alex", PASSWORD) is None

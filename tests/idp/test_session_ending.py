@@ -58,11 +58,9 @@ def test_who_dies_on_the_way_has_done_nothing(
     assert len(end(provider)) == 2, "and the next one can do it"
 
 
-def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
+@pytest.mark.usefixtures("cameron")
+def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(provider: Provider, clock: Clock) -> None:
     """Issue 2: the deliveries are in the outbox; another process sends them when the lease is over."""
-    del cameron
     end(provider)  # … and the process is gone
     provider.state.outbox.look()
     assert provider.logout_tokens(MANAGER) == [], "for a moment they are still the first one's business"
@@ -71,9 +69,9 @@ def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
-def test_exactly_one_of_many_ends_the_session(provider: Provider, cameron: SiteClient) -> None:
+@pytest.mark.usefixtures("cameron")
+def test_exactly_one_of_many_ends_the_session(provider: Provider) -> None:
     """Two tabs, an operator and the clock at the same moment: one set of deliveries, one event."""
-    del cameron
     sid, together, results = provider.session().sid, threading.Barrier(4), []
 
     def caller() -> None:
@@ -91,9 +89,9 @@ def test_exactly_one_of_many_ends_the_session(provider: Provider, cameron: SiteC
     assert len(provider.events("op.session.ended")) == 1
 
 
-def test_an_ended_session_is_not_ended_again(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+@pytest.mark.usefixtures("cameron")
+def test_an_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -> None:
     """The first reason stays."""
-    del cameron
     sid = provider.session().sid
     end(provider, Reason.LOGOUT)
     clock.turn(5)
@@ -225,11 +223,11 @@ def test_tokens_of_other_sessions_live_on(provider: Provider, cameron: SiteClien
     ],
     ids=lambda value: str(value),
 )
+@pytest.mark.usefixtures("cameron")
 def test_the_reason_becomes_a_sentence_for_the_user(
-    reason: Reason, by: str | None, sentence: str, provider: Provider, cameron: SiteClient
+    reason: Reason, by: str | None, sentence: str, provider: Provider
 ) -> None:
     """Issue 2: Manager's tab says why."""
-    del cameron
     end(provider, reason, by=by)
     assert provider.delivery(MANAGER).reason == sentence
     assert provider.session().end_reason == reason

@@ -1,0 +1,154 @@
+"""The three services in one process, and people with browsers who walk from one to the other."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from idp.models import Delivery, SsoSession
+from idp.state import State
+from pickup_web import Settings
+from pickup_web.database import engine_of
+from pickup_web.events import Event
+from relying_party.models import StoredSession
+from tests.conftest import PASSWORD
+from tests.network import Browser, Network, Page, WebClient, origin_of
+
+BACK_CHANNEL_URI = {"dispatch": "pickup-dispatch/bclogout", "manager": "pickup-manager/bclogout"}
+
+
+@dataclass
+class Pickup:
+    """The whole of it."""
+
+    settings: Settings
+    network: Network
+    apps: dict[str, Flask]
+
+    def url(self, name: str) -> str:
+        """A service's base URL."""
+        return str(getattr(self.settings, f"{name}_url"))
+
+    @property
+    def idp(self) -> State:
+        """The provider's insides."""
+        state: State = self.apps["idp"].extensions["idp"]
+        return state
+
+    def cli(self, *arguments: str) -> None:
+        """The operator's command at the provider."""
+        result = self.apps["idp"].test_cli_runner().invoke(args=["client", "set", *arguments])
+        assert result.exit_code == 0, result.output
+
+    def events(self, name: str, event: str) -> list[dict[str, Any]]:
+        """A service's events of one name, as /events shows them."""
+        answer = WebClient(self.network.wsgi, use_cookies=False).get(f"{self.url(name)}/events?name={event}")
+        return list(answer.get_json()["events"])
+
+    def all_events(self) -> list[Event]:
+        """Every event of every service."""
+        found: list[Event] = []
+        for app in self.apps.values():
+            with Session(engine_of(app)) as db:
+                found += db.scalars(select(Event)).all()
+        return found
+
+    def sessions(self) -> list[SsoSession]:
+        """The provider's sessions, the living ones."""
+        with Session(engine_of(self.apps["idp"])) as db:
+            return list(db.scalars(select(SsoSession).where(SsoSession.ended_at.is_(None))))
+
+    def deliveries(self) -> dict[str, str]:
+        """The state of each client's delivery; for one logout."""
+        with Session(engine_of(self.apps["idp"])) as db:
+            return {row.client_id: row.state for row in db.scalars(select(Delivery))}
+
+    def login_of(self, name: str) -> dict[str, Any]:
+        """What the one living session of an app holds: its tokens."""
+        with Session(engine_of(self.apps[name])) as db:
+            alive = StoredSession.ended_at.is_(None) & StoredSession.sub.is_not(None)
+            (row,) = db.scalars(select(StoredSession).where(alive))
+        assert row.login
+        return row.login
+
+    def ask_fleet(self, access_token: str) -> TestResponse:
+        """Ask Manager's API for the drivers."""
+        return WebClient(self.network.wsgi, use_cookies=False).get(
+            f"{self.url('manager')}/api/drivers", headers={"Authorization": f"Bearer {access_token}"}
+        )
+
+
+class Person:
+    """Somebody with a browser."""
+
+    def __init__(self, pickup: Pickup) -> None:
+        self.pickup = pickup
+        self.browser = Browser(pickup.network)
+
+    def opens(self, name: str, path: str = "/profile") -> Page:
+        """Types an app's address."""
+        return self.browser.open(self.pickup.url(name) + path)
+
+    def signs_in(self, name: str, username: str = "cameron") -> "Person":
+        """Opens an app and enters the password."""
+        page = self.opens(name)
+        assert is_login(page), f"no password is asked for, but: {page.text[:200]}"
+        self.browser.submit("/login", username=username, password=PASSWORD)
+        assert self.browser.page.url == self.pickup.url(name) + "/profile"
+        return self
+
+    def logs_out_of(self, name: str) -> Page:
+        """Clicks on "Log out"."""
+        self.opens(name)
+        return self.browser.submit("/logout")
+
+    def sid_at(self, name: str) -> str:
+        """The sid that the app's session panel shows."""
+        return self.opens(name).element("session-sid")
+
+    def is_signed_in_at(self, name: str) -> bool:
+        """Whether the app knows them, asked without following anything to the provider."""
+        return bool(self.status_at(name)["signed_in"])
+
+    def status_at(self, name: str) -> dict[str, Any]:
+        """What an open tab would learn."""
+        url = self.pickup.url(name)
+        return dict(self.browser.client.get(f"{url}/session/status").get_json())
+
+    def cookie_of(self, name: str) -> str:
+        """The value of an app's cookie."""
+        value = self.browser.cookie(f"pickup_{name}", self.pickup.url(name) + "/")
+        assert value
+        return value
+
+
+def is_login(page: Page) -> bool:
+    """Whether this is the provider's login page."""
+    return "Sign in" in page.text and any("password" in form.fields for form in page.forms)
+
+
+def replayed(pickup: Pickup, name: str, cookie: str) -> dict[str, Any]:
+    """What an app says to a plain HTTP client with somebody's old cookie."""
+    url = pickup.url(name)
+    return dict(
+        WebClient(pickup.network.wsgi, use_cookies=False)
+        .get(f"{url}/session/status", headers={"Cookie": f"pickup_{name}={cookie}"})
+        .get_json()
+    )
+
+
+@pytest.fixture
+def pickup(idp: Flask, dispatch: Flask, manager: Flask, settings: Settings, network: Network) -> Pickup:
+    """The three services, at their addresses."""
+    assert origin_of(settings.dispatch_url) != origin_of(settings.manager_url)
+    return Pickup(settings, network, {"idp": idp, "dispatch": dispatch, "manager": manager})
+
+
+@pytest.fixture
+def cameron(pickup: Pickup) -> Person:
+    """Somebody who has signed in nowhere yet."""
+    return Person(pickup)

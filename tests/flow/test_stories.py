@@ -1,0 +1,342 @@
+"""The stories of Pickup, by all three services in one process: single sign-on, single logout, what may go wrong."""
+
+import json
+from typing import Any
+
+import pytest
+
+import idp as idp_service
+from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS
+from tests.conftest import START, Clock, close, eventually, prepared
+from tests.flow.conftest import BACK_CHANNEL_URI, Person, Pickup, is_login, replayed
+from tests.network import query_of
+from tests.tokens import LOGOUT_EVENT, jws, read, rsa_key
+
+APPS = ("dispatch", "manager")
+TITLES = {"dispatch": "Pickup Dispatch", "manager": "Pickup Manager"}
+both_ways = pytest.mark.parametrize(("here", "there"), [APPS, APPS[::-1]], ids=["dispatch-first", "manager-first"])
+
+
+@pytest.fixture
+def signed_in(cameron: Person) -> Person:
+    """Cameron, signed in at Dispatch, with Manager open."""
+    cameron.signs_in("dispatch")
+    assert cameron.opens("manager").url.endswith("/profile")
+    return cameron
+
+
+# --- single sign-on ---
+
+
+@both_ways
+def test_the_second_app_needs_no_password_and_has_the_same_sid(
+    here: str, there: str, pickup: Pickup, cameron: Person
+) -> None:
+    """RP-27, BCL-05: one session at the provider, named by one sid in both ID tokens."""
+    cameron.signs_in(here)
+    page = cameron.opens(there)
+    assert not is_login(page)
+    assert "Cameron Reyes" in page.text
+    (session,) = pickup.sessions()
+    assert cameron.sid_at(here) == cameron.sid_at(there) == session.sid
+    sids = {read(pickup.login_of(name)["id_token"])[1]["sid"] for name in APPS}
+    assert sids == {session.sid}
+
+
+def test_the_login_leads_back_to_the_page_that_was_asked_for(pickup: Pickup, cameron: Person) -> None:
+    """RP-28: with its query."""
+    cameron.opens("manager", "/drivers?sort=name")
+    page = cameron.browser.submit("/login", username="cameron", password="correct horse")
+    assert page.url == pickup.url("manager") + "/drivers?sort=name"
+
+
+def test_a_wrong_password_leads_nowhere(cameron: Person) -> None:
+    """And the next try, on the same page, works."""
+    cameron.opens("dispatch")
+    page = cameron.browser.submit("/login", username="cameron", password="wrong")
+    assert "do not belong together" in page.text
+    assert not cameron.is_signed_in_at("dispatch")
+    cameron.browser.submit("/login", username="cameron", password="correct horse")
+    assert cameron.is_signed_in_at("dispatch")
+
+
+# --- single logout ---
+
+
+@both_ways
+def test_logging_out_of_one_app_ends_the_other(here: str, there: str, pickup: Pickup, signed_in: Person) -> None:
+    """BCL §2.7: the person did nothing there; the open tab learns why; the old cookie is a stranger's."""
+    sid, cookie = signed_in.sid_at(there), signed_in.cookie_of(there)
+    page = signed_in.logs_out_of(here)
+    assert page.url.startswith(pickup.url(here) + "/logged-out")
+    assert "which tells every app that shared the session" in page.text
+    told = {"signed_in": False, "reason": f"You logged out of {TITLES[here]}.", "at": START}
+    assert signed_in.status_at(there) == told
+    assert replayed(pickup, there, cookie) == told
+    (event,) = pickup.events(there, "rp.logout_token.accepted")
+    assert (event["sid"], event["outcome"]) == (sid, "1 ended")
+    assert event["detail"]["cookie_sent"] is False, "it came from the provider, and not from the browser"
+    assert "Pickup-IdP" in event["detail"]["user_agent"]
+    assert pickup.sessions() == []
+
+
+@both_ways
+def test_control_without_the_back_channel_the_other_app_goes_on(
+    here: str, there: str, pickup: Pickup, signed_in: Person
+) -> None:
+    """The very same steps, with one thing missing: so it is the back channel that ends the session."""
+    pickup.cli(f"pickup-{there}", "backchannel_logout_uri", "")
+    signed_in.logs_out_of(here)
+    assert signed_in.is_signed_in_at(there)
+    assert pickup.deliveries()[f"pickup-{there}"] == "not_sent"
+    uri = f"{pickup.url(there).rpartition('/')[0]}/{BACK_CHANNEL_URI[there]}"
+    pickup.cli(f"pickup-{there}", "backchannel_logout_uri", uri)
+    signed_in.signs_in(here)
+    signed_in.opens(there, "/login")
+    signed_in.logs_out_of(here)
+    assert not signed_in.is_signed_in_at(there)
+
+
+def test_logging_out_at_the_provider_ends_both(pickup: Pickup, signed_in: Person) -> None:
+    """RPL-18, RPL-28: without an app's hint the person is asked; "no" changes nothing, "yes" ends both."""
+    signed_in.browser.open(pickup.url("idp") + "/oidc/logout")
+    signed_in.browser.submit("/confirm", answer="no")
+    assert signed_in.is_signed_in_at("dispatch")
+    signed_in.browser.open(pickup.url("idp") + "/oidc/logout")
+    signed_in.browser.submit("/confirm", answer="yes")
+    for name in APPS:
+        assert signed_in.status_at(name)["reason"] == "You logged out at the sign-in service."
+
+
+def test_after_the_logout_either_app_asks_for_the_password(signed_in: Person) -> None:
+    """BCL-36: and the next session has another sid."""
+    before = signed_in.sid_at("dispatch")
+    signed_in.logs_out_of("dispatch")
+    for name in APPS:
+        assert is_login(signed_in.opens(name))
+    signed_in.signs_in("manager")
+    assert signed_in.sid_at("manager") != before
+
+
+def test_who_signs_in_next_sees_nothing_of_the_one_before(signed_in: Person) -> None:
+    """Issue 2: in both apps, whoever opened them before."""
+    signed_in.logs_out_of("dispatch")
+    signed_in.signs_in("dispatch", "alex")
+    for name in APPS:
+        page = signed_in.opens(name)
+        assert "Alex Okafor" in page.text
+        assert "Cameron" not in page.html
+
+
+def test_somebody_else_signing_in_ends_the_first_ones_sessions(pickup: Pickup, signed_in: Person, clock: Clock) -> None:
+    """BCL-06: in the same browser, without a logout: Manager's tab must not go on as Cameron's."""
+    clock.turn(60)
+    url = signed_in.browser.client.get(pickup.url("dispatch") + "/login").location
+    signed_in.browser.open(url + "&prompt=login")
+    signed_in.browser.submit("/login", username="alex", password="correct horse")
+    assert "Alex Okafor" in signed_in.opens("dispatch").text
+    assert signed_in.status_at("manager")["reason"] == "Somebody else signed in in this browser."
+    assert "Alex Okafor" in signed_in.opens("manager").text
+
+
+# --- who is not meant ---
+
+
+def test_two_browsers_of_one_person_are_two_sessions(pickup: Pickup, signed_in: Person) -> None:
+    """BCL-54: only the session with that sid ends."""
+    at_home = Person(pickup).signs_in("dispatch")
+    at_home.opens("manager")
+    signed_in.logs_out_of("dispatch")
+    assert not signed_in.is_signed_in_at("manager")
+    assert at_home.is_signed_in_at("dispatch")
+    assert at_home.is_signed_in_at("manager")
+
+
+def test_another_person_is_untouched(pickup: Pickup, signed_in: Person) -> None:
+    """BCL-54."""
+    alex = Person(pickup).signs_in("manager", "alex")
+    signed_in.logs_out_of("manager")
+    assert alex.is_signed_in_at("manager")
+    assert "Alex Okafor" in alex.opens("manager").text
+
+
+# --- who is away ---
+
+
+@pytest.mark.parametrize("fault", ["refuse", "time_out"])
+def test_a_dead_manager_holds_nobody_up_and_hears_of_it_later(
+    fault: str, pickup: Pickup, signed_in: Person, clock: Clock
+) -> None:
+    """Issue 2, DESIGN 4.6: the user is out and back at Dispatch; Manager comes back, and the logout arrives."""
+    cookie = signed_in.cookie_of("manager")
+    getattr(pickup.network, fault)(pickup.url("manager") + "/bclogout")
+    page = signed_in.logs_out_of("dispatch")
+    assert "/logged-out" in page.url
+    assert replayed(pickup, "manager", cookie)["signed_in"], "it has not heard of it"
+    pickup.network.heal(pickup.url("manager") + "/bclogout")
+    clock.turn(2)
+    pickup.idp.outbox.look()
+    eventually(lambda: not replayed(pickup, "manager", cookie)["signed_in"])
+
+
+def test_a_provider_killed_right_after_the_logout_tells_everybody_when_it_is_back(
+    pickup: Pickup, signed_in: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 2: kill -9 between the ending and the delivery; what was recorded is sent by the next process."""
+    cookie = signed_in.cookie_of("manager")
+    monkeypatch.setattr(pickup.idp.outbox, "send", lambda _ids: None)  # … it died before it could
+    signed_in.logs_out_of("dispatch")
+    assert replayed(pickup, "manager", cookie)["signed_in"]
+    started_again = prepared(idp_service.create_app(pickup.settings), pickup.settings.idp_url)
+    pickup.network.add(pickup.settings.idp_url, started_again)
+    clock.turn(LEASE_SECONDS)
+    started_again.extensions["idp"].outbox.look()
+    eventually(lambda: not replayed(pickup, "manager", cookie)["signed_in"])
+    close(started_again)
+
+
+def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
+    pickup: Pickup, signed_in: Person, clock: Clock
+) -> None:
+    """DESIGN 4.3: nobody clicked anything anywhere; used apps alone do not keep a session at the provider."""
+    for _ in range(IDLE_SECONDS // 1200):
+        clock.turn(1200)
+        assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
+    pickup.idp.outbox.look()
+    eventually(lambda: not signed_in.is_signed_in_at("manager"))
+    assert signed_in.status_at("manager")["reason"] == "Your session expired."
+
+
+# --- who only pretends ---
+
+
+def manager_token(pickup: Pickup, header: dict[str, Any] | None = None, **claims: Any) -> str:
+    """A logout token for Manager, with the provider's real signature unless the header says otherwise."""
+    session = pickup.sessions()[0]
+    whole = {
+        "iss": pickup.settings.idp_url,
+        "aud": "pickup-manager",
+        "iat": START,
+        "exp": START + 120,
+        "jti": "a jti",
+        "events": {LOGOUT_EVENT: {}},
+        "sub": session.sub,
+        "sid": session.sid,
+        **claims,
+    }
+    whole = {name: value for name, value in whole.items() if value is not ...}
+    if header:
+        return jws(header, whole, rsa_key("first") if header["alg"] == "RS256" else None)
+    return pickup.idp.keys.sign(whole, alg="RS256", typ="logout+jwt")
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "V14-alg-none": {"header": {"alg": "none"}},
+    "V17-wrong-signature": {"header": {"alg": "RS256"}},
+    "V21-wrong-audience": {"aud": "pickup-dispatch"},
+    "V07-event-for-events": {"events": ..., "event": {LOGOUT_EVENT: {}}},
+    "V13-with-a-nonce": {"nonce": "n"},
+    "V24-expired": {"iat": START - 500, "exp": START - 100},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_a_forged_token_is_refused_and_manager_stays_signed_in(forgery: str, pickup: Pickup, signed_in: Person) -> None:
+    """Issue 2: 400, and nothing changes; with that one thing right, it is out."""
+    client, url = signed_in.browser.client, pickup.url("manager") + "/bclogout"
+    response = client.post(url, data={"logout_token": manager_token(pickup, **FORGED[forgery])})
+    assert response.status_code == 400
+    assert signed_in.is_signed_in_at("manager")
+    assert client.post(url, data={"logout_token": manager_token(pickup)}).status_code == 200  # the control
+    assert not signed_in.is_signed_in_at("manager")
+
+
+def test_a_token_that_was_used_is_refused(pickup: Pickup, signed_in: Person) -> None:
+    """V25: whoever recorded the provider's own token cannot use it on the next session."""
+    signed_in.logs_out_of("dispatch")
+    url = pickup.url("manager") + "/bclogout"
+    (recorded,) = pickup.network.logout_tokens(url)
+    signed_in.signs_in("manager")
+    response = signed_in.browser.client.post(url, data={"logout_token": recorded})
+    assert (response.status_code, response.get_json()["error"]) == (400, "invalid_request")
+    assert signed_in.is_signed_in_at("manager")
+
+
+# --- tokens ---
+
+
+def test_a_logout_revokes_the_access_token_at_managers_api(pickup: Pickup, signed_in: Person) -> None:
+    """DESIGN 4.4, policy session: what Dispatch held is worth nothing a moment later."""
+    token = pickup.login_of("dispatch")["access_token"]
+    assert pickup.ask_fleet(token).status_code == 200
+    signed_in.logs_out_of("dispatch")
+    response = pickup.ask_fleet(token)
+    assert response.status_code == 401
+    assert "invalid_token" in response.headers["WWW-Authenticate"]
+
+
+def test_policy_none_keeps_the_token_and_sends_no_logout_request(pickup: Pickup, signed_in: Person) -> None:
+    """DESIGN 4.4: the one setting that switches both off, for that client only."""
+    for name in APPS:
+        pickup.cli(f"pickup-{name}", "delete_tokens_on_logout", "none")
+    token = pickup.login_of("dispatch")["access_token"]
+    signed_in.logs_out_of("dispatch")
+    assert pickup.ask_fleet(token).status_code == 200
+    assert not pickup.network.to(pickup.url("manager") + "/bclogout")
+    assert signed_in.is_signed_in_at("manager")
+
+
+def test_dispatch_reads_managers_drivers_with_the_persons_own_token(pickup: Pickup, signed_in: Person) -> None:
+    """Issue 2: Manager asks the provider about it; without the scope it refuses."""
+    page = signed_in.opens("dispatch", "/")
+    assert "Tiger Nixon" in page.html
+    (asked,) = pickup.network.to(pickup.url("manager") + "/api/drivers")
+    assert asked.request.headers["Authorization"] == f"Bearer {pickup.login_of('dispatch')['access_token']}"
+    assert len(pickup.network.to(pickup.url("idp") + "/oauth2/introspect")) == 1
+    assert pickup.ask_fleet(pickup.login_of("manager")["access_token"]).status_code == 403
+
+
+# --- what nobody may find out ---
+
+
+def test_no_log_and_no_event_holds_a_secret(
+    pickup: Pickup, cameron: Person, capfd: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    """BCL-70, TRAP-05: sign in, single sign-on, a refresh, a refused token, a logout with a retry: no token, no code,
+    no cookie, no password and no client secret in any log line or event, and neither a state nor a verifier.
+    """
+    cameron.signs_in("dispatch")
+    cameron.opens("manager")
+    cookies = [cameron.cookie_of(name) for name in APPS] + [
+        str(cameron.browser.cookie("pickup_idp_session", pickup.url("idp") + "/"))
+    ]
+    clock.turn(590)
+    cameron.opens("dispatch", "/")
+    tokens = [pickup.login_of(name)[kind] for name in APPS for kind in ("access_token", "refresh_token", "id_token")]
+    spoilt = manager_token(pickup, aud="nobody")
+    cameron.browser.client.post(pickup.url("manager") + "/bclogout", data={"logout_token": spoilt})
+    pickup.network.refuse(pickup.url("manager") + "/bclogout")
+    page = cameron.logs_out_of("dispatch")
+    pickup.network.heal(pickup.url("manager") + "/bclogout")
+    clock.turn(5)
+    pickup.idp.outbox.look()
+    eventually(lambda: pickup.deliveries()["pickup-manager"] == "delivered")
+
+    logged = "".join(capfd.readouterr())
+    told = json.dumps([event.as_dict() for event in pickup.all_events()])
+    assert "op.logout.retrying" in logged, "there is a log to look into"
+    assert "rp.logout_token.rejected" in told, "there are events to look into"
+
+    values = [*tokens, *cookies, spoilt, query_of(page.url)["state"]]
+    for exchange in pickup.network.exchanges:
+        form = exchange.request.form
+        for name in ("code", "code_verifier", "refresh_token", "token", "logout_token"):
+            values += form.get(name, [])
+        values.append(exchange.request.headers.get("Authorization", "none").partition(" ")[2] or "unused value")
+    for kind in ("dispatch", "manager"):
+        values.append(getattr(pickup.settings, f"{kind}_client_secret").get_secret_value())
+    values += [pickup.settings.secret_key.get_secret_value(), "correct horse"]
+    secrets = {part for value in values for part in (value, value.rpartition(".")[2])}
+    assert len(secrets) > 25
+    assert not [secret for secret in secrets if secret in logged], "in the log"
+    assert not [secret for secret in secrets if secret in told], "in the events"

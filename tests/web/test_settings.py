@@ -1,0 +1,87 @@
+"""The settings: defaults that fit together, and a sentence for whatever cannot work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pickup_web.settings import Settings, load_settings
+from tests.conftest import make_settings
+
+REQUIRED = {
+    "PICKUP_SECRET_KEY": "k",
+    "PICKUP_DISPATCH_CLIENT_SECRET": "d",
+    "PICKUP_MANAGER_CLIENT_SECRET": "m",
+    "PICKUP_DEMO_PASSWORD": "p",
+}
+
+
+def test_addresses_come_from_the_ports(tmp_path: Path) -> None:
+    """DESIGN 2: one setting an address, and a default for each; every database is a file of its own."""
+    settings = make_settings(tmp_path, idp_port=1001, dispatch_port=1002, manager_port=1003)
+    assert settings.idp_url == "http://idp.localhost:1001"
+    assert settings.dispatch_url == "http://dispatch.localhost:1002/pickup-dispatch"
+    assert settings.manager_url == "http://manager.localhost:1003/pickup-manager"
+    databases = {settings.idp_database_url, settings.dispatch_database_url, settings.manager_database_url}
+    assert databases == {f"sqlite:///{tmp_path}/{name}.db" for name in ("idp", "dispatch", "manager")}
+
+
+def test_an_address_of_ones_own_wins(tmp_path: Path) -> None:
+    """DESIGN 2: behind a proxy, on another host, below another path."""
+    settings = make_settings(tmp_path, idp_url="https://login.example", dispatch_url="https://d.example/a/b")
+    assert (settings.idp_url, settings.dispatch_url) == ("https://login.example", "https://d.example/a/b")
+
+
+@pytest.mark.parametrize("secret", list(REQUIRED))
+def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DESIGN 7: no secret has a default; an empty one is missing, too."""
+    for name, value in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", secret: ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=f"{secret}: is not set; `make up` makes it"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PICKUP_IDP_PORT", "0", "PICKUP_IDP_PORT: .*greater than or equal to 1"),
+        ("PICKUP_IDP_PORT", "http", "PICKUP_IDP_PORT: .*integer"),
+        ("PICKUP_IDP_URL", "idp.example", "PICKUP_IDP_URL is 'idp.example'; it must be an absolute"),
+        ("PICKUP_IDP_URL", "https://idp.example/", "leave out the slash at the end"),
+        ("PICKUP_IDP_URL", "https://idp.example/?a=b", "must be an absolute http"),
+        ("PICKUP_LOGOUT_WAIT", "-1", "PICKUP_LOGOUT_WAIT: "),
+        ("PICKUP_DELETE_TOKENS_ON_LOGOUT", "some", "PICKUP_DELETE_TOKENS_ON_LOGOUT: "),
+    ],
+)
+def test_a_value_that_cannot_work_stops_the_start_with_a_sentence(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 7: it names the variable."""
+    for known, good in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", name: value}.items():
+        monkeypatch.setenv(known, good)
+    with pytest.raises(SystemExit, match=says):
+        load_settings()
+
+
+def test_plain_http_is_a_named_switch_and_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DESIGN 2, DEC-07: without it the default addresses are refused, and the sentence says how to allow them."""
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="set PICKUP_DEMO_PLAIN_HTTP=true"):
+        load_settings()
+    monkeypatch.setenv("PICKUP_DEMO_PLAIN_HTTP", "true")
+    assert load_settings().demo_plain_http
+
+
+def test_secrets_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
+    """BCL-70: a traceback or a debug line gives nothing away."""
+    settings = make_settings(tmp_path)
+    shown = repr(settings) + str(settings.model_dump())
+    for name in ("secret_key", "dispatch_client_secret", "manager_client_secret", "demo_password"):
+        secret: Any = getattr(settings, name)
+        assert secret.get_secret_value() not in shown
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """DESIGN 3: typed, each with its reason."""
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
