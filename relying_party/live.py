@@ -14,7 +14,7 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from relying_party.sessions import Ending, SessionStore
-from relying_party.state import current_session, current_state
+from relying_party.state import current_session, current_state, page_marks
 
 LOOK_SECONDS = 0.25  # how often a stream looks at its session; the delay a person may notice
 HEARTBEAT_SECONDS = 1  # a tab that was closed or left is noticed by writing to it; until then it keeps its place
@@ -46,16 +46,16 @@ def watch(sessions: SessionStore, key: str) -> Iterator[str]:
             return
         if time.monotonic() >= next_beat:
             next_beat += HEARTBEAT_SECONDS
-            yield ": still signed in\n\n"
+            yield event("beat", {})  # no mere comment: the script must notice, too, when nothing comes any more
         time.sleep(LOOK_SECONDS)
 
 
 def status() -> Response:
-    """``GET /session/status`` → ``{"signed_in": …, "reason": …}``: the same, for asking."""
+    """``GET /session/status``: the same, for asking; or whose session it is, by the marks of their pages."""
     session = current_session()
     session.watched_only = True
     signed_in = session.login is not None
-    return uncached(jsonify(signed_in=signed_in, **({} if signed_in else reason_of(session.ended))))
+    return uncached(jsonify(signed_in=signed_in, **(page_marks() if signed_in else reason_of(session.ended))))
 
 
 def reason_of(ending: Ending | None) -> dict[str, Any]:
