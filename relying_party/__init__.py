@@ -25,8 +25,9 @@ from relying_party.registration import Registration
 from relying_party.sessions import ServerSideSessions, SessionStore
 from relying_party.signals import EndedSession, protocol_event, session_ended
 from relying_party.state import State, page_marks, session_key, session_user, signed_in
+from relying_party.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "EndedSession",
     "RelyingParty",

@@ -76,11 +76,15 @@ def candidates(keys: Sequence[PyJWK], kid: str | None) -> Sequence[PyJWK]:
 
 
 def read_header(raw: str) -> dict[str, Any]:
-    """The header, not yet verified. PyJWT refuses odd key ids and unknown critical extensions."""
+    """The header, not yet verified."""
     try:
-        return _jws.get_unverified_header(raw)
+        header = _jws.get_unverified_header(raw)
     except (PyJWTError, UnicodeError) as error:
         raise InvalidToken("This is not a signed JSON Web Token.", repr(error)) from error
+    # RFC 7515 §4.1.11: an extension we must understand, and we understand none. Older versions of PyJWT let it pass.
+    if "crit" in header:
+        raise InvalidToken("This is not a signed JSON Web Token that is understood here.", header["crit"])
+    return header
 
 
 def json_object(payload: bytes) -> dict[str, Any]:

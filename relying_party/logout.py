@@ -1,14 +1,14 @@
 """[3] Signing out: here first, then at the provider, which tells everybody else.
 
 RP-Initiated Logout 1.0. The route takes POST only; its cookie is SameSite=Lax, so another site
-cannot sign anybody out.
+cannot sign anybody out; nor can a page of a neighbour such as blog.example.com, where the browser tells.
 """
 
 import hmac
 import secrets
 from urllib.parse import urlencode
 
-from flask import redirect, request, url_for
+from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from relying_party.errors import ProviderError
@@ -19,6 +19,8 @@ from relying_party.state import current_session, current_state, emit, tell_appli
 
 def logout() -> ResponseReturnValue:
     """``POST /logout`` → our session is over → redirect to the provider's end_session_endpoint."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        abort(400, "This form came from another site.")  # also in an application without CSRF tokens
     session, state = current_session(), current_state()
     login = session.login
     if login is None:

@@ -115,6 +115,17 @@ def test_another_site_cannot_log_anybody_out(token: str, shop: Shop) -> None:
     assert who(browser) == "a user"
 
 
+@pytest.mark.parametrize(("site", "who_is_in"), [("cross-site", "a user"), ("same-site", "a user"), ("none", "nobody")])
+def test_nor_can_a_neighbours_page_where_the_application_has_no_csrf_tokens(
+    site: str, who_is_in: str, shop: Shop
+) -> None:
+    """RPL-38: browsers say where a form comes from; "none" is somebody who sent it anew by hand."""
+    browser = shop.sign_in()
+    token = browser.get("/form").text
+    browser.post("/logout", data={"csrf_token": token}, headers={"Sec-Fetch-Site": site})
+    assert who(browser) == who_is_in
+
+
 def test_a_link_cannot_log_anybody_out(shop: Shop) -> None:
     """RPL-38: POST only; a prefetching browser or an image does no harm."""
     browser = shop.sign_in()
