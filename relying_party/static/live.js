@@ -9,7 +9,7 @@ const page = document.getElementById("signed-out"); // the card's template; its 
 const POLL_MS = 2000; // how often to ask while there is no stream to listen to,
 const POLLS = 15; // and how often to ask before trying to get a stream again
 const TICK_MS = 5000; // a clock that stands still for three ticks was asleep
-const SILENCE_MS = 15000; // a stream that says nothing for so long is dead; the server says something every second
+const SILENCE_MS = 15000; // a stream that says nothing for so long is dead; the server says something every five seconds
 
 const others = new BroadcastChannel(`relying party ${page.dataset.live}`);
 let source; // the event stream, in the tab that has it

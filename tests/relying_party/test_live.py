@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import live
-from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS
+from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS, is_closed
 from relying_party.sessions import IDLE_SECONDS, TOUCH_SECONDS
 from tests.conftest import START, Clock
 from tests.relying_party.conftest import Shop, who
@@ -29,7 +30,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def watch(shop: Shop) -> Iterator[str]:
     """The stream of the one session there is."""
     (row,) = shop.rows()
-    return live.watch(shop.state.sessions, row.id_hash)
+    return live.watch(shop.state.sessions, row.id_hash, None)
 
 
 def stream(browser: FlaskClient, *, threads: bool = True) -> TestResponse:
@@ -102,7 +103,7 @@ def test_looking_is_no_use_of_the_session(look: str, shop: Shop, clock: Clock) -
 
 def test_a_session_that_was_cleaned_away_is_over(shop: Shop, pauses: list[float]) -> None:  # noqa: ARG001 # no waiting
     """A row that is gone is an end, not a fault."""
-    assert events_in(list(live.watch(shop.state.sessions, "no such key"))[1])[0][0] == "signed-out"
+    assert events_in(list(live.watch(shop.state.sessions, "no such key", None))[1])[0][0] == "signed-out"
 
 
 def test_the_answer_is_a_stream_that_nobody_stores_or_holds_back(shop: Shop) -> None:
@@ -230,3 +231,14 @@ def test_pages_of_somebody_who_is_signed_in_are_not_stored(shop: Shop) -> None:
     script = browser.get("/rp-static/live.js")
     assert script.headers["Cache-Control"] == "no-cache", "what Flask says for files"
     script.close()
+
+
+def test_a_tab_that_has_gone_gives_its_place_back_at_the_next_look() -> None:
+    """DESIGN 7: an open stream holds a thread; somebody who flicks through pages must not use them all up."""
+    ours, browsers = socket.socketpair()
+    with ours, browsers:
+        assert not is_closed(ours), "the tab is there, and has nothing to say"
+        browsers.close()
+        assert is_closed(ours), "the tab is gone"
+    assert is_closed(ours), "a connection that is broken is no better"
+    assert not is_closed(None), "a server that does not show the connection: the heartbeat will tell"
