@@ -24,7 +24,7 @@ from relying_party.errors import (
     UnknownKey,
 )
 from relying_party.id_token import validate_id_token
-from relying_party.pages import message_page
+from relying_party.pages import home_url, message_page
 from relying_party.sessions import REPLACED
 from relying_party.state import current_session, current_state, emit, tell_application
 
@@ -70,7 +70,7 @@ def callback() -> ResponseReturnValue:
         return login_failed_page(error)
     emit("rp.session.created", sid=claims.get("sid"))
     tell_application(replaced, REPLACED)
-    return redirect(login["next"] or url_for(current_state().config.home), 303)
+    return redirect(login["next"] or home_url(), 303)
 
 
 def take_login() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from relying_party.errors import ProviderError
-from relying_party.pages import message_page
+from relying_party.pages import home_url, message_page
 from relying_party.sessions import LOGGED_OUT
 from relying_party.state import current_session, current_state, emit, tell_application
 
@@ -55,7 +55,7 @@ def logged_out() -> ResponseReturnValue:
     answered = request.args.get("state", "")
     retry_url = url_for("relying_party.login")
     if session.login is not None:
-        return redirect(url_for(current_state().config.home), 303)
+        return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
         text = "You are signed out here and at the sign-in service, which tells every app that shared the session."
     else:  # RPL-37: an answer to a question we did not ask; say only what we know

@@ -4,6 +4,7 @@ import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -24,6 +25,7 @@ from tests.relying_party.conftest import (
     ISSUER,
     Shop,
     json_response,
+    make_shop,
     who,
 )
 from tests.tokens import LOGOUT_EVENT, b64, rsa_key
@@ -387,6 +389,19 @@ def test_the_login_leads_back_to_where_the_person_was(path: str, shop: Shop) -> 
     shop.provider.nonce = request["nonce"]
     response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
     assert (response.status_code, response.location) == (303, path)
+
+
+def test_an_application_without_the_endpoint_home_has_a_front_page(
+    tmp_path: Path, shop: Shop, network: Network
+) -> None:
+    """RP-28: a setting that was forgotten is no fault after the login, of all moments."""
+    other = make_shop(tmp_path, RELYING_PARTY_HOME="no such endpoint")
+    other.provider = shop.provider
+    network.add(BASE_URL, other.app)
+    request = other.start_login(browser := other.browser())
+    other.provider.nonce = request["nonce"]
+    assert other.answer(browser, code="c", state=request["state"], iss=ISSUER).location == "/"
+    other.engine.dispose()
 
 
 @pytest.mark.parametrize("path", HARMFUL)
