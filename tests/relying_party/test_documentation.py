@@ -294,3 +294,19 @@ def test_the_sentences_of_the_troubles_are_the_ones_of_the_code(sentence: str) -
     """Somebody searches this page for what they read in their log."""
     source = "".join(path.read_text("utf-8") for path in Path(relying_party.__file__).parent.glob("*.py"))
     assert sentence in source
+
+
+# --- the table of requirements ---
+
+TABLE = (Path(__file__).parents[2] / "docs/protocol-relying-party.md").read_text("utf-8")
+REQUIREMENTS = [
+    f"{name}-{number:02}"
+    for name, first, last in [("BCL", 37, 73), ("RPL", 34, 39), ("RP", 1, 31), ("LIB", 1, 15)]
+    for number in range(first, last + 1)
+]
+
+
+def test_every_requirement_has_its_row_once_and_each_row_a_test() -> None:
+    """Issue 4 (1); that the tests exist is what tests/test_docs.py sees to."""
+    found = re.findall(r"^\| ([A-Z]+-\d+) \| (met|chosen otherwise) \| .+ \| (`(?:tests|e2e)/.+`) \|$", TABLE, re.M)
+    assert [name for name, _, _ in found] == REQUIREMENTS
