@@ -12,7 +12,7 @@ RUN python -m venv --without-pip /venv \
         --only-binary :all: -r runtime.txt
 WORKDIR /app
 COPY gunicorn.conf.py ./
-COPY scripts/healthcheck.py scripts/
+COPY scripts/healthcheck.py scripts/tls.py scripts/nginx.conf scripts/
 COPY idp idp
 COPY relying_party relying_party
 COPY pickup_web pickup_web
@@ -28,8 +28,8 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
     PICKUP_DATA_DIR=/data
-# A new named volume takes over this folder's owner.
-RUN mkdir -m 0700 /data && chown 10001:10001 /data
+# A new named volume takes over its folder's owner. /tls and /ca are used by make up TLS=1 only.
+RUN mkdir -m 0700 /data /tls /ca && chown 10001:10001 /data /tls /ca
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app

@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset test lint types unit e2e attack bench format pins clean
+.PHONY: help up down logs reset test lint types unit e2e interop attack bench format pins clean
 BIN := .venv/bin
 
 help:
@@ -13,7 +13,7 @@ help:
 	@echo
 
 ##@ Run it
-up: ## start everything, with Docker or without (MODE=compose|local)
+up: ## start everything, with Docker or without (MODE=compose|local; TLS=1: by https)
 	@scripts/stack up
 down: ## stop everything; the data is kept
 	@scripts/stack down
@@ -38,6 +38,8 @@ unit: ## unit and flow tests: no browser, no sockets (ARGS="-k logout")
 	$(BIN)/pytest tests $(ARGS)
 e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER" addresses)
 	@scripts/e2e $(ARGS)
+interop: ## a foreign client library at the IdP: npm's openid-client (needs Node 20)
+	@scripts/interop
 attack: ## hostile logout requests against both apps, or against yours (ARGS=--help)
 	@scripts/venv test
 	$(BIN)/python -m attack $(or $(ARGS),--pickup)

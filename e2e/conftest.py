@@ -133,8 +133,15 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
-    """The same on every machine."""
-    return {"locale": "en-GB", "timezone_id": "Europe/London", "color_scheme": "light", **browser_context_args}
+    """The same on every machine. Chromium can't be told of an authority: the plain client checks certificates."""
+    own_authority = {"ignore_https_errors": True} if os.environ.get("PICKUP_CA_BUNDLE") else {}
+    return {
+        **own_authority,
+        "locale": "en-GB",
+        "timezone_id": "Europe/London",
+        "color_scheme": "light",
+        **browser_context_args,
+    }
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A plain HTTP client: no browser, no script, no cookie but those it is given. What an attacker would use, too."""
 
+import os
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ class PlainClient(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.trust_env = False
+        self.verify = os.environ.get("PICKUP_CA_BUNDLE") or True
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         return super().request(*arguments, **{"timeout": SECONDS, **options, "allow_redirects": False})

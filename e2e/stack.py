@@ -33,7 +33,8 @@ from sqlalchemy.orm import Session
 from idp.models import SigningKey
 from pickup_web.settings import load_settings
 with Session(create_engine(load_settings().idp_database_url)) as db:
-    key = db.scalars(select(SigningKey).order_by(SigningKey.signs_from.desc())).first()
+    rs256 = select(SigningKey).where(SigningKey.alg == "RS256")
+    key = db.scalars(rs256.order_by(SigningKey.signs_from.desc())).first()
 print(json.dumps({**key.private_jwk, "kid": key.kid}))
 """
 
@@ -183,6 +184,7 @@ class OwnProcesses(Hands):
             **{f"PICKUP_{app}_CLIENT_SECRET": secrets.token_hex() for app in ("DISPATCH", "MANAGER")},
             "PICKUP_DATA_DIR": str(folder),
             "PICKUP_DEMO_PLAIN_HTTP": "true",
+            "PICKUP_DEMO_PRIVATE_ADDRESSES": "true",
             "PICKUP_DEMO_EVENTS": "true",
             "PYTHONUNBUFFERED": "1",
         }

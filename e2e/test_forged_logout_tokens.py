@@ -47,8 +47,8 @@ def victim(laptop: Device, stack: Stack) -> Victim:
 
 
 def published_key(stack: Stack) -> dict[str, Any]:
-    key: dict[str, Any] = http.get(f"{stack.idp_url}/oauth2/jwks").json()["keys"][-1]
-    return key
+    keys: list[dict[str, Any]] = http.get(f"{stack.idp_url}/oauth2/jwks").json()["keys"]
+    return [key for key in keys if key["alg"] == "RS256"][-1]
 
 
 def test_who_has_not_the_providers_key_signs_nobody_out(

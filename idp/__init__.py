@@ -5,11 +5,15 @@
 """
 
 import os
+from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 
-from idp import authorize, cli, discovery, end_session, login, token
+from idp import authorize, cli, consent, discovery, end_session, login, registration, token
+from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
+from idp.fetch import Door
 from idp.keys import KeyRing
 from idp.models import Base
 from idp.oauth_server import OAuthServer
@@ -20,14 +24,19 @@ from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, prepare
 from pickup_web.settings import load_settings
 
+Route = tuple[str, str, str, Callable[..., ResponseReturnValue]]
+
 # fmt: off
-ROUTES = [
+ROUTES: list[Route] = [
     # what a client must know
     ("GET",      "/.well-known/openid-configuration", "discovery",    discovery.openid_configuration),
     ("GET",      "/oauth2/jwks",                      "jwks",         discovery.jwks),
+    ("POST",     "/oauth2/register",                  "register",     registration.register),
+    ("GET PUT DELETE", "/oauth2/register/<client_id>", "manage",      registration.manage),
     # signing in
     ("GET POST", "/oauth2/authorize",                 "authorize",    authorize.authorize),
     ("POST",     "/login",                            "sign_in",      login.sign_in),
+    ("POST",     "/consent",                          "answer_consent", consent.answer_consent),
     ("POST",     "/oauth2/token",                     "token",        token.token_endpoint),
     ("GET POST", "/oauth2/userinfo",                  "userinfo",     token.userinfo),
     ("POST",     "/oauth2/introspect",                "introspect",   token.introspect),
@@ -46,7 +55,11 @@ FROM_ELSEWHERE = (
     token.introspect,
     token.revoke,
     end_session.end_session,
-)  # fmt: skip
+    registration.register,
+    registration.manage,
+)
+# Scripts of other sites may call these (DISC-21): no cookie decides anything there.
+FOR_SCRIPTS = ("token", "userinfo", "register", "manage")  # fmt: skip
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -70,17 +83,36 @@ def create_app(settings: Settings | None = None) -> Flask:
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
     cli.add_commands(app)
     keys = KeyRing(engine)
+    door = Door(
+        allow_plain_http=settings.demo_plain_http,
+        allow_private_addresses=settings.demo_private_addresses,
+        ca_bundle=settings.ca_bundle,
+    )
+    client_keys = ClientKeys(door)
     outbox = Outbox(
         engine,
         keys,
+        door,
         issuer=settings.idp_url,
         redirect_wait=settings.logout_wait,
         policy=settings.delete_tokens_on_logout,
     )
-    app.extensions["idp"] = State(settings, keys, outbox, OAuthServer(app))
+    app.extensions["idp"] = State(
+        settings, keys, door, client_keys, outbox, OAuthServer(app, client_keys, settings.idp_url)
+    )
     app.extensions["after_fork"].append(outbox.run_in_background)
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())
     for view in FROM_ELSEWHERE:
         csrf.exempt(view)
+    app.after_request(allow_scripts)
     return app
+
+
+def allow_scripts(response: Response) -> Response:
+    """CORS for the endpoints that programs in a browser call themselves."""
+    if request.endpoint in FOR_SCRIPTS:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE"
+    return response

@@ -1,154 +1,154 @@
 """[2] The authorization endpoint: who asks, is there a session already, and a code for the app.
 
 1. Is the client known and the redirect_uri one of its own? If not: a page, never a redirect.
-2. Is the request one we support? If not: back to the client with an error.
-3. Is somebody signed in here, recently enough? If not: login.py asks, and comes back to this point.
-4. A code. The second app to ask gets it without a question: that is single sign-on.
+2. Is the request one that can be granted? If not: back to the client with an error.
+3. Is the right person signed in here, recently enough? If not: login.py asks, and comes back to this point.
+4. Does the app want them asked for consent? consent.py does, and comes back to this point.
+5. A code. The second app to ask gets it without a question: that is single sign-on.
 """
 
-from authlib.common.urls import add_params_to_uri
-from authlib.oauth2 import OAuth2Error
-from flask import Response, redirect, request
+from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
-from idp.errors import error_page
-from idp.login import ask_for_password, current_sso_session, pending_request
+from idp import authorization_response, consent, request_object
+from idp.addresses import with_parameters
+from idp.authorization_request import (
+    MODES,
+    AuthorizationError,
+    AuthorizationRequest,
+    check,
+    response_mode_of,
+)
+from idp.errors import error_page, too_late
+from idp.id_token_hint import HintError, verify_hint
+from idp.login import ask_for_password
 from idp.models import Client, SsoSession
-from idp.state import current_state
-from pickup_web import events
+from idp.oauth_server import find_client
+from idp.pending import Pending
+from idp.sso_session import COOKIE, current_sso_session
 from pickup_web.clock import now
-from pickup_web.database import db
 
-SUPPORTED_RESPONSE_TYPES = ("code",)
+MAX_QUERY = 6000  # bytes; a longer request stays a post, even if that means another login
 
 
 def authorize() -> ResponseReturnValue:
-    """``GET`` and ``POST /oauth2/authorize`` (Core §3.1.2.1); ``?resume=`` is our own way back from the login."""
+    """``GET`` and ``POST /oauth2/authorize`` (Core §3.1.2.1). ``?resume=`` is our own way back from the login."""
     if "resume" in request.args:
-        pending = pending_request(request.args["resume"])
+        pending = Pending.read(request.args["resume"])
         if pending is None:
-            return error_page(title="This login took too long", text="Please start again from the app.")
-        return proceed(MultiDict(tuple(pair) for pair in pending["parameters"]), pending["at"])
-    return proceed(request.values if request.method == "POST" else request.args, now())
+            return too_late()
+        return go_on(pending)
+    if request.method == "POST" and COOKIE not in request.cookies and len(request.get_data()) < MAX_QUERY:
+        # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
+        return redirect(with_parameters(url_for("authorize"), request.form.items(multi=True)), 303)
+    parameters = request.form if request.method == "POST" else request.args
+    return begin(MultiDict((name, value) for name, value in parameters.items(multi=True) if value))
 
 
-def proceed(parameters: MultiDict[str, str], asked_at: int) -> ResponseReturnValue:
-    """Answer the authorization request that came in at ``asked_at``."""
-    # RFC 6749 §3.1: a parameter without a value counts as left out.
-    parameters = MultiDict((name, value) for name, value in parameters.items(multi=True) if value)
-    client = db.session.get(Client, parameters.get("client_id", ""))
+def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
+    """A request that has just come in: whose is it, and where may the answer go?"""
+    client = find_client(parameters.get("client_id", ""))
     if client is None:
         return unknown_client(parameters)
-    redirect_uri = parameters.get("redirect_uri", "")
-    if not client.check_redirect_uri(redirect_uri):
-        return unknown_redirect_uri(client, redirect_uri)
-    state = parameters.get("state")
-    if refusal := refuse(client, parameters):
-        return answer(client, redirect_uri, error=refusal[0], error_description=refusal[1], state=state)
+    try:
+        resolved = request_object.resolve(client, parameters)
+    except AuthorizationError as error:
+        # ROB-04: the object's own redirect_uri is not to be believed, so the one beside it must be good.
+        return refuse(client, parameters, error)
+    return go_on(Pending(resolved, now()))
 
+
+def go_on(pending: Pending) -> ResponseReturnValue:
+    """Answer the request: at once, or after another question to the person in front of the browser."""
+    client = find_client(pending.parameters.get("client_id", ""))
+    if client is None:
+        return unknown_client(pending.parameters)
+    if pending.parameters.get("response_mode", "query") not in MODES:  # ERR-04: there is no way to answer
+        return unknown_response_mode(client, pending.parameters["response_mode"])
+    if not client.check_redirect_uri(pending.parameters.get("redirect_uri", "")):
+        return unknown_redirect_uri(client, pending.parameters.get("redirect_uri"))
+    try:
+        wanted = check(client, pending.parameters, hinted_sub(pending.parameters))
+        return question_or_answer(wanted, pending)
+    except AuthorizationError as error:
+        return refuse(client, pending.parameters, error)
+
+
+def question_or_answer(wanted: AuthorizationRequest, pending: Pending) -> Response:
+    """Steps 3 to 5. With ``prompt=none`` every question becomes an error (Core §3.1.2.6)."""
     session = current_sso_session()
-    prompts = parameters.get("prompt", "").split()
-    if session is None or must_sign_in_again(session, prompts, parameters.get("max_age"), asked_at):
-        if "none" in prompts:  # Core §3.1.2.6: no page may be shown, so this is the answer
-            return answer(client, redirect_uri, error="login_required", state=state)
-        return ask_for_password(parameters, asked_at, client)
-    return issue_code(parameters, session)
+    silent = "none" in wanted.prompts
+    if session is None or must_sign_in_again(session, wanted, pending.asked_at):
+        if silent:
+            raise AuthorizationError("login_required", "Nobody is signed in as it is wanted.")
+        return ask_for_password(pending, wanted.client, pending.parameters.get("login_hint", ""))
+    if wanted.sub and session.sub != wanted.sub:  # they signed in for this request, but as somebody else
+        raise AuthorizationError("login_required", "Somebody else is signed in.")
+    if pending.denied:
+        raise AuthorizationError("access_denied", "The user did not allow it.")
+    if consent.is_missing(wanted, session, pending.asked_at):
+        return consent.ask_for_consent(pending, wanted, session)
+    return authorization_response.grant(wanted, session)
 
 
-def refuse(client: Client, parameters: MultiDict[str, str]) -> tuple[str, str] | None:
-    """The error word and sentence for a request that cannot be granted, whoever signs in."""
-    repeated = [name for name, values in parameters.lists() if len(values) > 1]
-    if repeated:  # RFC 6749 §3.1
-        return "invalid_request", "A parameter is there more than once."
-    for name in ("request", "request_uri", "registration"):  # Core §3.1.2.6: not silently ignored
-        if parameters.get(name):
-            return f"{name}_not_supported", f"This provider does not support {name}."
-    response_type = parameters.get("response_type", "")
-    if response_type not in SUPPORTED_RESPONSE_TYPES:
-        word = "unsupported_response_type" if response_type else "invalid_request"
-        return word, "response_type must be code."
-    if parameters.get("response_mode", "query") != "query":
-        return "invalid_request", "response_mode must be query."
-    if not client.get_allowed_scope(parameters.get("scope")):
-        return "invalid_scope", "No requested scope is one this client may ask for."
-    return refuse_challenge(client, parameters) or refuse_login_rules(parameters)
-
-
-def refuse_challenge(client: Client, parameters: MultiDict[str, str]) -> tuple[str, str] | None:
-    """PKCE (RFC 7636 §4.4.1): whoever must use it, does; and only S256 proves anything."""
-    challenge = parameters.get("code_challenge")
-    if client.require_pkce and not challenge:
-        return "invalid_request", "code_challenge is missing: this client must use PKCE."
-    if challenge and parameters.get("code_challenge_method") != "S256":
-        # RFC 9700 §2.1.1; without a method it would be "plain".
-        return "invalid_request", "code_challenge_method must be S256."
-    return None
-
-
-def refuse_login_rules(parameters: MultiDict[str, str]) -> tuple[str, str] | None:
-    """``prompt`` and ``max_age`` that make no sense (Core §3.1.2.1)."""
-    prompts = parameters.get("prompt", "").split()
-    if "none" in prompts and len(prompts) > 1:
-        return "invalid_request", "prompt none excludes every other value."
-    max_age = parameters.get("max_age") or "0"
-    if not (max_age.isascii() and max_age.isdigit() and len(max_age) < 12):
-        return "invalid_request", "max_age must be a number of seconds."
-    return None
-
-
-def must_sign_in_again(session: SsoSession, prompts: list[str], max_age: str | None, asked_at: int) -> bool:
-    """Core §3.1.2.1: the session is there, but the client wants a password that is newer than that."""
+def must_sign_in_again(session: SsoSession, wanted: AuthorizationRequest, asked_at: int) -> bool:
+    """Core §3.1.2.1: a session is there, but the client wants another person or a newer password."""
     if session.auth_time >= asked_at:
         return False  # done for this very request; a slow page must not ask again
-    too_old = max_age is not None and asked_at - session.auth_time > int(max_age)
-    return too_old or max_age == "0" or "login" in prompts
+    too_old = wanted.max_age is not None and asked_at - session.auth_time > wanted.max_age
+    another = wanted.sub is not None and session.sub != wanted.sub
+    return too_old or wanted.max_age == 0 or another or bool(wanted.prompts & {"login", "select_account"})
 
 
-def issue_code(parameters: MultiDict[str, str], session: SsoSession) -> ResponseReturnValue:
-    """A code for this client and this session (RFC 6749 §4.1.2). Authlib makes it; oauth_server.py stores it."""
-    oauth = current_state().oauth
-    oauth_request = oauth.create_oauth2_request(parameters)
+def hinted_sub(parameters: MultiDict[str, str]) -> str | None:
+    """Core §3.1.2.1: ``id_token_hint``, an ID token of ours about the person who should be signed in."""
+    if not parameters.get("id_token_hint"):
+        return None
     try:
-        oauth_request.user = session
-        grant = oauth.get_authorization_grant(oauth_request)
-        response = oauth.create_authorization_response(oauth_request, grant_user=session, grant=grant)
-    except OAuth2Error as error:
-        client = db.session.get_one(Client, parameters["client_id"])
-        return answer(client, parameters["redirect_uri"], error=error.error, state=parameters.get("state"))
-    events.record(db.session, "op.code.issued", sid=session.sid, client_id=parameters["client_id"])
-    db.session.commit()
-    return redirect(with_issuer(response.location), 303)
+        return str(verify_hint(parameters["id_token_hint"])["sub"])
+    except HintError as error:
+        raise AuthorizationError("invalid_request", "id_token_hint is not an ID token of this provider.") from error
 
 
-def answer(client: Client, redirect_uri: str, **values: str | None) -> Response:
-    """Back to the client's own address with an error (Core §3.1.2.6)."""
-    events.record(db.session, "op.authorization.refused", client_id=client.client_id, outcome=values.get("error"))
-    db.session.commit()
-    sent = {name: value for name, value in values.items() if value}
-    return redirect(with_issuer(add_params_to_uri(redirect_uri, sent)), 303)  # type: ignore[return-value] # Flask's own class
-
-
-def with_issuer(location: str) -> str:
-    """RFC 9207 §2: every answer says who it is from."""
-    return str(add_params_to_uri(location, {"iss": current_state().issuer}))
+def refuse(client: Client, parameters: MultiDict[str, str], error: AuthorizationError) -> Response:
+    """Back to the client with the error, if the address is its own."""
+    redirect_uri = parameters.get("redirect_uri", "")
+    if not client.check_redirect_uri(redirect_uri):
+        return unknown_redirect_uri(client, redirect_uri, str(error))
+    mode, state = response_mode_of(parameters), parameters.get("state")
+    if mode == "query" and "token" in (parameters.get("response_type") or ""):
+        mode = "fragment"
+    return authorization_response.refuse(client.client_id, redirect_uri, mode, state, error.error, str(error))
 
 
 def unknown_client(parameters: MultiDict[str, str]) -> Response:
     """Core §3.1.2.6: nobody to send back to."""
     return error_page(
         title="This app is not known here",
-        text="The app that sent you here asks under a client_id that is not registered.",
-        facts={"client_id": parameters.get("client_id", "(none)")},
-        advice="Its operator should compare the client_id in the app's settings with the one registered here.",
+        text="The app that sent you here asks under a client_id that is not registered with this sign-in service.",
+        facts={"client_id": parameters.get("client_id", "")},
+        advice="The setting is the app's: its operator should compare the client_id there with the one given out here.",
     )
 
 
-def unknown_redirect_uri(client: Client, redirect_uri: str) -> Response:
+def unknown_redirect_uri(client: Client, redirect_uri: str | None, also: str = "") -> Response:
     """RFC 9700 §4.1.3: an address that is not registered, character by character, is not redirected to."""
+    what = "is not one of those registered for it" if redirect_uri else "is missing from its request"
     return error_page(
         title=f"{client.name} asks to be answered elsewhere",
-        text="The address it wants the answer at is not one of those registered for it.",
-        facts={"redirect_uri": redirect_uri or "(none)"},
-        advice="Register exactly this address, or correct the app's setting. Every character counts.",
+        text=f"The address that it wants the answer at {what}, so you were not sent there. {also}".strip(),
+        facts={"redirect_uri": redirect_uri or "", "client_id": client.client_id},
+        advice="The app's operator should register exactly this address here, or correct redirect_uri in the app. "
+        "Every character counts: http or https, the port, a slash at the end.",
+    )
+
+
+def unknown_response_mode(client: Client, response_mode: str) -> Response:
+    """Core §3.1.2.6: an answer that could not be sent in the way that was asked for."""
+    return error_page(
+        title=f"{client.name} asks to be answered in an unknown way",
+        text=f"It wants an answer by a response_mode that this service does not have. It has {', '.join(MODES)}.",
+        facts={"response_mode": response_mode, "client_id": client.client_id},
+        advice="The app's developer should ask for one of these, or leave response_mode out.",
     )

@@ -6,6 +6,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
+from idp.keys import BEFORE_SIGNING_SECONDS, rotate
 from idp.models import Client
 from pickup_web import events
 from pickup_web.database import db
@@ -18,6 +19,17 @@ def add_commands(app: Flask) -> None:
     group = AppGroup("client", help="The registered clients.")
     group.command("set", help="Change one value of a client; an empty VALUE removes it.")(set_value)
     app.cli.add_command(group)
+    keys = AppGroup("keys", help="The signing keys.")
+    keys.command("rotate", help="Publish the next keys now; they sign a little later.")(rotate_keys)
+    app.cli.add_command(keys)
+
+
+def rotate_keys() -> None:
+    """The command itself."""
+    for key in rotate(db.session):
+        events.record(db.session, "op.key.published", outcome=key.alg)
+        click.echo(f"{key.kid} ({key.alg}) is published and signs in {BEFORE_SIGNING_SECONDS} seconds.")
+    db.session.commit()
 
 
 @click.argument("client_id")

@@ -12,15 +12,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import structlog
-from requests.adapters import HTTPAdapter
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 from urllib3.exceptions import HTTPError
 
+from idp.fetch import Door, FetchError, fault_in_words, read_some
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
@@ -51,21 +50,17 @@ class Outcome:
 class Outbox:
     """Sends what session_ending.py wrote. One a process; processes share the table, never a try."""
 
-    def __init__(self, engine: Engine, keys: KeyRing, *, issuer: str, redirect_wait: float, policy: str) -> None:
-        self._engine, self._keys, self._issuer = engine, keys, issuer
+    def __init__(
+        self, engine: Engine, keys: KeyRing, door: Door, *, issuer: str, redirect_wait: float, policy: str
+    ) -> None:
+        self._engine, self._keys, self._door, self._issuer = engine, keys, door, issuer
         self._redirect_wait, self._policy = redirect_wait, policy
         self._record_lock = threading.Lock()  # one database, one writer: better to queue here than to collide there
         self._start_threads()
 
     def _start_threads(self) -> None:
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="delivery")
-        self._http = requests.Session()
-        self._http.trust_env = False  # no proxy by surprise
-        self._http.cookies.set_policy(
-            DefaultCookiePolicy(allowed_domains=[])
-        )  # one client's cookies are not for another
-        for scheme in ("https://", "http://"):
-            self._http.mount(scheme, HTTPAdapter(pool_connections=100, pool_maxsize=SIDE_BY_SIDE))
+        self._http = self._door.session(SIDE_BY_SIDE)
 
     def run_in_background(self) -> None:
         """Called in each worker after gunicorn's fork: look after what is due, for ever."""
@@ -154,6 +149,7 @@ class Outbox:
     def _post(self, client: Client, token: str) -> Outcome:
         """BCL §2.5: a form post with one parameter, and nothing else."""
         try:
+            self._door.check(client.backchannel_logout_uri or "")
             with self._http.post(
                 client.backchannel_logout_uri or "",
                 data={"logout_token": token},
@@ -163,10 +159,12 @@ class Outbox:
                 allow_redirects=False,  # BCL-31: the token is for this address and no other
                 stream=True,
             ) as response:
-                body = response.raw.read(MAX_ANSWER, decode_content=True)
+                body, _ = read_some(response, MAX_ANSWER)
                 return judge(response.status_code, body)
+        except FetchError as error:
+            return Outcome(f"the logout URI {error}", is_final=True)
         except (requests.RequestException, HTTPError, OSError) as error:
-            return Outcome(network_fault(error), is_final=False)
+            return Outcome(fault_in_words(error), is_final=False)
 
 
 def spread(seconds: float) -> float:
@@ -202,18 +200,6 @@ def own_words(body: bytes) -> str:
         return ": ".join(str(answer[name])[:200] for name in ("error", "error_description") if name in answer)
     except (ValueError, TypeError, RecursionError):
         return ""
-
-
-def network_fault(error: Exception) -> str:
-    """The fault in words."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS"
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return "timeout"
-    text = repr(error)
-    if "NameResolutionError" in text or "gaierror" in text:
-        return "name unknown"
-    return "connection refused" if "refused" in text else "connection broken"
 
 
 def record_try(db: Session, delivery: Delivery, attempt: DeliveryAttempt | None, outcome: Outcome) -> None:

@@ -2,26 +2,20 @@
 
 from flask import Response, jsonify
 
+from idp.authorization_request import ACR, MODES
+from idp.client_authentication import CONFIDENTIAL, METHODS
+from idp.client_keys import ALGORITHMS
+from idp.registration import GRANT_TYPES, RESPONSE_TYPES, SCOPES
 from idp.state import current_state
+from idp.token import SCOPE_CLAIMS
 
-# Anything with a browser may read these (Discovery §3): they are public.
+# Anything in a browser may read these (Discovery §3): they are public.
 PUBLIC = {"Access-Control-Allow-Origin": "*"}
-CLAIMS = [
-    "sub",
-    "name",
-    "given_name",
-    "family_name",
-    "preferred_username",
-    "email",
-    "email_verified",
-    "phone_number",
-]
 
 
 def openid_configuration() -> Response:
     """``GET /.well-known/openid-configuration``. A feature that is not built is not announced."""
-    issuer = current_state().issuer
-    authentication = ["client_secret_basic", "client_secret_post"]
+    issuer, signing = current_state().issuer, current_state().keys.algorithms()
     return public(
         {
             "issuer": issuer,
@@ -31,24 +25,36 @@ def openid_configuration() -> Response:
             "userinfo_endpoint": f"{issuer}/oauth2/userinfo",
             "introspection_endpoint": f"{issuer}/oauth2/introspect",
             "revocation_endpoint": f"{issuer}/oauth2/revoke",
+            "registration_endpoint": f"{issuer}/oauth2/register",
             "end_session_endpoint": f"{issuer}/oidc/logout",  # RPIL §2.1
             "backchannel_logout_supported": True,  # BCL §2.1
             "backchannel_logout_session_supported": True,  # BCL §2.1: ID tokens and logout tokens carry sid
-            "response_types_supported": ["code"],
-            "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "response_types_supported": list(RESPONSE_TYPES),
+            "response_modes_supported": list(MODES),
+            "grant_types_supported": list(GRANT_TYPES),
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": current_state().keys.algorithms(),
-            "token_endpoint_auth_methods_supported": authentication,
-            "introspection_endpoint_auth_methods_supported": authentication,
-            "revocation_endpoint_auth_methods_supported": authentication,
-            "scopes_supported": ["openid", "profile", "email", "phone", "address", "offline_access"],
-            "claims_supported": [*CLAIMS, "auth_time", "amr", "sid"],
+            "acr_values_supported": [ACR],
+            "id_token_signing_alg_values_supported": signing,
+            "userinfo_signing_alg_values_supported": signing,
+            "request_object_signing_alg_values_supported": ALGORITHMS,
+            "token_endpoint_auth_methods_supported": METHODS,
+            "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
+            "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "revocation_endpoint_auth_methods_supported": METHODS,
+            "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "scopes_supported": SCOPES,
+            "claims_supported": ["sub", "auth_time", "amr", "acr", "sid", *" ".join(SCOPE_CLAIMS.values()).split()],
+            "claim_types_supported": ["normal"],
+            "prompt_values_supported": ["none", "login", "consent", "select_account"],
+            "display_values_supported": ["page"],
+            "ui_locales_supported": ["en"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
-            "claims_parameter_supported": False,
-            "request_parameter_supported": False,
-            "request_uri_parameter_supported": False,
+            "claims_parameter_supported": True,
+            "request_parameter_supported": True,
+            "request_uri_parameter_supported": True,  # its default is true: say it either way (DISC-12)
+            "require_request_uri_registration": True,
         },
         max_age=3600,
     )

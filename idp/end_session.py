@@ -7,31 +7,37 @@ Where to afterwards? Only to an address the client registered, character by char
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from authlib.common.urls import add_params_to_uri
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from joserfc import jwt
-from joserfc.errors import JoseError
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
 from idp import session_ending
+from idp.addresses import with_parameters
 from idp.errors import error_page
-from idp.login import COOKIE, current_sso_session
+from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
+from idp.oauth_server import find_client
 from idp.session_ending import Reason
+from idp.sso_session import COOKIE, current_sso_session
 from idp.state import current_state
 from pickup_web.database import db
-from pickup_web.security import content_security_policy, origin_of
+from pickup_web.security import content_security_policy
 
 CONFIRM_SECONDS = 3600  # how long the question may stay open
 
 
 class Refused(Exception):
-    """The request has an error: a page says which, and nothing is redirected (RPIL §4)."""
+    """The request has an error: a page says which, and nothing is redirected (RPIL §4).
+
+    ``advice`` says what the app should change; ``blamed`` are the parameters to look at.
+    """
+
+    def __init__(self, sentence: str, advice: str, *blamed: str) -> None:
+        super().__init__(sentence)
+        self.advice, self.blamed = advice, blamed
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,13 @@ def end_session() -> ResponseReturnValue:
     try:
         wanted = check(parameters)
     except Refused as error:
+        is_signed_in = current_sso_session() is not None
         return error_page(
-            title="This logout request is not right",
-            text=str(error),
-            facts={name: value for name, value in parameters.items() if name != "id_token_hint"},
-            advice="You can still sign out here.",
-            offer_logout=current_sso_session() is not None,
+            title="The app's logout request is not right",
+            text=f"{error} You were not sent anywhere{', and you are still signed in' if is_signed_in else ''}.",
+            facts={name: parameters.get(name, "") for name in error.blamed},
+            advice=f"{error.advice}{' You can log out here all the same.' if is_signed_in else ''}",
+            offer_logout=is_signed_in,
         )
     session = current_sso_session()
     if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
@@ -69,42 +76,40 @@ def end_session() -> ResponseReturnValue:
 
 def as_get() -> ResponseReturnValue:
     """The same request as a navigation of our own, which brings the cookie."""
-    return redirect(add_params_to_uri(url_for("end_session"), list(request.form.items(multi=True))), 303)
+    return redirect(with_parameters(url_for("end_session"), request.form.items(multi=True)), 303)
 
 
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     """Everything the request says, verified; :class:`Refused` for the first thing that is wrong."""
     if any(len(values) > 1 for _, values in parameters.lists()):
-        raise Refused("A parameter is there more than once.")
-    hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
+        raise Refused("A parameter is there more than once.", "The app's developer should send each parameter once.")
+    try:
+        hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
+    except HintError as error:
+        advice = (
+            "The app should send the ID token it got when you signed in, unchanged; no other kind of token will do."
+        )
+        raise Refused(str(error), advice) from error
     client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
     if hint and hint["aud"] != client_id:  # RPL-05
-        raise Refused("client_id is not the client the id_token_hint was issued to.")
-    client = db.session.get(Client, client_id) if client_id else None
+        advice = "The app mixes up two sets of settings: its client_id and the ID token belong to different clients."
+        raise Refused("client_id is not the client the id_token_hint was issued to.", advice, "client_id")
+    client = find_client(client_id) if client_id else None
     if client_id and client is None:
-        raise Refused("client_id is not registered here.")
+        advice = "Its operator should compare client_id in the app's settings with the one given to it here."
+        raise Refused("client_id is not registered here.", advice, "client_id")
     target = parameters.get("post_logout_redirect_uri")
     if target and client and target not in client.post_logout_redirect_uris:  # RPL-22
-        raise Refused("post_logout_redirect_uri is not one of those registered for the client.")
+        advice = (
+            f"The operator of {client.name} should register exactly this address here, or correct it in the app. "
+            "Every character counts: http or https, the port, a slash at the end."
+        )
+        sentence = f"post_logout_redirect_uri is not one of those registered for {client.name}."
+        raise Refused(sentence, advice, "post_logout_redirect_uri", "client_id")
     if target and client and parameters.get("state"):
-        target = add_params_to_uri(target, {"state": parameters["state"]})
+        target = with_parameters(target, [("state", parameters["state"])])
     # RPL-23: without a client there is no way to be sure of the address, so there is no redirect.
     return LogoutRequest(client, target if client and target else None, hint["sid"] if hint else None)
-
-
-def verify_hint(hint: str) -> dict[str, Any]:
-    """The claims of an ID token of ours (RPIL §2). It may have expired; it may not be anything else."""
-    keys = current_state().keys
-    try:
-        token = jwt.decode(hint, keys.public_keys(), algorithms=keys.algorithms())
-    except (JoseError, ValueError) as error:
-        raise Refused("id_token_hint is not an ID token of this provider.") from error
-    claims = token.claims
-    # RPL-17: an ID token and not a logout token, which we sign with the same keys (RFC 8725 §3.12).
-    is_id_token = token.header.get("typ", "JWT") == "JWT" and "events" not in claims and "auth_time" in claims
-    if claims.get("iss") != current_state().issuer or not is_id_token:
-        raise Refused("id_token_hint is not an ID token of this provider.")
-    return dict(claims)
 
 
 def ask(session: SsoSession, wanted: LogoutRequest) -> Response:
@@ -122,8 +127,8 @@ def ask(session: SsoSession, wanted: LogoutRequest) -> Response:
         hidden={"request": _signer().dumps(pending)},
     )
     response = make_response(body)
-    origins = [origin_of(wanted.redirect_uri)] if wanted.redirect_uri else []
-    response.headers["Content-Security-Policy"] = content_security_policy(origins)
+    targets = [wanted.redirect_uri] if wanted.redirect_uri else []
+    response.headers["Content-Security-Policy"] = content_security_policy(targets)
     return response
 
 

@@ -2,6 +2,8 @@
 
 from flask import Response, make_response, render_template
 
+MAX_FACT = 300  # characters of a value that are shown
+
 
 def error_page(
     *,
@@ -15,9 +17,11 @@ def error_page(
 ) -> Response:
     """A page of our own, where a redirect would go to an address we cannot trust (RFC 6749 §4.1.2.1).
 
-    ``facts`` are values from the request; the template escapes them and they are shortened here.
+    ``text`` says what happened, ``advice`` who should change which setting. ``facts`` are the values of the
+    request that are to blame, exactly as they came; the template escapes them. A page never tells what is
+    registered, and never shows a token.
     """
-    shown = {name: value[:300] for name, value in (facts or {}).items()}
+    shown = {name: shortened(value) for name, value in (facts or {}).items()}
     body = render_template(
         "idp/error.html",
         error=error,
@@ -28,3 +32,19 @@ def error_page(
         offer_logout=offer_logout,
     )
     return make_response(body, status)
+
+
+def shortened(value: str) -> str:
+    """Enough of a value to recognise it."""
+    if not value:
+        return "(none)"
+    return value if len(value) <= MAX_FACT else f"{value[:MAX_FACT]}… ({len(value)} characters)"
+
+
+def too_late() -> Response:
+    """A page of ours was sent that is too old, or that is not as we made it."""
+    return error_page(
+        title="This page was open for too long",
+        text="It is good for an hour, and in the browser it was made for. Nothing was done.",
+        advice="Go back to the app you came from, and start again from there.",
+    )

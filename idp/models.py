@@ -15,7 +15,7 @@ ID = String(255)  # subject identifiers, session ids, client ids
 
 def hash_of(secret: str) -> str:
     """What is stored of a random secret: enough to recognise it, useless to a reader of the table."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 class Base(DeclarativeBase):
@@ -52,11 +52,14 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     scopes: Mapped[list[str]]
     grant_types: Mapped[list[str]]
     response_types: Mapped[list[str]]
-    token_endpoint_auth_method: Mapped[str] = mapped_column(String(40), default="client_secret_basic")
+    token_endpoint_auth_method: Mapped[str] = mapped_column(String(40), default="client_secret_basic")  # Core §9
     id_token_signed_response_alg: Mapped[str] = mapped_column(String(20), default="RS256")
 
     backchannel_logout_uri: Mapped[str | None] = mapped_column(Text)  # BCL §2.2
     backchannel_logout_session_required: Mapped[bool] = mapped_column(default=False)
+    registered: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the rest of Registration §2: registration.py
+    registration_token_hash: Mapped[str | None] = mapped_column(String(64))  # RFC 7592 §3
+    created_at: Mapped[int] = mapped_column(default=now)
 
     # What the operator decides about the client; it cannot register these itself.
     require_pkce: Mapped[bool] = mapped_column(default=True)
@@ -98,8 +101,8 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
         return method == self.token_endpoint_auth_method
 
     def check_response_type(self, response_type: str) -> bool:
-        """Only registered ones."""
-        return response_type in self.response_types
+        """Only registered ones; the order of their words does not matter (Multiple Response Types §3)."""
+        return set(response_type.split()) in [set(registered.split()) for registered in self.response_types]
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Only registered ones."""
@@ -153,6 +156,8 @@ class AuthorizationCode(Base, AuthorizationCodeMixin):  # type: ignore[misc] # A
     nonce: Mapped[str | None] = mapped_column(Text)
     auth_time: Mapped[int]
     amr: Mapped[list[str]]
+    acr: Mapped[str | None] = mapped_column(String(255))  # only if it was asked for
+    claims: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the claims parameter (Core §5.5)
     code_challenge: Mapped[str | None] = mapped_column(String(128))
     code_challenge_method: Mapped[str | None] = mapped_column(String(10))
     expires_at: Mapped[int] = mapped_column(index=True)
@@ -181,6 +186,8 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
     scope: Mapped[str] = mapped_column(Text)
     auth_time: Mapped[int]
     amr: Mapped[list[str]]
+    acr: Mapped[str | None] = mapped_column(String(255))
+    claims: Mapped[dict[str, Any]] = mapped_column(default=dict)
     issued_at: Mapped[int]
     access_expires_at: Mapped[int] = mapped_column(index=True)
     refresh_expires_at: Mapped[int | None]
@@ -211,6 +218,27 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
     def is_revoked(self) -> bool:
         """Whether somebody or a logout revoked it."""
         return self.revoked_at is not None
+
+
+class Consent(Base):
+    """What a person allowed an app to know, when they were asked."""
+
+    __tablename__ = "consent"
+
+    sub: Mapped[str] = mapped_column(ForeignKey("user_account.sub"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    scopes: Mapped[list[str]]
+    given_at: Mapped[int]
+
+
+class UsedAssertion(Base):
+    """A client assertion that was used (RFC 7523 §3 (7)): it is good for one request."""
+
+    __tablename__ = "used_assertion"
+
+    client_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    jti_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[int] = mapped_column(index=True)
 
 
 class Delivery(Base):

@@ -4,26 +4,27 @@ Authlib drives the protocol (RFC 6749, 7009, 7636, 7662, Core §3.1.3) and asks 
 transaction lasts until the view commits it (token.py): an error on the way leaves nothing behind.
 """
 
+import hashlib
+import hmac
+import re
 import secrets
-from base64 import b64decode
-from binascii import Error as Base64Error
+from base64 import urlsafe_b64encode
 from typing import Any
-from urllib.parse import unquote_plus
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Request
-from authlib.oauth2.rfc6749 import InvalidGrantError, OAuth2Payload, OAuth2Request
+from authlib.oauth2.rfc6749 import InvalidGrantError, OAuth2Request
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGrant
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from authlib.oidc.core.grants.code import OpenIDToken
-from flask import Flask, request
+from flask import Flask
 from sqlalchemy import or_, select, update
-from werkzeug.datastructures import MultiDict
 
 from idp import token
+from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
+from idp.client_keys import ClientKeys
 from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, hash_of
 from pickup_web import events
 from pickup_web.clock import now
@@ -33,14 +34,14 @@ CODE_SECONDS = 60  # RFC 6749 §4.1.2 allows ten minutes; a redirect takes one s
 ACCESS_SECONDS = 600
 REFRESH_SECONDS = 10 * 3600  # as long as a session can last
 OFFLINE_SECONDS = 30 * 24 * 3600
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 §4.1
 GRACE_SECONDS = 10  # in which a refresh token may be used again: its answer may have been lost on the way
-CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no types
     """Authlib's server, over our tables."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, client_keys: ClientKeys, issuer: str) -> None:
         super().__init__(app, query_client=find_client, save_token=save_token)
         self.register_token_generator(
             "default",
@@ -50,89 +51,24 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
                 lambda *_: ACCESS_SECONDS,
             ),
         )
-        self.register_client_auth_method("client_secret_basic", authenticate_client_secret_basic)
-        self.register_grant(CodeGrant, [CodeChallenge(required=True), IdToken()])
+        self.register_client_auth_method("client_secret_basic", client_secret_basic)
+        audiences = [issuer, f"{issuer}/oauth2/token"]
+        self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
+        self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
-    def create_oauth2_request(self, source: MultiDict[str, str] | None) -> OAuth2Request:
-        """From the parameters of an authorization request, or from the HTTP request under way."""
-        return FlaskOAuth2Request(request) if source is None else AuthorizationRequest(source)
-
-
-class AuthorizationRequest(OAuth2Request):  # type: ignore[misc] # Authlib has no types
-    """An authorization request that may have waited for a login: parameters, apart from HTTP."""
-
-    def __init__(self, parameters: MultiDict[str, str]) -> None:
-        super().__init__("GET", request.url)
-        self.payload = AuthorizationParameters(parameters)
-
-
-class AuthorizationParameters(OAuth2Payload):  # type: ignore[misc] # Authlib has no types
-    """The parameters, as Authlib asks for them."""
-
-    def __init__(self, parameters: MultiDict[str, str]) -> None:
-        self._parameters = parameters
-
-    @property
-    def data(self) -> MultiDict[str, str]:
-        """The first value of every parameter."""
-        return self._parameters
-
-    @property
-    def datalist(self) -> dict[str, list[str]]:
-        """Every value of every parameter."""
-        return dict(self._parameters.lists())
-
 
 def find_client(client_id: str) -> Client | None:
-    """The registered client of that name."""
-    return db.session.get(Client, client_id)
-
-
-def authenticate_client_secret_basic(query_client: Any, oauth_request: OAuth2Request) -> Client | None:
-    """RFC 6749 §2.3.1: id and secret are form-encoded inside Basic. Authlib's own does not decode them."""
-    kind, _, credentials = oauth_request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "basic":
-        return None
-    try:
-        client_id, _, secret = b64decode(credentials, validate=True).decode().partition(":")
-    except (Base64Error, UnicodeDecodeError):
-        return None
-    client: Client | None = query_client(unquote_plus(client_id))
-    return client if client and client.check_client_secret(unquote_plus(secret)) else None
+    """The registered client of that name, which is printable ASCII (RFC 6749 §A.1); no database sees anything else."""
+    return db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types
-    """Core §3.1: the authorization code flow."""
+    """Core §3.1.3: a code for tokens. The code itself is made in authorization_response.py."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
-
-    def generate_authorization_code(self) -> str:
-        """256 random bits."""
-        return secrets.token_urlsafe(32)
-
-    def save_authorization_code(self, code: str, oauth_request: OAuth2Request) -> None:
-        """Bind the code to all that was asked for and to the session it was given in."""
-        session: SsoSession = oauth_request.user
-        parameters = oauth_request.payload.data
-        db.session.add(
-            AuthorizationCode(
-                code_hash=hash_of(code),
-                client_id=oauth_request.client.client_id,
-                sid=session.sid,
-                sub=session.sub,
-                redirect_uri=parameters["redirect_uri"],
-                scope=oauth_request.scope,
-                nonce=parameters.get("nonce") or None,
-                auth_time=session.auth_time,
-                amr=session.amr,
-                code_challenge=parameters.get("code_challenge") or None,
-                code_challenge_method=parameters.get("code_challenge_method") or None,
-                expires_at=now() + CODE_SECONDS,
-            )
-        )
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
     def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
         """The client's own unused code. A used one means that somebody has a copy."""
@@ -160,10 +96,25 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
             raise InvalidGrantError("The code has been used already.")
 
 
+class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
+    """RFC 7636 §4.6 with S256 alone. Whatever is wrong is ``invalid_grant``, and takes the same time to find out."""
+
+    def validate_code_verifier(self, grant: CodeGrant, _result: Any) -> None:
+        """The verifier that the code's challenge was made of; none where there was no challenge (RFC 9700 §4.8)."""
+        oauth_request: OAuth2Request = grant.request
+        challenge = oauth_request.authorization_code.code_challenge or ""
+        verifier = oauth_request.form.get("code_verifier") or ""
+        if not challenge and not verifier and oauth_request.auth_method != "none":
+            return
+        made = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+        if not VERIFIER.fullmatch(verifier) or not hmac.compare_digest(made, challenge.encode()):
+            raise InvalidGrantError("The code_verifier does not belong to the code.")
+
+
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
     """RFC 6749 §6, Core §12. Each use replaces the refresh token; the use of a replaced one revokes them all."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
     INCLUDE_NEW_REFRESH_TOKEN = True
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
@@ -218,6 +169,8 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
             scope=scope,
             auth_time=origin.auth_time,
             amr=origin.amr,
+            acr=origin.acr,
+            claims=origin.claims,
             issued_at=now(),
             access_expires_at=now() + ACCESS_SECONDS,
             refresh_expires_at=now() + lifetime,
@@ -245,9 +198,9 @@ def find_token(value: str) -> Token | None:
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc] # Authlib has no types
-    """RFC 7009."""
+    """RFC 7009. Clients without a secret may give back their own tokens, too."""
 
-    CLIENT_AUTH_METHODS = CLIENT_AUTH_METHODS
+    CLIENT_AUTH_METHODS = METHODS
 
     def authenticate_token(self, oauth_request: OAuth2Request, client: Client) -> Token | None:
         """RFC 7009 §2.2: an unknown token, or another client's, is no error and nothing happens."""
@@ -264,7 +217,7 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # Authlib has no typ
 class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # Authlib has no types
     """RFC 7662. APIs ask here whether a token is still good: so a logout takes effect at once."""
 
-    CLIENT_AUTH_METHODS = CLIENT_AUTH_METHODS
+    CLIENT_AUTH_METHODS = CONFIDENTIAL
 
     def query_token(self, value: str, _hint: str | None) -> Token | None:
         """Access tokens only: a refresh token is of no use at an API."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
-from idp.keys import make_first_key
+from idp.keys import make_first_keys
 from idp.login import hasher
 from idp.models import Client, SettingsMark, User, hash_of
 from pickup_web.seed import Load
@@ -32,7 +32,7 @@ def from_settings(settings: Settings) -> Load:
     def load(connection: Connection) -> None:
         with Session(connection, join_transaction_mode="create_savepoint") as db:
             put_people_and_clients(db, settings)
-            make_first_key(db)
+            make_first_keys(db)
             db.commit()
 
     return load
@@ -47,7 +47,8 @@ def follow_settings(engine: Engine, settings: Settings) -> None:
         mark = db.get(SettingsMark, 1)
         if mark is None or mark.fingerprint != fingerprint(settings):
             put_people_and_clients(db, settings)
-            db.commit()
+        make_first_keys(db)
+        db.commit()
 
 
 def put_people_and_clients(db: Session, settings: Settings) -> None:

@@ -5,7 +5,9 @@ from typing import cast
 
 from flask import current_app
 
+from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
+from idp.fetch import Door
 from idp.keys import KeyRing
 from idp.oauth_server import OAuthServer
 from pickup_web.settings import Settings
@@ -17,6 +19,8 @@ class State:
 
     settings: Settings
     keys: KeyRing
+    door: Door
+    client_keys: ClientKeys
     outbox: Outbox
     oauth: OAuthServer
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, jsonify, make_response, request
@@ -29,6 +30,9 @@ SCOPE_CLAIMS = {
 
 def token_endpoint() -> Response:
     """``POST /oauth2/token`` (RFC 6749 §3.2). One transaction: a refused request leaves nothing behind."""
+    if any(len(values) > 1 for values in request.form.listvalues()):  # RFC 6749 §3.2
+        answer = jsonify(error="invalid_request", error_description="A parameter is there more than once.")
+        return uncached(make_response(answer, 400))
     response: Response = _state().oauth.create_token_response()
     if response.status_code == 200:
         db.session.commit()
@@ -52,34 +56,71 @@ def introspect() -> Response:
 
 
 def id_token(tokens: dict[str, Any], oauth_request: "OAuth2Request") -> str:
-    """The signed ID token of a token response (Core §2, §3.1.3.6)."""
-    client: Client = oauth_request.client
+    """The ID token of a token response (Core §3.1.3.3, §12.2)."""
     code: AuthorizationCode | None = oauth_request.authorization_code
-    origin = code or oauth_request.refresh_token
+    origin: AuthorizationCode | Token = code or oauth_request.refresh_token
+    return make_id_token(
+        oauth_request.client,
+        sub=origin.sub,
+        sid=origin.sid,
+        auth_time=origin.auth_time,
+        amr=origin.amr,
+        acr=origin.acr,
+        nonce=code.nonce if code else None,  # Core §12.2: not after a refresh
+        access_token=tokens["access_token"],
+        code=oauth_request.form["code"] if code else None,
+        asked=origin.claims,
+    )
+
+
+def make_id_token(
+    client: Client,
+    *,
+    sub: str,
+    sid: str | None,
+    auth_time: int,
+    amr: list[str],
+    acr: str | None,
+    nonce: str | None,
+    access_token: str | None,
+    code: str | None,
+    asked: dict[str, Any],
+    scopes: Sequence[str] = (),
+) -> str:
+    """A signed ID token (Core §2) with ``sid``: the same for every client of the session (BCL §2.1).
+
+    ``asked`` is the claims parameter, ``scopes`` those whose claims go into the token itself.
+    """
+    alg = client.id_token_signed_response_alg
     claims: dict[str, Any] = {
         "iss": issuer(),
-        "sub": origin.sub,
+        "sub": sub,
         "aud": client.client_id,
         "azp": client.client_id,
         "iat": now(),
         "nbf": now(),
         "exp": now() + ID_TOKEN_SECONDS,
-        "auth_time": origin.auth_time,  # of the password, also after a refresh (Core §12.2)
-        "amr": origin.amr,
-        "sid": origin.sid,  # BCL §2.1: the same for every client of this session
-        "at_hash": half_hash(tokens["access_token"]),
+        "auth_time": auth_time,  # of the password, also after a refresh
+        "amr": amr,
+        "sid": sid,
+        "acr": acr,
+        "nonce": nonce,
+        "at_hash": half_hash(access_token, alg) if access_token else None,
+        "c_hash": half_hash(code, alg) if code else None,
     }
-    if code:
-        claims["c_hash"] = half_hash(oauth_request.form["code"])
-        if code.nonce:
-            claims["nonce"] = code.nonce
-    events.record(db.session, "op.id_token.issued", sid=origin.sid, client_id=client.client_id)
-    return _state().keys.sign(claims, alg=client.id_token_signed_response_alg, typ="JWT")
+    names = set(asked.get("id_token", {}))
+    if names or scopes:
+        claims = granted_claims(db.session.get_one(User, sub), scopes, names) | claims
+    events.record(db.session, "op.id_token.issued", sid=sid, client_id=client.client_id)
+    present = {name: value for name, value in claims.items() if value is not None}  # Core §2: no nulls
+    return _state().keys.sign(present, alg=alg, typ="JWT")
 
 
-def half_hash(value: str) -> str:
-    """Core §3.1.3.6: the left half of the hash, for tokens signed with a 256 bit algorithm."""
-    return urlsafe_b64encode(hashlib.sha256(value.encode("ascii")).digest()[:16]).rstrip(b"=").decode()
+def half_hash(value: str, alg: str) -> str:
+    """Core §3.1.3.6: the left half of the value's hash, the hash being that of the signature."""
+    digest = hashlib.sha512 if alg == "EdDSA" else hashlib.sha256
+    whole = digest(value.encode("ascii")).digest()
+    return urlsafe_b64encode(whole[: len(whole) // 2]).rstrip(b"=").decode()
 
 
 def userinfo() -> Response:
@@ -95,7 +136,21 @@ def userinfo() -> Response:
     if "openid" not in found.scope.split():  # Core §5.3: for tokens of OpenID Connect requests
         return refuse_token('error="insufficient_scope", scope="openid"', 403)
     user = db.session.get_one(User, found.sub)
-    return uncached(jsonify({"sub": user.sub, **granted_claims(user, found.scope)}))
+    names = set((found.claims or {}).get("userinfo", {}))
+    return userinfo_response(found.client_id, {"sub": user.sub, **granted_claims(user, found.scope.split(), names)})
+
+
+def userinfo_response(client_id: str, claims: dict[str, Any]) -> Response:
+    """JSON, or a signed token where the client registered for that (Core §5.3.2)."""
+    client = db.session.get_one(Client, client_id)
+    alg = client.registered.get("userinfo_signed_response_alg")
+    if alg is None:
+        return uncached(jsonify(claims))
+    # Its own type: it is signed with the same keys as ID tokens and must not pass for one (RFC 8725 §3.11).
+    signed = _state().keys.sign({**claims, "iss": issuer(), "aud": client_id}, alg=alg, typ="userinfo+jwt")
+    response = make_response(signed)
+    response.mimetype = "application/jwt"
+    return uncached(response)
 
 
 def bearer_tokens() -> list[str]:
@@ -105,9 +160,9 @@ def bearer_tokens() -> list[str]:
     return [token for token in [*in_header, *request.form.getlist("access_token")] if token]
 
 
-def granted_claims(user: User, scope: str) -> dict[str, Any]:
-    """The claims the scopes open (Core §5.4), as far as we know them."""
-    names = {name for one in scope.split() for name in SCOPE_CLAIMS.get(one, "").split()}
+def granted_claims(user: User, scopes: Sequence[str], asked: set[str]) -> dict[str, Any]:
+    """The claims the scopes open (Core §5.4) and those asked for by name (§5.5), as far as we know them."""
+    names = asked | {name for scope in scopes for name in SCOPE_CLAIMS.get(scope, "").split()}
     return {name: value for name, value in user.claims.items() if name in names}
 
 

@@ -46,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         RELYING_PARTY_BASE_URL=settings.dispatch_url,
         RELYING_PARTY_SCOPES="openid profile email fleet.read",  # fleet.read opens Manager's list of drivers
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
+        RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",
         MANAGER_DRIVERS_URL=f"{settings.manager_url}/api/drivers",
     )

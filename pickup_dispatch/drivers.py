@@ -13,6 +13,8 @@ from relying_party import TokenUnavailable
 # patience there (resource_server.py) is shorter than ours here, so that we hear whose fault it was.
 TIMEOUT = (1.0, 4.0)
 
+NO_ANSWER = "Pickup Manager does not answer, so the list of drivers is missing."
+
 _http = requests.Session()  # one for the process: its connections are used again
 _http.trust_env = False  # no proxy and no .netrc between two services of ours
 
@@ -38,6 +40,7 @@ def fetch() -> DriverList:
             current_app.config["MANAGER_DRIVERS_URL"],
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=TIMEOUT,
+            verify=current_app.config["RELYING_PARTY_CA_BUNDLE"] or True,
             allow_redirects=False,  # a redirect would carry the token somewhere else
         )
         if answer.status_code == 200:
@@ -47,7 +50,7 @@ def fetch() -> DriverList:
     except (KeyError, TypeError, ValueError):
         return DriverList({}, "Pickup Manager's list of drivers could not be read.")
     except requests.RequestException:
-        return DriverList({}, "Pickup Manager does not answer, so the list of drivers is missing.")
+        return DriverList({}, NO_ANSWER)
     return DriverList({}, _refusal(answer))
 
 
@@ -56,6 +59,8 @@ def _names(body: Any) -> dict[str, str]:
 
 
 def _refusal(answer: requests.Response) -> str:
+    if answer.status_code in (502, 504):  # RFC 9110 §15.6.3: a proxy's words for nobody being there
+        return NO_ANSWER
     if answer.status_code == 401:  # RFC 6750 §3.1: the token is expired, revoked or malformed
         return "Pickup Manager refused the access token: it was revoked or has expired. Log out, then sign in."
     if answer.status_code == 403:

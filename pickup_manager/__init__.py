@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         RELYING_PARTY_BASE_URL=settings.manager_url,
         RELYING_PARTY_SCOPES="openid profile email",
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
+        RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",
         INTROSPECTION_ENDPOINT=f"{settings.idp_url}/oauth2/introspect",  # resource_server.py asks there
     )

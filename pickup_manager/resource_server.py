@@ -75,6 +75,7 @@ def introspect(token: str) -> dict[str, Any]:
             data={"token": token, "token_type_hint": "access_token"},
             auth=credentials,
             timeout=TIMEOUT,
+            verify=config["RELYING_PARTY_CA_BUNDLE"] or True,
             allow_redirects=False,  # a redirect would carry token and secret somewhere else
         )
         claims = answer.json() if answer.status_code == 200 else None

@@ -10,6 +10,7 @@ from flask import Flask, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from pickup_web import database, events, localhost, logs, security
 from pickup_web.mount import health_check, mount
@@ -60,8 +61,10 @@ def create_service(
     csrf.init_app(app)
     register_pages(app, name, title, settings)
     app.register_error_handler(HTTPException, error_page)
+    # Of what a proxy says about a request only the client's address is taken; scheme, host and path are settings.
+    behind_proxies = ProxyFix(mount(app, base_url, health_check(app)), x_for=settings.trusted_proxies, x_proto=0)
     # Flask's documented way to add middleware; to a type checker, methods are not for assigning.
-    app.wsgi_app = mount(app, base_url, health_check(app))  # type: ignore[method-assign,assignment]
+    app.wsgi_app = behind_proxies  # type: ignore[method-assign]
     return app
 
 

@@ -85,8 +85,9 @@ def init_app(app: Flask, *, show: bool) -> None:
 
 def list_events() -> Response:
     """``?after=ID&sid=…&name=…`` → ``{"events": […]}``, oldest first, 200 at most."""
-    query = select(Event).where(Event.id > request.args.get("after", 0, type=int)).order_by(Event.id).limit(200)
+    after = max(0, min(request.args.get("after", 0, type=int), 2**31 - 1))  # what a database can compare with
+    query = select(Event).where(Event.id > after).order_by(Event.id).limit(200)
     for column in (Event.sid, Event.name):
         if value := request.args.get(column.key):
-            query = query.where(column == value)
+            query = query.where(column == value.replace("\0", "?"))  # not every database can be asked for it
     return jsonify(events=[event.as_dict() for event in db.session.scalars(query)])

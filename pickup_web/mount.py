@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 def mount(app: Flask, base_url: str, healthz: "WSGIApplication") -> "WSGIApplication":
     """``app`` below the path of ``base_url``; ``/healthz`` and a redirect for everything else."""
     inner = app.wsgi_app
-    prefix = urlsplit(base_url).path.rstrip("/")
+    parts = urlsplit(base_url)
+    prefix = parts.path.rstrip("/")
     app.config["APPLICATION_ROOT"] = prefix or "/"  # the cookie's path
 
+    # The scheme is a setting, too: behind a proxy that speaks TLS we are asked by http, and no header decides this.
     def outer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        environ["wsgi.url_scheme"] = parts.scheme
         path = environ.get("PATH_INFO", "")
         if path == "/healthz":
             return healthz(environ, start_response)

@@ -32,11 +32,32 @@ class Settings(BaseSettings):
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
     compose_network: bool = Field(
-        default=False, description="Names under .localhost may be other containers; docker-compose.yml sets this."
+        default=False, description="Names under .localhost may be other containers; the Compose files set this."
     )
     demo_plain_http: bool = Field(
         default=False,
         description="Allows http:// addresses. For demonstrations on one machine only; every page says so.",
+    )
+    demo_private_addresses: bool = Field(
+        default=False,
+        description="Lets clients register addresses on this machine and its networks. Demonstrations only.",
+    )
+    demo_open_registration: bool = Field(
+        default=False, description="Lets any software register itself as a client. Demonstrations only."
+    )
+    registration_token: SecretStr | None = Field(
+        default=None, description="The initial access token that registers clients, when it is not open to all."
+    )
+    ca_bundle: str | None = Field(
+        default=None,
+        description="A file with the certificates to trust between the services, instead of the usual ones.",
+    )
+    trusted_proxies: int = Field(
+        default=0,
+        ge=0,
+        le=9,
+        description="How many proxies stand in front of every service. So many entries of X-Forwarded-For, counted "
+        "from the right, are believed; with 0 the header is ignored.",
     )
     demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
 
@@ -63,6 +84,8 @@ class Settings(BaseSettings):
             self._check_url(f"PICKUP_{name.upper()}_URL", url)
             if not getattr(self, f"{name}_database_url"):
                 setattr(self, f"{name}_database_url", f"sqlite:///{self.data_dir.absolute()}/{name}.db")
+        if self.ca_bundle and not Path(self.ca_bundle).is_file():
+            raise ValueError(f"PICKUP_CA_BUNDLE is {self.ca_bundle!r}; there is no such file.")
         return self
 
     def _check_url(self, variable: str, url: str) -> None:

@@ -54,6 +54,8 @@ load_env() {
         eval "known=\${$name+yes}"
         [ -n "$known" ] || export "$name=$value"
     done <.env
+    # An .env of an earlier version knows one switch for what are two now.
+    export PICKUP_DEMO_PRIVATE_ADDRESSES="${PICKUP_DEMO_PRIVATE_ADDRESSES-${PICKUP_DEMO_PLAIN_HTTP:-}}"
     export COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME:-pickup}"
 }
 
@@ -94,13 +96,14 @@ port_of() {
     eval "printf '%s' \"\${PICKUP_$(upper "$1")_PORT:-$default}\""
 }
 
+scheme=http   # or https, after use_tls
 url_of() {
     case $1 in idp) path='' ;; *) path=/pickup-$1 ;; esac
-    eval "printf '%s' \"\${PICKUP_$(upper "$1")_URL:-http://$1.localhost:$(port_of "$1")$path}\""
+    eval "printf '%s' \"\${PICKUP_$(upper "$1")_URL:-$scheme://$1.localhost:$(port_of "$1")$path}\""
 }
 
 title_of() {
-    case $1 in idp) echo 'the IdP' ;; dispatch) echo 'Pickup Dispatch' ;; manager) echo 'Pickup Manager' ;; esac
+    case $1 in nginx) echo nginx ;; idp) echo 'the IdP' ;; dispatch) echo 'Pickup Dispatch' ;; manager) echo 'Pickup Manager' ;; esac
 }
 
 module_of() { case $1 in idp) echo idp ;; *) echo "pickup_$1" ;; esac }
@@ -132,6 +135,17 @@ container_of() {
     containers --filter "label=com.docker.compose.service=$target" "$@"
 }
 
+# Whether the stack that is there speaks TLS: only then there is an nginx in it.
+has_tls() { have docker && [ -n "$(container_of nginx -a 2>/dev/null)" ]; }
+
+# From now on the stack is meant with TLS: $compose reads the other file, and the addresses are https.
+use_tls() {
+    scheme=https compose="$compose -f docker-compose.tls.yml"
+    for each in $services; do
+        export "PICKUP_$(upper "$each")_URL=$(url_of "$each")"
+    done
+}
+
 local_py() { .venv/bin/python scripts/local.py "$@"; }
 runs_locally() {
     ls "$run"/*.pid >/dev/null 2>&1 && [ -x .venv/bin/python ] && local_py running "$@"
@@ -146,6 +160,14 @@ running_mode() {
 # Sets $mode and $why for `make up`: as asked (MODE=…), or as it runs already, or as this machine can.
 choose_mode() {
     running=$(running_mode)
+    case ${TLS:-0} in
+        0) ;;
+        1)  if [ "${MODE:=compose}" = local ]; then why="MODE is local"; fi
+            if [ "$MODE" = local ] || ! can_compose; then
+                die "TLS=1 needs Docker, because nginx runs in a container, but $why."
+            fi ;;
+        *) die "TLS is '$TLS'; it can be 1 or 0." ;;
+    esac
     case ${MODE:-} in
         compose) can_compose || die "MODE=compose is not possible: $why." ; mode=compose ;;
         local) mode=local why="MODE=local" ;;
@@ -162,11 +184,13 @@ current_mode() {
     mode=$(running_mode)
     [ -n "$mode" ] || mode=$(cat "$run/mode" 2>/dev/null || true)
     case $mode in compose) can_compose || die "The stack was started with compose, but $why." ;; esac
+    if [ "$mode" = compose ] && has_tls; then use_tls; fi
 }
 
 # What a start depends on: our files, and for local processes the settings. Says whether anything has changed.
 fingerprint() {
-    find Dockerfile .dockerignore gunicorn.conf.py requirements/runtime.txt scripts/healthcheck.py $packages \
+    find Dockerfile .dockerignore gunicorn.conf.py requirements/runtime.txt \
+        scripts/healthcheck.py scripts/tls.py scripts/nginx.conf $packages \
         -type f ! -name '*.py[co]' -exec cksum {} + | LC_ALL=C sort -k 3 | cksum | tr ' ' '-'
 }
 
@@ -192,13 +216,21 @@ cli() {
     fi
 }
 
+# nginx has no Python, but curl; any answer of a service is a sign of nginx's health.
+is_healthy() {
+    case $1 in
+        nginx) docker exec "$2" curl -sk -o /dev/null "https://localhost:$(port_of idp)/healthz" ;;
+        *) docker exec "$2" python -IS scripts/healthcheck.py ;;
+    esac >/dev/null 2>&1
+}
+
 # wait_healthy SERVICES…: until they answer; the last lines of the one that does not. Asks in the container, and
 # does not wait for Docker to ask: that would be seconds later.
 wait_healthy() {
     asked=0
     for each in "$@"; do
         id=$(container_of "$each" -a)
-        until docker exec "$id" python -IS scripts/healthcheck.py >/dev/null 2>&1; do
+        until is_healthy "$each" "$id"; do
             asked=$((asked + 1))
             if [ "$asked" -gt 150 ] || [ "$(docker inspect -f '{{.State.Status}}' "$id")" != running ]; then
                 docker logs --tail 30 "$id" >&2

@@ -29,7 +29,7 @@ def names_in(path: Path) -> set[str]:
     return set(re.findall(r"\bPICKUP_[A-Z_]*[A-Z]\b", path.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("place", ["docs/running.md", "docker-compose.yml"])
+@pytest.mark.parametrize("place", ["docs/running.md", "docker-compose.services.yml"])
 def test_every_setting_is_named(place: str) -> None:
     """Examples 17: a setting that is missing from the table, or never reaches the containers, is a failure."""
     text = (ROOT / place).read_text("utf-8")
@@ -37,7 +37,7 @@ def test_every_setting_is_named(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [*DOCUMENTS, ROOT / ".env.example", ROOT / "docker-compose.yml"], ids=lambda p: p.name
+    "place", [*DOCUMENTS, ROOT / ".env.example", *ROOT.glob("docker-compose*.yml")], ids=lambda p: p.name
 )
 def test_no_setting_is_named_that_there_is_not(place: Path) -> None:
     """Examples 17: what somebody copies from here works."""

@@ -30,7 +30,9 @@ def test_the_drivers_are_managers_asked_with_the_users_own_token(
         (403, "does not allow reading the fleet"),
         (302, "answered with an error (302)"),
         (500, "answered with an error (500)"),
+        (502, "does not answer"),
         (503, "cannot check access tokens"),
+        (504, "does not answer"),
     ],
 )
 def test_each_refusal_has_its_own_sentence(

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
-from idp.login import COOKIE
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
+from idp.sso_session import COOKIE
 from idp.state import State
 from pickup_web import Settings
 from pickup_web.database import engine_of
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from tests.idp.parties import Party, Registrar
 
 DISPATCH, MANAGER = "pickup-dispatch", "pickup-manager"
 VERIFIER = "a-code-verifier-of-at-least-forty-three-characters"
@@ -222,6 +224,28 @@ def hidden(page: TestResponse, name: str) -> str:
     found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
     assert found, f"the page has no hidden field {name}"
     return unescape(found[1])
+
+
+@pytest.fixture
+def register(provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch) -> "Registrar":
+    """Where software registers itself, open to all; its site is of paper. Cameron first: she may bring a database."""
+    from tests.idp.parties import SHOP, Registrar  # it needs what stands above
+
+    del cameron
+    monkeypatch.setattr(provider.settings, "demo_open_registration", True)
+    monkeypatch.setattr(provider.state.client_keys, "_fetched", {})  # those of earlier tests
+    monkeypatch.setattr("idp.fetch.require_public", lambda _: None)  # the names of tests are in nobody's DNS
+    app = PaperApp()
+    provider.network.add(SHOP, app)
+    return Registrar(provider, app)
+
+
+@pytest.fixture
+def shop(register: "Registrar") -> "Party":
+    """A client for every response type, with a secret and a key."""
+    from tests.idp.parties import ALL_TYPES, key
+
+    return register.of_type(*ALL_TYPES, jwks={"keys": [key.public_jwk()]})
 
 
 @pytest.fixture

@@ -316,7 +316,7 @@ def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DESIGN 4.6: a fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
-    provider.change_client(MANAGER, id_token_signed_response_alg="ES256")
+    provider.change_client(MANAGER, id_token_signed_response_alg="PS512")
     end_without_sending(provider)
     monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
     clock.turn(GIVE_UP_SECONDS + 60)
@@ -343,7 +343,8 @@ def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
 def another_process(provider: Provider) -> Outbox:
     """An outbox over the same tables, with nothing else in common."""
     engine = engine_of(provider.app)
-    return Outbox(engine, KeyRing(engine), issuer=provider.issuer, redirect_wait=1, policy="session")
+    keys, door = KeyRing(engine), provider.state.door
+    return Outbox(engine, keys, door, issuer=provider.issuer, redirect_wait=1, policy="session")
 
 
 @pytest.mark.usefixtures("cameron")

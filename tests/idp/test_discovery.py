@@ -1,13 +1,17 @@
 """What the provider tells about itself: Discovery 1.0 §3, JWK Set."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import SiteClient
+import idp as idp_service
+from tests.conftest import SiteClient, close, make_settings
 from tests.idp.conftest import Provider
 from tests.network import query_of
-from tests.tokens import unb64
+from tests.tokens import read, unb64
+
+HTTPS = {"dispatch_url": "https://d.example/x", "manager_url": "https://m.example/x"}
 
 
 @pytest.fixture
@@ -31,17 +35,85 @@ def test_the_issuer_is_the_address_it_was_asked_at(document: dict[str, Any], pro
 
 
 def test_what_must_be_there_is_there(document: dict[str, Any]) -> None:
-    """DISC-03, DISC-10, DISC-12, DISC-17, ISS-01, RPL-01."""
-    for name in ("authorization", "token", "userinfo", "introspection", "revocation", "end_session"):
+    """DISC-03 … DISC-12, DISC-16, DISC-17, ISS-01, INT-03, RPL-01."""
+    for name in ("authorization", "token", "userinfo", "introspection", "revocation", "registration", "end_session"):
         assert document[f"{name}_endpoint"].startswith(document["issuer"] + "/")
-    assert document["response_types_supported"] == ["code"]
+    types = {"code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"}
+    assert set(document["response_types_supported"]) == types
+    assert set(document["response_modes_supported"]) == {"query", "fragment", "form_post"}
+    assert set(document["grant_types_supported"]) == {"authorization_code", "implicit", "refresh_token"}
     assert document["subject_types_supported"] == ["public"]
-    assert document["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert document["id_token_signing_alg_values_supported"] == ["RS256", "ES256", "EdDSA"]
+    assert "RS256" in document["userinfo_signing_alg_values_supported"]
     assert document["code_challenge_methods_supported"] == ["S256"]
     assert document["authorization_response_iss_parameter_supported"] is True
-    assert document["request_parameter_supported"] is False
-    assert document["request_uri_parameter_supported"] is False
+    assert document["claims_parameter_supported"] is True
+    assert document["request_parameter_supported"] is True
+    assert document["request_uri_parameter_supported"] is True
+    assert document["require_request_uri_registration"] is True
     assert "openid" in document["scopes_supported"]
+    assert {"sub", "name", "email"} <= set(document["claims_supported"])
+
+
+def test_how_a_client_may_prove_itself_is_said_for_each_endpoint(document: dict[str, Any]) -> None:
+    """DISC-13, DISC-14, INT-03: with the algorithms, where there is a signature."""
+    methods = {"client_secret_basic", "client_secret_post", "private_key_jwt"}
+    for endpoint in ("token", "revocation"):
+        assert set(document[f"{endpoint}_endpoint_auth_methods_supported"]) == methods | {"none"}
+    assert set(document["introspection_endpoint_auth_methods_supported"]) == methods
+    for endpoint in ("token", "revocation", "introspection"):
+        assert {"RS256", "ES256", "EdDSA"} <= set(document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"])
+    assert "RS256" in document["request_object_signing_alg_values_supported"]
+
+
+# Discovery §3, RFC 8414 §2, RFC 9207 §3, BCL §2.1, RPIL §2.1, and the one member that has spread without a text.
+KNOWN = {
+    "issuer": str, "authorization_endpoint": str, "token_endpoint": str, "userinfo_endpoint": str, "jwks_uri": str,
+    "registration_endpoint": str, "introspection_endpoint": str, "revocation_endpoint": str,
+    "end_session_endpoint": str, "scopes_supported": list, "response_types_supported": list,
+    "response_modes_supported": list, "grant_types_supported": list, "acr_values_supported": list,
+    "subject_types_supported": list, "id_token_signing_alg_values_supported": list,
+    "userinfo_signing_alg_values_supported": list, "request_object_signing_alg_values_supported": list,
+    "token_endpoint_auth_methods_supported": list, "token_endpoint_auth_signing_alg_values_supported": list,
+    "introspection_endpoint_auth_methods_supported": list,
+    "introspection_endpoint_auth_signing_alg_values_supported": list,
+    "revocation_endpoint_auth_methods_supported": list,
+    "revocation_endpoint_auth_signing_alg_values_supported": list, "display_values_supported": list,
+    "claim_types_supported": list, "claims_supported": list, "ui_locales_supported": list,
+    "code_challenge_methods_supported": list, "prompt_values_supported": list, "claims_parameter_supported": bool,
+    "request_parameter_supported": bool, "request_uri_parameter_supported": bool,
+    "require_request_uri_registration": bool, "authorization_response_iss_parameter_supported": bool,
+    "backchannel_logout_supported": bool, "backchannel_logout_session_supported": bool,
+}  # fmt: skip
+
+
+def test_every_member_is_a_known_one_of_its_type(document: dict[str, Any]) -> None:
+    """DISC-18, DISC-19: no invented members; lists of strings, and booleans that are booleans."""
+    assert set(document) <= set(KNOWN)
+    for name, value in document.items():
+        assert type(value) is KNOWN[name], name
+        assert not isinstance(value, list) or all(isinstance(item, str) and item for item in value), name
+
+
+def test_the_announced_acr_is_one_that_is_returned(
+    document: dict[str, Any], provider: Provider, cameron: SiteClient
+) -> None:
+    """DISC-15, DEC-04, AUTH-21: all announced values asked for, and one of them is in the ID token."""
+    asked = " ".join(document["acr_values_supported"])
+    assert read(provider.tokens(cameron, acr_values=asked)["id_token"])[1]["acr"] in asked.split()
+
+
+def test_with_an_https_issuer_every_address_is_https(tmp_path: Path) -> None:
+    """DISC-02, DISC-05: whatever the request's own Host and scheme say; below the path of the issuer."""
+    issuer = "https://op.example/tenant/a"
+    app = idp_service.create_app(make_settings(tmp_path, idp_url=issuer, demo_plain_http=False, **HTTPS))
+    response = app.test_client().get("/tenant/a/.well-known/openid-configuration", base_url="http://10.0.0.1:9000")
+    document = response.get_json()
+    assert document["issuer"] == issuer
+    for name, value in document.items():
+        if name.endswith(("_endpoint", "_uri")):
+            assert value.startswith(issuer + "/"), name
+    close(app)
 
 
 def test_no_algorithm_without_a_signature_is_announced(document: dict[str, Any]) -> None:
@@ -57,11 +129,42 @@ def test_every_announced_address_answers(document: dict[str, Any], idp_client: S
             assert idp_client.get(path).status_code != 404, name
 
 
-@pytest.mark.parametrize("parameter", ["request", "request_uri", "registration"])
-def test_what_is_not_announced_is_refused_by_name(parameter: str, provider: Provider) -> None:
-    """DISC-22, ROB-01, AUTH-25: not silently ignored."""
+@pytest.mark.parametrize(
+    ("parameter", "error"),
+    [
+        ("registration", "registration_not_supported"),
+        ("request", "invalid_request_object"),
+        ("request_uri", "invalid_request_uri"),
+    ],
+)
+def test_what_we_cannot_process_is_refused_by_name(parameter: str, error: str, provider: Provider) -> None:
+    """DISC-22, ROB-01, AUTH-25: registration is not supported, an object that is none not ignored."""
     response = provider.authorize(provider.browser(), **{parameter: "x"})
-    assert query_of(response.location)["error"] == f"{parameter}_not_supported"
+    assert query_of(response.location)["error"] == error
+
+
+@pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/userinfo", "/oauth2/register", "/oauth2/register/x"])
+def test_programs_in_a_browser_may_call_it(path: str, idp_client: SiteClient) -> None:
+    """DISC-21: token, userinfo and registration; and the browser's own question before the call."""
+    for method in ("OPTIONS", "GET" if path.endswith("/x") else "POST"):
+        response = idp_client.open(path, method=method, headers={"Origin": "https://spa.example"})
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in response.headers, "no cookie decides anything there"
+    assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
+
+
+def test_programs_in_a_browser_may_look_after_their_registration(idp_client: SiteClient) -> None:
+    """DISC-21, REG-04: browsers ask before a PUT or a DELETE."""
+    response = idp_client.options("/oauth2/register/x", headers={"Origin": "https://spa.example"})
+    assert {"PUT", "DELETE"} <= set(response.headers["Access-Control-Allow-Methods"].split(", "))
+
+
+@pytest.mark.parametrize("path", ["/oauth2/authorize", "/oidc/logout", "/", "/login", "/consent"])
+def test_pages_for_people_are_not_for_other_sites_scripts(path: str, idp_client: SiteClient) -> None:
+    """DISC-21: not the authorization endpoint, where a cookie decides."""
+    for method in ("GET", "POST", "OPTIONS"):
+        response = idp_client.open(path, method=method, headers={"Origin": "https://evil.example"})
+        assert "Access-Control-Allow-Origin" not in response.headers
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/oauth2/jwks"])
@@ -76,8 +179,11 @@ def test_anybody_may_read_it_and_keep_it_for_a_while(path: str, idp_client: Site
 
 def test_only_public_keys_are_published_and_each_has_a_name(idp_client: SiteClient) -> None:
     """JWK-01, JWK-02, JWK-04: nothing private; kid, use and alg; 2048 bits."""
-    (key,) = idp_client.get("/oauth2/jwks").get_json()["keys"]
-    assert set(key) == {"kty", "n", "e", "kid", "use", "alg"}
-    assert (key["kty"], key["use"], key["alg"]) == ("RSA", "sig", "RS256")
-    assert key["kid"]
-    assert int.from_bytes(unb64(key["n"]), "big").bit_length() >= 2048
+    keys = {key["alg"]: key for key in idp_client.get("/oauth2/jwks").get_json()["keys"]}
+    assert set(keys) == {"RS256", "ES256", "EdDSA"}
+    assert set(keys["RS256"]) == {"kty", "n", "e", "kid", "use", "alg"}
+    assert set(keys["ES256"]) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+    assert set(keys["EdDSA"]) == {"kty", "crv", "x", "kid", "use", "alg"}
+    assert {key["use"] for key in keys.values()} == {"sig"}
+    assert len({key["kid"] for key in keys.values() if key["kid"]}) == 3
+    assert int.from_bytes(unb64(keys["RS256"]["n"]), "big").bit_length() >= 2048

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.login import COOKIE
 from idp.models import SigningKey, SsoSession
+from idp.sso_session import COOKIE
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of
@@ -284,7 +284,7 @@ def test_a_hint_signed_with_a_retired_key_is_still_ours(provider: Provider, came
     """RPL-11, JWK-05: as long as the old key is published."""
     hint = own(provider, cameron, clock)
     with provider.database() as db:
-        old = db.query(SigningKey).one()
+        old = db.query(SigningKey).filter_by(alg="RS256").one()
         private = {**old.private_jwk, "kid": "new"}
         db.add(SigningKey(kid="new", alg="RS256", private_jwk=private, created_at=START, signs_from=START + 1))
         old.published_until = START + 3600

@@ -3,10 +3,12 @@
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from idp.keys import RELOAD_SECONDS, KeyRing, make_first_key
+from idp.keys import ALGORITHMS, RELOAD_SECONDS, KeyRing, make_first_keys
 from idp.models import SigningKey
+from idp.seed import follow_settings
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock
 from tests.idp.conftest import Provider
@@ -16,16 +18,15 @@ from tests.tokens import read
 def add_key(provider: Provider, kid: str, *, signs_from: int, published_until: int | None = None) -> None:
     """Another key: its material is the first one's, which is made already."""
     with provider.database() as db:
-        first = db.query(SigningKey).first()
-        assert first
+        first = db.query(SigningKey).filter_by(alg="RS256").one()
         private = {**first.private_jwk, "kid": kid}
         row = {"alg": "RS256", "private_jwk": private, "created_at": START + 1, "signs_from": signs_from}
         db.add(SigningKey(kid=kid, published_until=published_until, **row))
 
 
-def kids(ring: KeyRing) -> list[str]:
-    """The names of the published keys."""
-    return [key["kid"] for key in ring.jwks()["keys"]]
+def kids(ring: KeyRing, alg: str = "RS256") -> list[str]:
+    """The names of the published keys of one algorithm."""
+    return [key["kid"] for key in ring.jwks()["keys"] if key["alg"] == alg]
 
 
 def signer(ring: KeyRing) -> str:
@@ -39,13 +40,24 @@ def ring(provider: Provider) -> KeyRing:
     return provider.state.keys
 
 
-def test_a_new_provider_has_one_key_and_keeps_it(provider: Provider, ring: KeyRing) -> None:
+def test_a_new_provider_has_one_key_for_each_algorithm_and_keeps_it(provider: Provider, ring: KeyRing) -> None:
     """JWK-05: made at the first start and not again: tokens out there stay verifiable."""
-    before = kids(ring)
+    before = [kids(ring, alg) for alg in ALGORITHMS]
     with provider.database() as db:
-        make_first_key(db)
-    assert kids(KeyRing(engine_of(provider.app))) == before
-    assert len(before) == 1
+        make_first_keys(db)
+    assert [kids(KeyRing(engine_of(provider.app)), alg) for alg in ALGORITHMS] == before
+    assert [len(names) for names in before] == [1, 1, 1]
+
+
+def test_data_of_an_earlier_version_get_the_keys_they_lack(provider: Provider, ring: KeyRing) -> None:
+    """JWK-05: it had RS256 only; what it signed stays verifiable, and a client may register the others."""
+    (first,) = kids(ring)
+    with provider.database() as db:
+        db.execute(delete(SigningKey).where(SigningKey.alg != "RS256"))
+    follow_settings(engine_of(provider.app), provider.settings)
+    after = KeyRing(engine_of(provider.app))
+    assert kids(after) == [first]
+    assert after.algorithms() == list(ALGORITHMS)
 
 
 def test_a_new_key_is_published_before_it_signs(provider: Provider, ring: KeyRing, clock: Clock) -> None:
@@ -97,4 +109,4 @@ def test_two_processes_that_start_together_agree(provider: Provider) -> None:
     engine = engine_of(provider.app)
     assert kids(KeyRing(engine)) == kids(KeyRing(engine))
     with Session(engine) as db:
-        assert db.query(SigningKey).count() == 1
+        assert db.query(SigningKey).count() == len(ALGORITHMS)

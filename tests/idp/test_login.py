@@ -6,9 +6,11 @@ from urllib.parse import urlsplit
 import pytest
 from argon2.exceptions import VerifyMismatchError
 
-from idp.login import ABSOLUTE_SECONDS, COOKIE, MAX_PASSWORD, REQUEST_SECONDS, TOUCH_SECONDS
+from idp.login import MAX_PASSWORD
 from idp.models import SsoSession, User, hash_of
+from idp.pending import PENDING_SECONDS
 from idp.session_ending import IDLE_SECONDS
+from idp.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
 from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of
@@ -150,7 +152,7 @@ def test_a_page_that_was_open_for_too_long_says_so(provider: Provider, clock: Cl
     """An hour; then the app asks anew."""
     browser = provider.browser()
     page = provider.authorize(browser)
-    clock.turn(REQUEST_SECONDS + 1)
+    clock.turn(PENDING_SECONDS + 1)
     response = provider.enter_password(browser, page)
     assert response.status_code == 400
     assert "open for too long" in response.text

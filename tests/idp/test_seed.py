@@ -106,7 +106,7 @@ def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
         assert db.session.get_one(Client, DISPATCH).redirect_uris == ["https://d.example/x/oauth2client"]
         assert authenticate("alex", "another one")
         assert authenticate("alex", PASSWORD) is None
-    assert KeyRing(engine_of(app)).algorithms() == ["RS256"]
+    assert KeyRing(engine_of(app)).algorithms() == ["RS256", "ES256", "EdDSA"]
     close(app)
 
 

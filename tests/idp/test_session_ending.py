@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy.orm import Session
 
 from idp import session_ending
-from idp.login import ABSOLUTE_SECONDS
 from idp.models import Client, Delivery, Participation, SsoSession, Token
 from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS, Reason, end_session
+from idp.sso_session import ABSOLUTE_SECONDS
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, SiteClient, eventually
-from tests.idp.conftest import DISPATCH, MANAGER, Provider
+from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.network import query_of
 
 
 def end(
@@ -22,6 +23,14 @@ def end(
     (sid,) = (session.sid for session in provider.rows(SsoSession) if session.ended_at is None)
     with Session(engine_of(provider.app)) as db:
         return end_session(db, sid, reason, policy, initiator=db.get(Client, by) if by else None)
+
+
+def tokens_with_consent(provider: Provider, browser: SiteClient, **changes: str) -> dict[str, Any]:
+    """A login of Dispatch in which it asks for consent, as offline_access needs it (Core §11)."""
+    page = provider.authorize(browser, prompt="consent", **changes)
+    response = browser.submit("/consent", request=hidden(page, "request"), answer="allow")
+    code = query_of(browser.get(response.location).location)["code"]
+    return dict(provider.redeem(code).get_json())
 
 
 def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH) -> tuple[bool, bool]:
@@ -171,7 +180,7 @@ def test_delete_tokens_on_logout(
     """
     provider.change_client(DISPATCH, scopes=["openid", "offline_access"])
     session_tokens = provider.tokens(cameron, scope="openid")
-    offline_tokens = provider.tokens(cameron, scope="openid offline_access")
+    offline_tokens = tokens_with_consent(provider, cameron, scope="openid offline_access")
     default = policy
     if of_whom == "client":
         default = "all" if policy == "none" else "none"

@@ -1,9 +1,11 @@
 """The token endpoint, and userinfo, introspection and revocation beside it."""
 
 import hashlib
+import re
 import threading
 from base64 import b64encode
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 from joserfc import jwt
@@ -11,8 +13,9 @@ from joserfc.jwk import KeySet
 
 from idp.models import AuthorizationCode, Participation, Token, User
 from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS, GRACE_SECONDS, REFRESH_SECONDS
+from idp.token import SCOPE_CLAIMS
 from tests.conftest import START, Clock, SiteClient
-from tests.idp.conftest import DISPATCH, MANAGER, VERIFIER, Provider
+from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider
 from tests.tokens import b64, read
 
 
@@ -142,8 +145,12 @@ WRONG: list[tuple[str, dict[str, str | None], str]] = [
     ("CODE-05-other-address", {"redirect_uri": "https://elsewhere.example/"}, "invalid_grant"),
     ("CODE-05-no-address", {"redirect_uri": None}, "invalid_grant"),
     ("PKCE-03-wrong-verifier", {"code_verifier": VERIFIER[::-1]}, "invalid_grant"),
-    ("PKCE-03-no-verifier", {"code_verifier": None}, "invalid_request"),
-    ("PKCE-01-verifier-too-short", {"code_verifier": "abc"}, "invalid_request"),
+    ("PKCE-03-no-verifier", {"code_verifier": None}, "invalid_grant"),
+    ("PKCE-03-verifier-empty", {"code_verifier": ""}, "invalid_grant"),
+    ("PKCE-01-verifier-too-short", {"code_verifier": "abc"}, "invalid_grant"),
+    ("PKCE-01-verifier-too-long", {"code_verifier": "a" * 129}, "invalid_grant"),
+    ("PKCE-01-verifier-odd", {"code_verifier": VERIFIER[:-1] + "+"}, "invalid_grant"),
+    ("PKCE-06-the-challenge-itself", {"code_verifier": CHALLENGE}, "invalid_grant"),
     ("CODE-05-made-up", {"code": "made up"}, "invalid_grant"),
     ("CODE-05-none", {"code": None}, "invalid_request"),
     ("BCP-05-password-grant", {"grant_type": "password", "username": "cameron"}, "unsupported_grant_type"),
@@ -187,8 +194,14 @@ def test_a_verifier_for_a_code_without_challenge_is_refused(provider: Provider, 
     provider.change_client(DISPATCH, require_pkce=False)
     none: dict[str, Any] = {"code_challenge": None, "code_challenge_method": None}
     assert provider.redeem(provider.code(cameron, **none), code_verifier=None).status_code == 200
-    response = provider.redeem(provider.code(cameron, **none))
-    assert response.status_code == 400
+    assert_refused(provider.redeem(provider.code(cameron, **none)), "invalid_grant")
+
+
+@pytest.mark.parametrize("verifier", ["a" * 43, "z" * 128, "-._~" * 11, "0123456789" * 5])
+def test_every_verifier_of_the_specification_works(verifier: str, provider: Provider, cameron: SiteClient) -> None:
+    """PKCE-01, PKCE-06: 43 to 128 characters; the challenge has no padding."""
+    challenge = b64(hashlib.sha256(verifier.encode()).digest())
+    assert provider.redeem(provider.code(cameron, code_challenge=challenge), code_verifier=verifier).status_code == 200
 
 
 def test_an_ended_session_gives_no_tokens(provider: Provider, cameron: SiteClient) -> None:
@@ -371,6 +384,10 @@ def test_userinfo_gives_the_claims_of_the_granted_scopes(provider: Provider, cam
         "picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at", "email", "email_verified",
         "phone_number", "phone_number_verified",
     }  # fmt: skip
+    provider.change_client(DISPATCH, scopes=["openid", "address"])
+    address = provider.userinfo(provider.tokens(cameron, scope="openid address")["access_token"]).get_json()
+    assert set(address) == {"sub", "address"}
+    provider.change_client(DISPATCH, scopes=["openid", "email"])
     email_only = provider.userinfo(provider.tokens(cameron, scope="openid email")["access_token"]).get_json()
     assert email_only == {"sub": "248289761002", "email": "cameron@pickup.example", "email_verified": True}
 
@@ -433,9 +450,14 @@ def test_a_token_without_openid_is_not_enough(provider: Provider) -> None:
 
 def test_the_demo_people_have_every_standard_claim_in_its_form(provider: Provider) -> None:
     """UI-07, UI-08: non-empty, of the right type."""
+    every_name = set(" ".join(SCOPE_CLAIMS.values()).split())
     for user in provider.rows(User):
         claims = user.claims
-        assert all(claims.values() or [None]) or claims["email_verified"] is False
+        assert set(claims) == every_name
+        assert all(isinstance(value, bool) or value for value in [*claims.values(), *claims["address"].values()])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", claims["birthdate"])
+        assert re.fullmatch(r"[a-z]{2}-[A-Z]{2}", claims["locale"])
+        assert claims["zoneinfo"] in available_timezones()
         assert isinstance(claims["email_verified"], bool)
         assert isinstance(claims["phone_number_verified"], bool)
         assert isinstance(claims["updated_at"], int)

@@ -50,6 +50,8 @@ def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pyte
         ("PICKUP_IDP_URL", "https://idp.example/", "leave out the slash at the end"),
         ("PICKUP_IDP_URL", "https://idp.example/?a=b", "must be an absolute http"),
         ("PICKUP_LOGOUT_WAIT", "-1", "PICKUP_LOGOUT_WAIT: "),
+        ("PICKUP_CA_BUNDLE", "no/such.pem", "PICKUP_CA_BUNDLE is 'no/such.pem'; there is no such file"),
+        ("PICKUP_TRUSTED_PROXIES", "-1", "PICKUP_TRUSTED_PROXIES: "),
         ("PICKUP_DELETE_TOKENS_ON_LOGOUT", "some", "PICKUP_DELETE_TOKENS_ON_LOGOUT: "),
     ],
 )

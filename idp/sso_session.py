@@ -1,0 +1,84 @@
+"""The session that all apps share: found by this browser's cookie, made by a password."""
+
+import secrets
+
+from flask import request
+from sqlalchemy import select, update
+from werkzeug.wrappers import Response
+
+from idp import session_ending
+from idp.models import SsoSession, User, hash_of
+from idp.session_ending import IDLE_SECONDS, Reason
+from idp.state import current_state
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.database import db
+
+COOKIE = "pickup_idp_session"
+ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, used or not
+TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
+
+
+def current_sso_session() -> SsoSession | None:
+    """The session of this browser's cookie, while it lives."""
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        return None
+    query = select(SsoSession).join(User).where(SsoSession.cookie_hash == hash_of(cookie))
+    session = db.session.scalar(query.where(SsoSession.ended_at.is_(None), User.disabled_at.is_(None)))
+    if session is None or session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now():
+        return None
+    if session.last_seen_at < now() - TOUCH_SECONDS:
+        session.last_seen_at = now()
+        db.session.commit()
+    return session
+
+
+def hold(sid: str) -> bool:
+    """Whether the session lives. Its row is locked until the commit; who ends it then sees all that was written."""
+    alive = update(SsoSession).where(SsoSession.sid == sid, SsoSession.ended_at.is_(None))
+    return db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession.sid)) is not None
+
+
+def start_session(user: User) -> str:
+    """The browser's session after a password; returns its new cookie.
+
+    The same person keeps the session and its ``sid``; for another person the old one ends first (BCL-06).
+    """
+    cookie = secrets.token_urlsafe(32)
+    session = current_sso_session()
+    if session and session.sub != user.sub:
+        policy = current_state().settings.delete_tokens_on_logout
+        current_state().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
+        session = None
+    if session:
+        session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
+        events.record(db.session, "op.session.reauthenticated", sid=session.sid)
+    else:
+        session = new_session(user, cookie)
+        db.session.add(session)
+        events.record(db.session, "op.session.created", sid=session.sid)
+    db.session.commit()
+    return cookie
+
+
+def new_session(user: User, cookie: str) -> SsoSession:
+    """A row for a browser that signs in. ``sid`` has randomness of its own, as it goes into tokens."""
+    at = now()
+    return SsoSession(
+        sid=secrets.token_urlsafe(24),
+        cookie_hash=hash_of(cookie),
+        sub=user.sub,
+        auth_time=at,
+        amr=["pwd"],  # RFC 8176 §2
+        created_at=at,
+        last_seen_at=at,
+        expires_at=at + ABSOLUTE_SECONDS,
+        user_agent=request.user_agent.string[:255],
+    )
+
+
+def set_cookie(response: Response, cookie: str) -> None:
+    """SameSite=Lax: an app's redirect to us brings it, another site's form does not."""
+    secure = current_state().issuer.startswith("https://")
+    response.set_cookie(COOKIE, cookie, httponly=True, secure=secure, samesite="Lax")

@@ -1,0 +1,545 @@
+"""Dynamic registration: software registers itself, looks after its entry, and gets what everybody gets.
+
+Registration 1.0, RFC 7591, RFC 7592.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from idp.models import AuthorizationCode, Client, Consent, Participation, Token
+from tests.conftest import Clock, SiteClient, eventually
+from tests.idp.conftest import DISPATCH, Provider
+from tests.idp.parties import ALL_TYPES, GRANTS, SHOP, Party, Registrar
+from tests.idp.parties import key as shop_key
+from tests.tokens import read
+
+# --- the answer ---
+
+
+def test_the_answer_has_everything_that_was_registered_defaults_included(
+    register: Registrar, provider: Provider
+) -> None:
+    """REG-01, REG-02, REG-03, REG-07, REG-15: 201, JSON, not stored; the secret never expires and is 256 bits."""
+    response = register.post()
+    assert (response.status_code, response.mimetype) == (201, "application/json")
+    assert response.headers["Cache-Control"] == "no-store"
+    information = response.get_json()
+    assert (
+        information.items()
+        >= {
+            "redirect_uris": [f"{SHOP}/cb"],
+            "response_types": ["code"],
+            "grant_types": ["authorization_code"],
+            "application_type": "web",
+            "token_endpoint_auth_method": "client_secret_basic",
+            "id_token_signed_response_alg": "RS256",
+            "post_logout_redirect_uris": [f"{SHOP}/bye"],
+            "backchannel_logout_uri": f"{SHOP}/bclogout",
+            "backchannel_logout_session_required": False,
+            "client_name": "The shop",
+            "client_secret_expires_at": 0,
+            "require_auth_time": False,
+        }.items()
+    )
+    assert len(information["client_secret"]) >= 43
+    assert information["registration_client_uri"] == f"{provider.issuer}/oauth2/register/{information['client_id']}"
+    assert len(information["registration_access_token"]) >= 43
+    assert isinstance(information["client_id_issued_at"], int)
+    assert None not in information.values()
+
+
+EVERYTHING: dict[str, Any] = {
+    "contacts": ["ops@shop.example"],
+    "client_uri": f"{SHOP}/",
+    "logo_uri": f"{SHOP}/logo.png",
+    "policy_uri": f"{SHOP}/policy",
+    "tos_uri": f"{SHOP}/tos",
+    "default_max_age": 3600,
+    "require_auth_time": True,
+    "default_acr_values": ["urn:pickup:acr:password"],
+    "userinfo_signed_response_alg": "RS256",
+    "id_token_signed_response_alg": "ES256",
+    "request_uris": [f"{SHOP}/request.jwt#abc"],
+    "request_object_signing_alg": "RS256",
+    "initiate_login_uri": f"{SHOP}/login",
+    "post_logout_redirect_uris": [f"{SHOP}/bye", f"{SHOP}/bye?again=1"],
+    "backchannel_logout_uri": f"{SHOP}/bclogout?tenant=1",
+    "backchannel_logout_session_required": True,
+    "jwks": {"keys": [shop_key.public_jwk()]},
+    "subject_type": "public",
+    "software_id": "shop",
+    "software_version": "1.0",
+    "scope": "openid email",
+}
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_what_is_registered_is_stored_and_returned(name: str, register: Registrar) -> None:
+    """REG-13, RPL-10, BCL-07, BCL-09, BCL-10: each member, now and when it is asked for later."""
+    party = register(**{name: EVERYTHING[name]})
+    assert party.information[name] == EVERYTHING[name]
+    assert party.manage("GET").get_json()[name] == EVERYTHING[name]
+
+
+@pytest.mark.parametrize("extra", [{"unheard_of": {"a": [1]}}, {"client_name#de": "Der Laden"}, {"tls_client_auth": 1}])
+def test_what_we_do_not_know_is_ignored(extra: dict[str, Any], register: Registrar) -> None:
+    """REG-14: and not returned as if it held."""
+    assert not set(extra) & set(register(**extra).information)
+
+
+def test_nobody_registers_what_the_operator_decides(register: Registrar, provider: Provider) -> None:
+    """REG-14, BCL-23: being an API, being told why, doing without PKCE, the policy about tokens."""
+    wishes = {"may_introspect": True, "tell_logout_reason": True, "require_pkce": False, "read_timeout": 999}
+    party = register(**wishes, delete_tokens_on_logout="none", client_id="pickup-dispatch", secret_hash="x")
+    (row,) = (row for row in provider.rows(Client) if row.client_id == party.id)
+    assert (row.may_introspect, row.tell_logout_reason, row.delete_tokens_on_logout) == (False, False, None)
+    assert row.read_timeout == 5.0
+    assert party.id != DISPATCH
+
+
+def test_the_secret_and_the_token_are_kept_as_hashes(register: Registrar, provider: Provider) -> None:
+    """TOK-08."""
+    party = register()
+    with provider.database() as db:
+        dump = "\n".join(db.connection().connection.driver_connection.iterdump())  # type: ignore[union-attr] # sqlite3's
+    assert party.id in dump
+    assert party.secret not in dump
+    assert party.information["registration_access_token"] not in dump
+
+
+# --- what is refused ---
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "REG-06-no-redirect-uris": {"redirect_uris": ...},
+    "REG-06-empty-list": {"redirect_uris": []},
+    "REG-06-a-word": {"redirect_uris": f"{SHOP}/cb"},
+    "REG-06-fragment": {"redirect_uris": [f"{SHOP}/cb#f"]},
+    "REG-06-empty-fragment": {"redirect_uris": [f"{SHOP}/cb#"]},
+    "REG-06-relative": {"redirect_uris": ["/cb"]},
+    "REG-06-no-host": {"redirect_uris": ["https:///cb"]},
+    "REG-06-empty": {"redirect_uris": [""]},
+    "REG-06-one-of-two": {"redirect_uris": [f"{SHOP}/cb", "javascript:alert(1)"]},
+    "REG-06-javascript": {"redirect_uris": ["javascript:alert(1)"]},
+    "REG-06-data": {"redirect_uris": ["data:text/html,x"]},
+    "REG-06-number": {"redirect_uris": [7]},
+    "REG-06-null": {"redirect_uris": None},
+    "REG-06-user": {"redirect_uris": ["https://shop.example@evil.example/cb"]},
+    "REG-06-csp-injection": {"redirect_uris": ["https://shop.example;script-src *"]},
+    "REG-06-csp-injection-host": {"redirect_uris": ["https://a.example;script-src/cb"]},
+    "REG-06-csp-comma": {"redirect_uris": ["https://a.example,b/cb"]},
+    "REG-06-header-injection": {"redirect_uris": ["https://shop.example/cb\r\nSet-Cookie: a=b"]},
+    "REG-06-space": {"redirect_uris": ["https://shop.example/a b"]},
+    "REG-06-tab": {"redirect_uris": ["https://shop.example/a\tb"]},
+    "REG-06-nul": {"redirect_uris": ["https://shop.example/\x00"]},
+    "REG-06-wildcard": {"redirect_uris": ["https://*.example/cb"]},
+    "REG-06-not-ascii": {"redirect_uris": ["https://shöp.example/cb"]},
+    "REG-06-bad-port": {"redirect_uris": ["https://shop.example:99999/cb"]},
+    "REG-06-half-a-character": {"redirect_uris": ["https://shop.example/\ud800"]},
+    "REG-06-too-many": {"redirect_uris": [f"{SHOP}/{number}" for number in range(51)]},
+    "REG-06-too-long": {"redirect_uris": [f"{SHOP}/" + "x" * 2000]},
+    "BCL-07-fragment": {"backchannel_logout_uri": f"{SHOP}/bc#x"},
+    "BCL-07-relative": {"backchannel_logout_uri": "/bc"},
+    "BCL-07-csp": {"backchannel_logout_uri": "https://shop.example;a/bc"},
+    "BCL-09-a-word": {"backchannel_logout_session_required": "true"},
+    "RPL-06-fragment": {"post_logout_redirect_uris": [f"{SHOP}/bye#x"]},
+    "RPL-06-relative": {"post_logout_redirect_uris": ["bye"]},
+    "REG-08-type-unknown": {"response_types": ["code", "token"]},
+    "REG-08-type-empty": {"response_types": [""]},
+    "REG-08-grant-unknown": {"grant_types": ["password"]},
+    "REG-08-code-without-its-grant": {"grant_types": ["implicit"]},
+    "REG-08-hybrid-without-implicit": {"response_types": ["code id_token"]},
+    "REG-08-implicit-without-its-grant": {"response_types": ["id_token"], "grant_types": ["authorization_code"]},
+    "REG-10-both": {"jwks": {"keys": []}, "jwks_uri": f"{SHOP}/jwks.json"},
+    "REG-10-jwks-a-list": {"jwks": [shop_key.public_jwk()]},
+    "REG-10-jwks-without-keys": {"jwks": {"key": 1}},
+    "REG-10-jwks-keys-a-word": {"jwks": {"keys": "x"}},
+    "REG-10-jwks-uri-file": {"jwks_uri": "file:///etc/passwd"},
+    "REG-10-jwks-uri-user": {"jwks_uri": "https://a:b@shop.example/"},
+    "REG-11-pairwise": {"subject_type": "pairwise"},
+    "TOK-07-key-method-without-keys": {"token_endpoint_auth_method": "private_key_jwt"},
+    "DISC-14-method-unknown": {"token_endpoint_auth_method": "tls_client_auth"},
+    "DISC-14-shared-secret-jwt": {"token_endpoint_auth_method": "client_secret_jwt"},
+    "IDT-08-none": {"id_token_signed_response_alg": "none"},
+    "BCP-09-hs256": {"id_token_signed_response_alg": "HS256"},
+    "UI-04-none": {"userinfo_signed_response_alg": "none"},
+    "ROB-06-none": {"request_object_signing_alg": "none"},
+    "TOK-07-hs256": {"token_endpoint_auth_signing_alg": "HS256"},
+    "REG-13-max-age-negative": {"default_max_age": -1},
+    "REG-13-max-age-a-word": {"default_max_age": "60"},
+    "REG-13-max-age-true": {"default_max_age": True},
+    "REG-13-max-age-huge": {"default_max_age": 10**30},
+    "REG-12-logo-javascript": {"logo_uri": "javascript:alert(1)"},
+    "REG-12-policy-javascript": {"policy_uri": "javascript:alert(1)"},
+    "REG-12-logo-csp": {"logo_uri": "https://a.example;script-src"},
+    "REG-12-name-a-list": {"client_name": ["x"]},
+    "REG-12-name-too-long": {"client_name": "x" * 256},
+    "REG-12-name-with-nul": {"client_name": "a\x00b"},
+    "REG-12-name-half-a-character": {"client_name": "\ud800"},
+    "REG-13-contacts-nul": {"contacts": ["\x00"]},
+    "REG-13-request-uris-a-word": {"request_uris": "x"},
+    "REG-13-application-type": {"application_type": "desktop"},
+}
+
+
+@pytest.mark.parametrize(("case", "changes"), REFUSED.items(), ids=REFUSED)
+def test_metadata_that_cannot_be_right_are_refused_in_words(
+    case: str, changes: dict[str, Any], register: Registrar, provider: Provider
+) -> None:
+    """REG-05, REG-06, REG-08, REG-10, REG-11: 400, one of two error words, and which member it is; nothing is kept."""
+    clients = len(provider.rows(Client))
+    response = register.post(**changes)
+    assert (response.status_code, response.mimetype) == (400, "application/json"), response.text
+    answer = response.get_json()
+    about_addresses = case.startswith("REG-06")
+    assert answer["error"] == ("invalid_redirect_uri" if about_addresses else "invalid_client_metadata")
+    assert response.headers["Cache-Control"] == "no-store"
+    named = next(iter(changes))
+    assert named in answer["error_description"] or case.startswith(("REG-08", "REG-10", "TOK-07", "DISC-14", "ROB-06"))
+    assert len(provider.rows(Client)) == clients
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"[]", b"null", b'"x"', b"7", b"\xff\xfe", b"[" * 100_000, b'{"redirect_uris": NaN}', b"{" * 9]
+)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_body_that_is_no_json_object_is_refused(body: bytes, content_type: str, register: Registrar) -> None:
+    """REG-05: in JSON all the same."""
+    client = register.provider.app.test_client()
+    response = client.post("/oauth2/register", data=body, content_type=content_type)
+    assert response.status_code == 400
+    assert response.get_json()["error"] in ("invalid_client_metadata", "invalid_redirect_uri")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_without_the_demo_switch_only_https_is_registered(scheme: str, register: Registrar) -> None:
+    """BCL-08, RPL-06, REG-06: named, and on here, because the tests' provider is a demonstration."""
+    from dataclasses import replace
+
+    state = register.provider.state
+    strict = replace(state, door=replace(state.door, allow_plain_http=False))
+    register.provider.app.extensions["idp"] = strict
+    try:
+        for name in ("backchannel_logout_uri", "jwks_uri", "logo_uri"):
+            response = register.post(**{name: f"{scheme}://shop.example/x"})
+            assert response.status_code == (201 if scheme == "https" else 400)
+        for name in ("redirect_uris", "post_logout_redirect_uris", "request_uris"):
+            response = register.post(**{name: [f"{scheme}://shop.example/x"]})
+            assert response.status_code == (201 if scheme == "https" else 400)
+    finally:
+        register.provider.app.extensions["idp"] = state
+
+
+@pytest.mark.parametrize("name", ["backchannel_logout_uri", "post_logout_redirect_uris"])
+def test_a_public_client_is_told_and_left_over_https_only(name: str, register: Registrar) -> None:
+    """BCL-08, RPL-06: plain http only for clients that can keep a secret, whatever the switch says."""
+    address = "http://shop.example/x"
+    value: Any = [address] if name.endswith("s") else address
+    assert register.post(**{name: value}).status_code == 201
+    assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == 400
+
+
+# --- who may register ---
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer", "Bearer wrong", "Basic c2VjcmV0", "Bearer ", "Bearer \xfc"])
+@pytest.mark.parametrize("configured", [SecretStr("the initial token"), None])
+def test_registration_is_closed_unless_the_operator_opens_it(
+    configured: SecretStr | None, authorization: str | None, register: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REG-16, RFC 7591 §1.2: 401 without the initial access token; nothing is registered."""
+    settings, before = register.provider.settings, len(register.provider.rows(Client))
+    monkeypatch.setattr(settings, "demo_open_registration", False)
+    monkeypatch.setattr(settings, "registration_token", configured)
+    environ = {"HTTP_AUTHORIZATION": authorization} if authorization is not None else {}
+    client = register.provider.app.test_client()
+    response = client.post("/oauth2/register", json=register.good(), environ_overrides=environ)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert len(register.provider.rows(Client)) == before
+
+
+def test_the_initial_access_token_opens_it(register: Registrar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REG-16: with it, and with the demo switch off."""
+    monkeypatch.setattr(register.provider.settings, "demo_open_registration", False)
+    monkeypatch.setattr(register.provider.settings, "registration_token", SecretStr("the initial token"))
+    headers = {"Authorization": "Bearer the initial token"}
+    response = register.provider.app.test_client().post("/oauth2/register", json=register.good(), headers=headers)
+    assert response.status_code == 201
+
+
+def test_by_default_it_is_closed(provider: Provider) -> None:
+    """REG-16, DEC-07: nothing is open that nobody opened."""
+    assert provider.settings.demo_open_registration is False
+    assert provider.browser().post("/oauth2/register", json={}).status_code == 401
+
+
+# --- sectors ---
+
+
+@pytest.mark.parametrize(
+    ("listed", "status"),
+    [
+        pytest.param(f'["{SHOP}/cb", "{SHOP}/other"]', 201, id="REG-11-lists-it"),
+        pytest.param(f'["{SHOP}/other"]', 400, id="REG-11-does-not"),
+        pytest.param("[]", 400, id="REG-11-empty"),
+        pytest.param(f'{{"{SHOP}/cb": 1}}', 400, id="REG-11-object"),
+        pytest.param(f'"{SHOP}/cb"', 400, id="REG-11-word"),
+        pytest.param("<html>", 400, id="REG-11-no-json"),
+        pytest.param("[" * 60_000, 400, id="REG-11-a-hole"),
+        pytest.param("[null, 7, [[]]]", 400, id="REG-11-odd"),
+    ],
+)
+def test_a_sectors_file_must_list_every_address(listed: str, status: int, register: Registrar) -> None:
+    """REG-11, DEC-03: checked, although subjects are public."""
+    register.provider.network.answer(f"{SHOP}/sector.json", 200, listed)
+    response = register.post(sector_identifier_uri=f"{SHOP}/sector.json")
+    assert response.status_code == status
+    if status == 400:
+        assert response.get_json()["error"] == "invalid_client_metadata"
+
+
+@pytest.mark.parametrize("fault", ["refuse", "time_out", "redirect", "not-there", "too-large"])
+def test_a_sectors_file_that_cannot_be_had_is_a_refusal(fault: str, register: Registrar) -> None:
+    """REG-11: said in words; the answer of a stranger's server is not repeated."""
+    network, uri = register.provider.network, f"{SHOP}/sector.json"
+    if fault == "redirect":
+        network.answer(uri, 302, f'["{SHOP}/cb"]', {"Location": "https://evil.example/"})
+    elif fault == "too-large":
+        network.answer(uri, 200, f'["{SHOP}/cb", "' + "x" * 100_000 + '"]')
+    elif fault == "not-there":
+        network.answer(uri, 404, f'["{SHOP}/cb"]')
+    else:
+        getattr(network, fault)(uri)
+    response = register.post(sector_identifier_uri=uri)
+    assert (response.status_code, response.get_json()["error"]) == (400, "invalid_client_metadata")
+    assert "sector_identifier_uri" in response.get_json()["error_description"]
+    assert not network.to("https://evil.example")
+
+
+# --- localhost ---
+
+
+@pytest.mark.parametrize(
+    ("host", "types", "kind", "status"),
+    [
+        ("localhost", ["code"], "web", 201),
+        ("localhost", ["code id_token"], "web", 400),
+        ("LOCALHOST:8443", ["id_token"], "web", 400),
+        ("localhost", ["code id_token"], "native", 201),
+        ("localhost.shop.example", ["code id_token"], "web", 201),
+        ("shop.example", ["code id_token"], "web", 201),
+    ],
+)
+def test_a_web_client_with_tokens_at_the_front_is_not_on_localhost(
+    host: str, types: list[str], kind: str, status: int, register: Registrar
+) -> None:
+    """REG-18: the host itself, not a name with the word in it."""
+    uris = [f"https://{host}/cb"]
+    response = register.post(redirect_uris=uris, response_types=types, grant_types=GRANTS, application_type=kind)
+    assert response.status_code == status
+
+
+# --- looking after the entry: RFC 7592 ---
+
+
+def test_a_client_reads_its_entry(shop: Party) -> None:
+    """REG-04: the same information, without the secret, which nobody knows any more."""
+    response = shop.manage("GET")
+    assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
+    known = {name: value for name, value in shop.information.items() if not name.startswith("client_secret")}
+    assert response.get_json() == known
+
+
+def test_a_client_replaces_its_entry(shop: Party, provider: Provider, cameron: SiteClient) -> None:
+    """REG-04, RFC 7592 §2.2: what is left out goes; the secret stays; the flows obey at once."""
+    body = {"redirect_uris": [f"{SHOP}/new"], "client_id": shop.id}
+    response = shop.manage("PUT", json=body)
+    assert response.status_code == 200
+    information = response.get_json()
+    assert information["redirect_uris"] == [f"{SHOP}/new"]
+    assert "backchannel_logout_uri" not in information
+    assert (information["response_types"], information["post_logout_redirect_uris"]) == (["code"], [])
+    assert shop.ask(cameron).status_code == 400, "the old address is not good any more"
+    shop.information["redirect_uris"] = [f"{SHOP}/new"]
+    assert shop.tokens(cameron)
+    assert [event.outcome for event in provider.events("op.client.changed")] == ["by itself"]
+
+
+def test_a_change_of_method_brings_a_secret_where_there_was_none(register: Registrar, cameron: SiteClient) -> None:
+    """RFC 7592 §2.2: from a key to a secret."""
+    party = register.with_key()
+    assert "client_secret" not in party.information
+    body = party.information | {"token_endpoint_auth_method": "client_secret_post"}
+    party.information = party.manage("PUT", json=body).get_json()
+    assert party.information["client_secret_expires_at"] == 0
+    assert party.tokens(cameron)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"redirect_uris": []}, "invalid_redirect_uri"),
+        ({"response_types": ["token"]}, "invalid_client_metadata"),
+        ({"client_id": DISPATCH}, "invalid_client_metadata"),
+        ({"client_secret": "one I like better"}, "invalid_client_metadata"),
+    ],
+)
+def test_a_wrong_replacement_changes_nothing(
+    changes: dict[str, Any], error: str, shop: Party, provider: Provider
+) -> None:
+    """REG-05, RFC 7592 §2.2: nor may it choose its secret or another's name."""
+    before = shop.manage("GET").get_json()
+    response = shop.manage("PUT", json={**before, **changes})
+    assert (response.status_code, response.get_json()["error"]) == (400, error)
+    assert shop.manage("GET").get_json() == before
+    assert provider.events("op.client.changed") == []
+
+
+def test_a_client_removes_itself_and_everything_it_was_given(
+    shop: Party, provider: Provider, cameron: SiteClient, register: Registrar
+) -> None:
+    """REG-04, RFC 7592 §2.3: 204; tokens and codes are worth nothing, the name is unknown; the person stays in."""
+    tokens, code = shop.tokens(cameron), shop.answer(cameron)["code"]
+    assert shop.manage("DELETE").status_code == 204
+    assert not provider.works(tokens["access_token"])
+    assert shop.redeem(code).get_json()["error"] == "invalid_client"
+    assert shop.ask(cameron).status_code == 400
+    assert shop.manage("GET").status_code == 401
+    kept: list[Token | AuthorizationCode | Participation | Consent] = []
+    for kind in (Token, AuthorizationCode, Participation, Consent):
+        kept += provider.rows(kind)
+    assert shop.id not in {row.client_id for row in kept}
+    assert "code" in register().answer(cameron, prompt="none").parameters
+
+
+def test_a_logout_under_way_to_a_client_that_goes_is_no_fault(
+    shop: Party, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-34: it was down, and then removed itself: the delivery ends."""
+    provider.network.refuse(SHOP)
+    provider.end_session(cameron, id_token_hint=shop.tokens(cameron)["id_token"])
+    shop.manage("DELETE")
+    clock.turn(10)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(shop.id).state == "refused")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("token", ["", "made up", "another's"])
+def test_nobody_else_looks_after_it(method: str, token: str, shop: Party, register: Registrar) -> None:
+    """REG-04: 401, as for a client that is not there; nothing happens."""
+    if token == "another's":
+        token = register().information["registration_access_token"]
+    client = shop.provider.app.test_client()
+    for client_id in (shop.id, DISPATCH, "unknown", "%00", "%F0%9F%9A%95"):
+        headers = {"Authorization": f"Bearer {token}"}
+        response = client.open(f"/oauth2/register/{client_id}", method=method, headers=headers, json={})
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert shop.manage("GET").status_code == 200
+
+
+# --- it gets what everybody gets ---
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("required", [True, False])
+def test_software_that_registered_itself_hears_of_the_logout_like_everyone_else(
+    required: bool, alg: str, register: Registrar, provider: Provider, cameron: SiteClient
+) -> None:
+    """BCL-10, BCL-11, BCL-25, issue 3: end to end: registered, signed in, told, signed with its own algorithm."""
+    party = register(id_token_signed_response_alg=alg, backchannel_logout_session_required=required)
+    id_token = party.tokens(cameron)["id_token"]
+    about = {"id_token_hint": id_token, "post_logout_redirect_uri": f"{SHOP}/bye", "state": "s"}
+    response = provider.end_session(cameron, **about)
+    assert response.location == f"{SHOP}/bye?state=s"
+    (raw,) = provider.network.logout_tokens(f"{SHOP}/bclogout")
+    header, claims = read(raw)
+    assert (header["alg"], header["typ"]) == (alg, "logout+jwt")
+    assert (claims["aud"], claims["sid"], claims["sub"]) == (
+        party.id,
+        *(read(id_token)[1][name] for name in ("sid", "sub")),
+    )
+    assert "reason_user" not in claims, "it is not told which app the user left"
+    for client_id in ("pickup-dispatch", "pickup-manager"):
+        assert provider.delivery(client_id).state == "delivered"
+
+
+def test_it_hears_nothing_after_it_took_its_address_back(
+    shop: Party, provider: Provider, cameron: SiteClient, register: Registrar
+) -> None:
+    """BCL-25, REG-04."""
+    hint = shop.tokens(cameron)["id_token"]
+    body = {name: value for name, value in shop.information.items() if name != "backchannel_logout_uri"}
+    body = {name: value for name, value in body.items() if not name.startswith("client_secret")}
+    assert shop.manage("PUT", json=body).status_code == 200
+    provider.end_session(cameron, id_token_hint=hint)
+    assert register.logout_tokens() == []
+
+
+def test_it_may_ask_for_the_scopes_of_people_and_not_for_the_companys(register: Registrar, cameron: SiteClient) -> None:
+    """AUTH-07: fleet.read is the operator's to give."""
+    party = register(scope="openid email fleet.read")
+    assert party.information["scope"] == "openid email"
+    assert party.tokens(cameron, scope="openid email fleet.read")["scope"] == "openid email"
+
+
+def test_an_id_tokens_algorithm_is_the_registered_one(register: Registrar, cameron: SiteClient) -> None:
+    """IDT-07, IDT-01."""
+    for alg in ("RS256", "ES256", "EdDSA"):
+        party = register(id_token_signed_response_alg=alg)
+        assert read(party.tokens(cameron)["id_token"])[0]["alg"] == alg
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_userinfo_is_signed_for_whoever_registered_for_that(
+    alg: str, register: Registrar, provider: Provider, cameron: SiteClient
+) -> None:
+    """UI-04: application/jwt with iss and aud; of a type that passes for no ID token (RFC 8725 §3.11); no nonce."""
+    party = register(userinfo_signed_response_alg=alg)
+    tokens = party.tokens(cameron)
+    response = provider.userinfo(tokens["access_token"])
+    assert (response.status_code, response.mimetype) == (200, "application/jwt")
+    header, claims = read(response.text)
+    assert header["alg"] == alg
+    assert header["kid"] in {key["kid"] for key in provider.browser().get("/oauth2/jwks").get_json()["keys"]}
+    assert (claims["iss"], claims["aud"]) == (provider.issuer, party.id)
+    assert claims["sub"] == read(tokens["id_token"])[1]["sub"]
+    assert claims["name"] == "Cameron Reyes"
+    assert "nonce" not in claims
+    assert provider.end_session(cameron, id_token_hint=response.text).status_code == 400, "RPL-17: it is no hint"
+
+
+def test_a_default_max_age_holds_where_the_request_says_nothing(
+    register: Registrar, cameron: SiteClient, clock: Clock
+) -> None:
+    """REG-13, AUTH-16: and the request's own word counts more."""
+    party = register(default_max_age=60)
+    clock.turn(61)
+    assert 'id="password"' in party.ask(cameron).text
+    assert "code" in party.answer(cameron, max_age="600").parameters
+
+
+def test_auth_time_and_acr_are_there_for_whoever_registered_for_them(register: Registrar, cameron: SiteClient) -> None:
+    """REG-13, IDT-03, AUTH-21: require_auth_time, default_acr_values."""
+    party = register(require_auth_time=True, default_acr_values=["urn:pickup:acr:password"])
+    claims = read(party.tokens(cameron)["id_token"])[1]
+    assert isinstance(claims["auth_time"], int)
+    assert claims["acr"] == "urn:pickup:acr:password"
+
+
+def test_a_registration_is_an_event_without_secrets(register: Registrar, provider: Provider) -> None:
+    """BCL-70."""
+    party = register()
+    (event,) = provider.events("op.client.registered")
+    assert event.client_id == party.id
+    assert party.secret not in json.dumps(event.as_dict())
+
+
+def test_every_response_type_we_announce_can_be_registered(register: Registrar) -> None:
+    """DISC-06, REG-08."""
+    for response_type in ALL_TYPES:
+        assert register.of_type(response_type).information["response_types"] == [response_type]
