@@ -1,12 +1,13 @@
 """OpenID Connect for a Flask application, with Back-Channel Logout.
 
     rp = RelyingParty()
-    rp.init_app(app, engine)
+    rp.init_app(app)
 
 Signing in and out, sessions that somebody else can end, and the address where the provider says so.
 Reading order: login.py, sessions.py, logout.py, backchannel.py, logout_token.py, live.py.
 """
 
+import threading
 from collections.abc import Callable
 
 from flask import Blueprint, Flask
@@ -15,15 +16,20 @@ from sqlalchemy import Engine
 
 from relying_party import backchannel, live, login, logout, pages
 from relying_party.config import Config
+from relying_party.database import open_engine
 from relying_party.errors import RelyingPartyError, TokenUnavailable
 from relying_party.login import access_token, login_required
 from relying_party.models import make_tables
 from relying_party.provider import Provider
+from relying_party.registration import Registration
 from relying_party.sessions import ServerSideSessions, SessionStore
-from relying_party.signals import protocol_event, session_ended
-from relying_party.state import State, session_user, signed_in
+from relying_party.signals import EndedSession, protocol_event, session_ended
+from relying_party.state import State, page_marks, session_key, session_user, signed_in
+from relying_party.version import VERSION
 
+__version__ = VERSION
 __all__ = [
+    "EndedSession",
     "RelyingParty",
     "RelyingPartyError",
     "TokenUnavailable",
@@ -31,6 +37,7 @@ __all__ = [
     "login_required",
     "protocol_event",
     "session_ended",
+    "session_key",
     "session_user",
     "signed_in",
 ]
@@ -52,36 +59,50 @@ ROUTES: list[Route] = [
 class RelyingParty:
     """The Flask extension. Settings are read from ``app.config``, see config.py."""
 
-    def init_app(self, app: Flask, engine: Engine) -> None:
-        """Give ``app`` sessions in ``engine``'s database, and the routes above."""
-        config = Config.from_app(app)
-        store = SessionStore(engine)
-        make_tables(engine)
-        app.extensions["relying_party"] = State(config, Provider(config), store)
-        app.session_interface = ServerSideSessions(store)
-        app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
-        app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)
-        app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
+    def init_app(self, app: Flask, engine: Engine | None = None) -> None:
+        """Give ``app`` the routes above, and sessions in ``engine``'s database.
 
-        blueprint = Blueprint(
-            "relying_party",
-            __name__,
-            template_folder="templates",
-            static_folder="static",
-            static_url_path="/rp-static",
-        )
-        for method, path, name, view in ROUTES:
-            # No OPTIONS of Flask's own: at /bclogout that is a wrong method, too, and has its answer below.
-            blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
-        others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
-        blueprint.add_url_rule("/bclogout", "wrong_method", backchannel.wrong_method, methods=others)
-        app.register_blueprint(blueprint)
-        # The provider's POST comes without a cookie and without a form of ours: see backchannel.py.
-        if csrf := app.extensions.get("csrf"):
-            csrf.exempt(backchannel.backchannel_logout)
-            csrf.exempt(backchannel.wrong_method)
+        Without ``engine`` the database is that of the setting ``RELYING_PARTY_DATABASE_URL``.
+        """
+        config = Config.from_app(app)
+        engine = engine or open_engine(config.database_url, app.instance_path)
+        make_tables(engine)
+        store, registration = SessionStore(engine), Registration(config, engine)
+        provider, streams = Provider(config, registration), threading.BoundedSemaphore(config.live_streams)
+        app.extensions["relying_party"] = State(config, registration, provider, store, streams)
+        app.session_interface = ServerSideSessions(store, https=config.base_url.startswith("https:"))
+        app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
+        app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user, relying_party_marks=page_marks)
+        app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
+        app.register_blueprint(make_blueprint())
+        exempt_from_csrf(app)
+        app.before_request(lambda: exempt_from_csrf(app))  # for protection that is set up after this extension
 
     @staticmethod
     def access_token() -> str:
         """See :func:`relying_party.login.access_token`."""
         return access_token()
+
+
+def exempt_from_csrf(app: Flask) -> None:
+    """The provider's POST comes without a cookie and without a form of ours: see backchannel.py."""
+    if csrf := app.extensions.get("csrf"):  # Flask-WTF's
+        csrf.exempt(backchannel.backchannel_logout)
+        csrf.exempt(backchannel.wrong_method)
+
+
+def make_blueprint() -> Blueprint:
+    """The routes, with the extension's own templates and scripts."""
+    blueprint = Blueprint(
+        "relying_party",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/rp-static",
+    )
+    for method, path, name, view in ROUTES:
+        # No OPTIONS of Flask's own: at /bclogout that is a wrong method, too, and has its answer below.
+        blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
+    others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    blueprint.add_url_rule("/bclogout", "wrong_method", backchannel.wrong_method, methods=others)
+    return blueprint

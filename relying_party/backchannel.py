@@ -9,14 +9,14 @@ CSRF protection must not stand in its way, and why every check counts.
 
 from typing import Any
 
-from flask import Response, current_app, jsonify, make_response, request
+from flask import Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from relying_party.clock import now
-from relying_party.errors import RelyingPartyError, UnknownKey
+from relying_party.errors import InvalidToken, RelyingPartyError, UnknownKey
 from relying_party.logout_token import LogoutToken, validate_logout_token
-from relying_party.signals import session_ended
-from relying_party.state import current_state, emit
+from relying_party.sessions import reason_of
+from relying_party.state import current_state, emit, tell_application
 
 MAX_BODY = 64 * 1024  # bytes; a logout token has about one thousand
 
@@ -25,12 +25,12 @@ def backchannel_logout() -> Response:
     """200 when the session is over, whether or not it still existed; 400 with a JSON error otherwise."""
     try:
         token = validated_token(logout_token_parameter())
-        count = current_state().sessions.carry_out(token)
+        ended = current_state().sessions.carry_out(token)
     except RelyingPartyError as error:
         emit("rp.logout_token.rejected", outcome=str(error), evidence=str(error.evidence)[:200], **caller())
         return refusal(error)
-    emit("rp.logout_token.accepted", sid=token.sid, jti=token.jti, outcome=f"{count} ended", **caller())
-    session_ended.send(current_app._get_current_object(), token=token, count=count)  # type: ignore[attr-defined] # as in state.emit
+    emit("rp.logout_token.accepted", sid=token.sid, jti=token.jti, outcome=f"{len(ended)} ended", **caller())
+    tell_application(ended, reason_of(token))
     # BCL §2.8: 200, and not to be cached. Zero sessions are a success, too: they are over.
     return uncached(make_response("", 200))
 
@@ -64,15 +64,19 @@ def logout_token_parameter() -> str:
 def validated_token(raw: str) -> LogoutToken:
     """The token, checked. A key we don't know yet is asked for once (Core §10.1.1), as often as is decent."""
     config, provider = current_state().config, current_state().provider
+    credentials = current_state().registration.known()
+    if credentials is None:
+        raise InvalidToken("This application is not registered at the provider yet.")
     for refetch in (False, True):
         try:
             return validate_logout_token(
                 raw,
                 provider.keys(refetch=refetch),
                 issuer=config.issuer,
-                client_id=config.client_id,
+                client_id=credentials.client_id,
                 algorithm=config.signing_algorithm,
                 now=now(),
+                oldest=config.logout_token_seconds,
             )
         except UnknownKey:
             if refetch:

@@ -47,12 +47,14 @@ def numeric_date(claims: dict[str, Any], name: str) -> int:
 
 
 def text(claims: dict[str, Any], name: str) -> str | None:
-    """An optional claim that, if it is there, is a non-empty string of at most 255 characters."""
+    """An optional claim that, if it is there, is a printable string of 1 to 255 characters."""
     if name not in claims:
         return None
     value = claims[name]
     if not isinstance(value, str) or not value:
         raise InvalidToken(f"{name} is not a non-empty string.", value)
+    if not value.isprintable():  # BCL §2.1 wants printable ASCII in sid; half a surrogate or NUL fits no database
+        raise InvalidToken(f"{name} holds characters that cannot be printed.", ascii(value[:80]))
     if len(value) > 255:  # Core §2 bounds sub; nobody needs more for the others
         raise InvalidToken(f"{name} is longer than 255 characters.", len(value))
     return value

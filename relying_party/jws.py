@@ -46,7 +46,7 @@ def usable_keys(jwks: Iterable[object], algorithm: str) -> list[PyJWK]:
 def verify(raw: str, keys: Sequence[PyJWK], algorithm: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of ``raw``, whose signature is verified with one of ``keys``.
 
-    Raises :class:`UnknownKey` when no key has the token's ``kid``, else :class:`InvalidToken`.
+    Raises :class:`UnknownKey` when a newer set of keys could help, else :class:`InvalidToken`.
     """
     if raw.count(".") == 4:  # RFC 7516 §9: five parts are an encrypted token, and we negotiated none
         raise InvalidToken("The token is encrypted, but no encryption was agreed upon.")
@@ -55,13 +55,16 @@ def verify(raw: str, keys: Sequence[PyJWK], algorithm: str) -> tuple[dict[str, A
     header = read_header(raw)
     if header.get("alg") != algorithm:
         raise InvalidToken("The token is not signed with the algorithm agreed upon.", header.get("alg"))
-    for key in candidates(keys, header.get("kid")):
+    kid = header.get("kid")
+    for key in candidates(keys, kid):
         try:
             verified = _jws.decode_complete(raw, key, algorithms=[algorithm])
         except PyJWTError:
             continue
         return verified["header"], json_object(verified["payload"])
-    raise InvalidToken("The signature of the token is wrong.", header.get("kid"))
+    # Without a kid nobody can tell a forgery from a key that has just been rotated in.
+    error = UnknownKey if kid is None else InvalidToken
+    raise error("The signature of the token is wrong.", kid)
 
 
 def candidates(keys: Sequence[PyJWK], kid: str | None) -> Sequence[PyJWK]:
@@ -73,11 +76,15 @@ def candidates(keys: Sequence[PyJWK], kid: str | None) -> Sequence[PyJWK]:
 
 
 def read_header(raw: str) -> dict[str, Any]:
-    """The header, not yet verified. PyJWT refuses odd key ids and unknown critical extensions."""
+    """The header, not yet verified."""
     try:
-        return _jws.get_unverified_header(raw)
+        header = _jws.get_unverified_header(raw)
     except (PyJWTError, UnicodeError) as error:
         raise InvalidToken("This is not a signed JSON Web Token.", repr(error)) from error
+    # RFC 7515 §4.1.11: an extension we must understand, and we understand none. Older versions of PyJWT let it pass.
+    if "crit" in header:
+        raise InvalidToken("This is not a signed JSON Web Token that is understood here.", header["crit"])
+    return header
 
 
 def json_object(payload: bytes) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 A page that shows a session opens an event stream (static/live.js). The stream looks at the session's
 row a few times a second: whichever worker or replica took the logout token, the row knows. Each
 stream holds a thread, so a process carries a set number of them; tabs beyond that ask now and then.
+Neither of the two is a use of the session: who went away is signed out by the idle clock, tab or no tab.
 """
 
 import json
 import socket
-import threading
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,25 +16,24 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from relying_party.sessions import Ending, SessionStore
-from relying_party.state import current_session, current_state
+from relying_party.state import current_session, current_state, page_marks
 
 LOOK_SECONDS = 0.25  # how often a stream looks at its session; the delay a person may notice
 HEARTBEAT_SECONDS = 5  # for servers that do not show us the connection: writing tells whether the tab is still there
 STREAM_SECONDS = 300  # then the browser connects anew, by itself
-MAX_STREAMS = 10  # a process; of its 16 threads (gunicorn.conf.py) some are always left for pages
-
-_places = threading.BoundedSemaphore(MAX_STREAMS)
 
 
 def live() -> Response:
     """``GET /session/live``: an event stream that says ``signed-out`` once, with the reason."""
-    session = current_session()
+    session, places = current_session(), current_state().streams
+    session.watched_only = True
     if session.key is None or session.login is None:
         return stream(iter([event("signed-out", reason_of(session.ended))]))
-    if not _places.acquire(blocking=False):
-        return Response("All streams are taken; ask /session/status now and then.", 503, {"Retry-After": "2"})
+    # A server without threads would answer nobody else for as long as the tab is open.
+    if not request.environ.get("wsgi.multithread") or not places.acquire(blocking=False):
+        return uncached(Response("No stream is free; ask for the status now and then.", 503, {"Retry-After": "2"}))
     response = stream(watch(current_state().sessions, session.key, connection_of(request.environ)))
-    response.call_on_close(_places.release)
+    response.call_on_close(places.release)
     return response
 
 
@@ -48,13 +48,14 @@ def watch(sessions: SessionStore, key: str, connection: socket.socket | None) ->
             return
         if time.monotonic() >= next_beat:
             next_beat += HEARTBEAT_SECONDS
-            yield ": still signed in\n\n"
+            yield event("beat", {})  # no mere comment: the script must notice, too, when nothing comes any more
         time.sleep(LOOK_SECONDS)
 
 
 def connection_of(environ: dict[str, Any]) -> socket.socket | None:
-    """The browser's connection, if the server shows it: gunicorn and Werkzeug do."""
-    return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    """The browser's connection, if the server shows it: gunicorn and Werkzeug do. One with TLS cannot be peeked at."""
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return None if isinstance(connection, ssl.SSLSocket) else connection
 
 
 def is_closed(connection: socket.socket | None) -> bool:
@@ -70,12 +71,11 @@ def is_closed(connection: socket.socket | None) -> bool:
 
 
 def status() -> Response:
-    """``GET /session/status`` → ``{"signed_in": …, "reason": …}``: the same, for asking."""
+    """``GET /session/status``: the same, for asking; or whose session it is, by the marks of their pages."""
     session = current_session()
+    session.watched_only = True
     signed_in = session.login is not None
-    response = jsonify(signed_in=signed_in, **({} if signed_in else reason_of(session.ended)))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return uncached(jsonify(signed_in=signed_in, **(page_marks() if signed_in else reason_of(session.ended))))
 
 
 def reason_of(ending: Ending | None) -> dict[str, Any]:
@@ -91,5 +91,10 @@ def event(name: str, data: dict[str, Any]) -> str:
 def stream(events: Iterator[str]) -> Response:
     """The answer that carries ``events``."""
     # X-Accel-Buffering: a proxy such as nginx must pass each event on at once.
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Response(events, mimetype="text/event-stream", headers=headers)
+    return uncached(Response(events, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"}))
+
+
+def uncached(response: Response) -> Response:
+    """Tomorrow's answer is another one."""
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -4,8 +4,8 @@ The authorization code flow with PKCE (Core §3.1, RFC 7636). Authlib builds the
 back is checked here, in the order of the specification, and nothing is believed before.
 """
 
-import hmac
 import secrets
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,8 +24,9 @@ from relying_party.errors import (
     UnknownKey,
 )
 from relying_party.id_token import validate_id_token
-from relying_party.pages import message_page
-from relying_party.state import current_session, current_state, emit
+from relying_party.pages import home_url, message_page
+from relying_party.sessions import REPLACED
+from relying_party.state import current_session, current_state, emit, tell_application
 
 LOGIN_SECONDS = 600  # how long a person may take at the provider
 LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
@@ -34,10 +35,11 @@ EARLY_REFRESH = 20  # seconds before its end at which an access token is renewed
 
 def start_login() -> ResponseReturnValue:
     """``GET /login?next=/path`` → redirect to the provider's authorization endpoint."""
-    state = current_state()
+    provider = current_state().provider
     try:
-        endpoint = state.provider.endpoint("authorization_endpoint")
+        endpoint, oauth = provider.endpoint("authorization_endpoint"), provider.oauth()
     except ProviderError as error:
+        emit("rp.login.failed", outcome=str(error), evidence=str(error.evidence))
         return login_failed_page(error)
     # RP-06: random, bound to this browser's session, good for one answer.
     login = {
@@ -47,9 +49,8 @@ def start_login() -> ResponseReturnValue:
         "next": local_path(request.args.get("next", "")),
         "started_at": now(),
     }
-    session = current_session()
-    session["rp_logins"] = [*session.get("rp_logins", []), login][-LOGINS_AT_ONCE:]
-    url, _ = state.provider.oauth().create_authorization_url(
+    current_state().sessions.remember_login(current_session(), login, most=LOGINS_AT_ONCE)
+    url, _ = oauth.create_authorization_url(
         endpoint, state=login["state"], nonce=login["nonce"], code_verifier=login["code_verifier"]
     )
     emit("rp.login.started")
@@ -63,12 +64,13 @@ def callback() -> ResponseReturnValue:
         tokens = current_state().provider.exchange_code(authorization_code(), login["code_verifier"])
         claims, userinfo = identify(tokens, login["nonce"])
         session = current_session()
-        current_state().sessions.sign_in(session, stored_login(tokens, claims, userinfo))
+        replaced = current_state().sessions.sign_in(session, stored_login(tokens, claims, userinfo))
     except RelyingPartyError as error:
         emit("rp.login.failed", outcome=str(error), evidence=str(error.evidence))
         return login_failed_page(error)
     emit("rp.session.created", sid=claims.get("sid"))
-    return redirect(login["next"] or url_for(current_state().config.home), 303)
+    tell_application(replaced, REPLACED)
+    return redirect(login["next"] or home_url(), 303)
 
 
 def take_login() -> dict[str, Any]:
@@ -76,16 +78,12 @@ def take_login() -> dict[str, Any]:
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:  # RFC 6749 §3.1: parameters come once
         raise LoginFailed("The sign-in service sent a parameter twice.", repeated)
-    session = current_session()
-    logins: list[dict[str, Any]] = session.get("rp_logins", [])
-    answered = request.args.get("state", "").encode()
-    for login in logins:
-        if hmac.compare_digest(login["state"].encode(), answered):
-            session["rp_logins"] = [other for other in logins if other is not login]
-            if login["started_at"] < now() - LOGIN_SECONDS:
-                raise LoginFailed("Signing in took too long.")
-            return login
-    raise LoginFailed("This browser did not start this login, or it has been completed already.")
+    login = current_state().sessions.take_login(current_session(), request.args.get("state", ""))
+    if login is None:
+        raise LoginFailed("This browser did not start this login, or it has been completed already.")
+    if login["started_at"] < now() - LOGIN_SECONDS:
+        raise LoginFailed("Signing in took too long.")
+    return login
 
 
 def authorization_code() -> str:
@@ -109,26 +107,29 @@ def authorization_code() -> str:
 
 def identify(tokens: dict[str, Any], nonce: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Who signed in: the verified claims of the ID token, and those of userinfo about the same person."""
-    claims = verified_id_token(str(tokens.get("id_token", "")), nonce)
-    userinfo = current_state().provider.userinfo(str(tokens.get("access_token", "")))
+    claims = verified_id_token(tokens, nonce)
+    userinfo = current_state().provider.userinfo(tokens["access_token"])
+    if userinfo is None:
+        return claims, {}
     if userinfo.get("sub") != claims["sub"]:  # Core §5.3.2: otherwise the answer is not to be used
         raise LoginFailed("The sign-in service answered about somebody else.")
     return claims, userinfo
 
 
-def verified_id_token(raw: str, nonce: str | None) -> dict[str, Any]:
-    """The ID token's claims. A key we don't know yet is asked for once (Core §10.1.1)."""
+def verified_id_token(tokens: dict[str, Any], nonce: str | None) -> dict[str, Any]:
+    """The claims of the ID token in a token response. A key we don't know yet is asked for once (Core §10.1.1)."""
     config, provider = current_state().config, current_state().provider
     for refetch in (False, True):
         try:
             return validate_id_token(
-                raw,
+                str(tokens.get("id_token", "")),
                 provider.keys(refetch=refetch),
                 issuer=config.issuer,
-                client_id=config.client_id,
+                client_id=provider.client().client_id,
                 algorithm=config.signing_algorithm,
                 now=now(),
                 nonce=nonce,
+                access_token=tokens["access_token"],
             )
         except UnknownKey:
             if refetch:
@@ -166,7 +167,7 @@ def access_token() -> str:
     try:
         tokens = current_state().provider.refresh(login["refresh_token"])
         if tokens.get("id_token"):
-            check_same_user(login["claims"], verified_id_token(tokens["id_token"], None))
+            check_same_user(login["claims"], verified_id_token(tokens, None))
     except (ProviderError, InvalidToken) as error:
         raise TokenUnavailable("The sign-in service does not renew the access token.", error.evidence) from error
     renewed = {name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)}
@@ -176,9 +177,12 @@ def access_token() -> str:
 
 
 def check_same_user(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Core §12.2: a refreshed ID token is about the same user at the same provider."""
+    """Core §12.2: a refreshed ID token is about the same user, provider and sign-in."""
     if (before["iss"], before["sub"]) != (after["iss"], after["sub"]):
         raise InvalidToken("The renewed ID token is about somebody else.")
+    for name in ("auth_time", "nonce"):  # they may be missing, but not different
+        if name in after and after[name] != before.get(name, after[name]):
+            raise InvalidToken(f"The renewed ID token has another {name}.", after[name])
 
 
 def local_path(path: str) -> str:
@@ -188,7 +192,7 @@ def local_path(path: str) -> str:
     return path if harmless and not parts.scheme and not parts.netloc else ""
 
 
-def login_required(view: Any) -> Any:
+def login_required(view: Callable[..., Any]) -> Any:
     """View decorator: a page leads to the login and back, everything else is answered 401."""
 
     @wraps(view)

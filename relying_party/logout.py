@@ -1,34 +1,38 @@
 """[3] Signing out: here first, then at the provider, which tells everybody else.
 
 RP-Initiated Logout 1.0. The route takes POST only; its cookie is SameSite=Lax, so another site
-cannot sign anybody out.
+cannot sign anybody out; nor can a page of a neighbour such as blog.example.com, where the browser tells.
 """
 
 import hmac
 import secrets
 from urllib.parse import urlencode
 
-from flask import redirect, request, url_for
+from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from relying_party.errors import ProviderError
-from relying_party.pages import message_page
+from relying_party.pages import home_url, message_page
 from relying_party.sessions import LOGGED_OUT
-from relying_party.state import current_session, current_state, emit
+from relying_party.state import current_session, current_state, emit, tell_application
 
 
 def logout() -> ResponseReturnValue:
     """``POST /logout`` → our session is over → redirect to the provider's end_session_endpoint."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        abort(400, "This form came from another site.")  # also in an application without CSRF tokens
     session, state = current_session(), current_state()
     login = session.login
     if login is None:
         return redirect(url_for("relying_party.logged_out"), 303)
     # Our own end comes first: it must not depend on anybody else. The provider's logout token for this
     # session then finds nothing, and that is answered 200 (BCL §2.7).
-    state.sessions.sign_out(session, LOGGED_OUT)
+    ended = state.sessions.sign_out(session, LOGGED_OUT)
     emit("rp.session.ended", sid=login["claims"].get("sid"), outcome=LOGGED_OUT)
+    tell_application(ended, LOGGED_OUT)
     try:
         end_session_endpoint = state.provider.metadata().get("end_session_endpoint")
+        client_id = state.provider.client().client_id
     except ProviderError:
         end_session_endpoint = None
     if not end_session_endpoint:  # RPL-39: then there is nobody to go to
@@ -36,7 +40,7 @@ def logout() -> ResponseReturnValue:
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
         "id_token_hint": login["id_token"],  # RPIL §2: says which session, and that we are its client
-        "client_id": state.config.client_id,
+        "client_id": client_id,
         "post_logout_redirect_uri": state.config.url("/logged-out"),
         "state": session["rp_logout_state"],
     }
@@ -51,7 +55,7 @@ def logged_out() -> ResponseReturnValue:
     answered = request.args.get("state", "")
     retry_url = url_for("relying_party.login")
     if session.login is not None:
-        return redirect(url_for(current_state().config.home), 303)
+        return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
         text = "You are signed out here and at the sign-in service, which tells every app that shared the session."
     else:  # RPL-37: an answer to a question we did not ask; say only what we know

@@ -31,11 +31,19 @@ class LogoutToken:
 
 
 def validate_logout_token(
-    raw: str, keys: Sequence[PyJWK], *, issuer: str, client_id: str, algorithm: str, now: int
+    raw: str,
+    keys: Sequence[PyJWK],
+    *,
+    issuer: str,
+    client_id: str,
+    algorithm: str,
+    now: int,
+    oldest: int = MAX_AGE,
 ) -> LogoutToken:
     """The token, if it passes every check of BCL §2.6; else :class:`InvalidToken`.
 
-    ``algorithm`` is the client's ``id_token_signed_response_alg``, ``now`` in seconds since the epoch.
+    ``algorithm`` is the client's ``id_token_signed_response_alg``, ``now`` in seconds since the epoch,
+    ``oldest`` how many seconds ago the token may have been issued.
     """
     # BCL §2.6 (1): encrypted tokens were not negotiated; (2): the issuer's signature;
     # (3): with the registered algorithm, never "none". All three happen in here:
@@ -44,7 +52,7 @@ def validate_logout_token(
     # BCL §2.6 (4): iss, aud, iat and exp, as in an ID token.
     check_issuer(claims, issuer)
     check_audience(claims, client_id)
-    issued, expires = check_times(claims, now, oldest=MAX_AGE)
+    issued, expires = check_times(claims, now, oldest=oldest)
     sub, sid = check_subject_or_session(claims)
     check_events(claims)
     check_no_nonce(claims)
@@ -103,4 +111,6 @@ def reason_for_user(claims: dict[str, Any]) -> str | None:
     # Profile 1.0 §2, and like any claim it may be missing or odd (BCL §2.4: ignore what is not understood).
     texts = claims.get("reason_user")
     sentence = texts.get("en") if isinstance(texts, dict) else None
-    return sentence[:200] if isinstance(sentence, str) and sentence else None
+    if not isinstance(sentence, str) or not sentence.isprintable():
+        return None
+    return sentence[:200] or None

@@ -2,15 +2,16 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Engine, Index, String, Text
+from sqlalchemy import JSON, BigInteger, Column, Engine, Index, String, Table, Text, inspect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 
 class Base(DeclarativeBase):
     """Tables of their own, beside the application's."""
 
-    type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON}
+    type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON, list[dict[str, Any]]: JSON}
 
 
 class StoredSession(Base):
@@ -33,6 +34,9 @@ class StoredSession(Base):
     last_seen_at: Mapped[int]
     expires_at: Mapped[int]
     data: Mapped[str] = mapped_column(Text, default="")  # what the application put into flask.session
+    # Logins this browser has begun. They are the browser's and survive the session's end: whoever signs in as
+    # somebody else makes the provider end the older session before the browser is back.
+    logins: Mapped[list[dict[str, Any]] | None]
 
     iss: Mapped[str | None] = mapped_column(String(255))
     sub: Mapped[str | None] = mapped_column(String(255))
@@ -41,6 +45,18 @@ class StoredSession(Base):
 
     ended_at: Mapped[int | None]
     end_reason: Mapped[str | None] = mapped_column(String(255))
+
+
+class RegisteredClient(Base):
+    """The credentials a provider gave this application when it registered itself."""
+
+    __tablename__ = "rp_client"
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    base_url: Mapped[str] = mapped_column(String(255), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(255), default="")
+    client_secret: Mapped[str] = mapped_column(Text, default="")  # with all its punctuation
+    secret_expires_at: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: never
 
 
 class CarriedOutLogout(Base):
@@ -74,3 +90,22 @@ def make_tables(engine: Engine) -> None:
             connection.execute(CreateTable(table, if_not_exists=True))
             for index in table.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
+    for table in Base.metadata.sorted_tables:
+        for column in missing_columns(engine, table):
+            _add(engine, column)
+
+
+def missing_columns(engine: Engine, table: Table) -> list[Column[Any]]:
+    """What a table made by an earlier version lacks. Every new column has a default, or may be NULL."""
+    present = {column["name"] for column in inspect(engine).get_columns(table.name)}
+    return [column for column in table.columns if column.name not in present]
+
+
+def _add(engine: Engine, column: Column[Any]) -> None:
+    definition = CreateColumn(column).compile(dialect=engine.dialect)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
+    except DBAPIError:  # another process was faster
+        if any(column is lacking for lacking in missing_columns(engine, column.table)):
+            raise

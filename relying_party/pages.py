@@ -4,8 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import render_template
+from flask import render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.routing import BuildError
 
 from relying_party.sessions import ABSOLUTE_SECONDS
 from relying_party.state import current_session, current_state, session_user
@@ -40,9 +41,14 @@ def user_claims() -> dict[str, Any]:
     return {name: value for name, value in (session_user() or {}).items() if name not in about_token}
 
 
+def home_url() -> str:
+    """Where to go when there is nowhere else; an application without that endpoint has a front page at least."""
+    try:
+        return url_for(current_state().config.home)
+    except BuildError:
+        return request.script_root + "/"
+
+
 def message_page(title: str, text: str, *, detail: str | None = None, retry_url: str | None = None) -> str:
     """A page with one message and a way on."""
-    home = current_state().config.home
-    return render_template(
-        "relying_party/message.html", title=title, text=text, detail=detail, retry_url=retry_url, home=home
-    )
+    return render_template("relying_party/message.html", title=title, text=text, detail=detail, retry_url=retry_url)

@@ -18,6 +18,7 @@ from relying_party.clock import now
 from relying_party.config import Config
 from relying_party.errors import ProviderError
 from relying_party.jws import usable_keys
+from relying_party.registration import Credentials, Registration, metadata
 
 TIMEOUT = (2, 5)  # seconds to connect, and to wait for the answer
 DEFAULT_LIFETIME = 300  # seconds of an access token whose provider does not say
@@ -30,12 +31,12 @@ REFETCH_SECONDS = 10  # and after how many seconds one more may: forged ids must
 class Provider:
     """One provider, as this process knows it. Shared by its threads."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, registration: Registration) -> None:
+        self.config, self._registration = config, registration
         self._connections = HTTPAdapter(pool_maxsize=32)  # kept open, for all threads
         self._http = requests.Session()
         self._share_connections(self._http)
-        self._lock = threading.Lock()
+        self._lock, self._registering = threading.Lock(), threading.Lock()
         self.reset()
 
     def reset(self) -> None:
@@ -63,6 +64,37 @@ class Provider:
             raise ProviderError(f"The provider's metadata has no {name}.")
         self._check_https(value)
         return value
+
+    def client(self) -> Credentials:
+        """Who we are at this provider; the first call may have to register (Registration §3)."""
+        known = self._registration.known()
+        if known is None:
+            url = self._registration_endpoint()
+            with self._registering:
+                known = self._registration.known() or self._registration.register_once(lambda: self._register(url))
+        return known
+
+    def _registration_endpoint(self) -> str:
+        if "registration_endpoint" not in self.metadata():
+            raise ProviderError("This application has no client id, and the provider does not register applications.")
+        return self.endpoint("registration_endpoint")
+
+    def _register(self, url: str) -> dict[str, Any]:
+        token = self.config.registration_token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        status, body = self._send("POST", url, headers, metadata(self.config, self.auth_method()))
+        if status in (401, 403) and not token:
+            raise ProviderError("The provider registers this application only with an initial access token.", status)
+        if status not in (200, 201):  # Registration §3.2 wants 201; some providers say 200
+            raise ProviderError(f"The provider refused to register this application ({status}).", body[:200])
+        return json_object(body, url)
+
+    def auth_method(self) -> str:
+        """How we say who we are at the token endpoint: Basic, unless the provider takes only the other (Disc. §3)."""
+        offered = self.metadata().get("token_endpoint_auth_methods_supported")
+        if isinstance(offered, list) and "client_secret_basic" not in offered and "client_secret_post" in offered:
+            return "client_secret_post"
+        return "client_secret_basic"
 
     def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
         """The provider's signing keys. ``refetch`` looks for new ones, as often as is decent (Core §10.1.1)."""
@@ -92,10 +124,12 @@ class Provider:
 
     def oauth(self) -> OAuth2Session:
         """Authlib's client: authorization URL with PKCE, token requests."""
+        client, method = self.client(), self.auth_method()
+        secret_in = client_secret_basic if method == "client_secret_basic" else method
         session = OAuth2Session(
-            self.config.client_id,
-            self.config.client_secret,
-            token_endpoint_auth_method=client_secret_basic,
+            client.client_id,
+            client.client_secret,
+            token_endpoint_auth_method=secret_in if client.client_secret else "none",
             scope=self.config.scopes,
             redirect_uri=self.config.url("/oauth2client"),
             code_challenge_method="S256",
@@ -125,26 +159,33 @@ class Provider:
         answer["expires_in"] = lifetime if isinstance(lifetime, int) else DEFAULT_LIFETIME
         return dict(answer)
 
-    def userinfo(self, access_token: str) -> dict[str, Any]:
-        """Claims about the user (Core §5.3). The token travels in the header, never in the address."""
+    def userinfo(self, access_token: str) -> dict[str, Any] | None:
+        """Claims about the user (Core §5.3). The token travels in the header, never in the address.
+
+        Discovery §3 only recommends the endpoint: a provider without it says all it has to say in the ID token.
+        """
+        if "userinfo_endpoint" not in self.metadata():
+            return None
         return self._get_json(self.endpoint("userinfo_endpoint"), {"Authorization": f"Bearer {access_token}"})
 
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        status, body = self._send("GET", url, headers or {})
+        if status != 200:
+            raise ProviderError(f"The provider answered {status} where 200 was expected.", url)
+        return json_object(body, url)
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: Any = None) -> tuple[int, bytes]:
         self._check_https(url)
         try:
-            with self._http.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
-                status, body = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
+            with self._http.request(
+                method, url, headers=headers, json=body, timeout=TIMEOUT, allow_redirects=False, stream=True
+            ) as response:
+                status, answer = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ProviderError("The provider does not answer.", repr(error)) from error
-        if status != requests.codes.ok or len(body) > MAX_ANSWER:
-            raise ProviderError(f"The provider answered {status} where 200 was expected.", url)
-        try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise ProviderError("The provider's answer is not JSON.", url) from error
-        if not isinstance(answer, dict):
-            raise ProviderError("The provider's answer is not a JSON object.", url)
-        return answer
+        if len(answer) > MAX_ANSWER:
+            raise ProviderError("The provider's answer is too long.", url)
+        return status, answer
 
     def _check_https(self, url: str) -> None:
         if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
@@ -155,6 +196,17 @@ class Provider:
         session.mount("http://", self._connections)
         session.trust_env = False  # no proxy by surprise
         session.verify = self.config.ca_bundle or True
+
+
+def json_object(body: bytes, url: str) -> dict[str, Any]:
+    """The JSON object of an answer."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ProviderError("The provider's answer is not JSON.", url) from error
+    if not isinstance(answer, dict):
+        raise ProviderError("The provider's answer is not a JSON object.", url)
+    return answer
 
 
 def client_secret_basic(client: Any, _method: str, uri: str, headers: dict[str, str], body: str) -> Any:

@@ -5,22 +5,25 @@ and every replica asks the same table, each time: a logout is seen by all of the
 """
 
 import hashlib
+import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from flask import Flask, Request, Response
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionInterface, SessionMixin
 from sqlalchemy import ColumnElement, Engine, and_, delete, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.datastructures import CallbackDict
 
 from relying_party.clock import now
 from relying_party.errors import LoginFailed, ReplayedToken
-from relying_party.logout_token import LogoutToken
+from relying_party.logout_token import MAX_AGE, LogoutToken
 from relying_party.models import CarriedOutLogout, StoredSession
+from relying_party.signals import EndedSession
 
 IDLE_SECONDS = 30 * 60  # a session ends when nobody used it for so long,
 ABSOLUTE_SECONDS = 8 * 3600  # and after a working day in any case
@@ -30,11 +33,15 @@ REMEMBER_SECONDS = 3600  # how long a logout is remembered for logins that are s
 FORGET_SECONDS = 24 * 3600  # how long an ended session can still say why it ended
 CLEANING_BATCH = 500  # rows; cleaning up is work in small pieces, never a stop
 
+COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock; one of the two is to be tried again
+TRIES = 10
+
 EXPIRED = "Your session expired."
 BACK_CHANNEL = "Your session was ended at the sign-in service."
 REPLACED = "Somebody signed in anew in this browser."
 LOGGED_OUT = "You logged out here."
 
+T = TypeVar("T")
 _serializer = TaggedJSONSerializer()
 
 
@@ -50,16 +57,20 @@ class AppSession(CallbackDict[str, Any], SessionMixin):
     """``flask.session``: the application's values, and who is signed in.
 
     ``login`` holds what the provider vouched for (see login.py), or is None. ``ended`` tells why this
-    browser, which was signed in, is so no more.
+    browser, which was signed in, is so no more; of its row only the logins it has begun are left.
     """
 
-    def __init__(self, row: StoredSession | None = None, ended: Ending | None = None, key: str | None = None) -> None:
+    def __init__(self, stored: StoredSession | None = None, ended: Ending | None = None) -> None:
+        row = stored if ended is None else None
         super().__init__(_serializer.loads(row.data) if row and row.data else None, on_update=_mark_modified)
-        self.key = key  # the hash of the cookie's value; None as long as there is no row
+        self.key = row.id_hash if row else None  # the hash of the cookie's value; None as long as there is no session
         self.row = row
+        self.browser_key = stored.id_hash if stored else None  # the same, also of a session that ended
+        self.logins: list[dict[str, Any]] = (stored and stored.logins) or []
         self.login: dict[str, Any] | None = row.login if row and row.sub else None
         self.ended = ended
         self.modified = False
+        self.watched_only = False  # this request only looks whether the session lives, which is no use of it
         self.new_cookie: str | None = None
 
 
@@ -77,17 +88,16 @@ class SessionStore:
 
     def __init__(self, engine: Engine) -> None:
         self._db = sessionmaker(engine, expire_on_commit=False)
+        # For the two acts that look at each other's rows, signing in and being logged out: each sees the
+        # other whole or not at all. SQLite has one writer at a time anyway.
+        strict = engine.execution_options(isolation_level="SERIALIZABLE")
+        self._strict = sessionmaker(strict, expire_on_commit=False)
 
     def load(self, cookie: str) -> AppSession:
         """The browser's session; an empty one if it has none, or one that ended."""
-        key = hash_of(cookie)
         with self._db() as db:
-            row = db.get(StoredSession, key)
-        if row is None:
-            return AppSession()
-        if ending := ending_of(row):
-            return AppSession(ended=ending)
-        return AppSession(row, key=key)
+            row = db.get(StoredSession, hash_of(cookie))
+        return AppSession(row, ending_of(row)) if row else AppSession()
 
     def ending(self, key: str) -> Ending | None:
         """When and why the session with this key ended; None while it lives."""
@@ -99,20 +109,42 @@ class SessionStore:
         """Write back the application's values, unless the session ended meanwhile."""
         data = _serializer.dumps(dict(session))
         if session.key is None:
-            if not session:
-                return  # nothing to remember: no row, no cookie
-            cookie, row = new_row(ANONYMOUS_SECONDS)
-            row.data = data
-            with self._db.begin() as db:
-                db.add(row)
-            session.key, session.new_cookie = hash_of(cookie), cookie
+            if session:  # else there is nothing to remember: no row, no cookie
+                self._begin_anonymous(session, data)
         else:
             # Conditional: a logout that came while this request was running is not undone.
             self._update_live(session.key, data=data, last_seen_at=now())
 
+    def _begin_anonymous(self, session: AppSession, data: str = "") -> None:
+        cookie, row = new_row(ANONYMOUS_SECONDS)
+        row.data, row.logins = data, session.logins
+        with self._db.begin() as db:
+            db.add(row)
+        session.key = session.browser_key = hash_of(cookie)
+        session.new_cookie = cookie
+
+    def remember_login(self, session: AppSession, login: dict[str, Any], *, most: int) -> None:
+        """Keep a login that this browser begins; of very many the ``most`` newest count."""
+        if session.browser_key is None:
+            self._begin_anonymous(session)
+        with self._db.begin() as db:
+            session.logins = [*_lock_logins(db, session), login][-most:]
+            _write_logins(db, session)
+
+    def take_login(self, session: AppSession, state: str) -> dict[str, Any] | None:
+        """The begun login with this ``state``, if there is one. It is used up: only one answer gets it."""
+        with self._db.begin() as db:
+            logins = _lock_logins(db, session)
+            found = next((one for one in logins if hmac.compare_digest(one["state"].encode(), state.encode())), None)
+            session.logins = [one for one in logins if one is not found]
+            _write_logins(db, session)
+        return found
+
     def touch(self, session: AppSession) -> None:
         """Remember that the session is in use."""
-        if session.key and session.row and session.row.last_seen_at < now() - TOUCH_SECONDS:
+        if session.watched_only or session.key is None or session.row is None:
+            return
+        if session.row.last_seen_at < now() - TOUCH_SECONDS:
             self._update_live(session.key, last_seen_at=now())
 
     def update_login(self, session: AppSession, login: dict[str, Any]) -> None:
@@ -122,54 +154,75 @@ class SessionStore:
             self._update_live(session.key, login=login)
 
     def _update_live(self, key: str, **values: Any) -> None:
-        alive = and_(StoredSession.id_hash == key, StoredSession.ended_at.is_(None))
         with self._db.begin() as db:
-            db.execute(update(StoredSession).where(alive).values(**values))
+            db.execute(update(StoredSession).where(StoredSession.id_hash == key, *_alive()).values(**values))
 
-    def sign_in(self, session: AppSession, login: dict[str, Any]) -> None:
-        """A new session, with a new cookie, for the person ``login`` is about.
+    def sign_in(self, session: AppSession, login: dict[str, Any]) -> list[EndedSession]:
+        """A new session, with a new cookie, for the person ``login`` is about; returns the one it replaces.
 
         Raises :class:`LoginFailed` if a logout for it has already come: it overtook the login.
         """
         claims = login["claims"]
         cookie, row = new_row(ABSOLUTE_SECONDS)
         row.iss, row.sub, row.sid, row.login = claims["iss"], claims["sub"], claims.get("sid"), login
-        with self._db.begin() as db:
+        row.logins = session.logins  # of other tabs
+
+        def act(db: Session) -> list[EndedSession]:
             # Insert first, look second: a logout that comes between the two finds the row.
             db.add(row)
             db.flush()
             if db.scalar(select(CarriedOutLogout.jti).where(_ends_login(claims)).limit(1)):
                 raise LoginFailed("The session was ended before the login was complete. Please sign in again.")
-            if session.key:
-                _end(db, StoredSession.id_hash == session.key, REPLACED)
+            return _end(db, StoredSession.id_hash == session.key, REPLACED) if session.key else []
+
+        replaced = self._serially(act)
         session.clear()
-        session.key, session.row, session.login = hash_of(cookie), None, login
+        session.key = session.browser_key = hash_of(cookie)
+        session.row, session.login = None, login
         session.new_cookie, session.modified, session.ended = cookie, False, None
         self.clean_up()
+        return replaced
 
-    def sign_out(self, session: AppSession, reason: str) -> None:
-        """End this browser's session here, and go on with an empty one."""
+    def sign_out(self, session: AppSession, reason: str) -> list[EndedSession]:
+        """End this browser's session here, and go on with an empty one; returns the ended one."""
+        ended = []
         if session.key:
             with self._db.begin() as db:
-                _end(db, StoredSession.id_hash == session.key, reason)
+                ended = _end(db, StoredSession.id_hash == session.key, reason)
         session.clear()
         session.key = session.row = session.login = None
+        return ended
 
-    def carry_out(self, token: LogoutToken) -> int:
-        """End every session ``token`` means; how many there were. Zero is fine: they are gone already.
+    def carry_out(self, token: LogoutToken) -> list[EndedSession]:
+        """End every session ``token`` means, and return them. None is fine: they are gone already.
 
         Raises :class:`ReplayedToken` if this token was carried out before.
         """
-        reason = token.reason or BACK_CHANNEL
-        try:
+        reason = reason_of(token)
+
+        def act(db: Session) -> list[EndedSession]:
             # One transaction: reserve the jti, end the sessions. A crash in between undoes both, and
             # the provider's retry is not taken for a replay.
-            with self._db.begin() as db:
-                db.add(_record_of(token, reason))
-                db.flush()  # BCL §2.6 (8): the key (iss, jti) is unique, for all workers alike
-                return _end(db, _meant_by(token), reason)
+            db.add(_record_of(token, reason))
+            db.flush()  # BCL §2.6 (8): the key (iss, jti) is unique, for all workers alike
+            return _end(db, _meant_by(token), reason)
+
+        try:
+            return self._serially(act)
         except IntegrityError as error:
             raise ReplayedToken("This logout token was used before.", token.jti) from error
+
+    def _serially(self, act: Callable[[Session], T]) -> T:
+        """Run ``act`` in a serializable transaction, and anew if it collided with another one."""
+        for _ in range(TRIES):
+            try:
+                with self._strict.begin() as db:
+                    return act(db)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in COLLISIONS:
+                    raise
+                collision = error
+        raise collision
 
     def clean_up(self) -> None:
         """Delete some rows that nobody needs any more."""
@@ -200,17 +253,44 @@ def ending_of(row: StoredSession) -> Ending | None:
     return Ending(over_at, EXPIRED) if over_at <= now() else None
 
 
-def _end(db: Session, which: ColumnElement[bool], reason: str) -> int:
+def reason_of(token: LogoutToken) -> str:
+    """Why, in a sentence for the person."""
+    return token.reason or BACK_CHANNEL
+
+
+def _lock_logins(db: Session, session: AppSession) -> list[dict[str, Any]]:
+    # Written, though not changed: who wants to change them at the same time waits here, with either database.
+    mine = StoredSession.id_hash == session.browser_key
+    same = update(StoredSession).where(mine).values(created_at=StoredSession.created_at)
+    return db.scalar(same.returning(StoredSession.logins)) or []
+
+
+def _write_logins(db: Session, session: AppSession) -> None:
+    mine = StoredSession.id_hash == session.browser_key
+    db.execute(update(StoredSession).where(mine).values(logins=session.logins))
+
+
+def _alive() -> tuple[ColumnElement[bool], ...]:
+    # What ended, by an act or by one of the two clocks, stays ended, whoever still wants to write.
+    at = now()
+    return (
+        StoredSession.ended_at.is_(None),
+        StoredSession.expires_at > at,
+        StoredSession.last_seen_at > at - IDLE_SECONDS,
+    )
+
+
+def _end(db: Session, which: ColumnElement[bool], reason: str) -> list[EndedSession]:
     # BCL §2.7: all state that belongs to the session goes, the tokens above all.
     wiped = {"data": "", "login": None, "ended_at": now(), "end_reason": reason}
     ended = db.execute(
         update(StoredSession)
         .where(which, StoredSession.ended_at.is_(None))
         .values(wiped)
-        .returning(StoredSession.sub)
+        .returning(StoredSession.id_hash, StoredSession.iss, StoredSession.sub, StoredSession.sid)
         .execution_options(synchronize_session=False)
     )
-    return sum(sub is not None for sub in ended.scalars())
+    return [EndedSession(key, iss, sub, sid) for key, iss, sub, sid in ended if iss is not None and sub is not None]
 
 
 def _meant_by(token: LogoutToken) -> ColumnElement[bool]:
@@ -241,7 +321,8 @@ def _record_of(token: LogoutToken, reason: str) -> CarriedOutLogout:
         sid=token.sid,
         iat=token.iat,
         received_at=at,
-        keep_until=max(token.exp, at) + REMEMBER_SECONDS,
+        # A token whose exp is beyond all reason dies of its iat: claims.check_times.
+        keep_until=max(min(token.exp, token.iat + MAX_AGE), at) + REMEMBER_SECONDS,
         reason=reason,
     )
 
@@ -249,8 +330,8 @@ def _record_of(token: LogoutToken, reason: str) -> CarriedOutLogout:
 class ServerSideSessions(SessionInterface):
     """Connects :class:`SessionStore` to Flask: the cookie is an opaque, random id."""
 
-    def __init__(self, store: SessionStore) -> None:
-        self.store = store
+    def __init__(self, store: SessionStore, *, https: bool) -> None:
+        self.store, self.https = store, https
 
     def open_session(self, app: Flask, request: Request) -> AppSession:
         """The session of the request's cookie."""
@@ -269,8 +350,11 @@ class ServerSideSessions(SessionInterface):
                 self.get_cookie_name(app),
                 session.new_cookie,
                 path=self.get_cookie_path(app),
+                domain=self.get_cookie_domain(app),
                 httponly=True,  # no script needs it
-                secure=self.get_cookie_secure(app),
+                secure=self.https,  # not left to a setting that is off by default
                 samesite="Lax",  # comes along with the provider's redirect, but not with another site's form
             )
             response.headers.add("Vary", "Cookie")
+        if session.login is not None:
+            response.headers.setdefault("Cache-Control", "no-store")  # nothing of an ended session out of a cache

@@ -1,15 +1,19 @@
 """What the extension keeps for each application, and how a request finds it."""
 
+import hashlib
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flask import current_app
+from flask import Flask, current_app
 from flask import session as flask_session
 
 from relying_party.config import Config
 from relying_party.provider import Provider
+from relying_party.registration import Registration
 from relying_party.sessions import AppSession, SessionStore
-from relying_party.signals import protocol_event
+from relying_party.signals import EndedSession, protocol_event, session_ended
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,10 @@ class State:
     """In ``app.extensions["relying_party"]``."""
 
     config: Config
+    registration: Registration
     provider: Provider
     sessions: SessionStore
+    streams: threading.BoundedSemaphore  # places for event streams in this process; see live.py
 
 
 def current_state() -> State:
@@ -42,17 +48,54 @@ def signed_in() -> bool:
     return current_session().login is not None
 
 
+def session_key() -> str | None:
+    """A name for the session of the person who is signed in, or None.
+
+    It is not the cookie and opens nothing; keep it beside what must go when the session ends, and compare it
+    with ``ended.key`` of the signal ``session_ended``.
+    """
+    return current_session().key if signed_in() else None
+
+
+def page_marks() -> dict[str, str]:
+    """By these the page's script knows whether it is the same person, and the same session, as before.
+
+    Hashes, for telling apart only: typed.js keeps what one person typed from the next one.
+    """
+    login = current_session().login or {"claims": {}}
+    claims = login["claims"]
+    person, session = f"{claims.get('iss')} {claims.get('sub')}", f"session {current_session().key}"
+    return {"person": _mark(person), "session": _mark(session)}
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _application() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return] # signals want no proxy
+
+
+def tell_application(ended: Sequence[EndedSession], reason: str) -> None:
+    """The application's own clean-up. What goes wrong in it is the application's, and undoes no logout."""
+    for one in ended:
+        try:
+            session_ended.send(_application(), ended=one, reason=reason)
+        except Exception:
+            current_app.logger.exception("A receiver of session_ended failed.")
+
+
 def emit(
     name: str, *, sid: str | None = None, jti: str | None = None, outcome: str | None = None, **detail: Any
 ) -> None:
     """Tell whoever listens that a step of the protocol was taken."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined] # signals want the application, not its proxy
+    credentials = current_state().registration.known()
     protocol_event.send(
-        app,
+        _application(),
         name=name,
         sid=sid,
         jti=jti,
-        client_id=current_state().config.client_id,
+        client_id=credentials.client_id if credentials else None,
         outcome=outcome,
         **detail,
     )

@@ -38,6 +38,9 @@ from pickup_web.database import engine_of
 from relying_party.sessions import AppSession
 from relying_party.state import State
 from tests.network import Browser, Network, origin_of
+from tests.postgres import postgres
+
+__all__ = ["postgres"]  # a fixture, in a file of its own
 
 START = 1_800_000_000  # when every test begins: 15 January 2027, 08:00 UTC
 PASSWORD = "correct horse"
@@ -239,7 +242,8 @@ def prepared(app: Flask, base_url: str) -> Flask:
     app.test_client_class = SiteClient
     app.extensions["first config"] = dict(app.config)
     engine = engine_of(app)
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     return app
 
 

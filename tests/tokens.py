@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -26,7 +26,7 @@ HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
 class SigningKey:
     """A private key and the name it is published under."""
 
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     kid: str
 
     def public_jwk(self, **members: str) -> dict[str, str]:
@@ -35,6 +35,8 @@ class SigningKey:
         if isinstance(public, rsa.RSAPublicKey):
             numbers = public.public_numbers()
             jwk = {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
+        elif isinstance(public, ed25519.Ed25519PublicKey):
+            jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(public.public_bytes_raw())}
         else:
             point = public.public_numbers()
             jwk = {"kty": "EC", "crv": "P-256", "x": number(point.x, 32), "y": number(point.y, 32)}
@@ -46,7 +48,9 @@ class SigningKey:
         return self.private.public_key().public_bytes(encoding, kind)
 
     def sign(self, alg: str, data: bytes) -> bytes:
-        """RFC 7518 §3.3 to §3.5."""
+        """RFC 7518 §3.3 to §3.5, RFC 8037 §3.1."""
+        if isinstance(self.private, ed25519.Ed25519PrivateKey):
+            return self.private.sign(data)
         chosen = HASHES[alg[2:]]()
         if isinstance(self.private, ec.EllipticCurvePrivateKey):
             r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(chosen)))
@@ -66,6 +70,12 @@ def rsa_key(kid: str) -> SigningKey:
 def ec_key(kid: str) -> SigningKey:
     """The P-256 key of that name, made once."""
     return SigningKey(ec.generate_private_key(ec.SECP256R1()), kid)
+
+
+@functools.cache
+def ed_key(kid: str) -> SigningKey:
+    """The Ed25519 key of that name, made once."""
+    return SigningKey(ed25519.Ed25519PrivateKey.generate(), kid)
 
 
 def jws(header: dict[str, Any], payload: dict[str, Any] | bytes, key: SigningKey | bytes | None) -> str:
@@ -158,8 +168,9 @@ class TokenMaker:
             "sid": "a session",
             "nonce": "a nonce",
         }
+        whole = {"alg": "RS256", "kid": self.key.kid, **(header or {})}
         return jws(
-            {"alg": "RS256", "kid": self.key.kid, **(header or {})},
+            {name: value for name, value in whole.items() if value is not ...},
             {name: value for name, value in {**good, **claims}.items() if name not in without},
             key or self.key,
         )

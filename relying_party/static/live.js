@@ -1,62 +1,132 @@
 // Shows the signed-out card the moment the session ends. Without this script the next click leads to the sign-in.
+//
+// The tabs of a browser share one event stream: a browser opens six connections to a site at most, and with a
+// stream a tab the seventh page would never load. Whoever holds the lock listens, and tells the others.
 
-const template = document.getElementById("signed-out");
-const POLL_MS = 2000; // how often to ask when there is no stream to listen to
-let source;
+import { typingIsKept, watchTyping } from "./typed.js";
+
+const page = document.getElementById("signed-out"); // the card's template; its data are about this page
+const POLL_MS = 2000; // how often to ask while there is no stream to listen to,
+const POLLS = 15; // and how often to ask before trying to get a stream again
+const TICK_MS = 5000; // a clock that stands still for three ticks was asleep
+const SILENCE_MS = 15000; // a stream that says nothing for so long is dead; the server says something every five seconds
+
+const others = new BroadcastChannel(`relying party ${page.dataset.live}`);
+let source; // the event stream, in the tab that has it
+let giveUp; // ends our waiting for the lock
+let letGo; // lets go of the lock
 let timer;
+let lastTick = Date.now();
+let lastWord = 0;
+let over = false;
 
 function listen() {
-  source = new EventSource(template.dataset.live);
-  source.addEventListener("signed-out", (message) => signedOut(JSON.parse(message.data)));
+  stop();
+  if (!navigator.locks) return poll(Infinity); // browsers have locks on https and on localhost only
+  const waiting = new AbortController();
+  giveUp = () => waiting.abort();
+  const listening = () => new Promise((resolve) => ((letGo = resolve), open()));
+  navigator.locks.request(others.name, { signal: waiting.signal }, listening).catch(() => {}); // given up
+}
+
+function open() {
+  lastWord = Date.now();
+  source = new EventSource(page.dataset.live);
+  source.addEventListener("beat", () => (lastWord = Date.now()));
+  source.addEventListener("signed-out", ({ data }) => {
+    source.close();
+    others.postMessage(JSON.parse(data));
+    look(JSON.parse(data));
+  });
   source.addEventListener("error", () => {
     // Closed for good: all streams are taken, or the server is away. Ask instead.
-    if (source.readyState === EventSource.CLOSED) poll();
+    if (source.readyState === EventSource.CLOSED) poll(POLLS);
   });
 }
 
-function poll() {
-  clearTimeout(timer);
+function poll(times) {
   timer = setTimeout(async () => {
-    if (!(await ask())) poll();
+    await look();
+    if (over) others.postMessage(null);
+    else if (times > 1) poll(times - 1);
+    else listen();
   }, POLL_MS);
-}
-
-async function ask() {
-  try {
-    const answer = await fetch(template.dataset.status, { headers: { Accept: "application/json" } });
-    const status = await answer.json();
-    if (!status.signed_in) signedOut(status);
-    return !status.signed_in;
-  } catch {
-    return false; // the app is away; its own end is not the session's end
-  }
-}
-
-function signedOut({ reason, at }) {
-  stop();
-  const card = template.content.cloneNode(true);
-  card.querySelector("[data-reason]").textContent = reason;
-  if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString()}`;
-  const again = card.querySelector("[data-again]");
-  again.href += `?next=${encodeURIComponent(location.pathname + location.search)}`;
-  document.body.dataset.session = "ended";
-  document.title = `Signed out – ${document.title}`;
-  const main = document.querySelector("main");
-  main.replaceChildren(card);
-  main.querySelector("[role=alert]").focus();
 }
 
 function stop() {
   source?.close();
+  giveUp?.();
+  letGo?.();
   clearTimeout(timer);
+  source = giveUp = letGo = undefined;
 }
 
+// Is this page's session still the browser's? `ending` is what the stream said about the end.
+async function look(ending) {
+  let now;
+  try {
+    const answer = await fetch(page.dataset.status, { headers: { Accept: "application/json" }, cache: "no-store" });
+    now = await answer.json();
+  } catch {
+    now = {}; // the app is away; its own end is not the session's end
+  }
+  if (now.signed_in === true) {
+    if (now.session !== page.dataset.session) replaced(now.person === page.dataset.person);
+  } else if (ending || now.signed_in === false) {
+    signedOut(ending ?? now);
+  }
+}
+
+function signedOut({ reason, at }) {
+  if (over) return;
+  show("You are signed out", reason);
+  const card = document.querySelector("[data-session-ended]");
+  if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString()}`;
+  card.querySelector("[data-again]").href += `?next=${encodeURIComponent(location.pathname + location.search)}`;
+}
+
+// Somebody signed in anew in this browser. The page belongs to the older session: its forms work no more.
+function replaced(bySamePerson) {
+  show("This page is out of date", bySamePerson ? "You signed in again." : "Somebody else signed in in this browser.");
+  const again = document.querySelector("[data-session-ended] [data-again]");
+  again.href = location.href;
+  again.textContent = "Open it again";
+  if (!bySamePerson) document.querySelector("[data-session-ended] [data-kept]")?.remove();
+}
+
+function show(title, reason) {
+  if (!over) document.title = `Signed out – ${document.title}`;
+  over = true;
+  stop();
+  const card = page.content.cloneNode(true);
+  card.querySelector("h1").textContent = title;
+  card.querySelector("[data-reason]").textContent = reason;
+  if (!typingIsKept()) card.querySelector("[data-kept]").remove();
+  card.firstElementChild.dataset.sessionEnded = "";
+  document.body.dataset.session = "ended";
+  const main = document.querySelector("main") ?? document.body;
+  main.replaceChildren(card);
+  main.querySelector("[role=alert]").focus();
+}
+
+function tick() {
+  const slept = Date.now() - lastTick > 3 * TICK_MS;
+  const silent = source?.readyState === EventSource.OPEN && Date.now() - lastWord > SILENCE_MS;
+  lastTick = Date.now();
+  if (over || !(slept || silent)) return;
+  listen();
+  look();
+}
+
+watchTyping(page.dataset);
 listen();
+setInterval(tick, TICK_MS);
+others.addEventListener("message", ({ data }) => look(data ?? undefined));
 addEventListener("pagehide", stop);
-addEventListener("pageshow", (event) => {
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return;
   // Back from the browser's cache: the page is old, so ask before anybody believes it.
-  if (event.persisted) ask().then((over) => over || listen());
+  if (!over) listen();
+  look();
 });
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && document.body.dataset.session !== "ended") ask();
-});
+document.addEventListener("visibilitychange", () => document.hidden || look());

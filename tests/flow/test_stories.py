@@ -201,7 +201,7 @@ def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
     """Nobody clicked anything anywhere; used apps alone do not keep a session at the provider."""
     for _ in range(IDLE_SECONDS // 1200):
         clock.turn(1200)
-        assert signed_in.is_signed_in_at("manager")
+        assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
     pickup.idp.outbox.look()
     eventually(lambda: not signed_in.is_signed_in_at("manager"))
     assert signed_in.status_at("manager")["reason"] == "Your session expired."

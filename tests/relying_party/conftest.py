@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
 from flask_wtf.csrf import CSRFProtect, generate_csrf
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import URL, Engine, create_engine, event, select
 from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
@@ -21,6 +21,7 @@ from relying_party.models import Base, StoredSession
 from relying_party.state import State
 from tests.conftest import START, Clock
 from tests.network import Network, query_of
+from tests.postgres import Postgres
 from tests.tokens import TokenMaker, rsa_key
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ ISSUER = "https://op.example"
 CLIENT_ID = "the shop: 100% + more"  # FOP-05: with characters that must be encoded
 CLIENT_SECRET = "s3cret:/+ %&="
 BASE_URL = "https://shop.example"
+SETTINGS: dict[str, Any] = {
+    "RELYING_PARTY_ISSUER": ISSUER,
+    "RELYING_PARTY_CLIENT_ID": CLIENT_ID,
+    "RELYING_PARTY_CLIENT_SECRET": CLIENT_SECRET,
+    "RELYING_PARTY_BASE_URL": BASE_URL,
+}
 
 
 @dataclass
@@ -44,10 +51,12 @@ class PaperProvider:
     tokens: dict[str, Any] = field(default_factory=dict)  # members of the token response to replace
     userinfo: dict[str, Any] = field(default_factory=lambda: {"sub": "a user", "name": "Ann"})
     nonce: str = "a nonce"
+    client_id: str = CLIENT_ID
+    registration: Any = None  # what the registration endpoint answers
 
     def maker(self) -> TokenMaker:
         """Makes tokens of this provider for the shop, now."""
-        return TokenMaker(self.issuer, CLIENT_ID, rsa_key("first"), int(self.now()))
+        return TokenMaker(self.issuer, self.client_id, rsa_key("first"), int(self.now()))
 
     def document(self) -> dict[str, Any]:
         """The metadata."""
@@ -74,12 +83,14 @@ class PaperProvider:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """The provider as a WSGI application."""
         answers: dict[str, Callable[[], Any]] = {
-            "/.well-known/openid-configuration": self.document,
+            urlsplit(self.issuer).path.rstrip("/") + "/.well-known/openid-configuration": self.document,
             "/jwks": lambda: {"keys": self.keys},
             "/token": self.token_response,
             "/userinfo": lambda: self.userinfo,
+            "/register": lambda: self.registration,
         }
-        return json_response(answers[environ["PATH_INFO"]]())(environ, start_response)
+        answer = answers[environ["PATH_INFO"]]()
+        return (answer if isinstance(answer, Response) else json_response(answer))(environ, start_response)
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -123,7 +134,7 @@ class Shop:
         request = self.start_login(browser, next_page)
         self.provider.nonce, self.provider.id_token = request["nonce"], claims
         self.provider.userinfo = {**self.provider.userinfo, "sub": claims.get("sub", "a user")}
-        response = self.answer(browser, code="a code", state=request["state"], iss=ISSUER)
+        response = self.answer(browser, code="a code", state=request["state"], iss=self.provider.issuer)
         assert response.status_code == 303, response.text
         return browser
 
@@ -140,7 +151,7 @@ class Shop:
         """Every row of every table, to see that nothing has changed."""
         with self.engine.connect() as connection:
             return {
-                table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")]  # noqa: S608 # our own two tables
+                table: sorted((tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")), key=str)  # noqa: S608 # our own two tables
                 for table in ("rp_session", "rp_logout")
             }
 
@@ -154,8 +165,8 @@ def who(browser: FlaskClient) -> str:
     return browser.get("/who").text
 
 
-def make_shop(folder: Path, **config: Any) -> Shop:
-    """A shop of its own; ``config`` replaces settings."""
+def make_shop(database: Path | URL, **config: Any) -> Shop:
+    """A shop of its own; ``database`` is its address, or a folder for a file; ``config`` replaces settings."""
     app = Flask("shop")
     app.config.update(
         TESTING=True,
@@ -163,16 +174,13 @@ def make_shop(folder: Path, **config: Any) -> Shop:
         WTF_CSRF_SSL_STRICT=False,
         SERVER_NAME="shop.example",
         PREFERRED_URL_SCHEME="https",
-        SESSION_COOKIE_SECURE=True,
-        RELYING_PARTY_ISSUER=ISSUER,
-        RELYING_PARTY_CLIENT_ID=CLIENT_ID,
-        RELYING_PARTY_CLIENT_SECRET=CLIENT_SECRET,
-        RELYING_PARTY_BASE_URL=BASE_URL,
-        **config,
     )
+    app.config.update(**SETTINGS)
+    app.config.update(**config)
     CSRFProtect(app)
-    engine = create_engine(f"sqlite:///{folder}/shop.db")
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    engine = create_engine(f"sqlite:///{database}/shop.db" if isinstance(database, Path) else database)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     RelyingParty().init_app(app, engine)
 
     app.add_url_rule("/", "home", lambda: "the shop")
@@ -194,10 +202,35 @@ def provider(network: Network, clock: Clock) -> PaperProvider:
     return made
 
 
+# For a module, or a test: everything in it happens with both kinds of database.
+each_database = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The shop, built once for all tests."""
-    made = make_shop(tmp_path_factory.mktemp("shop"))
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Which database the shops use; SQLite unless a test says otherwise."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def database(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path | URL:
+    """An empty database."""
+    return tmp_path if database_kind == "sqlite" else new_postgres_database(request)
+
+
+def new_postgres_database(request: pytest.FixtureRequest) -> URL:
+    """Starts the server at the first use."""
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def built_shop(
+    database_kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Shop]:
+    """The shop, built once for all tests with the same kind of database."""
+    is_file = database_kind == "sqlite"
+    made = make_shop(tmp_path_factory.mktemp("shop") if is_file else new_postgres_database(request))
     yield made
     made.engine.dispose()
 

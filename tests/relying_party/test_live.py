@@ -1,6 +1,7 @@
 """The open tab: an event stream that says "signed out", and why, the moment the session ends."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import live
-from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, MAX_STREAMS, STREAM_SECONDS, is_closed
-from relying_party.sessions import IDLE_SECONDS
+from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS, is_closed
+from relying_party.sessions import IDLE_SECONDS, TOUCH_SECONDS
 from tests.conftest import START, Clock
 from tests.relying_party.conftest import Shop, who
 
@@ -32,9 +33,14 @@ def watch(shop: Shop) -> Iterator[str]:
     return live.watch(shop.state.sessions, row.id_hash, None)
 
 
-def stream(browser: FlaskClient) -> TestResponse:
-    """The stream, not read yet."""
-    return browser.get("/session/live", buffered=False)
+def stream(browser: FlaskClient, *, threads: bool = True) -> TestResponse:
+    """The stream, not read yet, of a server that has threads or has none."""
+    return browser.get("/session/live", buffered=False, environ_overrides={"wsgi.multithread": threads})
+
+
+def is_signed_in(browser: FlaskClient) -> bool:
+    """What a tab learns that asks."""
+    return bool(json.loads(browser.get("/session/status").text)["signed_in"])
 
 
 def events_in(text: str) -> list[tuple[str, Any]]:
@@ -66,7 +72,7 @@ def test_control_a_living_session_gets_heartbeats_and_nothing_else(shop: Shop, p
     """The stream ends by itself after a while, without saying anything: the browser connects anew."""
     shop.sign_in()
     told = list(watch(shop))
-    assert set(told[1:]) == {": still signed in\n\n"}
+    assert set(told[1:]) == {live.event("beat", {})}, "an event, not a comment: the tab notices when they stop"
     assert len(told) - 1 == STREAM_SECONDS // HEARTBEAT_SECONDS - 1
     assert sum(pauses) == STREAM_SECONDS
 
@@ -79,6 +85,20 @@ def test_an_open_tab_does_not_keep_the_session_alive(shop: Shop, pauses: list[fl
     clock.turn(IDLE_SECONDS)
     assert events_in(next(told)) == [("signed-out", {"reason": "Your session expired.", "at": START + IDLE_SECONDS})]
     assert pauses == []
+
+
+@pytest.mark.parametrize("look", ["stream", "status"])
+def test_looking_is_no_use_of_the_session(look: str, shop: Shop, clock: Clock) -> None:
+    """RP-26: a tab that connects anew every few minutes, or asks every two seconds, does not keep it alive either."""
+    browser = shop.sign_in()
+    while clock() < START + IDLE_SECONDS - TOUCH_SECONDS:
+        clock.turn(TOUCH_SECONDS + 1)
+        if look == "stream":
+            stream(browser).close()
+        else:
+            assert is_signed_in(browser)
+    clock.turn(TOUCH_SECONDS)
+    assert browser.get("/session/status").json["reason"] == "Your session expired."  # type: ignore[index]
 
 
 def test_a_session_that_was_cleaned_away_is_over(shop: Shop, pauses: list[float]) -> None:  # noqa: ARG001 # no waiting
@@ -107,10 +127,10 @@ def test_a_browser_that_is_signed_out_hears_it_at_once(shop: Shop) -> None:
 def test_streams_are_bounded_and_the_others_ask(shop: Shop) -> None:
     """Each stream holds a thread: some are always left for pages. Who gets no stream may ask for the status."""
     browser = shop.sign_in()
-    streams = [stream(browser) for _ in range(MAX_STREAMS)]
+    streams = [stream(browser) for _ in range(shop.state.config.live_streams)]
     refused = stream(browser)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    assert browser.get("/session/status").json == {"signed_in": True}
+    assert is_signed_in(browser)
     assert who(browser) == "a user"
     streams.pop().close()
     streams.append(again := stream(browser))
@@ -119,11 +139,19 @@ def test_streams_are_bounded_and_the_others_ask(shop: Shop) -> None:
         response.close()
 
 
+def test_a_server_without_threads_carries_no_streams(shop: Shop) -> None:
+    """One open tab would be the only one it ever answers; so its tabs ask."""
+    browser = shop.sign_in()
+    refused = stream(browser, threads=False)
+    assert (refused.status_code, refused.headers["Cache-Control"]) == (503, "no-store")
+    assert is_signed_in(browser)
+
+
 def test_a_stream_that_ends_gives_its_place_back(shop: Shop) -> None:
     """However it ends: twice as many ended streams as there are places leave every place free."""
     browser = shop.sign_in()
     shop.log_out(shop.provider.maker().logout_token())
-    for _ in range(2 * MAX_STREAMS):
+    for _ in range(2 * shop.state.config.live_streams):
         response = stream(browser)
         assert response.status_code == 200
         response.close()
@@ -144,7 +172,7 @@ def test_the_status_says_the_same(end: Callable[[Shop], Any], reason: str, shop:
     """For asking now and then; not to be stored."""
     browser = shop.sign_in()
     response = browser.get("/session/status")
-    assert response.json == {"signed_in": True}
+    assert json.loads(response.text)["signed_in"] is True
     assert response.headers["Cache-Control"] == "no-store"
     end(shop)
     assert browser.get("/session/status").json == {"signed_in": False, "reason": reason, "at": START}
@@ -157,6 +185,52 @@ def test_a_page_for_a_signed_in_person_brings_both_cards_and_another_page_neithe
     assert 'data-status="/session/status"' in page
     assert "live.js" in page
     assert "live.js" not in shop.browser().get("/logged-out").text
+
+
+# --- what was typed belongs to one person ---
+
+
+def marks(page: str) -> dict[str, str]:
+    """By what the page's script tells persons and sessions apart."""
+    return dict(re.findall(r'data-(person|session)="([0-9a-f]{32})"', page))
+
+
+def test_the_page_says_whose_it_is_without_saying_who(shop: Shop) -> None:
+    """Issue 4 (5): what one person typed is never offered to another one; the marks are hashes."""
+    browser = shop.sign_in(sub="Ann", sid="s 1")
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    first = marks(browser.get("/profile").text)
+    assert set(first) == {"person", "session"}
+    assert marks(browser.get("/profile").text) == first, "they stay while the session lives"
+    assert json.loads(browser.get("/session/status").text) == {"signed_in": True, **first}
+    assert cookie.value not in browser.get("/profile").text
+    key = shop.rows()[0].id_hash
+    assert key not in browser.get("/profile").text
+
+
+def test_the_same_person_has_the_same_mark_and_nobody_else_has(shop: Shop) -> None:
+    """Issue 4 (5): by issuer and subject; the session's mark is new with each sign-in."""
+    ann, again, bob = (marks(shop.sign_in(sub=sub).get("/profile").text) for sub in ("Ann", "Ann", "Bob"))
+    assert ann["person"] == again["person"] != bob["person"]
+    assert len({ann["session"], again["session"], bob["session"]}) == 3
+
+
+def test_a_signed_out_answer_holds_no_marks(shop: Shop) -> None:
+    """Whoever asks without a session learns nothing about the one before."""
+    browser = shop.sign_in()
+    shop.log_out(shop.provider.maker().logout_token())
+    assert set(json.loads(browser.get("/session/status").text)) == {"signed_in", "reason", "at"}
+
+
+def test_pages_of_somebody_who_is_signed_in_are_not_stored(shop: Shop) -> None:
+    """BCL-57: the Back button must not bring them out of a cache; a page that says otherwise keeps its word."""
+    browser = shop.sign_in()
+    assert browser.get("/profile").headers["Cache-Control"] == "no-store"
+    assert "Cache-Control" not in shop.browser().get("/").headers
+    script = browser.get("/rp-static/live.js")
+    assert script.headers["Cache-Control"] == "no-cache", "what Flask says for files"
+    script.close()
 
 
 def test_a_tab_that_has_gone_gives_its_place_back_at_the_next_look() -> None:

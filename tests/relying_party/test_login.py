@@ -4,6 +4,7 @@ import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -15,7 +16,7 @@ from relying_party import TokenUnavailable, access_token
 from relying_party.login import LOGIN_SECONDS, LOGINS_AT_ONCE, local_path
 from relying_party.models import StoredSession
 from relying_party.sessions import hash_of
-from tests.conftest import Clock
+from tests.conftest import START, Clock
 from tests.network import Network, Request
 from tests.relying_party.conftest import (
     BASE_URL,
@@ -24,6 +25,7 @@ from tests.relying_party.conftest import (
     ISSUER,
     Shop,
     json_response,
+    make_shop,
     who,
 )
 from tests.tokens import LOGOUT_EVENT, b64, rsa_key
@@ -197,13 +199,14 @@ def test_two_tabs_can_sign_in_at_the_same_time(shop: Shop) -> None:
     """Each answer finds its own login; of very many tabs the newest count."""
     browser = shop.browser()
     requests = [shop.start_login(browser, f"/{number}") for number in range(LOGINS_AT_ONCE + 1)]
-    first, second, newest = requests[0], requests[1], requests[-1]
+    first, *others = requests
     assert shop.answer(browser, code="c", state=first["state"], iss=ISSUER).status_code == 400
-    shop.provider.nonce = second["nonce"]
-    response = shop.answer(browser, code="c", state=second["state"], iss=ISSUER)
-    assert (response.status_code, response.location) == (303, "/1")
-    # The second tab's login is another session: the first one's pending logins went with its old cookie.
-    assert shop.answer(browser, code="c", state=newest["state"], iss=ISSUER).status_code == 400
+    for number, request in enumerate(others, 1):
+        shop.provider.nonce = request["nonce"]
+        response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
+        assert (response.status_code, response.location) == (303, f"/{number}")
+    assert who(browser) == "a user"
+    assert len([row for row in shop.rows() if row.login]) == 1, "each login replaced the session before"
 
 
 @pytest.mark.parametrize("name", ["error", "error_description", "code", "iss", "state"])
@@ -388,6 +391,19 @@ def test_the_login_leads_back_to_where_the_person_was(path: str, shop: Shop) -> 
     assert (response.status_code, response.location) == (303, path)
 
 
+def test_an_application_without_the_endpoint_home_has_a_front_page(
+    tmp_path: Path, shop: Shop, network: Network
+) -> None:
+    """RP-28: a setting that was forgotten is no fault after the login, of all moments."""
+    other = make_shop(tmp_path, RELYING_PARTY_HOME="no such endpoint")
+    other.provider = shop.provider
+    network.add(BASE_URL, other.app)
+    request = other.start_login(browser := other.browser())
+    other.provider.nonce = request["nonce"]
+    assert other.answer(browser, code="c", state=request["state"], iss=ISSUER).location == "/"
+    other.engine.dispose()
+
+
 @pytest.mark.parametrize("path", HARMFUL)
 def test_the_login_leads_nowhere_else(path: str, shop: Shop) -> None:
     """RP-28, RFC 9700 §4.11: to another site it does not redirect; the person lands on the start page."""
@@ -447,10 +463,11 @@ def test_a_renewed_id_token_must_be_about_the_same_person(shop: Shop, clock: Clo
     """RP-24, Core §12.2: same issuer, same subject; a good one replaces the hint for logging out."""
     browser = shop.sign_in()
     clock.turn(590)
-    shop.provider.id_token = {"sub": "somebody else"}
-    with pytest.raises(TokenUnavailable):
-        ask_for_access_token(shop, browser)
-    shop.provider.id_token = {}
+    for odd in ({"sub": "somebody else"}, {"auth_time": START + 590}, {"auth_time": START, "nonce": "another"}):
+        shop.provider.id_token = odd
+        with pytest.raises(TokenUnavailable):
+            ask_for_access_token(shop, browser)
+    shop.provider.id_token = {"auth_time": START}
     assert ask_for_access_token(shop, browser) == "access 1"
 
 

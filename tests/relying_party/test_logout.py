@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import access_token
-from tests.conftest import Clock
+from tests.conftest import START, Clock
 from tests.network import Network, query_of
 from tests.relying_party.conftest import BASE_URL, CLIENT_ID, ISSUER, Shop, who
 
@@ -40,7 +40,7 @@ def test_the_hint_is_the_newest_id_token(shop: Shop, clock: Clock) -> None:
     browser = shop.sign_in()
     before = shop.rows()[0].login
     clock.turn(590)
-    shop.provider.id_token = {}
+    shop.provider.id_token = {"auth_time": START}
     cookie = browser.get_cookie("session", "shop.example")
     assert cookie
     with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
@@ -113,6 +113,17 @@ def test_another_site_cannot_log_anybody_out(token: str, shop: Shop) -> None:
     browser = shop.sign_in()
     assert browser.post("/logout", data={"csrf_token": token}).status_code == 400
     assert who(browser) == "a user"
+
+
+@pytest.mark.parametrize(("site", "who_is_in"), [("cross-site", "a user"), ("same-site", "a user"), ("none", "nobody")])
+def test_nor_can_a_neighbours_page_where_the_application_has_no_csrf_tokens(
+    site: str, who_is_in: str, shop: Shop
+) -> None:
+    """RPL-38: browsers say where a form comes from; "none" is somebody who sent it anew by hand."""
+    browser = shop.sign_in()
+    token = browser.get("/form").text
+    browser.post("/logout", data={"csrf_token": token}, headers={"Sec-Fetch-Site": site})
+    assert who(browser) == who_is_in
 
 
 def test_a_link_cannot_log_anybody_out(shop: Shop) -> None:

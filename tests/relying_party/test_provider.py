@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import create_engine
 
 from relying_party.config import Config
 from relying_party.errors import ProviderError
 from relying_party.provider import METADATA_SECONDS, REFETCH_SECONDS, REFETCHES, TIMEOUT, Provider
+from relying_party.registration import Registration
 from tests.conftest import Clock
 from tests.network import Network
 from tests.relying_party.conftest import (
@@ -18,6 +20,7 @@ from tests.relying_party.conftest import (
     CLIENT_ID,
     CLIENT_SECRET,
     ISSUER,
+    SETTINGS,
     PaperProvider,
     Shop,
     make_shop,
@@ -30,17 +33,10 @@ JWKS = f"{ISSUER}/jwks"
 
 def known(**changes: Any) -> Provider:
     """The provider as a fresh process knows it."""
-    return Provider(
-        Config(
-            **{
-                "issuer": ISSUER,
-                "client_id": CLIENT_ID,
-                "client_secret": CLIENT_SECRET,
-                "base_url": BASE_URL,
-                **changes,
-            }
-        )
+    config = Config(
+        **{"issuer": ISSUER, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": BASE_URL, **changes}
     )
+    return Provider(config, Registration(config, create_engine("sqlite://")))
 
 
 # --- metadata ---
@@ -103,7 +99,7 @@ def test_an_answer_of_another_shape_is_refused(network: Network) -> None:
         "<html>": "not JSON",
         "[1]": "not a JSON object",
         "[" * 5000: "not JSON",
-        " " * (1024 * 1024 + 1): "where 200 was expected",
+        " " * (1024 * 1024 + 1): "too long",
     }.items():
         network.answer(DISCOVERY, 200, answer)
         with pytest.raises(ProviderError, match=says):
@@ -246,25 +242,25 @@ def test_a_plain_http_endpoint_is_not_asked(
         ({"RELYING_PARTY_SIGNING_ALGORITHM": "none"}, "SIGNING_ALGORITHM must be one of"),
         ({"RELYING_PARTY_SIGNING_ALGORITHM": "HS256"}, "SIGNING_ALGORITHM must be one of"),
         ({"RELYING_PARTY_SCOPES": "profile"}, "must contain openid"),
-        ({"RELYING_PARTY_CLIENT_ID": ...}, "client_id"),
-        ({"RELYING_PARTY_CLEINT_ID": "x"}, "cleint_id"),
+        ({"RELYING_PARTY_ISSUER": ...}, "RELYING_PARTY_ISSUER is not set"),
+        ({"RELYING_PARTY_BASE_URL": ""}, "RELYING_PARTY_BASE_URL is not set"),
+        ({"RELYING_PARTY_CLEINT_ID": "x"}, "RELYING_PARTY_CLEINT_ID is not a setting"),
+        ({"RELYING_PARTY_CLIENT_SECRET": 123456}, "CLIENT_SECRET must be of type str, and is int"),
+        ({"RELYING_PARTY_LIVE_STREAMS": "3"}, "LIVE_STREAMS must be of type int, and is str"),
+        ({"RELYING_PARTY_LOGOUT_TOKEN_SECONDS": 86_401}, "at most 86400, a day"),
+        ({"RELYING_PARTY_LOGOUT_TOKEN_SECONDS": 0}, "at most 86400, a day"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_settings_that_cannot_work_stop_the_start(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
     """Plain http is a named switch, and a setting that is spelled wrong is not ignored."""
     app = Flask("shop")
-    app.config.update(
-        RELYING_PARTY_ISSUER=ISSUER,
-        RELYING_PARTY_CLIENT_ID=CLIENT_ID,
-        RELYING_PARTY_CLIENT_SECRET=CLIENT_SECRET,
-        RELYING_PARTY_BASE_URL=BASE_URL,
-    )
+    app.config.update(SETTINGS)
     Config.from_app(app)
     app.config.update(settings)
     for name in [name for name, value in app.config.items() if value is ...]:
         del app.config[name]
-    with pytest.raises((ValueError, TypeError), match=says):
+    with pytest.raises(ValueError, match=says):
         Config.from_app(app)
     assert list(tmp_path.iterdir()) == []
 

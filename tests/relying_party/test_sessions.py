@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import URL, func, select
 from sqlalchemy.orm import Session
 
 from relying_party.models import CarriedOutLogout, StoredSession
@@ -21,7 +21,9 @@ from relying_party.sessions import (
     hash_of,
 )
 from tests.conftest import START, Clock
-from tests.relying_party.conftest import ISSUER, Shop, make_shop, who
+from tests.relying_party.conftest import ISSUER, Shop, each_database, make_shop, who
+
+pytestmark = each_database
 
 
 def cookie_of(browser: FlaskClient) -> str:
@@ -44,8 +46,7 @@ def test_the_table_knows_the_cookie_by_its_hash_only(shop: Shop) -> None:
     cookie = cookie_of(shop.sign_in())
     (row,) = shop.rows()
     assert row.id_hash == hash_of(cookie)
-    shop.engine.dispose()
-    assert cookie.encode() not in Path(str(shop.engine.url.database)).read_bytes()
+    assert cookie not in str(shop.everything())
 
 
 def test_the_cookie_is_opaque_random_and_out_of_reach(shop: Shop) -> None:
@@ -59,10 +60,9 @@ def test_the_cookie_is_opaque_random_and_out_of_reach(shop: Shop) -> None:
     assert set(attributes) == {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"}
 
 
-def test_the_cookie_is_not_said_to_be_secure_where_it_is_not(tmp_path: Path) -> None:
+def test_the_cookie_is_not_said_to_be_secure_where_it_is_not(database: Path | URL) -> None:
     """The demonstration over plain http: a Secure cookie would never come back."""
-    shop = make_shop(tmp_path)
-    shop.app.config["SESSION_COOKIE_SECURE"] = False
+    shop = make_shop(database, RELYING_PARTY_BASE_URL="http://shop.example", RELYING_PARTY_ALLOW_PLAIN_HTTP=True)
     response = shop.browser().get("/cart")
     assert "Secure" not in response.headers["Set-Cookie"]
     shop.engine.dispose()

@@ -222,6 +222,8 @@ BAD = [
     Bad("BCL-71-endless-token", lambda make: make.logout_token(filler="x" * 20_000), "too long", "verify"),
     Bad("BCL-40-kid-no-text", header(kid=["first"]), NOT_A_JWT),
     Bad("BCL-40-crit-not-understood", header(crit=["urn:x"], **{"urn:x": 1}), NOT_A_JWT),
+    Bad("BCL-40-crit-empty", header(crit=[]), NOT_A_JWT),
+    Bad("BCL-40-crit-b64", header(crit=["b64"], b64=True), NOT_A_JWT),
     Bad(
         "JWK-08-key-brought-along",
         lambda make: make.logout_token(

@@ -1,0 +1,200 @@
+"""The open tab: what was typed is kept for its person, and for nobody else; all tabs notice, after a sleep, too."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from e2e.device import Device
+from e2e.pages.app_page import AppPage
+from e2e.pages.form_page import FormPage
+from e2e.pages.sign_in import SignInPage
+from e2e.stack import App, Stack
+
+TYPED = "Somebody, half typed"
+BLOCKED = r"net::ERR_FAILED.*/session/|/session/(live|status)"
+SOON = 2_000  # milliseconds
+
+
+@pytest.fixture
+def elsewhere(laptop: Device, here: App, there: App) -> AppPage:
+    """The other app's page, from which the session is ended. Cameron is signed in at both."""
+    page = laptop.sign_in(here, "cameron").open_other_app(there)
+    page.expect_signed_in("Cameron Reyes")
+    return page
+
+
+@pytest.fixture
+def form(laptop: Device, here: App, elsewhere: AppPage) -> FormPage:  # noqa: ARG001 # signs in
+    """The form, in a tab of its own, with something typed into it."""
+    page = FormPage(laptop.context.new_page(), here).open_form()
+    page.field.fill(TYPED)
+    return page
+
+
+def test_it_is_offered_again_to_the_same_person(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+    elsewhere.log_out()
+    expect(form.signed_out_card).to_contain_text("What you were typing is kept in this tab")
+    expect(form.field, "nobody who passes by reads it").to_have_count(0)
+
+    form.sign_in_again.click()
+    SignInPage(form.tab, stack).sign_in("cameron")
+    form.expect_signed_in("Cameron Reyes")
+    expect(form.offer).to_be_visible()
+    expect(form.field, "it is offered, not forced on anybody").to_be_empty()
+    form.put_back.click()
+    expect(form.field).to_have_value(TYPED)
+    expect(form.field).to_be_focused()
+    expect(form.offer).to_have_count(0)
+
+
+def test_whoever_else_signs_in_gets_nothing_of_it(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+    elsewhere.log_out()
+    form.sign_in_again.click()
+    SignInPage(form.tab, stack).sign_in("alex")
+    form.expect_signed_in("Alex Okafor")
+    expect(form.offer).to_have_count(0)
+    expect(form.field).to_be_empty()
+    assert TYPED not in form.what_is_kept(), "it is not even there any more"
+    form.shows_none_of([TYPED])
+
+
+def test_it_can_be_thrown_away(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+    elsewhere.log_out()
+    form.sign_in_again.click()
+    SignInPage(form.tab, stack).sign_in("cameron")
+    form.throw_away.click()
+    expect(form.offer).to_have_count(0)
+    form.tab.reload()
+    form.expect_signed_in("Cameron Reyes")
+    expect(form.offer).to_have_count(0)
+    assert TYPED not in form.what_is_kept()
+
+
+def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack) -> None:
+    laptop.may_complain(BLOCKED)
+    laptop.may_complain("400")
+    form.tab.route("**/session/*", lambda route: route.abort())  # the tab notices nothing,
+    laptop.context.pages[0].close()  # and no other tab tells it
+    form.tab.reload()
+    form.field.fill(TYPED)
+    elsewhere.log_out()
+    elsewhere.expect_logged_out()
+    form.tab.get_by_role("main").locator("form button").click()
+    expect(form.heading).to_have_text("Bad Request")
+
+    form.tab.unroute_all()
+    form.open("/login")
+    SignInPage(form.tab, stack).sign_in("cameron")
+    form.expect_signed_in("Cameron Reyes")
+    if form.offer.get_by_role("link").count():  # they landed on another page, which knows the way
+        form.offer.get_by_role("link").click()
+    form.put_back.click()
+    expect(form.field).to_have_value(TYPED)
+
+
+def test_what_was_left_or_sent_in_time_is_not_offered(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+    form.open("/profile")
+    assert TYPED not in form.what_is_kept(), "they left the page"
+    elsewhere.log_out()
+    expect(form.signed_out_card).not_to_contain_text("kept")
+    form.sign_in_again.click()
+    SignInPage(form.tab, stack).sign_in("cameron")
+    form.expect_signed_in("Cameron Reyes")
+    expect(form.offer).to_have_count(0)
+
+
+def test_who_logs_out_leaves_nothing_behind(form: FormPage) -> None:
+    form.log_out()
+    form.expect_logged_out()
+    assert TYPED not in form.what_is_kept()
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    ["type=password", "type=hidden", "autocomplete=one-time-code", "autocomplete=cc-number", "data-not-kept"],
+)
+def test_secrets_are_never_kept(form: FormPage, attributes: str) -> None:
+    form.tab.evaluate(
+        """(attributes) => {
+          const field = document.createElement("input");
+          for (const pair of attributes.split(" ")) field.setAttribute(...pair.split("=").concat("").slice(0, 2));
+          field.name = "secret";
+          document.querySelector("main form").append(field);
+          field.value = "hunter2";
+          field.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        attributes,
+    )
+    assert TYPED in form.what_is_kept(), "the control: the other field is kept"
+    assert "hunter2" not in form.what_is_kept()
+
+
+# --- all tabs, and tabs that were asleep ---
+
+
+def test_eight_tabs_load_share_one_stream_and_all_notice(laptop: Device, here: App, elsewhere: AppPage) -> None:
+    tabs = [laptop.open(here) for _ in range(8)]
+    for page in tabs:
+        page.expect_signed_in("Cameron Reyes")
+    prefix = f"{here.url}/session/live"
+    assert len([one for one in laptop.requests if one.url.startswith(prefix)]) == 1, "a browser has six connections"
+    elsewhere.log_out()
+    for page in tabs:
+        expect(page.signed_out_card).to_contain_text(f"You logged out of {elsewhere.app.title}.", timeout=SOON)
+
+
+def test_when_the_listening_tab_is_closed_another_one_listens(laptop: Device, here: App, elsewhere: AppPage) -> None:
+    tabs = [laptop.open(here) for _ in range(2)]
+    tabs[1].expect_signed_in("Cameron Reyes")
+    for tab in [page for page in laptop.context.pages if page is not tabs[1].tab and page is not elsewhere.tab]:
+        tab.close()
+    elsewhere.log_out()
+    expect(tabs[1].signed_out_card).to_be_visible(timeout=SOON)
+
+
+def test_a_tab_without_a_stream_asks(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
+    laptop.may_complain(BLOCKED)
+    form.tab.context.route("**/session/live", lambda route: route.abort())
+    form.tab.reload()
+    elsewhere.log_out()
+    expect(form.signed_out_card).to_contain_text("You are signed out", timeout=5 * SOON)
+
+
+@pytest.mark.parametrize("how", ["sleep", "back-button cache"])
+def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
+    how: str, form: FormPage, elsewhere: AppPage, laptop: Device
+) -> None:
+    laptop.may_complain(BLOCKED)
+    form.tab.route("**/session/live", lambda route: route.abort())
+    form.tab.clock.install()
+    form.tab.reload()
+    form.tab.clock.pause_at(form.tab.evaluate("Date.now()") + 1000)  # its timers stand still: it does not ask, either
+    form.expect_signed_in("Cameron Reyes")
+    elsewhere.log_out()
+    elsewhere.expect_logged_out()
+    expect(form.signed_out_card).to_have_count(0)
+    if how == "sleep":
+        form.tab.clock.fast_forward("10:00")
+    else:
+        form.tab.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(form.signed_out_card).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("user", "says"), [("cameron", "You signed in again."), ("alex", "Somebody else signed in in this browser.")]
+)
+def test_a_tab_of_the_session_before_says_that_it_is_out_of_date(
+    user: str, says: str, form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack, here: App
+) -> None:
+    other_tab = laptop.open(here)
+    elsewhere.log_out()
+    expect(other_tab.signed_out_card).to_be_visible()
+    form.sign_in_again.click()
+    SignInPage(form.tab, stack).sign_in(user)
+    expect(form.log_out_button).to_be_visible()
+    other_tab.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when it is looked at
+    expect(other_tab.signed_out_card).to_contain_text(says)
+    other_tab.signed_out_card.get_by_role("link", name="Open it again").click()
+    expect(other_tab.tab).to_have_url(re.compile(re.escape(here.url)))
+    expect(other_tab.log_out_button).to_be_visible()

@@ -1,0 +1,121 @@
+// Keeps what a person is typing until they are back, when their session ends meanwhile.
+//
+// It stays in this tab (sessionStorage) and is offered to the same person only: whoever else signs in here gets
+// a page on which it has been thrown away. Passwords, hidden fields and files are never kept, nor a field or form
+// with the attribute data-not-kept.
+
+const KEY = "relying party: typed";
+const MOST = 64 * 1024; // characters
+const A_DAY = 24 * 3600 * 1000;
+const NEVER = ["password", "hidden", "file", "submit", "button", "reset", "image"];
+const SECRETS = /password|one-time-code|cc-/;
+
+const here = () => location.pathname + location.search;
+let page; // person and session this page belongs to, as hashes
+
+export function watchTyping(data) {
+  page = data;
+  const kept = read();
+  // Of the session that still lives: the page was left, or what was typed was sent.
+  if (!kept || kept.person !== page.person || kept.session === page.session || kept.at < Date.now() - A_DAY) forget();
+  else if (kept.path !== here() || matching(kept.fields).length) offer(kept);
+  addEventListener("input", keep);
+  addEventListener("change", keep);
+  addEventListener("submit", ({ target }) => {
+    const action = new URL(target.getAttribute("action") ?? "", location.href);
+    if (action.pathname === page.logout) forget(); // they leave, and mean it
+  });
+}
+
+// Whether something typed on this page waits for its person.
+export function typingIsKept() {
+  const kept = read();
+  return kept?.person === page.person && kept.path === here();
+}
+
+function keep() {
+  const changed = keepable().filter(([, field]) => isChanged(field));
+  if (!changed.length) return forget();
+  const fields = Object.fromEntries(changed.map(([name, field]) => [name, valueOf(field)]));
+  const { person, session } = page;
+  const text = JSON.stringify({ person, session, at: Date.now(), path: here(), title: document.title, fields });
+  try {
+    if (text.length <= MOST) sessionStorage.setItem(KEY, text);
+  } catch {
+    // no room, or not allowed: then nothing is kept
+  }
+}
+
+function read() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY));
+  } catch {
+    return null;
+  }
+}
+
+function forget() {
+  try {
+    sessionStorage.removeItem(KEY);
+  } catch {
+    // not allowed to keep anything, so there is nothing
+  }
+}
+
+// Fields by a name that is the same on the page that is loaded after the next sign-in.
+function keepable() {
+  const seen = {};
+  return [...document.querySelectorAll("input, textarea, select")].filter(mayBeKept).map((field) => {
+    const name = `${[...document.forms].indexOf(field.form)} ${field.name || field.id}`;
+    seen[name] = (seen[name] ?? 0) + 1;
+    return [`${name} ${seen[name]}`, field];
+  });
+}
+
+function mayBeKept(field) {
+  const named = field.name || field.id;
+  return named && !NEVER.includes(field.type) && !SECRETS.test(field.autocomplete) && !field.closest("[data-not-kept]");
+}
+
+const isCheckable = (field) => field.type === "checkbox" || field.type === "radio";
+
+function isChanged(field) {
+  if (isCheckable(field)) return field.checked !== field.defaultChecked;
+  if (!field.options) return field.value !== field.defaultValue;
+  const options = [...field.options];
+  // Where no option is marked, a list that shows one line begins with its first.
+  const first = field.multiple || options.some((option) => option.defaultSelected) ? null : options[0];
+  return options.some((option) => option.selected !== (option.defaultSelected || option === first));
+}
+
+function valueOf(field) {
+  if (isCheckable(field)) return field.checked;
+  return field.options ? [...field.selectedOptions].map((option) => option.value) : field.value;
+}
+
+function putBack(field, value) {
+  if (isCheckable(field)) field.checked = value;
+  else if (field.options) for (const option of field.options) option.selected = value.includes(option.value);
+  else field.value = value;
+  for (const name of ["input", "change"]) field.dispatchEvent(new Event(name, { bubbles: true }));
+}
+
+const matching = (values) => keepable().filter(([name]) => name in values);
+
+function offer(kept) {
+  const notice = document.getElementById("kept-input").content.cloneNode(true).firstElementChild;
+  for (const part of notice.querySelectorAll(kept.path === here() ? "[data-elsewhere]" : "[data-here]")) part.remove();
+  const link = notice.querySelector("a");
+  if (link) Object.assign(link, { href: kept.path, textContent: kept.title });
+  notice.querySelector("[data-restore]")?.addEventListener("click", () => {
+    notice.remove();
+    const fields = matching(kept.fields);
+    for (const [name, field] of fields) putBack(field, kept.fields[name]);
+    fields[0]?.[1].focus();
+  });
+  notice.querySelector("[data-discard]").addEventListener("click", () => {
+    notice.remove();
+    forget();
+  });
+  (document.querySelector("main") ?? document.body).prepend(notice);
+}

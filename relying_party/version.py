@@ -1,0 +1,3 @@
+"""The version of this distribution; what changed is in CHANGELOG.md."""
+
+VERSION = "0.1.0"

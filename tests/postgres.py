@@ -1,0 +1,87 @@
+"""A PostgreSQL of the tests' own: a private cluster on a Unix socket, gone when the tests are.
+
+The server comes from the distribution's package (Debian: ``postgresql``). Where there is none, tests that need
+it are skipped and say so.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, create_engine, text
+
+# Nothing of this must outlive the tests, so nothing waits for the disk.
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running cluster."""
+
+    folder: Path
+    numbers: "count[int]"
+
+    def url(self, database: str) -> URL:
+        """The address of a database."""
+        query = {"host": str(self.folder)}
+        return URL.create("postgresql+psycopg", "tests", database=database, query=query)
+
+    def new_database(self) -> URL:
+        """The address of a database that is empty."""
+        name = f"d{next(self.numbers)}"
+        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self.url(name)
+
+
+def programs() -> Path | None:
+    """Where initdb and pg_ctl are: Debian keeps them off the PATH."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+def unprivileged() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root; its package brings a user."""
+    if os.getuid() != 0:
+        return {}
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    user = next(name for name in ("postgres", "nobody") if name in known)
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """See :class:`Postgres`."""
+    pytest.importorskip("psycopg", reason="the driver psycopg is not installed")
+    found = programs()
+    if found is None:
+        pytest.skip("there is no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
+    # Not below pytest's folder: a socket's path may have about a hundred characters, and its folders are root's.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    who = unprivileged()
+    if who:
+        shutil.chown(folder, who["user"], who["group"])
+    how: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder, **who}
+    data = f"{folder}/data"
+    options = " ".join(["-h ''", f"-k {folder}", *(f"-c {setting}" for setting in FAST)])
+    start = [f"{found}/pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start"]
+    try:
+        initdb = [f"{found}/initdb", "-D", data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(initdb, **how)
+        subprocess.run(start, **{**how, "capture_output": False, "stdout": subprocess.DEVNULL})
+        yield Postgres(folder, count(1))
+    finally:
+        subprocess.run([f"{found}/pg_ctl", "-D", data, "-m", "immediate", "stop"], **{**how, "check": False})
+        shutil.rmtree(folder)

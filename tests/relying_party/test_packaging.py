@@ -1,0 +1,117 @@
+"""The extension installs alone: its own distribution, its own dependencies, nothing of the demonstration."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+import relying_party
+
+PACKAGE = Path(relying_party.__file__).parent
+PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text("utf-8"))
+DEPENDENCIES = [re.split(r"[\[<>=]", line)[0] for line in PROJECT["project"]["dependencies"]]
+DISTRIBUTIONS = {
+    "jwt": "pyjwt",
+    "blinker": "flask",
+    "werkzeug": "flask",
+    "urllib3": "requests",
+    "flask_wtf": "flask-wtf",
+}
+INSIDE = [path for pattern in ("*.py", "py.typed", "static/*", "templates/*/*") for path in PACKAGE.glob(pattern)]
+
+
+def imported() -> set[str]:
+    """The top-level names that the package imports."""
+    found: set[str] = set()
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_what_is_imported_is_what_is_asked_for() -> None:
+    """Issue 4 (6): minimal dependencies, all of them named; nothing of the three services."""
+    foreign = imported() - set(sys.stdlib_module_names) - {"relying_party"}
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign} == set(DEPENDENCIES)
+
+
+def test_its_bounds_allow_what_the_services_run_with() -> None:
+    """One truth: what is tested here is what somebody else installs."""
+    from packaging.requirements import Requirement
+
+    for line in PROJECT["project"]["dependencies"]:
+        wanted = Requirement(line)
+        assert version(wanted.name) in wanted.specifier, line
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """Issue 4 (6): its own changelog."""
+    headings = re.findall(r"^## (\S+)", (PACKAGE / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert headings[0] == relying_party.__version__
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built without a network, from a copy: building leaves things behind."""
+    if find_spec("setuptools") is None:
+        pytest.skip("setuptools is not installed, and the network is not asked for it")
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = shutil.copytree(PACKAGE, folder / "relying_party", ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", build], cwd=copy, check=True, capture_output=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_the_wheel_holds_everything_that_is_needed(wheel: Path) -> None:
+    """Issue 4 (6): code, templates, scripts, and that it is typed."""
+    names = {name for name in ZipFile(wheel).namelist() if ".dist-info" not in name}
+    assert names == {f"relying_party/{path.relative_to(PACKAGE)}" for path in INSIDE}
+
+
+USE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from flask import Flask
+import relying_party
+app = Flask("elsewhere", instance_path=sys.argv[2])
+app.config.update(RELYING_PARTY_ISSUER="https://op.example", RELYING_PARTY_CLIENT_ID="x",
+                  RELYING_PARTY_BASE_URL="https://shop.example")
+app.add_url_rule("/", "home", lambda: "home")
+relying_party.RelyingParty().init_app(app)
+client = app.test_client()
+assert client.get("/rp-static/live.js").status_code == 200
+assert "You are signed out" in client.get("/logged-out").text
+assert client.post("/bclogout").status_code == 400
+print(relying_party.__file__)
+print(sorted({"idp", "pickup_web", "pickup_dispatch", "pickup_manager"} & set(sys.modules)))
+"""
+
+
+def test_it_works_where_there_is_nothing_else_of_this_repository(wheel: Path, tmp_path: Path) -> None:
+    """Issue 4 (6): another folder, only the wheel and its dependencies."""
+    installed = tmp_path / "installed"
+    ZipFile(wheel).extractall(installed)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", USE, installed, tmp_path / "instance"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    path, demonstration = done.stdout.splitlines()
+    assert path.startswith(str(installed)), "it is the wheel's"
+    assert demonstration == "[]"
+    assert (tmp_path / "instance" / "relying_party.db").exists(), "sessions need no setting at all"

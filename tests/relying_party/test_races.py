@@ -1,0 +1,484 @@
+"""Two things at once. Each test forces one interleaving, with both databases, and none sleeps.
+
+SQLite lets one writer in at a time, so the second waits where PostgreSQL lets both go on and makes one of them
+repeat. What is promised is the same: no session lives that the provider has ended, and no other one dies.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask, session
+from flask.testing import FlaskClient
+from sqlalchemy import text, update
+from werkzeug.test import TestResponse
+
+from relying_party import sessions
+from relying_party.errors import LoginFailed, ReplayedToken
+from relying_party.logout_token import LogoutToken
+from relying_party.models import StoredSession, make_tables
+from relying_party.sessions import BACK_CHANNEL, REPLACED, AppSession, SessionStore
+from tests.conftest import START, eventually
+from tests.network import MAX_WAIT, Gate, Network
+from tests.relying_party.conftest import ISSUER, Shop, each_database, who
+from tests.tokens import TokenMaker
+
+pytestmark = each_database
+
+
+class Act(threading.Thread):
+    """Something done in a thread of its own; ``result`` waits for it."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        super().__init__()
+        self._act = act
+        self._outcome: Any = None
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        """The thread."""
+        try:
+            self._outcome = self._act()
+        except Exception as error:
+            self._error = error
+
+    def result(self) -> Any:
+        """What came of it."""
+        self.join(MAX_WAIT)
+        assert not self.is_alive(), "it hangs"
+        if self._error:
+            raise self._error
+        return self._outcome
+
+
+@contextmanager
+def pause(function: str, *, after: bool = False) -> Iterator[Gate]:
+    """The first call of ``sessions.<function>`` waits at a gate: before it does its work, or after it."""
+    gate, really, first = Gate(), getattr(sessions, function), threading.Lock()
+
+    def paused(*args: Any) -> Any:
+        if not first.acquire(blocking=False):
+            return really(*args)
+        done = really(*args) if after else None
+        gate.reached.release()
+        gate.opened.wait(MAX_WAIT)
+        return done if after else really(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, function, paused)
+        try:
+            yield gate
+        finally:
+            gate.open()
+
+
+def waits_for_a_lock(shop: Shop) -> bool:
+    """Whether some PostgreSQL transaction is held up by another one; SQLite does not tell."""
+    if shop.engine.dialect.name == "sqlite":
+        return True
+    with shop.engine.connect() as connection:
+        asked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(connection.execute(asked).scalar())
+
+
+def logout_of(**claims: Any) -> LogoutToken:
+    """A good logout token, as it is after the checks."""
+    good = {"iss": ISSUER, "sub": "a user", "sid": "a session", "jti": "j", "iat": START, "exp": START + 120}
+    return LogoutToken(**{**good, "reason": None, **claims})
+
+
+def login_of(**claims: Any) -> dict[str, Any]:
+    """What a login brings."""
+    return {"claims": {"iss": ISSUER, "sub": "a user", "sid": "a session", "iat": START, **claims}, "userinfo": {}}
+
+
+def living(shop: Shop) -> list[tuple[str | None, str | None]]:
+    """Sub and sid of every session that lives."""
+    return sorted((row.sub, row.sid) for row in shop.rows() if row.ended_at is None)
+
+
+def ended(shop: Shop) -> list[tuple[str | None, str | None]]:
+    """Sub and reason of every session that ended; nothing else is left of it."""
+    over = [row for row in shop.rows() if row.ended_at is not None]
+    assert not [row for row in over if row.login or row.data]
+    return sorted((row.sub, row.end_reason) for row in over)
+
+
+# --- a logout token before the callback has finished ---
+
+
+@pytest.mark.parametrize("token", [{}, {"sub": None}, {"sid": None}], ids=["both", "sid-only", "sub-only"])
+def test_the_logout_comes_between_writing_the_session_and_looking_for_logouts(
+    token: dict[str, Any], shop: Shop
+) -> None:
+    """BCL-61: whichever of the two is first, the session does not live."""
+    store, browser = SessionStore(shop.engine), AppSession()
+    with pause("_ends_login") as looking:
+        login = Act(lambda: store.sign_in(browser, login_of()))
+        looking.wait_for_request()
+        with pause("_record_of", after=True) as recording:
+            logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of(**token)))
+            recording.wait_for_request()
+        if shop.engine.dialect.name == "postgresql":
+            logout.result()  # it did not have to wait, and could not see the session that is being written
+        looking.open()
+        with pytest.raises(LoginFailed) if shop.engine.dialect.name == "postgresql" else nothing():
+            login.result()
+        logout.result()
+    assert living(shop) == []
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    """No expectation."""
+    yield
+
+
+@pytest.mark.parametrize("token", [{}, {"sub": None}, {"sid": None}], ids=["both", "sid-only", "sub-only"])
+def test_the_session_is_written_between_looking_for_sessions_and_the_end_of_the_logout(
+    token: dict[str, Any], shop: Shop
+) -> None:
+    """BCL-61: the logout found no session, and before it is through one appears."""
+    with pause("_end", after=True) as ending:
+        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of(**token)))
+        ending.wait_for_request()
+        with pause("_ends_login") as looking:
+            login = Act(lambda: SessionStore(shop.engine).sign_in(AppSession(), login_of()))
+            if shop.engine.dialect.name == "postgresql":
+                looking.wait_for_request()
+            looking.open()
+            if shop.engine.dialect.name == "postgresql":
+                login.join(MAX_WAIT)
+        ending.open()
+        logout.result()
+        login.join(MAX_WAIT)
+    assert living(shop) == []
+
+
+def test_a_control_another_persons_login_at_the_same_moment_succeeds(shop: Shop) -> None:
+    """BCL-61: only the sessions the token means are lost, however the two acts collide."""
+    with pause("_ends_login") as looking:
+        login = Act(lambda: SessionStore(shop.engine).sign_in(AppSession(), login_of(sub="Bob", sid="Bob's")))
+        looking.wait_for_request()
+        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of()))
+        if shop.engine.dialect.name == "postgresql":
+            logout.result()
+        looking.open()
+        login.result()
+        logout.result()
+    assert living(shop) == [("Bob", "Bob's")]
+
+
+@pytest.mark.parametrize("endpoint", ["token", "userinfo", "jwks"])
+def test_the_logout_comes_while_the_callback_waits_for_the_provider(
+    endpoint: str, shop: Shop, make: TokenMaker, network: Network
+) -> None:
+    """BCL-61: the whole route, held at each of its calls. The token for the jwks case is checked with the same keys."""
+    request = shop.start_login(browser := shop.browser())
+    shop.provider.nonce = request["nonce"]
+    gate = network.hold(f"{ISSUER}/{endpoint}")
+    answer = Act(lambda: shop.answer(browser, code="c", state=request["state"], iss=ISSUER))
+    gate.wait_for_request()
+    logout = Act(lambda: shop.log_out(make.logout_token()))
+    if endpoint != "jwks":
+        assert logout.result().status_code == 200
+    gate.open()
+    assert logout.result().status_code == 200
+    response: TestResponse = answer.result()
+    if endpoint != "jwks":  # there the logout may also come a moment after the login
+        assert response.status_code == 400
+        assert "ended before the login was complete" in response.text
+    assert who(browser) == "nobody"
+    assert living(shop) == []
+
+
+# --- two logout tokens at once ---
+
+
+def two_at_once(shop: Shop, first: LogoutToken, second: LogoutToken) -> list[Any]:
+    """Both are carried out; the second one begins when the first has ended its sessions and not yet committed."""
+    with pause("_end", after=True) as ending:
+        acts = [Act(lambda: SessionStore(shop.engine).carry_out(first))]
+        ending.wait_for_request()
+        with pause("_record_of", after=True) as recording:
+            acts.append(Act(lambda: SessionStore(shop.engine).carry_out(second)))
+            recording.wait_for_request()
+        eventually(lambda: waits_for_a_lock(shop), "the second one waits")
+    outcomes: list[int | str] = []
+    for act in acts:
+        try:
+            outcomes.append(len(act.result()))
+        except ReplayedToken:
+            outcomes.append("replayed")
+    return outcomes
+
+
+def test_two_tokens_for_one_session_both_succeed_and_end_it_once(shop: Shop) -> None:
+    """BCL-56: a retry with a new jti meets the first attempt; both are 200, and the application hears once."""
+    browser = shop.sign_in()
+    assert two_at_once(shop, logout_of(jti="first"), logout_of(jti="second")) == [1, 0]
+    assert who(browser) == "nobody"
+
+
+def test_the_very_same_token_twice_is_carried_out_once(shop: Shop) -> None:
+    """BCL-49: the second one waits for the first, and is a replay."""
+    browser = shop.sign_in()
+    assert two_at_once(shop, logout_of(), logout_of()) == [1, "replayed"]
+    assert who(browser) == "nobody"
+
+
+def test_one_session_and_all_of_the_user_at_once(shop: Shop) -> None:
+    """BCL-54, BCL-55: overlapping, in the order that could deadlock; every session of the user is over."""
+    shop.sign_in()
+    shop.sign_in(sid="another session")
+    bob = shop.sign_in(sub="Bob", sid="Bob's session")
+    assert two_at_once(shop, logout_of(jti="first"), logout_of(jti="second", sid=None)) == [1, 1]
+    assert who(bob) == "Bob"
+    assert living(shop) == [("Bob", "Bob's session")]
+
+
+# --- a logout while a request of that session is running ---
+
+
+@contextmanager
+def slow_page(app: Flask) -> Iterator[Gate]:
+    """The page /cart waits at a gate, and then writes into the session."""
+    gate, really = Gate(), app.view_functions["cart"]
+
+    def view() -> str:
+        session["before"] = "x"
+        gate.reached.release()
+        gate.opened.wait(MAX_WAIT)
+        session["cart"] = "a hat"
+        return "done"
+
+    app.view_functions["cart"] = view
+    try:
+        yield gate
+    finally:
+        gate.open()
+        app.view_functions["cart"] = really
+
+
+def test_a_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -> None:
+    """BCL-57: the page answers what it began with; its cookie is worth nothing afterwards, and nothing is kept."""
+    browser = shop.sign_in()
+    cookie = browser.get_cookie("session", "shop.example")
+    with slow_page(shop.app) as gate:
+        page = Act(lambda: browser.get("/cart"))
+        gate.wait_for_request()
+        assert shop.log_out(make.logout_token()).status_code == 200
+        gate.open()
+        response: TestResponse = page.result()
+    assert response.text == "done"
+    assert "Set-Cookie" not in response.headers
+    assert browser.get_cookie("session", "shop.example") == cookie
+    assert who(browser) == "nobody"
+    assert ended(shop) == [("a user", BACK_CHANNEL)]
+
+
+def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) -> None:
+    """BCL-57: the row is locked by the save when the logout wants to end it; the logout waits, and wins."""
+    browser = shop.sign_in()
+    (row,) = shop.rows()
+    with shop.engine.connect() as saving, saving.begin():
+        saving.execute(update(StoredSession).where(StoredSession.id_hash == row.id_hash).values(data='{"cart":"hat"}'))
+        with pause("_record_of", after=True) as recording:
+            logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of()))
+            recording.wait_for_request()
+        eventually(lambda: waits_for_a_lock(shop), "the logout waits")
+    assert len(logout.result()) == 1
+    assert who(browser) == "nobody"
+    assert ended(shop) == [("a user", BACK_CHANNEL)]
+
+
+def test_a_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
+    """BCL-57: the other way round: the session's end is being written when the save comes."""
+    browser = shop.sign_in()
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    loaded = SessionStore(shop.engine).load(cookie.value)
+    loaded["cart"] = "a hat"
+    with pause("_end", after=True) as ending:
+        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of()))
+        ending.wait_for_request()
+        save = Act(lambda: SessionStore(shop.engine).save(loaded))
+        eventually(lambda: waits_for_a_lock(shop), "the save waits")
+    logout.result()
+    save.result()
+    assert ended(shop) == [("a user", BACK_CHANNEL)]
+
+
+# --- somebody else signs in in the same browser while the old session's token arrives ---
+
+
+def begin_as(shop: Shop, browser: FlaskClient, sub: str, sid: str) -> dict[str, str]:
+    """The browser is at the provider, where somebody else signs in."""
+    request = shop.start_login(browser)
+    shop.provider.nonce, shop.provider.id_token = request["nonce"], {"sub": sub, "sid": sid}
+    shop.provider.userinfo = {"sub": sub}
+    return request
+
+
+@pytest.mark.parametrize("moment", ["at the provider", "in the callback"])
+def test_the_new_person_is_signed_in_and_the_old_one_out(
+    moment: str, shop: Shop, make: TokenMaker, network: Network
+) -> None:
+    """BCL-06, BCL-61: the provider ends Ann's session because Bob signs in; its token overtakes Bob's answer."""
+    browser = shop.sign_in(sub="Ann", sid="Ann's")
+    old = browser.get_cookie("session", "shop.example")
+    assert old
+    request = begin_as(shop, browser, "Bob", "Bob's")
+    token = make.logout_token(sub="Ann", sid="Ann's")
+    if moment == "at the provider":
+        assert shop.log_out(token).status_code == 200
+        response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
+    else:
+        gate = network.hold(f"{ISSUER}/userinfo")
+        answer = Act(lambda: shop.answer(browser, code="c", state=request["state"], iss=ISSUER))
+        gate.wait_for_request()
+        assert shop.log_out(token).status_code == 200
+        gate.open()
+        response = answer.result()
+    assert response.status_code == 303, response.text
+    assert who(browser) == "Bob"
+    assert living(shop) == [("Bob", "Bob's")]
+    assert ended(shop) == [("Ann", BACK_CHANNEL)], "and it says why it really ended"
+    thief = shop.browser()
+    thief.set_cookie("session", old.value, domain="shop.example")
+    assert who(thief) == "nobody"
+
+
+def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> None:
+    """Both want to end Ann's row; whoever is first, she is out, once, and Bob is in."""
+    browser = shop.sign_in(sub="Ann", sid="Ann's")
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    store = SessionStore(shop.engine)
+    loaded = store.load(cookie.value)
+    with pause("_ends_login") as looking:
+        login = Act(lambda: store.sign_in(loaded, login_of(sub="Bob", sid="Bob's")))
+        looking.wait_for_request()
+        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of(sub="Ann", sid="Ann's")))
+        if shop.engine.dialect.name == "postgresql":
+            logout.result()
+        looking.open()
+        told = len(login.result()) + len(logout.result())
+    assert told == 1, "the application hears of Ann's end once"
+    assert living(shop) == [("Bob", "Bob's")]
+    assert [sub for sub, _ in ended(shop)] == ["Ann"]
+    assert {reason for _, reason in ended(shop)} <= {BACK_CHANNEL, REPLACED}
+
+
+def test_two_answers_with_one_state_get_one_login(shop: Shop, network: Network) -> None:
+    """RP-06: the same address opened in two tabs at once; the login is used up by one of them."""
+    browser = shop.browser()
+    request = begin_as(shop, browser, "a user", "a session")
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    other_tab = shop.browser()
+    other_tab.set_cookie("session", cookie.value, domain="shop.example")
+    gate = network.hold(f"{ISSUER}/token")
+    answer = Act(lambda: shop.answer(browser, code="c", state=request["state"], iss=ISSUER))
+    gate.wait_for_request()
+    assert shop.answer(other_tab, code="c", state=request["state"], iss=ISSUER).status_code == 400
+    gate.open()
+    assert answer.result().status_code == 303
+    assert len(network.to(f"{ISSUER}/token")) == 1
+
+
+def test_two_tabs_that_begin_at_once_both_have_their_login(shop: Shop) -> None:
+    """RP-06: neither write of the browser's begun logins loses the other one's."""
+    browser = shop.browser()
+    browser.get("/cart")
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    stores = [SessionStore(shop.engine) for _ in range(2)]
+    tabs = [store.load(cookie.value) for store in stores]
+    with pause("_write_logins") as writing:
+        first = Act(lambda: stores[0].remember_login(tabs[0], {"state": "1"}, most=5))
+        writing.wait_for_request()
+        second = Act(lambda: stores[1].remember_login(tabs[1], {"state": "2"}, most=5))
+        eventually(lambda: waits_for_a_lock(shop), "the second one waits")
+    first.result()
+    second.result()
+    assert [login["state"] for login in stores[0].load(cookie.value).logins] == ["1", "2"]
+
+
+# --- a crash between reserving the jti and ending the session ---
+
+
+class Crashed(BaseException):
+    """What no handler of ours catches, as if the process were gone."""
+
+
+def test_a_crash_between_the_two_leaves_neither_and_the_retry_works(
+    shop: Shop, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 4.8: the very same token again is no replay, and ends the session."""
+    browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
+
+    def crash(*_: object) -> None:
+        raise Crashed
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sessions, "_end", crash)
+        with pytest.raises(Crashed):
+            shop.log_out(token)
+    assert shop.everything() == before
+    assert who(browser) == "a user"
+    assert shop.log_out(token).status_code == 200
+    assert who(browser) == "nobody"
+    assert shop.log_out(token).status_code == 400, "the control: now it is a replay"
+
+
+def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, make: TokenMaker) -> None:
+    """DESIGN 4.8: all is done but the commit, and the database goes away."""
+    browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
+    really = sessions._end
+
+    def end_and_break(db: Any, *args: Any) -> Any:
+        really(db, *args)
+        db.connection().invalidate()
+        raise OSError("the connection is gone")
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(sessions, "_end", end_and_break)
+        with pytest.raises(OSError, match="gone"):
+            shop.log_out(token)
+    assert shop.everything() == before
+    assert shop.log_out(token).status_code == 200
+    assert who(browser) == "nobody"
+
+
+def test_many_acts_at_once_all_come_through(shop: Shop) -> None:
+    """BCL-60: a wave of logins and logouts; every collision is repeated until it is none, and nobody sees a fault."""
+    store, number = SessionStore(shop.engine), 12
+    for n in range(number):
+        store.sign_in(AppSession(), login_of(sub=f"old {n}", sid=f"old {n}"))
+    start = threading.Barrier(2 * number)
+
+    def log_out(n: int) -> list[Any]:
+        start.wait()
+        return store.carry_out(logout_of(sub=f"old {n}", sid=f"old {n}", jti=f"{n}"))
+
+    def sign_in(n: int) -> list[Any]:
+        start.wait()
+        return store.sign_in(AppSession(), login_of(sub=f"new {n}", sid=f"new {n}"))
+
+    acts = [Act(lambda n=n, act=act: act(n)) for n in range(number) for act in (log_out, sign_in)]  # type: ignore[misc] # mypy cannot tell a lambda's defaults
+    assert sum(len(act.result()) for act in acts) == number
+    assert living(shop) == sorted((f"new {n}", f"new {n}") for n in range(number))
+
+
+def test_a_table_of_an_earlier_version_gets_its_new_columns(shop: Shop) -> None:
+    """Also when two processes start at once: the one that comes second finds the column there."""
+    with shop.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE rp_session DROP COLUMN logins"))
+    starts = [Act(lambda: make_tables(shop.engine)) for _ in range(2)]
+    for start in starts:
+        start.result()
+    assert who(shop.sign_in()) == "a user"

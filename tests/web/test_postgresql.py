@@ -1,0 +1,66 @@
+"""The three services with PostgreSQL by its URL: the golden path, as with SQLite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import idp as idp_service
+import pickup_dispatch
+import pickup_manager
+from pickup_web import Settings
+from pickup_web.database import engine_of
+from tests.conftest import PASSWORD, client_of, close, make_settings, prepared
+from tests.network import Browser, Network
+from tests.postgres import Postgres
+
+FACTORIES: dict[str, Any] = {"idp": idp_service, "dispatch": pickup_dispatch, "manager": pickup_manager}
+
+
+@pytest.fixture
+def on_postgres(postgres: Postgres, tmp_path: Path) -> Settings:
+    """Settings with an empty database a service."""
+    urls = {f"{name}_database_url": postgres.new_database().render_as_string(hide_password=False) for name in FACTORIES}
+    return make_settings(tmp_path, **urls)
+
+
+@pytest.fixture
+def services(on_postgres: Settings, network: Network) -> Iterator[dict[str, Flask]]:
+    """The three services, each at its address."""
+    made = {}
+    for name, module in FACTORIES.items():
+        address = getattr(on_postgres, f"{name}_url")
+        made[name] = prepared(module.create_app(on_postgres), address)
+        network.add(address, made[name])
+    yield made
+    for app in made.values():
+        close(app)
+
+
+def test_signs_in_to_both_and_logging_out_of_one_ends_the_other(
+    services: dict[str, Flask], on_postgres: Settings, browser: Browser
+) -> None:
+    """DESIGN 5: PostgreSQL by setting one database URL per service."""
+    assert {engine_of(app).dialect.name for app in services.values()} == {"postgresql"}
+    browser.open(f"{on_postgres.dispatch_url}/login")
+    browser.submit("login", username="cameron", password=PASSWORD)
+    while not browser.page.url.startswith(on_postgres.dispatch_url):  # the provider may ask for consent
+        form = browser.page.forms[-1]
+        browser.submit(form.action)
+    assert "Cameron" in browser.page.text
+    manager = browser.open(f"{on_postgres.manager_url}/overview")
+    assert "Cameron" in manager.text, "no password was needed"
+    browser.open(f"{on_postgres.dispatch_url}/bookings")
+    browser.submit("/logout")
+    assert browser.open(f"{on_postgres.manager_url}/session/status").status == 200
+    assert '"signed_in":false' in browser.page.html.replace(" ", "")
+
+
+def test_a_second_start_finds_everything_as_it_was(services: dict[str, Flask], on_postgres: Settings) -> None:
+    """Tables and seed are made once; a restart adds nothing."""
+    before = client_of(services["manager"]).get("/healthz")
+    again = prepared(pickup_manager.create_app(on_postgres), on_postgres.manager_url)
+    assert before.text == client_of(again).get("/healthz").text == "ok\n"
+    close(again)
