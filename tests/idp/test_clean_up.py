@@ -50,7 +50,7 @@ def test_dead_tokens_and_old_codes_go(provider: Provider, cameron: SiteClient, c
 
 
 def test_it_is_done_in_small_pieces(register: Registrar, provider: Provider, clock: Clock) -> None:
-    """DESIGN: never a stop; the rest goes the next time."""
+    """Never a stop; the rest goes the next time."""
     before = len(client_ids(provider))
     for _ in range(BATCH + 2):
         register()

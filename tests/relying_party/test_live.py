@@ -196,7 +196,7 @@ def marks(page: str) -> dict[str, str]:
 
 
 def test_the_page_says_whose_it_is_without_saying_who(shop: Shop) -> None:
-    """Issue 4 (5): what one person typed is never offered to another one; the marks are hashes."""
+    """What one person typed is never offered to another one; the marks are hashes."""
     browser = shop.sign_in(sub="Ann", sid="s 1")
     cookie = browser.get_cookie("session", "shop.example")
     assert cookie
@@ -210,7 +210,7 @@ def test_the_page_says_whose_it_is_without_saying_who(shop: Shop) -> None:
 
 
 def test_the_same_person_has_the_same_mark_and_nobody_else_has(shop: Shop) -> None:
-    """Issue 4 (5): by issuer and subject; the session's mark is new with each sign-in."""
+    """By issuer and subject; the session's mark is new with each sign-in."""
     ann, again, bob = (marks(shop.sign_in(sub=sub).get("/profile").text) for sub in ("Ann", "Ann", "Bob"))
     assert ann["person"] == again["person"] != bob["person"]
     assert len({ann["session"], again["session"], bob["session"]}) == 3
