@@ -14,6 +14,7 @@ from flask import Response, jsonify, make_response, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import delete
 
+from idp.clean_up import clean_up
 from idp.client_authentication import METHODS
 from idp.client_keys import ALGORITHMS
 from idp.fetch import FetchError
@@ -170,6 +171,7 @@ def register() -> Response:
     db.session.add(client)
     events.record(db.session, "op.client.registered", client_id=client.client_id)
     db.session.commit()
+    clean_up(db.session)
     return client_information(client, 201, secret=secret, management_token=management_token)
 
 

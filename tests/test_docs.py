@@ -31,7 +31,7 @@ def names_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("place", ["docs/running.md", "docker-compose.services.yml"])
 def test_every_setting_is_named(place: str) -> None:
-    """Examples 17: a setting that is missing from the table, or never reaches the containers, is a failure."""
+    """A setting that is missing from the table, or never reaches the containers, is a failure."""
     text = (ROOT / place).read_text("utf-8")
     assert sorted(name for name in variables() if name not in text) == []
 
@@ -40,7 +40,7 @@ def test_every_setting_is_named(place: str) -> None:
     "place", [*DOCUMENTS, ROOT / ".env.example", *ROOT.glob("docker-compose*.yml")], ids=lambda p: p.name
 )
 def test_no_setting_is_named_that_there_is_not(place: Path) -> None:
-    """Examples 17: what somebody copies from here works."""
+    """What somebody copies from here works."""
     scripts = [ROOT / "gunicorn.conf.py", *(ROOT / "scripts").iterdir()]
     others = {name for path in scripts if path.is_file() for name in names_in(path)}
     assert sorted(names_in(place) - variables() - others - {"PICKUP_DEMO"}) == []
@@ -48,7 +48,7 @@ def test_no_setting_is_named_that_there_is_not(place: Path) -> None:
 
 @pytest.mark.parametrize("name", ["logout_wait", "delete_tokens_on_logout", "idp_port", "data_dir"])
 def test_the_default_in_the_table_is_the_one_in_the_code(name: str) -> None:
-    """Examples 17."""
+    """Documentation that is wrong is worse than none."""
     rows = (ROOT / "docs/running.md").read_text("utf-8").splitlines()
     (row,) = (line for line in rows if line.startswith("|") and f"`PICKUP_{name.upper()}`" in line)
     assert str(Settings.model_fields[name].default) in row
@@ -62,7 +62,7 @@ def emitted() -> set[str]:
 
 
 def test_every_event_is_documented_and_no_other() -> None:
-    """DESIGN 6: one vocabulary, documented once."""
+    """One vocabulary, documented once."""
     documented = set(re.findall(r"^\| `((?:op|rp|rs)\.[a-z_.]+)`", (ROOT / "docs/events.md").read_text("utf-8"), re.M))
     assert sorted(emitted() - documented) == [], "not documented"
     assert sorted(documented - emitted()) == [], "documented, but never emitted"
@@ -77,14 +77,14 @@ def links(document: Path) -> Iterator[str]:
 
 @each_document
 def test_every_link_leads_somewhere(document: Path) -> None:
-    """Examples 17. Pictures are made by the e2e run and may not be there yet."""
+    """Pictures are made by the e2e run and may not be there yet."""
     missing = [link for link in links(document) if not (document.parent / link).exists()]
     assert [link for link in missing if not link.endswith(".png")] == []
 
 
 @each_document
 def test_every_test_that_is_named_exists(document: Path) -> None:
-    """Examples 17: a proof that was renamed is no proof."""
+    """A proof that was renamed is no proof."""
     text = document.read_text("utf-8")
     for path, name in re.findall(r"((?:tests|e2e)/[a-z_/]+\.py)::(\w+)", text):
         assert f"def {name}(" in (ROOT / path).read_text("utf-8"), f"{path}::{name}"
@@ -94,14 +94,14 @@ def test_every_test_that_is_named_exists(document: Path) -> None:
 
 @each_document
 def test_every_make_target_that_is_named_exists(document: Path) -> None:
-    """Examples 18."""
+    """What a person types is what CI types."""
     targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     named = set(re.findall(r"`make ([a-z0-9]+)", document.read_text("utf-8")))
     assert sorted(named - targets) == []
 
 
 def test_every_vector_of_the_requirements_is_a_test() -> None:
-    """Issue 2: V01 … V32, each by its name."""
+    """V01 … V32, each by its name."""
     tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests/relying_party").glob("*.py"))
     named = set(re.findall(r"V(\d\d)(?=[-_])", tests))
     assert sorted({f"{number:02}" for number in range(1, 33)} - named) == []

@@ -1,4 +1,4 @@
-"""docs/protocol.md says what we do about every requirement, and names tests that are there."""
+"""Docs/protocol.md says what we do about every requirement, and names tests that are there."""
 
 import ast
 import re
@@ -47,7 +47,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def test_every_requirement_has_one_row_in_its_order() -> None:
-    """Issue 3 (1): none is missing, none is there twice, none is made up."""
+    """None is missing, none is there twice, none is made up."""
     names = [row.id for row in rows()]
     assert sorted(set(REQUIREMENTS) - set(names)) == [], "missing"
     assert sorted(set(names) - set(REQUIREMENTS)) == [], "not a requirement"
@@ -56,7 +56,7 @@ def test_every_requirement_has_one_row_in_its_order() -> None:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.id)
 def test_a_row_says_what_we_do_and_names_tests_that_are_there(row: Row) -> None:
-    """Issue 3 (1): in our own words; what is met is shown by a test, and what is not met is not."""
+    """In our own words; what is met is shown by a test, and what is not met is not."""
     assert row.state in STATES
     assert len(row.words) > 3
     assert bool(row.tests) or row.state != "met", "nothing shows it"

@@ -39,7 +39,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
 
 @pytest.mark.parametrize("name", list(NAMES.values()))
 def test_who_trusts_the_authority_trusts_the_three_addresses(folders: Folders, name: str) -> None:
-    """Issue 3: checked as strictly as a browser does (RFC 5280)."""
+    """Checked as strictly as a browser does (RFC 5280)."""
     own, authority = x509.load_pem_x509_certificates(folders.prepare())
     (shown,) = x509.load_pem_x509_certificates((folders.public / "ca.pem").read_bytes())
     assert shown == authority
@@ -49,7 +49,7 @@ def test_who_trusts_the_authority_trusts_the_three_addresses(folders: Folders, n
 
 
 def test_private_keys_are_for_their_owner_and_the_authoritys_is_nowhere(folders: Folders) -> None:
-    """Issue 3: one key, in one file, mode 600."""
+    """One key, in one file, mode 600."""
     folders.prepare()
     files = [path for path in folders.private.parent.rglob("*") if path.is_file()]
     with_key = [path for path in files if b"PRIVATE KEY" in path.read_bytes()]
@@ -69,7 +69,7 @@ def test_a_second_start_keeps_what_is_there_and_a_new_name_does_not(
 
 
 def test_nginx_has_the_ports_of_the_addresses(folders: Folders) -> None:
-    """Issue 3: the same three ports, outside and inside."""
+    """The same three ports, outside and inside."""
     folders.prepare()
     settings = (folders.private / "nginx.conf").read_text("utf-8")
     assert "listen 9001 ssl" in settings

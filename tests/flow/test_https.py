@@ -56,7 +56,7 @@ def pickup(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_issuer_with_a_path_has_everything_below_it(pickup: Pickup) -> None:
-    """Issue 3, Discovery §4.1: also the metadata; nothing is at the root of the host."""
+    """Discovery §4.1: also the metadata; nothing is at the root of the host."""
     client = WebClient(pickup.network.wsgi, use_cookies=False)
     found = client.get(f"{ISSUER}/.well-known/openid-configuration").get_json()
     assert found["issuer"] == ISSUER
@@ -69,7 +69,7 @@ def test_an_issuer_with_a_path_has_everything_below_it(pickup: Pickup) -> None:
 
 
 def test_signing_in_and_out_by_https(pickup: Pickup, network: Network) -> None:
-    """Issue 3: single sign-on, single logout, and every call between the services trusts the local authority only."""
+    """Single sign-on, single logout, and every call between the services trusts the local authority only."""
     cameron = Person(pickup).signs_in("dispatch")
     assert cameron.opens("manager").url == pickup.url("manager") + "/profile"
     page = cameron.opens("dispatch", "/")  # which asks Manager for the drivers, which asks the provider
@@ -88,7 +88,7 @@ def test_signing_in_and_out_by_https(pickup: Pickup, network: Network) -> None:
 
 
 def test_every_cookie_is_for_https_only(pickup: Pickup) -> None:
-    """Issue 3: secure cookies follow the scheme of the base URL, although the proxy speaks plain http with us."""
+    """Secure cookies follow the scheme of the base URL, although the proxy speaks plain http with us."""
     cameron = Person(pickup).signs_in("dispatch")
     cameron.opens("manager")
     assert cameron.browser.client._cookies

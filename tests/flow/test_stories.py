@@ -119,7 +119,7 @@ def test_after_the_logout_either_app_asks_for_the_password(signed_in: Person) ->
 
 
 def test_who_signs_in_next_sees_nothing_of_the_one_before(signed_in: Person) -> None:
-    """Issue 2: in both apps, whoever opened them before."""
+    """In both apps, whoever opened them before."""
     signed_in.logs_out_of("dispatch")
     signed_in.signs_in("dispatch", "alex")
     for name in APPS:
@@ -167,7 +167,7 @@ def test_another_person_is_untouched(pickup: Pickup, signed_in: Person) -> None:
 def test_a_dead_manager_holds_nobody_up_and_hears_of_it_later(
     fault: str, pickup: Pickup, signed_in: Person, clock: Clock
 ) -> None:
-    """Issue 2, DESIGN 4.6: the user is out and back at Dispatch; Manager comes back, and the logout arrives."""
+    """The user is out and back at Dispatch; Manager comes back, and the logout arrives."""
     cookie = signed_in.cookie_of("manager")
     getattr(pickup.network, fault)(pickup.url("manager") + "/bclogout")
     page = signed_in.logs_out_of("dispatch")
@@ -182,7 +182,7 @@ def test_a_dead_manager_holds_nobody_up_and_hears_of_it_later(
 def test_a_provider_killed_right_after_the_logout_tells_everybody_when_it_is_back(
     pickup: Pickup, signed_in: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 2: kill -9 between the ending and the delivery; what was recorded is sent by the next process."""
+    """Kill -9 between the ending and the delivery; what was recorded is sent by the next process."""
     cookie = signed_in.cookie_of("manager")
     monkeypatch.setattr(pickup.idp.outbox, "send", lambda _ids: None)  # … it died before it could
     signed_in.logs_out_of("dispatch")
@@ -198,7 +198,7 @@ def test_a_provider_killed_right_after_the_logout_tells_everybody_when_it_is_bac
 def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
     pickup: Pickup, signed_in: Person, clock: Clock
 ) -> None:
-    """DESIGN 4.3: nobody clicked anything anywhere; used apps alone do not keep a session at the provider."""
+    """Nobody clicked anything anywhere; used apps alone do not keep a session at the provider."""
     for _ in range(IDLE_SECONDS // 1200):
         clock.turn(1200)
         assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
@@ -242,7 +242,7 @@ FORGED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("forgery", FORGED)
 def test_a_forged_token_is_refused_and_manager_stays_signed_in(forgery: str, pickup: Pickup, signed_in: Person) -> None:
-    """Issue 2: 400, and nothing changes; with that one thing right, it is out."""
+    """400, and nothing changes; with that one thing right, it is out."""
     client, url = signed_in.browser.client, pickup.url("manager") + "/bclogout"
     response = client.post(url, data={"logout_token": manager_token(pickup, **FORGED[forgery])})
     assert response.status_code == 400
@@ -266,7 +266,7 @@ def test_a_token_that_was_used_is_refused(pickup: Pickup, signed_in: Person) -> 
 
 
 def test_a_logout_revokes_the_access_token_at_managers_api(pickup: Pickup, signed_in: Person) -> None:
-    """DESIGN 4.4, policy session: what Dispatch held is worth nothing a moment later."""
+    """Policy session: what Dispatch held is worth nothing a moment later."""
     token = pickup.login_of("dispatch")["access_token"]
     assert pickup.ask_fleet(token).status_code == 200
     signed_in.logs_out_of("dispatch")
@@ -276,7 +276,7 @@ def test_a_logout_revokes_the_access_token_at_managers_api(pickup: Pickup, signe
 
 
 def test_policy_none_keeps_the_token_and_sends_no_logout_request(pickup: Pickup, signed_in: Person) -> None:
-    """DESIGN 4.4: the one setting that switches both off, for that client only."""
+    """The one setting that switches both off, for that client only."""
     for name in APPS:
         pickup.cli(f"pickup-{name}", "delete_tokens_on_logout", "none")
     token = pickup.login_of("dispatch")["access_token"]
@@ -287,7 +287,7 @@ def test_policy_none_keeps_the_token_and_sends_no_logout_request(pickup: Pickup,
 
 
 def test_dispatch_reads_managers_drivers_with_the_persons_own_token(pickup: Pickup, signed_in: Person) -> None:
-    """Issue 2: Manager asks the provider about it; without the scope it refuses."""
+    """Manager asks the provider about it; without the scope it refuses."""
     page = signed_in.opens("dispatch", "/")
     assert "Tiger Nixon" in page.html
     (asked,) = pickup.network.to(pickup.url("manager") + "/api/drivers")

@@ -321,7 +321,7 @@ def test_a_code_is_random_and_kept_as_a_hash_with_all_it_is_bound_to(provider: P
 
 
 def test_a_code_alone_makes_nobody_take_part(provider: Provider) -> None:
-    """DESIGN 4.2, BCL-24: who never redeems it has no session there, and hears of no logout."""
+    """BCL-24: who never redeems it has no session there, and hears of no logout."""
     browser = provider.sign_in()
     provider.code(browser, MANAGER)
     assert provider.rows(Participation) == []

@@ -19,7 +19,7 @@ def client(provider: Provider, client_id: str) -> Client:
 
 
 def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: SiteClient) -> None:
-    """Issue 2's control: with the back-channel URI removed Manager hears nothing; with it back, it does."""
+    """The control: with the back-channel URI removed Manager hears nothing; with it back, it does."""
     uri = f"{provider.url(MANAGER)}/bclogout"
     assert run(provider, MANAGER, "backchannel_logout_uri", "").exit_code == 0
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
@@ -35,7 +35,7 @@ def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: S
 
 @pytest.mark.parametrize("value", ["none", "session", "all"])
 def test_the_policy_is_one_of_three(value: str, provider: Provider) -> None:
-    """DESIGN 4.4; an empty value is the provider's default again."""
+    """An empty value is the provider's default again."""
     assert run(provider, DISPATCH, "delete_tokens_on_logout", value).exit_code == 0
     assert client(provider, DISPATCH).delete_tokens_on_logout == value
     assert run(provider, DISPATCH, "delete_tokens_on_logout", "").exit_code == 0

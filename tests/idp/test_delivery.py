@@ -194,7 +194,7 @@ def test_an_answer_is_read_up_to_a_bound(
 def test_a_hanging_app_delays_neither_the_user_nor_the_others(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCL-26, DESIGN 4.6: the redirect comes while the app still hangs; it is told when it wakes up."""
+    """BCL-26, the redirect comes while the app still hangs; it is told when it wakes up."""
     monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
     gate = provider.network.hold(manager_uri(provider))
     log_out(provider, cameron)
@@ -230,7 +230,7 @@ def test_apps_are_told_side_by_side(provider: Provider, cameron: SiteClient) -> 
 def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    """DESIGN 4.6: neither the user nor the outbox stumbles over it."""
+    """Neither the user nor the outbox stumbles over it."""
     with monkeypatch.context() as broken:
         broken.setattr(KeyRing, "sign", lambda *_, **__: 1 / 0)
         end_without_sending(provider)
@@ -270,7 +270,7 @@ def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteCli
 
 
 def test_each_try_has_a_token_of_its_own(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """DESIGN 4.5, BCL-35: a fresh jti, iat and exp: a retry is no replay and never too old; the same sid."""
+    """BCL-35: a fresh jti, iat and exp: a retry is no replay and never too old; the same sid."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     for tries in (2, 3):
@@ -286,7 +286,7 @@ def test_each_try_has_a_token_of_its_own(provider: Provider, cameron: SiteClient
 
 
 def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Issue 2: Manager was down when the user logged out; the logout arrives by retry."""
+    """Manager was down when the user logged out; the logout arrives by retry."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     provider.network.heal(provider.url(MANAGER))
@@ -299,7 +299,7 @@ def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient,
 
 
 def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """DESIGN 4.6: until a deadline; then an event says so, and nothing more is sent."""
+    """Until a deadline; then an event says so, and nothing more is sent."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     clock.turn(GIVE_UP_SECONDS - 1)
@@ -315,7 +315,7 @@ def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cam
 def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN 4.6: a fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
+    """A fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
     provider.change_client(MANAGER, id_token_signed_response_alg="PS512")
     end_without_sending(provider)
     monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
@@ -349,7 +349,7 @@ def another_process(provider: Provider) -> Outbox:
 
 @pytest.mark.usefixtures("cameron")
 def test_another_process_takes_over_after_the_lease(provider: Provider, clock: Clock) -> None:
-    """Issue 2: killed -9 right after the logout; whoever looks when the lease is over sends it, once."""
+    """Killed -9 right after the logout; whoever looks when the lease is over sends it, once."""
     end_without_sending(provider)
     survivor = another_process(provider)
     survivor.look()
@@ -404,7 +404,7 @@ def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock
 
 
 def test_every_try_is_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """DESIGN 4.6, BCL-34: time, outcome, status and the token's jti; the events tell the same."""
+    """BCL-34: time, outcome, status and the token's jti; the events tell the same."""
     provider.network.answer(manager_uri(provider), 503)
     log_out(provider, cameron)
     provider.network.heal(manager_uri(provider))

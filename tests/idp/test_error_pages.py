@@ -95,7 +95,7 @@ CASES = {
 def test_a_page_says_what_happened_whose_setting_it_is_and_what_to_change(
     case: Case, provider: Provider, cameron: SiteClient
 ) -> None:
-    """Issue 3 (8), RPL-25, RPL-26, AUTH-03: with the exact value received, as text; 400, and no redirect."""
+    """RPL-25, RPL-26, AUTH-03: with the exact value received, as text; 400, and no redirect."""
     page = case.send(provider, cameron)
     assert page.status_code == 400
     assert "Location" not in page.headers
@@ -107,7 +107,7 @@ def test_a_page_says_what_happened_whose_setting_it_is_and_what_to_change(
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_page_gives_nothing_away(case: Case, provider: Provider, cameron: SiteClient) -> None:
-    """Issue 3 (8), RPL-31: no token, no registered address, no state; nothing of it is stored or told to others."""
+    """RPL-31: no token, no registered address, no state; nothing of it is stored or told to others."""
     hint = provider.tokens(cameron)["id_token"]
     page = case.send(provider, cameron)
     assert hint.rpartition(".")[2] not in page.text
@@ -120,7 +120,7 @@ def test_a_page_gives_nothing_away(case: Case, provider: Provider, cameron: Site
 
 
 def test_a_long_value_is_shortened_and_says_so(provider: Provider, cameron: SiteClient) -> None:
-    """Issue 3 (8)."""
+    """A page says what is wrong, and only that."""
     text = words(provider.authorize(cameron, redirect_uri="https://evil.example/" + "x" * 5000))
     assert "… (5021 characters)" in text
     assert "x" * (MAX_FACT + 1) not in text
@@ -128,7 +128,7 @@ def test_a_long_value_is_shortened_and_says_so(provider: Provider, cameron: Site
 
 @pytest.mark.parametrize("path", ["/login", "/consent"])
 def test_a_form_that_came_too_late_says_so(path: str, provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Issue 3 (8): nothing was done, and where to start again."""
+    """Nothing was done, and where to start again."""
     page = provider.authorize(cameron, prompt="consent")
     clock.turn(PENDING_SECONDS + 1)
     text = words(cameron.submit(path, request=hidden(page, "request"), answer="allow", username="x", password="x"))

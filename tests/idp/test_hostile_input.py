@@ -348,7 +348,7 @@ EACH = [
 
 @pytest.mark.parametrize(("method", "path", "name"), EACH)
 def test_each_parameter_by_itself(method: str, path: str, name: str, world: World) -> None:
-    """Issue 3 (7): a good request but for this."""
+    """A good request but for this."""
     for value in HARD:
         pairs = [(name, value)]
         if method == "GET":
@@ -379,7 +379,7 @@ def test_noise_at_every_address(
     path: str, method: str, query: list[tuple[str, bytes]], body: bytes, content_type: str, extra: dict[str, str],
     signed_in: bool, world: World,
 ) -> None:  # fmt: skip
-    """Issue 3 (7): any method, content type, header and body."""
+    """Any method, content type, header and body."""
     client = world.browser if signed_in else world.provider.app.test_client(use_cookies=False)
     if signed_in:
         extra = {name: value for name, value in extra.items() if name not in ("Cookie", "Host")}

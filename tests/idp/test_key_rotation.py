@@ -145,7 +145,7 @@ def test_a_client_with_a_key_set_of_a_minute_ago_verifies_everything(
 
 
 def test_traffic_during_a_rotation_sees_no_fault(provider: Provider, clock: Clock) -> None:
-    """Issue 3: several threads sign and publish while keys come and go."""
+    """Several threads sign and publish while keys come and go."""
     ring, stop = KeyRing(engine_of(provider.app)), threading.Event()
 
     def traffic() -> None:

@@ -90,7 +90,7 @@ def test_another_workers_key_is_noticed_by_itself(provider: Provider, ring: KeyR
 
 
 def test_a_private_key_is_imported_once_a_process(ring: KeyRing, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DESIGN 8: 27 milliseconds an import; a reload takes those it knows."""
+    """27 milliseconds an import; a reload takes those it knows."""
     ring.jwks()
     monkeypatch.setattr(RSAKey, "import_key", None)
     clock.turn(RELOAD_SECONDS + 1)

@@ -45,7 +45,7 @@ def test_it_lives_two_minutes_at_most() -> None:
 
 
 def test_each_attempt_has_a_jti_of_its_own() -> None:
-    """BCL-16, DESIGN 4.5: a retry must not look like a replay; 128 bits, so that nobody guesses one."""
+    """BCL-16, a retry must not look like a replay; 128 bits, so that nobody guesses one."""
     values = {str(make()["jti"]) for _ in range(100)}
     assert len(values) == 100
     assert min(map(len, values)) >= 22

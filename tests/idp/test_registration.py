@@ -450,7 +450,7 @@ def test_nobody_else_looks_after_it(method: str, token: str, shop: Party, regist
 def test_software_that_registered_itself_hears_of_the_logout_like_everyone_else(
     required: bool, alg: str, register: Registrar, provider: Provider, cameron: SiteClient
 ) -> None:
-    """BCL-10, BCL-11, BCL-25, issue 3: end to end: registered, signed in, told, signed with its own algorithm."""
+    """BCL-10, BCL-11, BCL-25, end to end: registered, signed in, told, signed with its own algorithm."""
     party = register(id_token_signed_response_alg=alg, backchannel_logout_session_required=required)
     id_token = party.tokens(cameron)["id_token"]
     about = {"id_token_hint": id_token, "post_logout_redirect_uri": f"{SHOP}/bye", "state": "s"}

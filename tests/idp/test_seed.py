@@ -29,7 +29,7 @@ def dump(provider: Provider) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_the_people_of_the_issue_are_there(provider: Provider) -> None:
-    """Issue 2: admin, an operator, cameron and alex; each with a subject of their own."""
+    """Admin, an operator, cameron and alex; each with a subject of their own."""
     people = {user.username: user.role for user in provider.rows(User)}
     assert people == {"admin": "operator", "cameron": "user", "alex": "user"}
     assert len({user.sub for user in provider.rows(User)}) == 3
@@ -37,7 +37,7 @@ def test_the_people_of_the_issue_are_there(provider: Provider) -> None:
 
 @pytest.mark.parametrize("client_id", [DISPATCH, MANAGER])
 def test_the_apps_are_registered_with_their_addresses(client_id: str, provider: Provider) -> None:
-    """DESIGN 2: callback, back-channel and post-logout addresses; PKCE required; sid required (BCL-09)."""
+    """Callback, back-channel and post-logout addresses; PKCE required; sid required (BCL-09)."""
     client = next(row for row in provider.rows(Client) if row.client_id == client_id)
     url = provider.url(client_id)
     assert client.redirect_uris == [f"{url}/oauth2client"]
@@ -50,7 +50,7 @@ def test_the_apps_are_registered_with_their_addresses(client_id: str, provider: 
 
 
 def test_loading_twice_is_loading_once(provider: Provider) -> None:
-    """DESIGN 3: a second start finds everything there and changes nothing."""
+    """A second start finds everything there and changes nothing."""
     before = dump(provider)
     again = idp_service.create_app(provider.settings)
     assert dump(provider) == before
@@ -58,7 +58,7 @@ def test_loading_twice_is_loading_once(provider: Provider) -> None:
 
 
 def test_a_start_does_not_bring_back_what_an_operator_changed(provider: Provider) -> None:
-    """DESIGN 3: data survives down and up."""
+    """Data survives down and up."""
     provider.change_client(MANAGER, backchannel_logout_uri=None, name="Fleet")
     before = dump(provider)
     close(idp_service.create_app(provider.settings))
@@ -66,7 +66,7 @@ def test_a_start_does_not_bring_back_what_an_operator_changed(provider: Provider
 
 
 def test_changed_settings_are_followed_and_the_sessions_go_on(provider: Provider, cameron: SiteClient) -> None:
-    """DESIGN 2: a new address or password in the settings holds after the next start; nobody is signed out."""
+    """A new address or password in the settings holds after the next start; nobody is signed out."""
     provider.change_client(MANAGER, delete_tokens_on_logout="all")
     settings = provider.settings.model_copy(
         update={"manager_url": "https://m.example/x", "demo_password": SecretStr("another one")}
@@ -83,7 +83,7 @@ def test_changed_settings_are_followed_and_the_sessions_go_on(provider: Provider
 
 
 def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, cameron: SiteClient) -> None:
-    """Issue 2: also while it runs; tokens out there stay verifiable, the sessions are gone."""
+    """Also while it runs; tokens out there stay verifiable, the sessions are gone."""
     kids = [row.kid for row in provider.rows(SigningKey)]
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     result = provider.app.test_cli_runner().invoke(args=["reset"])
@@ -99,7 +99,7 @@ def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, came
 
 @pytest.mark.usefixtures("clock")
 def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
-    """DESIGN 2: each base URL is one setting; passwords and secrets come from settings, too."""
+    """Each base URL is one setting; passwords and secrets come from settings, too."""
     settings = make_settings(tmp_path, dispatch_url="https://d.example/x", demo_password=SecretStr("another one"))
     app = idp_service.create_app(settings)
     with app.app_context():

@@ -47,7 +47,7 @@ def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH)
 def test_who_dies_on_the_way_has_done_nothing(
     step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 2, DESIGN 4.3: killed between any two steps, the session, its tokens and its apps are as before."""
+    """Killed between any two steps, the session, its tokens and its apps are as before."""
     tokens, events = provider.tokens(cameron), len(provider.events())
 
     def killed(*_: object, **__: object) -> None:
@@ -69,7 +69,7 @@ def test_who_dies_on_the_way_has_done_nothing(
 
 @pytest.mark.usefixtures("cameron")
 def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(provider: Provider, clock: Clock) -> None:
-    """Issue 2: the deliveries are in the outbox; another process sends them when the lease is over."""
+    """The deliveries are in the outbox; another process sends them when the lease is over."""
     end(provider)  # … and the process is gone
     provider.state.outbox.look()
     assert provider.logout_tokens(MANAGER) == [], "for a moment they are still the first one's business"
@@ -114,7 +114,7 @@ def test_an_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -
 
 
 def test_who_received_an_id_token_is_told_and_nobody_else(provider: Provider) -> None:
-    """BCL-24, DESIGN 4.2: not who only asked, and not plain OAuth."""
+    """BCL-24, not who only asked, and not plain OAuth."""
     browser = provider.sign_in()
     provider.code(browser, MANAGER)
     provider.tokens(browser, DISPATCH, scope="fleet.read")
@@ -148,7 +148,7 @@ def test_who_is_not_told_has_a_row_that_says_why(
 
 
 def test_other_sessions_of_the_user_hear_nothing(provider: Provider, cameron: SiteClient) -> None:
-    """Issue 2: two browsers of one user: only the session with that sid."""
+    """Two browsers of one user: only the session with that sid."""
     elsewhere = provider.sign_in()
     provider.tokens(elsewhere)
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
@@ -158,7 +158,7 @@ def test_other_sessions_of_the_user_hear_nothing(provider: Provider, cameron: Si
     assert token["sid"] not in alive
 
 
-# --- delete tokens on logout: DESIGN 4.4 ---
+# --- delete tokens on logout ---
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_delete_tokens_on_logout(
     of_whom: str, policy: str, ordinary: tuple[bool, bool], offline: tuple[bool, bool], told: int, provider: Provider,
     cameron: SiteClient,
 ) -> None:  # fmt: skip
-    """DESIGN 4.4, BCL-58: none, session, all; of the provider, or of the client, whose word counts more.
+    """BCL-58: none, session, all; of the provider, or of the client, whose word counts more.
 
     With ``none`` the access token goes on, while a refresh token needs its session all the same.
     """
@@ -192,7 +192,7 @@ def test_delete_tokens_on_logout(
 
 
 def test_each_client_has_its_own_policy(provider: Provider, cameron: SiteClient) -> None:
-    """DESIGN 4.4: one keeps its tokens, the other loses them, in the same logout."""
+    """One keeps its tokens, the other loses them, in the same logout."""
     provider.change_client(MANAGER, delete_tokens_on_logout="none")
     mine, theirs = provider.tokens(cameron, DISPATCH), provider.tokens(cameron, MANAGER)
     end(provider)
@@ -201,7 +201,7 @@ def test_each_client_has_its_own_policy(provider: Provider, cameron: SiteClient)
 
 
 def test_tokens_of_plain_oauth_die_with_the_session_too(provider: Provider) -> None:
-    """DESIGN 4.4: the provider's policy is theirs, though nobody is told."""
+    """The provider's policy is theirs, though nobody is told."""
     browser = provider.sign_in()
     provider.tokens(browser, DISPATCH, scope="fleet.read")
     end(provider)
@@ -236,7 +236,7 @@ def test_tokens_of_other_sessions_live_on(provider: Provider, cameron: SiteClien
 def test_the_reason_becomes_a_sentence_for_the_user(
     reason: Reason, by: str | None, sentence: str, provider: Provider
 ) -> None:
-    """Issue 2: Manager's tab says why."""
+    """Manager's tab says why."""
     end(provider, reason, by=by)
     assert provider.delivery(MANAGER).reason == sentence
     assert provider.session().end_reason == reason
@@ -255,7 +255,7 @@ def test_every_reason_has_its_sentence() -> None:
 def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
     by: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """DESIGN 4.3: idle and absolute expiry go through the same door."""
+    """Idle and absolute expiry go through the same door."""
     provider.state.outbox.look()
     assert provider.session().ended_at is None
     if by == "idle":

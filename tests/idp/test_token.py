@@ -42,7 +42,7 @@ def test_the_response_has_what_it_must_and_is_never_stored(provider: Provider, c
 def test_the_id_token_has_exactly_the_claims_of_the_sample(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """Issue 2; IDT-01 … IDT-03, IDT-05, BCL-03: each claim and its value, and no other."""
+    """IDT-01 … IDT-03, IDT-05, BCL-03: each claim and its value, and no other."""
     clock.turn(300)
     code = provider.code(cameron)
     tokens = provider.redeem(code).get_json()
@@ -91,7 +91,7 @@ def test_scope_claims_are_at_userinfo_and_not_in_the_id_token(provider: Provider
 
 
 def test_redeeming_makes_the_app_take_part(provider: Provider, cameron: SiteClient) -> None:
-    """DESIGN 4.2, BCL-24: written where the ID token is given, once an app, however often it signs in."""
+    """BCL-24: written where the ID token is given, once an app, however often it signs in."""
     provider.tokens(cameron)
     taking_part = provider.rows(Participation)
     assert sorted(row.client_id for row in taking_part) == [DISPATCH, MANAGER]
@@ -99,7 +99,7 @@ def test_redeeming_makes_the_app_take_part(provider: Provider, cameron: SiteClie
 
 
 def test_plain_oauth_takes_no_part(provider: Provider) -> None:
-    """DESIGN 4.2: without openid there is no ID token, so there is nothing to log out of."""
+    """Without openid there is no ID token, so there is nothing to log out of."""
     browser = provider.sign_in(scope="fleet.read")
     tokens = provider.tokens(browser, scope="fleet.read")
     assert "id_token" not in tokens

@@ -184,7 +184,7 @@ def test_a_refused_token_does_not_use_up_its_jti(shop: Shop, ann: FlaskClient, m
 def test_a_crash_between_reserving_the_jti_and_ending_the_session_leaves_the_retry_acceptable(
     shop: Shop, ann: FlaskClient, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN 4.8: both or neither. The provider's retry of the very same token works."""
+    """Both or neither. The provider's retry of the very same token works."""
     token = make.logout_token()
     before = shop.everything()
 

@@ -1,4 +1,4 @@
-"""docs/relying-party.md, taken at its word: its blocks are put together as it says, and run."""
+"""Docs/relying-party.md, taken at its word: its blocks are put together as it says, and run."""
 
 import dataclasses
 import importlib.util
@@ -119,7 +119,7 @@ def log_out(app: Flask, token: str) -> int:
 
 
 def test_the_application_before_is_the_diff_without_its_new_lines() -> None:
-    """Issue 4 (6): an existing application, and ten lines more; none of the old ones changes."""
+    """An existing application, and ten lines more; none of the old ones changes."""
     (before,) = blocks("python", "# shop.py")
     assert from_diff(" ") == before
     added = [line for line in blocks("diff")[0].splitlines() if line.startswith("+")]
@@ -136,7 +136,7 @@ def test_the_application_before_works(load: Callable[..., Any]) -> None:
 
 
 def test_ten_lines_later_a_logout_token_ends_the_session(load: Callable[..., Any], provider: PaperProvider) -> None:
-    """Issue 4 (6): from nothing to back-channel logout, as the page says."""
+    """From nothing to back-channel logout, as the page says."""
     app = load("shop", from_diff(" +")).app
     stranger = app.test_client()
     assert stranger.get("/orders", headers={"Accept": "text/html"}, base_url=BASE).location == "/login?next=/orders"
@@ -156,7 +156,7 @@ def test_ten_lines_later_a_logout_token_ends_the_session(load: Callable[..., Any
 
 
 def test_the_button_leads_to_the_providers_logout(load: Callable[..., Any], provider: PaperProvider) -> None:
-    """Issue 4 (6): in an application without CSRF tokens, too."""
+    """In an application without CSRF tokens, too."""
     app = load("shop", from_diff(" +")).app
     browser = sign_in(app, provider)
     sent = query_of(browser.post("/logout", base_url=BASE).location)
@@ -195,7 +195,7 @@ def test_everything_the_page_adds_works_together(load: Callable[..., Any], provi
 def test_csrf_protection_lets_the_provider_through_in_either_order(
     first: str, load: Callable[..., Any], provider: PaperProvider
 ) -> None:
-    """BCL-37, issue 4: the trap that most applications fall into."""
+    """BCL-37, the trap that most applications fall into."""
     (protection,) = [part for part in parts() if "CSRFProtect" in part]
     source = from_diff(" +")
     if first == "extension":
@@ -210,7 +210,7 @@ def test_csrf_protection_lets_the_provider_through_in_either_order(
 def test_the_factory_makes_applications_that_do_not_see_each_other(
     load: Callable[..., Any], provider: PaperProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Issue 4 (6): the init_app pattern."""
+    """The init_app pattern."""
     (source,) = blocks("python", "# factory.py")
     module = load("factory", source)
     one = module.create_app()
@@ -226,7 +226,7 @@ def test_the_factory_makes_applications_that_do_not_see_each_other(
 def test_a_layout_of_ones_own_works(
     load: Callable[..., Any], provider: PaperProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 4 (6): the extension's pages in the application's clothes."""
+    """The extension's pages in the application's clothes."""
     monkeypatch.setenv("FLASK_RELYING_PARTY_LAYOUT", "base.html")
     (layout,) = blocks("html", "<!-- templates/base.html -->")
     page = sign_in(load("shop", from_diff(" +"), base=layout).app, provider).get("/profile", base_url=BASE).text
@@ -239,7 +239,7 @@ def test_a_layout_of_ones_own_works(
 def test_postgresql_by_its_url(
     load: Callable[..., Any], provider: PaperProvider, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 4 (3): the page's setting; and two replicas that are one application."""
+    """The page's setting; and two replicas that are one application."""
     assert exports()["FLASK_RELYING_PARTY_DATABASE_URL"].startswith("postgresql+psycopg://")
     monkeypatch.setenv("FLASK_RELYING_PARTY_DATABASE_URL", postgres.new_database().render_as_string(False))
     one, other = (load(name, from_diff(" +")).app for name in ("replica_one", "replica_two"))
@@ -250,7 +250,7 @@ def test_postgresql_by_its_url(
 
 
 def test_every_python_block_is_used_by_a_test() -> None:
-    """Examples 17: a block that nothing runs will be wrong one day."""
+    """A block that nothing runs will be wrong one day."""
     used = [*parts(), *blocks("python", "# shop.py"), *blocks("python", "# factory.py")]
     assert sorted(blocks("python")) == sorted(used)
     assert {language for language, _ in BLOCKS} == {"sh", "python", "diff", "html"}
@@ -270,7 +270,7 @@ def rows(beginning: str) -> dict[str, list[str]]:
 
 
 def test_the_settings_are_the_ones_of_the_code() -> None:
-    """Examples 13, 17: every setting, its default, and no other."""
+    """Every setting, its default, and no other."""
     documented = {name: cells[0].strip("`") for name, cells in rows("RELYING_PARTY_").items()}
 
     def default(field: "dataclasses.Field[Any]") -> str:
@@ -282,7 +282,7 @@ def test_the_settings_are_the_ones_of_the_code() -> None:
 
 
 def test_the_names_are_the_ones_that_can_be_imported() -> None:
-    """Issue 4 (6): documented."""
+    """Documented."""
     table = PAGE.partition("## What you can import")[2].partition("### ")[0]
     named = set(re.findall(r"`([A-Za-z_]+)(?:\(\))?`", "\n".join(re.findall(r"^\| (`.+?) \|", table, re.M))))
     assert named == set(relying_party.__all__) - {"TokenUnavailable"}
@@ -307,6 +307,6 @@ REQUIREMENTS = [
 
 
 def test_every_requirement_has_its_row_once_and_each_row_a_test() -> None:
-    """Issue 4 (1); that the tests exist is what tests/test_docs.py sees to."""
+    """That the tests exist is what tests/test_docs.py sees to."""
     found = re.findall(r"^\| ([A-Z]+-\d+) \| (met|chosen otherwise) \| .+ \| (`(?:tests|e2e)/.+`) \|$", TABLE, re.M)
     assert [name for name, _, _ in found] == REQUIREMENTS

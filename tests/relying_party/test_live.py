@@ -52,7 +52,7 @@ def events_in(text: str) -> list[tuple[str, Any]]:
 def test_the_stream_says_signed_out_and_why_once_the_row_ends(
     shop: Shop, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 2: the logout token comes at any worker; the stream looks at the row, and sees it at its next look."""
+    """The logout token comes at any worker; the stream looks at the row, and sees it at its next look."""
     shop.sign_in()
     told = watch(shop)
     assert next(told) == "retry: 1000\n\n"
@@ -196,7 +196,7 @@ def marks(page: str) -> dict[str, str]:
 
 
 def test_the_page_says_whose_it_is_without_saying_who(shop: Shop) -> None:
-    """Issue 4 (5): what one person typed is never offered to another one; the marks are hashes."""
+    """What one person typed is never offered to another one; the marks are hashes."""
     browser = shop.sign_in(sub="Ann", sid="s 1")
     cookie = browser.get_cookie("session", "shop.example")
     assert cookie
@@ -210,7 +210,7 @@ def test_the_page_says_whose_it_is_without_saying_who(shop: Shop) -> None:
 
 
 def test_the_same_person_has_the_same_mark_and_nobody_else_has(shop: Shop) -> None:
-    """Issue 4 (5): by issuer and subject; the session's mark is new with each sign-in."""
+    """By issuer and subject; the session's mark is new with each sign-in."""
     ann, again, bob = (marks(shop.sign_in(sub=sub).get("/profile").text) for sub in ("Ann", "Ann", "Bob"))
     assert ann["person"] == again["person"] != bob["person"]
     assert len({ann["session"], again["session"], bob["session"]}) == 3
@@ -234,7 +234,7 @@ def test_pages_of_somebody_who_is_signed_in_are_not_stored(shop: Shop) -> None:
 
 
 def test_a_tab_that_has_gone_gives_its_place_back_at_the_next_look() -> None:
-    """DESIGN 7: an open stream holds a thread; somebody who flicks through pages must not use them all up."""
+    """An open stream holds a thread; somebody who flicks through pages must not use them all up."""
     ours, browsers = socket.socketpair()
     with ours, browsers:
         assert not is_closed(ours), "the tab is there, and has nothing to say"

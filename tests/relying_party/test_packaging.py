@@ -41,7 +41,7 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_what_is_asked_for() -> None:
-    """Issue 4 (6): minimal dependencies, all of them named; nothing of the three services."""
+    """Minimal dependencies, all of them named; nothing of the three services."""
     foreign = imported() - set(sys.stdlib_module_names) - {"relying_party"}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} == set(DEPENDENCIES)
 
@@ -56,7 +56,7 @@ def test_its_bounds_allow_what_the_services_run_with() -> None:
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    """Issue 4 (6): its own changelog."""
+    """Its own changelog."""
     headings = re.findall(r"^## (\S+)", (PACKAGE / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert headings[0] == relying_party.__version__
 
@@ -75,7 +75,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_everything_that_is_needed(wheel: Path) -> None:
-    """Issue 4 (6): code, templates, scripts, and that it is typed."""
+    """Code, templates, scripts, and that it is typed."""
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info" not in name}
     assert names == {f"relying_party/{path.relative_to(PACKAGE)}" for path in INSIDE}
 
@@ -100,7 +100,7 @@ print(sorted({"idp", "pickup_web", "pickup_dispatch", "pickup_manager"} & set(sy
 
 
 def test_it_works_where_there_is_nothing_else_of_this_repository(wheel: Path, tmp_path: Path) -> None:
-    """Issue 4 (6): another folder, only the wheel and its dependencies."""
+    """Another folder, only the wheel and its dependencies."""
     installed = tmp_path / "installed"
     ZipFile(wheel).extractall(installed)
     done = subprocess.run(

@@ -418,7 +418,7 @@ class Crashed(BaseException):
 def test_a_crash_between_the_two_leaves_neither_and_the_retry_works(
     shop: Shop, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN 4.8: the very same token again is no replay, and ends the session."""
+    """The very same token again is no replay, and ends the session."""
     browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
 
     def crash(*_: object) -> None:
@@ -436,7 +436,7 @@ def test_a_crash_between_the_two_leaves_neither_and_the_retry_works(
 
 
 def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, make: TokenMaker) -> None:
-    """DESIGN 4.8: all is done but the commit, and the database goes away."""
+    """All is done but the commit, and the database goes away."""
     browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
     really = sessions._end
 

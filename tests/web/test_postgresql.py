@@ -42,7 +42,7 @@ def services(on_postgres: Settings, network: Network) -> Iterator[dict[str, Flas
 def test_signs_in_to_both_and_logging_out_of_one_ends_the_other(
     services: dict[str, Flask], on_postgres: Settings, browser: Browser
 ) -> None:
-    """DESIGN 5: PostgreSQL by setting one database URL per service."""
+    """PostgreSQL by setting one database URL per service."""
     assert {engine_of(app).dialect.name for app in services.values()} == {"postgresql"}
     browser.open(f"{on_postgres.dispatch_url}/login")
     browser.submit("login", username="cameron", password=PASSWORD)

@@ -52,22 +52,22 @@ def who(client: SiteClient, **headers: str) -> Any:
 
 @pytest.mark.parametrize("sent", ["192.0.2.66", "192.0.2.66, 192.0.2.7"])
 def test_without_a_trusted_proxy_nobody_can_claim_an_address(behind: Behind, sent: str) -> None:
-    """Issue 3: forwarded headers are ignored unless the operator says that there is a proxy."""
+    """Forwarded headers are ignored unless the operator says that there is a proxy."""
     assert who(behind(0), **{"X-Forwarded-For": sent})["address"] == "10.0.0.1"
 
 
 @pytest.mark.parametrize(("proxies", "address"), [(1, "192.0.2.7"), (2, "192.0.2.8"), (4, "10.0.0.1")])
 def test_only_what_the_trusted_proxies_wrote_is_believed(behind: Behind, proxies: int, address: str) -> None:
-    """Issue 3: counted from the right; what the client itself wrote stands further left."""
+    """Counted from the right; what the client itself wrote stands further left."""
     assert who(behind(proxies), **{"X-Forwarded-For": "192.0.2.66, 192.0.2.8, 192.0.2.7"})["address"] == address
 
 
 @pytest.mark.parametrize("proxies", [0, 1])
 def test_the_address_of_a_service_is_a_setting_and_no_header_changes_it(behind: Behind, proxies: int) -> None:
-    """Issue 3: the proxy speaks plain http with us; the scheme is that of the base URL all the same."""
+    """The proxy speaks plain http with us; the scheme is that of the base URL all the same."""
     assert who(behind(proxies), **EVERYTHING) == {"address": "10.0.0.1", "url": "https://dispatch.example/dispatch/who"}
 
 
 def test_no_header_binds_the_browser_to_https(behind: Behind) -> None:
-    """Issue 3: strict transport security is the proxy's to say. On *.localhost it would end the plain http demo."""
+    """Strict transport security is the proxy's to say. On *.localhost it would end the plain http demo."""
     assert "Strict-Transport-Security" not in behind(1).get("/").headers

@@ -41,7 +41,7 @@ def test_every_page_says_what_a_browser_must_not_do(client: SiteClient) -> None:
 
 
 def test_pages_keep_to_their_own_policy(client: SiteClient) -> None:
-    """DESIGN 7: no inline script or style, nothing from elsewhere: closed rooms."""
+    """No inline script or style, nothing from elsewhere: closed rooms."""
     page = client.get("/").text
     assert "<style" not in page
     assert " style=" not in page
@@ -50,7 +50,7 @@ def test_pages_keep_to_their_own_policy(client: SiteClient) -> None:
 
 
 def test_plain_http_is_shown_in_a_banner(client: SiteClient) -> None:
-    """DESIGN 2: never a silent default."""
+    """Never a silent default."""
     assert "Demo: plain http" in client.get("/").text
 
 
@@ -64,7 +64,7 @@ def test_an_error_is_a_page_of_ours(client: SiteClient, path: str) -> None:
 
 
 def test_healthy_means_that_the_database_answers(client: SiteClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 2: health checks at the server's root; and a database that is gone is not healthy."""
+    """Health checks at the server's root; and a database that is gone is not healthy."""
     response = client.get("/healthz")
     assert (response.status_code, response.text) == (200, "ok\n")
 
@@ -124,7 +124,7 @@ def test_every_post_needs_a_token_of_ours(strict: SiteClient) -> None:
 
 
 def test_events_can_be_asked_for_by_name_sid_and_place(dispatch: Flask, dispatch_client: SiteClient) -> None:
-    """DESIGN 6: the tests' waits and the lessons read them here; oldest first."""
+    """The tests' waits and the lessons read them here; oldest first."""
     with Session(engine_of(dispatch)) as db, db.begin():
         events.record(db, "rp.session.created", sid="s 1")
         events.record(db, "rp.session.ended", sid="s 1", outcome="why", extra=1)
@@ -146,7 +146,7 @@ def test_events_can_be_asked_for_by_name_sid_and_place(dispatch: Flask, dispatch
 
 
 def test_an_event_is_there_only_if_what_it_tells_happened(idp: Flask) -> None:
-    """DESIGN 6: the transaction that is rolled back takes its events along."""
+    """The transaction that is rolled back takes its events along."""
     with Session(engine_of(idp)) as db:
         events.record(db, "op.session.ended", sid="s")
         db.rollback()
@@ -181,7 +181,7 @@ def test_nobody_can_fill_the_disk_with_rejected_tokens(
     ],
 )
 def test_which_names_are_this_machine(name: object, is_one: bool) -> None:
-    """DESIGN 2, RFC 6761 §6.3: below .localhost and nothing else."""
+    """RFC 6761 §6.3: below .localhost and nothing else."""
     assert is_localhost_name(name) is is_one
 
 
@@ -194,7 +194,7 @@ def test_no_resolver_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_in_a_compose_network_the_resolver_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DESIGN 2: there it knows the names; those it does not know are the loopback; others stay unknown."""
+    """There it knows the names; those it does not know are the loopback; others stay unknown."""
     asked = record_resolver(monkeypatch, known=["127.0.0.1", "manager.localhost"])
     assert resolve_as_container("manager.localhost", 80) == "manager.localhost:80"
     assert resolve_as_container("idp.localhost", 80) == "127.0.0.1:80"
@@ -220,7 +220,7 @@ def record_resolver(monkeypatch: pytest.MonkeyPatch, known: list[str]) -> list[s
 
 
 def test_times_are_elements_that_programs_can_read_too() -> None:
-    """DESIGN 5: in UTC, and says so."""
+    """In UTC, and says so."""
     assert str(datetime_element(START)) == '<time datetime="2027-01-15T08:00:00+00:00">2027-01-15 08:00:00 UTC</time>'
 
 

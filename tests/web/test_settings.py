@@ -17,7 +17,7 @@ REQUIRED = {
 
 
 def test_addresses_come_from_the_ports(tmp_path: Path) -> None:
-    """DESIGN 2: one setting an address, and a default for each; every database is a file of its own."""
+    """One setting an address, and a default for each; every database is a file of its own."""
     settings = make_settings(tmp_path, idp_port=1001, dispatch_port=1002, manager_port=1003)
     assert settings.idp_url == "http://idp.localhost:1001"
     assert settings.dispatch_url == "http://dispatch.localhost:1002/pickup-dispatch"
@@ -27,14 +27,14 @@ def test_addresses_come_from_the_ports(tmp_path: Path) -> None:
 
 
 def test_an_address_of_ones_own_wins(tmp_path: Path) -> None:
-    """DESIGN 2: behind a proxy, on another host, below another path."""
+    """Behind a proxy, on another host, below another path."""
     settings = make_settings(tmp_path, idp_url="https://login.example", dispatch_url="https://d.example/a/b")
     assert (settings.idp_url, settings.dispatch_url) == ("https://login.example", "https://d.example/a/b")
 
 
 @pytest.mark.parametrize("secret", list(REQUIRED))
 def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DESIGN 7: no secret has a default; an empty one is missing, too."""
+    """No secret has a default; an empty one is missing, too."""
     for name, value in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", secret: ""}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=f"{secret}: is not set; `make up` makes it"):
@@ -58,7 +58,7 @@ def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pyte
 def test_a_value_that_cannot_work_stops_the_start_with_a_sentence(
     name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN 7: it names the variable."""
+    """It names the variable."""
     for known, good in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", name: value}.items():
         monkeypatch.setenv(known, good)
     with pytest.raises(SystemExit, match=says):
@@ -66,7 +66,7 @@ def test_a_value_that_cannot_work_stops_the_start_with_a_sentence(
 
 
 def test_plain_http_is_a_named_switch_and_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DESIGN 2, DEC-07: without it the default addresses are refused, and the sentence says how to allow them."""
+    """DEC-07: without it the default addresses are refused, and the sentence says how to allow them."""
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="set PICKUP_DEMO_PLAIN_HTTP=true"):
@@ -85,5 +85,5 @@ def test_secrets_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    """DESIGN 3: typed, each with its reason."""
+    """Typed, each with its reason."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

@@ -1,0 +1,32 @@
+"""Rows that nobody can need any more are deleted: a few at each sign-in, so that it is never a stop."""
+
+from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from idp.models import AuthorizationCode, Client, Token, UsedAssertion
+from pickup_web.clock import now
+
+BATCH = 100  # rows of a kind, each time
+CODE_SECONDS = 30 * 24 * 3600  # a used code is remembered as long as its tokens can live (RFC 6749 §4.1.2)
+UNUSED_SECONDS = 7 * 24 * 3600  # a client that registered itself has so long to be used (REG-17)
+
+
+def clean_up(db: Session) -> None:
+    """Delete a batch of each kind, and commit. Looks first: there is mostly nothing to write."""
+    has_tokens = exists().where(Token.client_id == Client.client_id)
+    dead = (Token.access_expires_at < now()) & (Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now()))
+    kinds: list[tuple[InstrumentedAttribute[str], ColumnElement[bool]]] = [
+        (AuthorizationCode.code_hash, AuthorizationCode.expires_at < now() - CODE_SECONDS),
+        (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
+        (Client.client_id, Client.registration_token_hash.is_not(None) & is_old_client() & ~has_tokens),
+        (Token.access_hash, dead),
+    ]
+    for key, is_over in kinds:
+        if keys := db.scalars(select(key).where(is_over).limit(BATCH)).all():
+            db.execute(delete(key.class_).where(key.in_(keys)).execution_options(synchronize_session=False))
+            db.commit()
+
+
+def is_old_client() -> ColumnElement[bool]:
+    """Registered so long ago that it would have been used by now."""
+    return Client.created_at < now() - UNUSED_SECONDS
