@@ -1,0 +1,1 @@
+"""How fast the relying party is: ``python -m bench``. Figures for this machine, in one process, side by side."""
