@@ -62,7 +62,7 @@ load_env() {
 random_number() { od -An -N4 -tu4 /dev/urandom | tr -d ' \n'; }
 random_secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# Two words and four digits: read from a projector, typed on a phone. Guessing is slow behind the rate limit.
+# Two words and four digits: read from a projector, typed on a phone. Each guess costs an Argon2 hash; there is no rate limit.
 random_password() {
     for _ in 1 2; do
         set -- amber apple birch blue brick candy cedar cherry cloud coral daisy dawn ember fern forest garden \
