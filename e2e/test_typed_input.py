@@ -87,6 +87,7 @@ def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, 
     form.open("/login")
     SignInPage(form.tab, stack).sign_in("cameron")
     form.expect_signed_in("Cameron Reyes")
+    expect(form.offer).to_be_visible()
     if form.offer.get_by_role("link").count():  # they landed on another page, which knows the way
         form.offer.get_by_role("link").click()
     form.put_back.click()
