@@ -167,7 +167,8 @@ def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
     how: str, form: FormPage, elsewhere: AppPage, laptop: Device
 ) -> None:
     laptop.may_complain(BLOCKED)
-    form.tab.route("**/session/live", lambda route: route.abort())
+    # No tab of this browser hears or asks: not this one, and none that could tell it.
+    laptop.context.route("**/session/*", lambda route: route.abort())
     form.tab.clock.install()
     form.tab.reload()
     form.tab.clock.pause_at(form.tab.evaluate("Date.now()") + 1000)  # its timers stand still: it does not ask, either
@@ -175,6 +176,7 @@ def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
     elsewhere.log_out()
     elsewhere.expect_logged_out()
     expect(form.signed_out_card).to_have_count(0)
+    laptop.context.unroute("**/session/*")
     if how == "sleep":
         form.tab.clock.fast_forward("10:00")
     else:

@@ -160,7 +160,7 @@ class Outbox:
                 stream=True,
             ) as response:
                 body, _ = read_some(response, MAX_ANSWER)
-                return judge(response.status_code, body)
+                return judge(response.status_code, body, asks_again="Retry-After" in response.headers)
         except FetchError as error:
             return Outcome(f"the logout URI {error}", is_final=True)
         except (requests.RequestException, HTTPError, OSError) as error:
@@ -182,14 +182,16 @@ def claim(db: Session, delivery_id: str) -> bool:
     return taken is not None
 
 
-def judge(status: int, body: bytes) -> Outcome:
-    """What a client's answer means."""
+def judge(status: int, body: bytes, *, asks_again: bool = False) -> Outcome:
+    """What a client's answer means. ``asks_again``: it said when to come back (RFC 9110 §10.2.3)."""
     if status in (200, 204):  # BCL §2.8; some frameworks turn an empty 200 into 204
         return Outcome("delivered", is_final=True, status=status)
     if 300 <= status < 400:
         return Outcome("redirect", is_final=True, status=status)
     if status >= 500 or status in (408, 429):  # BCL-35: may pass
         return Outcome("server error", is_final=False, status=status)
+    if asks_again:  # it could not check the token just now, for want of our keys; the token is not what was wrong
+        return Outcome("asked to come back", is_final=False, status=status, answer=own_words(body))
     return Outcome("refused", is_final=True, status=status, answer=own_words(body))
 
 
@@ -214,7 +216,8 @@ def record_try(db: Session, delivery: Delivery, attempt: DeliveryAttempt | None,
     if attempt is not None:
         db.add(attempt)
     values = {"tries": tries, "state": state, "next_try_at": next_try_at}
-    db.execute(update(Delivery).where(Delivery.id == delivery.id).values(values))
+    # Only while it is open: a try that was slow must not undo what a later one achieved.
+    db.execute(update(Delivery).where(Delivery.id == delivery.id, Delivery.state == "pending").values(values))
     events.record(
         db,
         "op.logout.retrying" if state == "pending" else f"op.logout.{state}",

@@ -8,8 +8,11 @@ redirect, asks no proxy, waits a bounded time and reads a bounded answer.
 import ipaddress
 import re
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +24,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 TIMEOUT = (2.0, 5.0)  # seconds to connect, and between two pieces of the answer
-BODY_SECONDS = 5.0  # for all pieces together: a site that sends a byte now and then is not waited for
+HEADER_SECONDS = 5.0  # how long an answer may take to begin,
+BODY_SECONDS = 2.0  # and to end; with the time to connect, less than session_ending.LEASE_SECONDS
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 WRAPPINGS = [ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
@@ -72,8 +76,9 @@ class Door:
         session.verify = self.ca_bundle or True
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one site's cookies are not for another
         adapter = HTTPAdapter(pool_maxsize=pool_size)
-        if not self.allow_private_addresses:
-            adapter.poolmanager.pool_classes_by_scheme = {"http": PublicHTTPPool, "https": PublicHTTPSPool}
+        public = {"http": PublicHTTPPool, "https": PublicHTTPSPool}
+        anywhere = {"http": BoundedHTTPPool, "https": BoundedHTTPSPool}
+        adapter.poolmanager.pool_classes_by_scheme = anywhere if self.allow_private_addresses else public
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         return session
@@ -149,7 +154,56 @@ def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddres
     return [last] if is_wrapped else [ip.sixtofour] if ip.sixtofour else []
 
 
-class PublicHTTPConnection(HTTPConnection):
+class HeadersInTime:
+    """A connection whose answer begins in time. A timeout alone counts anew with every byte that drips in."""
+
+    sock: socket.socket | None
+
+    def getresponse(self) -> Any:
+        """Hang up on a site that does not finish its headers."""
+        overdue = threading.Event()
+        timer = threading.Timer(HEADER_SECONDS, self._hang_up, [overdue])
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()  # type: ignore[misc] # of the connection class this is mixed into
+        except (OSError, HTTPException):
+            if not overdue.is_set():
+                raise
+        finally:
+            timer.cancel()
+        if overdue.is_set():  # also where what had come by then could pass for an answer
+            raise TimeoutError("timed out")
+        return response
+
+    def _hang_up(self, overdue: threading.Event) -> None:
+        overdue.set()
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class BoundedHTTPConnection(HeadersInTime, HTTPConnection):
+    """To any address."""
+
+
+class BoundedHTTPSConnection(HeadersInTime, HTTPSConnection):
+    """To any address."""
+
+
+class BoundedHTTPPool(HTTPConnectionPool):
+    """A pool of such connections."""
+
+    ConnectionCls = BoundedHTTPConnection
+
+
+class BoundedHTTPSPool(HTTPSConnectionPool):
+    """A pool of such connections."""
+
+    ConnectionCls = BoundedHTTPSConnection
+
+
+class PublicHTTPConnection(HeadersInTime, HTTPConnection):
     """Connects to public addresses only."""
 
     def _new_conn(self) -> socket.socket:
@@ -160,7 +214,7 @@ class PublicHTTPConnection(HTTPConnection):
         return connection
 
 
-class PublicHTTPSConnection(HTTPSConnection):
+class PublicHTTPSConnection(HeadersInTime, HTTPSConnection):
     """Connects to public addresses only."""
 
     def _new_conn(self) -> socket.socket:

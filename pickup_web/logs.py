@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
@@ -13,11 +15,18 @@ def init(service: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.dict_tracebacks,
-            lambda _logger, _method, line: {"service": service, **line},
+            lambda _logger, _method, line: in_reading_order(service, line),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(),
+        # Line and line end in one write: threads must not mix theirs.
+        logger_factory=structlog.WriteLoggerFactory(),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+def in_reading_order(service: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """When, who, what; then what is known of it."""
+    first = {"time": line.pop("timestamp"), "service": service, "event": line.pop("event")}
+    return first | {name: value for name, value in line.items() if value is not None}

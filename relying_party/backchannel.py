@@ -13,8 +13,9 @@ from flask import Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from relying_party.clock import now
-from relying_party.errors import InvalidToken, RelyingPartyError, UnknownKey
+from relying_party.errors import InvalidToken, ProviderError, RelyingPartyError, UnknownKey
 from relying_party.logout_token import LogoutToken, validate_logout_token
+from relying_party.provider import REFETCH_SECONDS
 from relying_party.sessions import reason_of
 from relying_party.state import current_state, emit, tell_application
 
@@ -86,7 +87,12 @@ def validated_token(raw: str) -> LogoutToken:
 
 def refusal(error: RelyingPartyError) -> Response:
     """BCL §2.8: 400, with the error in JSON as in RFC 6749 §5.2. What we know stays in our log."""
-    return uncached(make_response(jsonify(error=error.error, error_description=str(error)), 400))
+    response = uncached(make_response(jsonify(error=error.error, error_description=str(error)), 400))
+    if isinstance(error, ProviderError | UnknownKey):
+        # We could not look at the provider's keys, or not yet at its newest: the token may be good. A sender
+        # that minds this header (RFC 9110 §10.2.3) tries again; for the others it is a plain 400.
+        response.headers["Retry-After"] = str(REFETCH_SECONDS)
+    return response
 
 
 def uncached(response: Response) -> Response:

@@ -57,7 +57,7 @@ def logged_out() -> ResponseReturnValue:
     if session.login is not None:
         return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
-        text = "You are signed out here and at the sign-in service, which tells every app that shared the session."
+        text = "You are signed out here, and the sign-in service has been told to tell the other apps."
     else:  # RPL-37: an answer to a question we did not ask; say only what we know
         text = "You are signed out here."
     return message_page("You are signed out", text, retry_url=retry_url)

@@ -106,6 +106,6 @@ def _add(engine: Engine, column: Column[Any]) -> None:
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
-    except DBAPIError:  # another process was faster
-        if any(column is lacking for lacking in missing_columns(engine, column.table)):
+    except DBAPIError as error:  # another process was faster
+        if "duplicate column" not in str(error.orig) and "already exists" not in str(error.orig):
             raise

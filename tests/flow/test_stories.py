@@ -69,7 +69,7 @@ def test_logging_out_of_one_app_ends_the_other(here: str, there: str, pickup: Pi
     sid, cookie = signed_in.sid_at(there), signed_in.cookie_of(there)
     page = signed_in.logs_out_of(here)
     assert page.url.startswith(pickup.url(here) + "/logged-out")
-    assert "which tells every app that shared the session" in page.text
+    assert "the sign-in service has been told" in page.text
     told = {"signed_in": False, "reason": f"You logged out of {TITLES[here]}.", "at": START}
     assert signed_in.status_at(there) == told
     assert replayed(pickup, there, cookie) == told

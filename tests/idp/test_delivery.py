@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug import Response
 
 from idp import delivery as module
-from idp.delivery import FIRST_PAUSE, LONGEST_PAUSE, MAX_ANSWER, Outbox, claim
+from idp.delivery import FIRST_PAUSE, LONGEST_PAUSE, MAX_ANSWER, Outbox, Outcome, claim, record_try
 from idp.keys import KeyRing
 from idp.models import Client, Delivery
 from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
@@ -177,9 +177,9 @@ def test_an_answer_is_read_up_to_a_bound(
     lengths: list[int] = []
     judge = module.judge
 
-    def measure(status: int, body: bytes) -> module.Outcome:
+    def measure(status: int, body: bytes, *, asks_again: bool) -> module.Outcome:
         lengths.append(len(body))
-        return judge(status, body)
+        return judge(status, body, asks_again=asks_again)
 
     monkeypatch.setattr(module, "judge", measure)
     provider.apps[MANAGER].body = "x" * 1_000_000
@@ -451,3 +451,28 @@ def test_nobody_can_fill_the_disk_with_failed_logins(provider: Provider, monkeyp
         provider.authorize(browser, prompt="none")
     provider.state.outbox.look()
     assert len(provider.events()) == 5
+
+
+def test_an_app_that_says_when_to_come_back_is_asked_again(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-35: it could not look at our keys just then. A 400 with Retry-After is not its last word."""
+    app = provider.apps[MANAGER]
+    app.status, app.headers = 400, {"Retry-After": "10"}
+    log_out(provider, cameron)
+    eventually(lambda: [attempt.outcome for attempt in provider.attempts()].count("asked to come back") == 1)
+    app.status, app.headers = 200, {}
+    clock.turn(LONGEST_PAUSE)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(MANAGER).state == "delivered")
+
+
+def test_a_try_that_was_slow_does_not_undo_a_later_one(provider: Provider, cameron: SiteClient) -> None:
+    """What is delivered stays delivered."""
+    log_out(provider, cameron)
+    eventually(lambda: provider.delivery(MANAGER).state == "delivered")
+    with provider.database() as db:
+        late = provider.delivery(MANAGER)
+        record_try(db, late, None, Outcome("timeout", is_final=False))
+        db.commit()
+    assert provider.delivery(MANAGER).state == "delivered"

@@ -18,14 +18,14 @@ def real_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_good_tokens_are_good_and_forged_ones_are_not() -> None:
-    """Issue 4 (8): what is measured is what it says."""
+    """What is measured is what it says."""
     assert bench.check(bench.logout_token(jti="j"))
     assert bench.check(bench.logout_token(bench.OTHER_KEY, jti="j")) is None
     assert next(bench.tokens(MOMENT)).name.startswith("bare RSA")
 
 
 def test_requests_reach_the_route(tmp_path: Path) -> None:
-    """Issue 4 (8): 200 for the good, 400 for the forged."""
+    """200 for the good, 400 for the forged."""
     app = bench.make_app(tmp_path)
     assert bench.post(app, "/bare").startswith("200")
     assert bench.post(app, "/bclogout", logout_token=bench.logout_token(jti="j")).startswith("200")
@@ -34,7 +34,7 @@ def test_requests_reach_the_route(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_sessions_are_stored_and_ended(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Issue 4 (8): on both databases, in tables that grow."""
+    """On both databases, in tables that grow."""
     url = ""
     if kind == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")

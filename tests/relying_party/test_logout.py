@@ -9,7 +9,7 @@ from tests.conftest import START, Clock
 from tests.network import Network, query_of
 from tests.relying_party.conftest import BASE_URL, CLIENT_ID, ISSUER, Shop, who
 
-COMPLETE = "which tells every app that shared the session"
+COMPLETE = "the sign-in service has been told"
 NEUTRAL = "You are signed out here."
 
 

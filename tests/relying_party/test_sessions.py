@@ -226,7 +226,7 @@ def test_logging_in_cleans_up(shop: Shop) -> None:
 
 
 def test_no_act_reads_a_whole_table(shop: Shop) -> None:
-    """BCL-71, issue 4 (8): looking up, ending, signing in and cleaning up cost the same however many rows there are."""
+    """BCL-71, looking up, ending, signing in and cleaning up cost the same however many rows there are."""
     if shop.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL rightly reads small tables whole; `make bench` shows it with large ones")
     asked: list[tuple[str, Any]] = []
