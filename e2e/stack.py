@@ -186,6 +186,7 @@ class OwnProcesses(Hands):
             "PICKUP_DEMO_PLAIN_HTTP": "true",
             "PICKUP_DEMO_PRIVATE_ADDRESSES": "true",
             "PICKUP_DEMO_EVENTS": "true",
+            "PICKUP_REGISTRATION_TOKEN": secrets.token_hex(),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -274,12 +275,12 @@ def last_lines(log: Path) -> str:
     return "\n".join(lines[-LAST_LINES:])
 
 
-def healthy(listen: str) -> bool:
+def healthy(listen: str, path: str = "/healthz") -> bool:
     """Whether a service answers there, and its database does."""
     try:
         with requests.Session() as http:
             http.trust_env = False
-            return http.get(f"http://{listen}/healthz", timeout=SECONDS_TO_ANSWER).ok
+            return http.get(f"http://{listen}{path}", timeout=SECONDS_TO_ANSWER).ok
     except requests.RequestException:
         return False
 

@@ -11,11 +11,11 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from jwt import PyJWK
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from relying_party.clock import now
 from relying_party.config import Config
+from relying_party.connections import Connections
 from relying_party.errors import ProviderError
 from relying_party.jws import usable_keys
 from relying_party.registration import Credentials, Registration, metadata
@@ -33,7 +33,7 @@ class Provider:
 
     def __init__(self, config: Config, registration: Registration) -> None:
         self.config, self._registration = config, registration
-        self._connections = HTTPAdapter(pool_maxsize=32)  # kept open, for all threads
+        self._connections = Connections(pool_maxsize=32)
         self._http = requests.Session()
         self._share_connections(self._http)
         self._lock, self._registering = threading.Lock(), threading.Lock()

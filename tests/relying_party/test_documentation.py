@@ -44,10 +44,10 @@ def parts() -> list[str]:
 
 
 def exports() -> dict[str, str]:
-    """The variables that the page sets, without the shell's quotes."""
+    """The variables that the page sets, without the shell's quotes; of two values the first."""
     lines = [line for text in blocks("sh") for line in text.splitlines() if line.startswith("export FLASK_")]
     pairs = (line.removeprefix("export ").partition("=") for line in lines)
-    return {name: value.strip("'") for name, _, value in pairs}
+    return {name: value.strip("'") for name, _, value in reversed([*pairs])}
 
 
 @pytest.fixture

@@ -272,6 +272,29 @@ def test_the_named_switch_allows_plain_http(tmp_path: Path) -> None:
     shop.engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("url", "known_here", "asked"),
+    [
+        ("http://idp.localhost:9000", False, "http://127.0.0.1:9000"),
+        ("http://idp.localhost", False, "http://127.0.0.1"),
+        ("http://idp.localhost:9000", True, "http://idp.localhost:9000"),
+        ("http://idp.example:9000", False, "http://idp.example:9000"),
+        ("http://localhost.example", False, "http://localhost.example"),
+        ("https://idp.localhost:9000", False, "https://idp.localhost:9000"),
+    ],
+)
+def test_a_name_below_localhost_is_this_machine(
+    url: str, known_here: bool, asked: str, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6761 §6.3: Python on plain Linux does not know it; the request still says whom it is for."""
+    monkeypatch.setattr("relying_party.connections.is_known", lambda _: known_here)
+    network.answer(asked, 200, json.dumps({"issuer": url}))
+    assert known(issuer=url, allow_plain_http=True).metadata() == {"issuer": url}
+    (exchange,) = network.exchanges
+    assert exchange.request.url.startswith(asked)
+    assert exchange.request.headers.get("Host", url.partition("//")[2]) == url.partition("//")[2]
+
+
 def test_the_secret_is_in_no_address_and_no_body(shop: Shop, network: Network) -> None:
     """RP-09: HTTP Basic, and nowhere else."""
     shop.sign_in()
