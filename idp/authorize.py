@@ -24,7 +24,7 @@ from idp.errors import error_page, too_late
 from idp.id_token_hint import HintError, verify_hint
 from idp.login import ask_for_password
 from idp.models import Client, SsoSession
-from idp.oauth_server import find_client
+from idp.oauth_server import known_client
 from idp.pending import Pending
 from idp.sso_session import COOKIE, current_sso_session
 from pickup_web.clock import now
@@ -45,7 +45,7 @@ def authorize() -> ResponseReturnValue:
 
 def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
     """A request that has just come in: whose is it, and where may the answer go?"""
-    client = find_client(parameters.get("client_id", ""))
+    client = known_client(parameters.get("client_id", ""))
     if client is None:
         return unknown_client(parameters)
     try:
@@ -61,7 +61,7 @@ def come_back(signed: str) -> ResponseReturnValue:
     pending = Pending.read(signed)
     if pending is None:
         return too_late()
-    client = find_client(pending.parameters.get("client_id", ""))
+    client = known_client(pending.parameters.get("client_id", ""))
     return unknown_client(pending.parameters) if client is None else go_on(pending, client)
 
 

@@ -4,8 +4,10 @@ Authlib drives the protocol (RFC 6749, 7009, 7636, 7662, Core §3.1.3) and asks 
 transaction lasts until the view commits it (token.py): an error on the way leaves nothing behind.
 """
 
+import functools
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from base64 import urlsafe_b64encode
@@ -20,7 +22,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from authlib.oidc.core.grants.code import OpenIDToken
 from flask import Flask
-from sqlalchemy import bindparam, exists, insert, or_, select, update
+from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select, update
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
@@ -38,34 +40,12 @@ OFFLINE_SECONDS = 30 * 24 * 3600
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 §4.1
 GRACE_SECONDS = 10  # in which a refresh token may be used again: its answer may have been lost on the way
 
-# The statements of a code exchange, built once: building one costs more than SQLite takes to answer it.
-_code, _participation = table_of(AuthorizationCode), table_of(Participation)
-CLIENT = select(Client).where(Client.client_id == bindparam("client_id"))
-CODE = select(AuthorizationCode).where(AuthorizationCode.code_hash == bindparam("code_hash"))
-USE_CODE = (
-    update(_code)
-    .where(_code.c.code_hash == bindparam("wanted"), _code.c.used_at.is_(None))
-    .values(used_at=bindparam("at"))
-    .returning(_code.c.code_hash)
-)
-_new = [bindparam(column.key, type_=column.type).label(column.key) for column in _participation.columns]
-_is_there = exists().where(
-    _participation.c.sid == bindparam("sid"), _participation.c.client_id == bindparam("client_id")
-)
-PARTICIPATE = insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_is_there))
-CLAIM_REFRESH = (
-    update(Token)
-    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
-    .values(rotated_at=bindparam("at"))
-    .returning(Token)
-)
-
 
 class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no types
     """Authlib's server, over our tables."""
 
     def __init__(self, app: Flask, client_keys: ClientKeys, issuer: str) -> None:
-        super().__init__(app, query_client=find_client, save_token=save_token)
+        super().__init__(app, query_client=known_client, save_token=save_token)
         self.register_token_generator(
             "default",
             BearerTokenGenerator(
@@ -85,9 +65,46 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
 
 def find_client(client_id: str) -> Client | None:
     """The registered client of that name, which is printable ASCII (RFC 6749 §A.1); no database sees anything else."""
-    return (
-        db.session.scalar(CLIENT, {"client_id": client_id}) if client_id.isascii() and client_id.isprintable() else None
+    return db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+
+
+_client, _code, _participation = table_of(Client), table_of(AuthorizationCode), table_of(Participation)
+_is_json = [isinstance(column.type, JSON) for column in _client.columns]
+# Statements that each flow runs are built once: building one takes longer than SQLite takes to answer it.
+CLIENT_ROW = select(
+    *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
+).where(_client.c.client_id == bindparam("client_id"))
+
+
+def known_client(client_id: str) -> Client | None:
+    """The same, to look at and not to change: one object for all threads.
+
+    The row is read each time, so that a change counts at once and in every process. What is remembered is only the
+    object that was made of that very row, which takes longer than reading it.
+    """
+    if not (client_id.isascii() and client_id.isprintable()):
+        return None
+    row = db.session.execute(CLIENT_ROW, {"client_id": client_id}).first()
+    return _client_of(tuple(row)) if row else None
+
+
+@functools.lru_cache
+def _client_of(row: tuple[Any, ...]) -> Client:
+    values = (json.loads(value) if json_ and value else value for value, json_ in zip(row, _is_json, strict=True))
+    return Client(**dict(zip(_client.columns.keys(), values, strict=True)))
+
+
+CLAIM_CODE = (
+    update(_code)
+    .where(
+        _code.c.code_hash == bindparam("wanted"),
+        _code.c.client_id == bindparam("by"),
+        _code.c.used_at.is_(None),
+        _code.c.expires_at > bindparam("at"),
     )
+    .values(used_at=bindparam("at"))
+    .returning(*_code.columns)
+)
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types
@@ -96,24 +113,23 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
     def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
-        """The client's own unused code. A used one means that somebody has a copy."""
-        found: AuthorizationCode | None = db.session.scalar(CODE, {"code_hash": hash_of(code)})
-        if found is None or found.client_id != client.client_id or found.expires_at <= now():
-            return None
-        if found.used_at is not None:
+        """The client's own unused code. The first to ask has it (CODE-04); a second means that somebody has a copy."""
+        wanted = hash_of(code)
+        row = db.session.execute(CLAIM_CODE, {"wanted": wanted, "by": client.client_id, "at": now()}).first()
+        if row:
+            return AuthorizationCode(**row._mapping)
+        used = db.session.get(AuthorizationCode, wanted)
+        if used and used.client_id == client.client_id and used.expires_at > now():
             # RFC 6749 §4.1.2: all tokens that came from this code are revoked.
-            revoke_family(found.code_hash, client, "the code was used twice")
-            return None
-        return found
+            revoke_family(wanted, client, "the code was used twice")
+        return None
 
     def authenticate_user(self, code: AuthorizationCode) -> AuthorizationCode | None:
         """The code, if its session still lives. From here until the commit it cannot end: its row is locked."""
         return code if hold(code.sid) else None
 
-    def delete_authorization_code(self, code: AuthorizationCode) -> None:
-        """Mark it used, unless another request was faster (CODE-04)."""
-        if db.session.scalar(USE_CODE, {"wanted": code.code_hash, "at": now()}) is None:
-            raise InvalidGrantError("The code has been used already.")
+    def delete_authorization_code(self, _code: AuthorizationCode) -> None:
+        """Done above, before anything was given for it."""
 
 
 class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
@@ -129,6 +145,14 @@ class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
         made = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
         if not VERIFIER.fullmatch(verifier) or not hmac.compare_digest(made, challenge.encode()):
             raise InvalidGrantError("The code_verifier does not belong to the code.")
+
+
+CLAIM_REFRESH = (
+    update(Token)
+    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
+    .values(rotated_at=bindparam("at"))
+    .returning(Token)
+)
 
 
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
@@ -196,6 +220,11 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     )
     if code and "openid" in scope.split():
         take_part(code.sid, code.client_id, code.sub)
+
+
+_new = [bindparam(column.key, type_=column.type) for column in _participation.columns]
+_old = exists().where(_participation.c.sid == bindparam("sid"), _participation.c.client_id == bindparam("client_id"))
+PARTICIPATE = insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_old))
 
 
 def take_part(sid: str, client_id: str, sub: str) -> None:
