@@ -22,7 +22,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from authlib.oidc.core.grants.code import OpenIDToken
 from flask import Flask
-from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select, update
+from sqlalchemy import JSON, Text, bindparam, cast, exists, func, insert, or_, select, update
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
@@ -88,7 +88,7 @@ def known_client(client_id: str) -> Client | None:
     return _client_of(tuple(row)) if row else None
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=1000)
 def _client_of(row: tuple[Any, ...]) -> Client:
     values = (json.loads(value) if json_ and value else value for value, json_ in zip(row, _is_json, strict=True))
     return Client(**dict(zip(_client.columns.keys(), values, strict=True)))
@@ -147,14 +147,6 @@ class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
             raise InvalidGrantError("The code_verifier does not belong to the code.")
 
 
-CLAIM_REFRESH = (
-    update(Token)
-    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
-    .values(rotated_at=bindparam("at"))
-    .returning(Token)
-)
-
-
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
     """RFC 6749 §6, Core §12. Each use replaces the refresh token; the use of a replaced one revokes them all."""
 
@@ -162,24 +154,28 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
     INCLUDE_NEW_REFRESH_TOKEN = True
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
-        """The token it belongs to, if it is still good. The first to ask has it, and rotates it (RFC 9700 §4.14.2)."""
-        wanted = hash_of(refresh_token)
-        found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": now()})
-        is_first = found is not None
-        if found is None:
-            found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
+        """The token it belongs to, if it is still good."""
+        found: Token | None = db.session.scalar(select(Token).where(Token.refresh_hash == hash_of(refresh_token)))
         if found is None or found.revoked_at is not None or (found.refresh_expires_at or 0) <= now():
             return None
-        if not is_first and (found.rotated_at or 0) + GRACE_SECONDS < now():
+        if found.rotated_at is not None and found.rotated_at + GRACE_SECONDS < now():
             # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
             revoke_family(found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice")
             return None
         return found
 
     def authenticate_user(self, old: Token) -> Token:
-        """The token, while the session it belongs to lives; offline tokens may outlive theirs (Core §11)."""
+        """The token, while the session it belongs to lives; offline tokens may outlive theirs (Core §11).
+
+        From here until the commit neither can end. Of two uses at the same time the first sets the moment, and for the
+        second it is as if it had come a little later.
+        """
         if not old.is_offline and not (old.sid and hold(old.sid)):
             raise InvalidGrantError("The session has ended.")
+        mine = update(Token).where(Token.access_hash == old.access_hash, Token.revoked_at.is_(None))
+        rotated = mine.values(rotated_at=func.coalesce(Token.rotated_at, now())).returning(Token.access_hash)
+        if db.session.scalar(rotated.execution_options(synchronize_session=False)) is None:
+            raise InvalidGrantError("The token has just been revoked.")
         return old
 
     def revoke_old_credential(self, _old: Token) -> None:
@@ -239,7 +235,9 @@ def take_part(sid: str, client_id: str, sub: str) -> None:
 def revoke_family(family: str, client: Client, why: str) -> None:
     """Revoke everything that came from one code; at once, whatever happens to the request."""
     alive = update(Token).where(Token.family == family, Token.revoked_at.is_(None))
-    db.session.execute(alive.values(revoked_at=now()))
+    # Again until there are none: one that was being given out just now is there by the second time.
+    while db.session.scalars(alive.values(revoked_at=now()).returning(Token.access_hash)).all():
+        pass
     events.record(db.session, "op.tokens.revoked", client_id=client.client_id, outcome=why)
     db.session.commit()
 

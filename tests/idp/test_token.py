@@ -4,6 +4,7 @@ import hashlib
 import re
 import threading
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -13,6 +14,7 @@ from joserfc.jwk import KeySet
 
 from idp.models import AuthorizationCode, Participation, Token, User
 from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS, GRACE_SECONDS, REFRESH_SECONDS
+from idp.sso_session import hold
 from idp.token import SCOPE_CLAIMS
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider
@@ -346,6 +348,46 @@ def test_using_a_replaced_token_does_not_prolong_its_grace(
     provider.refresh(old)
     clock.turn(2)
     assert_refused(provider.refresh(old), "invalid_grant")
+
+
+def between_look_and_use(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """``act`` happens after a refresh token was found to be good, and before it is used."""
+
+    def hold_later(sid: str) -> bool:
+        monkeypatch.setattr("idp.oauth_server.hold", hold)
+        act()
+        return hold(sid)
+
+    monkeypatch.setattr("idp.oauth_server.hold", hold_later)
+
+
+def test_of_two_refreshes_at_the_same_moment_the_first_sets_the_moment(
+    provider: Provider, cameron: SiteClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TOK-13: the one that was slow is no reason to take the token for longer."""
+    old = provider.tokens(cameron)["refresh_token"]
+
+    def meanwhile() -> None:
+        assert provider.refresh(old).status_code == 200
+        clock.turn(GRACE_SECONDS)
+
+    between_look_and_use(monkeypatch, meanwhile)
+    new = provider.refresh(old).get_json()
+    assert {token.rotated_at for token in provider.rows(Token)} == {START, None}
+    clock.turn(1)
+    assert_refused(provider.refresh(old), "invalid_grant")
+    assert not provider.works(new["access_token"])
+
+
+def test_a_refresh_that_a_revocation_overtakes_gives_nothing(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TOK-13, REV-01: what is revoked while it is being used is not replaced."""
+    old = provider.tokens(cameron)["refresh_token"]
+    tokens_before = len(provider.rows(Token))
+    between_look_and_use(monkeypatch, lambda: provider.post("/oauth2/revoke", token=old))
+    assert_refused(provider.refresh(old), "invalid_grant")
+    assert len(provider.rows(Token)) == tokens_before
 
 
 def test_a_refresh_token_is_its_clients_own(provider: Provider, cameron: SiteClient) -> None:
