@@ -5,12 +5,14 @@ import secrets
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from idp.errors import too_late
 from idp.models import Client, User
+from idp.oauth_server import find_client
+from idp.own_pages import is_own_page
 from idp.pending import Pending
 from idp.sso_session import set_cookie, start_session
 from pickup_web import events
@@ -23,37 +25,50 @@ hasher = PasswordHasher()  # Argon2id with the parameters of RFC 9106's second r
 
 
 def ask_for_password(pending: Pending, client: Client, hinted_name: str = "") -> Response:
-    """The login page; its form carries the authorization request along, signed."""
-    return login_page(pending.signed(), client, username=hinted_name)
+    """The login page for an app; its form carries the authorization request along, signed."""
+    return login_page({"request": pending.signed()}, client, username=hinted_name)
+
+
+def ask_for_own_page() -> ResponseReturnValue:
+    """``GET /login?next=``: the login page for a page of our own."""
+    following = request.args.get("next", "")
+    return login_page({"next": following}) if is_own_page(following) else redirect(url_for("home"))
 
 
 def sign_in() -> ResponseReturnValue:
-    """``POST /login``: check the password, then back to where the authorization request waits."""
-    signed = request.form.get("request", "")
-    pending = Pending.read(signed)
-    client = db.session.get(Client, pending.parameters.get("client_id", "")) if pending else None
-    if pending is None or client is None:
-        return too_late()
+    """``POST /login``: check the password, then on to the page that asked, or to the request that waits."""
+    if is_own_page(request.form.get("next", "")):
+        waiting, client, target = {"next": request.form["next"]}, None, request.form["next"]
+    else:
+        waiting = {"request": request.form.get("request", "")}
+        pending = Pending.read(waiting["request"])
+        client = find_client(pending.parameters.get("client_id", "")) if pending else None
+        if pending is None or client is None:
+            return too_late()
+        target = pending.resume_url()
     username = request.form.get("username", "")
     user = authenticate(username, request.form.get("password", ""))
     if user is None:
-        events.record(db.session, "op.login.failed", client_id=client.client_id)
+        events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
         wrong = "That username and password do not belong together."
-        return login_page(signed, client, username=username, error=wrong)
-    response = redirect(pending.resume_url(), 303)
+        return login_page(waiting, client, username=username, error=wrong)
+    response = redirect(target, 303)
     set_cookie(response, start_session(user))
     return response
 
 
-def login_page(signed: str, client: Client, *, username: str, error: str | None = None) -> Response:
-    """The page itself. It says no more than that the two do not belong together."""
-    body = render_template("idp/login.html", client=client, username=username, error=error, request_token=signed)
+def login_page(
+    waiting: dict[str, str], client: Client | None = None, *, username: str = "", error: str | None = None
+) -> Response:
+    """The page itself. It says no more than that the two do not belong together. ``waiting``: what comes next."""
+    body = render_template("idp/login.html", client=client, username=username, error=error, waiting=waiting)
     response = make_response(body, 401 if error else 200)
-    # The browser applies form-action to the redirects after the form, too, and they lead to the client.
-    logo = client.registered.get("logo_uri")
-    policy = content_security_policy(client.redirect_uris, [logo] if logo else [])
-    response.headers["Content-Security-Policy"] = policy
+    if client:
+        # The browser applies form-action to the redirects after the form, too, and they lead to the client.
+        logo = client.registered.get("logo_uri")
+        policy = content_security_policy(client.redirect_uris, [logo] if logo else [])
+        response.headers["Content-Security-Policy"] = policy
     return response
 
 

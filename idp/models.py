@@ -35,6 +35,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(20), default="user")  # or "operator"
     claims: Mapped[dict[str, Any]]
     disabled_at: Mapped[int | None]
+    removed_at: Mapped[int | None]  # the row stays, emptied, so that nobody gets this sub again
 
 
 class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
@@ -68,6 +69,9 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     delete_tokens_on_logout: Mapped[str | None] = mapped_column(String(10))  # none, session, all; else the provider's
     connect_timeout: Mapped[float] = mapped_column(default=2.0)  # seconds, of the logout request
     read_timeout: Mapped[float] = mapped_column(default=5.0)
+    ca_certificates: Mapped[str | None] = mapped_column(Text)  # PEM: whom to trust at the logout URI; else the usual
+    retry_seconds: Mapped[int | None]  # how long its logouts are offered; else session_ending.GIVE_UP_SECONDS
+    removed_at: Mapped[int | None]  # nobody finds it any more; the row stays until its last logouts are told
 
     # --- what Authlib asks a client (authlib.oauth2.rfc6749.ClientMixin) ---
 

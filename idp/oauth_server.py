@@ -62,7 +62,8 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
 
 def find_client(client_id: str) -> Client | None:
     """The registered client of that name, which is printable ASCII (RFC 6749 §A.1); no database sees anything else."""
-    return db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+    client = db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+    return client if client and client.removed_at is None else None
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types

@@ -8,6 +8,7 @@ it dies before, nothing has happened. There is no third case.
 """
 
 import secrets
+from collections.abc import Iterable
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, or_, select, update
@@ -25,16 +26,30 @@ LEASE_SECONDS = 10  # how long the process that wrote a delivery has for it; lon
 class Reason(StrEnum):
     """Why a session ended."""
 
-    LOGOUT = "logout"
+    LOGOUT = "logout"  # in an app, or at the provider
+    ELSEWHERE = "elsewhere"  # the person ended it from another of their sessions
+    EVERYWHERE = "everywhere"  # the person logged out everywhere
     REPLACED = "replaced"
+    IDLE = "idle"
     EXPIRED = "expired"
     OPERATOR = "operator"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 # a reason, not a password
+    USER_DISABLED = "user_disabled"
+    USER_REMOVED = "user_removed"
+    CLIENT_REMOVED = "client_removed"  # only this app's part in the session ends
 
 
 SENTENCES = {
+    Reason.ELSEWHERE: "You ended this session from another browser.",
+    Reason.EVERYWHERE: "You logged out everywhere.",
     Reason.REPLACED: "Somebody else signed in in this browser.",
+    Reason.IDLE: "Your session expired: nobody used it for a while.",
     Reason.EXPIRED: "Your session expired.",
     Reason.OPERATOR: "An operator ended your session.",
+    Reason.PASSWORD_CHANGED: "Your password was changed.",
+    Reason.USER_DISABLED: "Your account was disabled.",
+    Reason.USER_REMOVED: "Your account was removed.",
+    Reason.CLIENT_REMOVED: "This app was removed from the sign-in service.",
 }
 
 
@@ -70,6 +85,11 @@ def end_session(
     to_send = [delivery.id for delivery in deliveries if delivery.state == "pending"]
     db.commit()
     return to_send
+
+
+def end_sessions(db: Session, sids: Iterable[str], reason: Reason, default_policy: str) -> list[str]:
+    """End many sessions; returns the ids of the deliveries to send now. Commits."""
+    return [delivery_id for sid in sids for delivery_id in end_session(db, sid, reason, default_policy)]
 
 
 def participants(db: Session, sid: str) -> list[tuple[Client, Participation]]:
