@@ -1,4 +1,4 @@
-"""The two tables of the relying party. Times are seconds since the epoch."""
+"""The tables of the relying party. Times are seconds since the epoch."""
 
 from typing import Any, ClassVar
 

@@ -358,6 +358,6 @@ class ServerSideSessions(SessionInterface):
                 secure=self.https,  # not left to a setting that is off by default
                 samesite="Lax",  # comes along with the provider's redirect, but not with another site's form
             )
-            response.headers.add("Vary", "Cookie")
+        response.vary.add("Cookie")  # RFC 9111 §4.1: what we say to one browser is not for another one
         if session.login is not None:
             response.headers.setdefault("Cache-Control", "no-store")  # nothing of an ended session out of a cache

@@ -2,7 +2,8 @@
 //
 // It stays in this tab (sessionStorage) and is offered to the same person only: whoever else signs in here gets
 // a page on which it has been thrown away. Passwords, hidden fields and files are never kept, nor a field or form
-// with the attribute data-not-kept.
+// with the attribute data-not-kept. A form that is shown again, with what is wrong in it, has the attribute data-typed:
+// what stands in it was typed, and its value is the address of the page with this form, if that is another one.
 
 const KEY = "relying party: typed";
 const MOST = 64 * 1024; // characters
@@ -10,15 +11,19 @@ const A_DAY = 24 * 3600 * 1000;
 const NEVER = ["password", "hidden", "file", "submit", "button", "reset", "image"];
 const SECRETS = /password|one-time-code|cc-/;
 
-const here = () => location.pathname + location.search;
-let page; // person and session this page belongs to, as hashes
+let page; // person and session this page belongs to, as hashes, and where it is at home
+
+// Where this page can be asked for again; empty if only a POST leads to it.
+export const here = () => page.home || (page.noPage === undefined ? location.pathname + location.search : "");
 
 export function watchTyping(data) {
-  page = data;
+  const shownAgain = document.querySelector("form[data-typed]");
+  page = { ...data, home: shownAgain?.dataset.typed };
   const kept = read();
   // Of the session that still lives: the page was left, or what was typed was sent.
   if (!kept || kept.person !== page.person || kept.session === page.session || kept.at < Date.now() - A_DAY) forget();
   else if (kept.path !== here() || matching(kept.fields).length) offer(kept);
+  if (shownAgain) keep();
   addEventListener("input", keep);
   addEventListener("change", keep);
   addEventListener("submit", ({ target }) => {
@@ -26,6 +31,9 @@ export function watchTyping(data) {
     if (action.pathname === page.logout) forget(); // they leave, and mean it
   });
 }
+
+// Whether something typed waits for its person, whoever that is.
+export const somethingIsKept = () => read() !== null;
 
 // Whether something typed on this page waits for its person.
 export function typingIsKept() {
@@ -40,7 +48,7 @@ function keep() {
   const { person, session } = page;
   const text = JSON.stringify({ person, session, at: Date.now(), path: here(), title: document.title, fields });
   try {
-    if (text.length <= MOST) sessionStorage.setItem(KEY, text);
+    if (here() && text.length <= MOST) sessionStorage.setItem(KEY, text);
   } catch {
     // no room, or not allowed: then nothing is kept
   }
@@ -80,6 +88,7 @@ function mayBeKept(field) {
 const isCheckable = (field) => field.type === "checkbox" || field.type === "radio";
 
 function isChanged(field) {
+  if (field.closest("[data-typed]")) return true;
   if (isCheckable(field)) return field.checked !== field.defaultChecked;
   if (!field.options) return field.value !== field.defaultValue;
   const options = [...field.options];
