@@ -74,7 +74,7 @@ class RelyingParty:
         app.session_interface = ServerSideSessions(store, https=config.base_url.startswith("https:"))
         app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
         app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)
-        app.jinja_env.globals.update(relying_party_marks=page_marks, relying_party_has_page=pages.has_page)  # live.html
+        app.jinja_env.globals.update(relying_party_marks=page_marks, relying_party_page=pages.this_page)  # live.html
         app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
         app.register_blueprint(make_blueprint())
         app.before_request_funcs.setdefault(None, []).insert(0, login.ask_first)

@@ -24,7 +24,7 @@ from relying_party.errors import (
     UnknownKey,
 )
 from relying_party.id_token import validate_id_token
-from relying_party.pages import has_page, home_url, message_page
+from relying_party.pages import home_url, message_page, this_page
 from relying_party.sessions import REPLACED
 from relying_party.state import current_session, current_state, emit, tell_application
 
@@ -233,9 +233,7 @@ def turn_away() -> ResponseReturnValue | None:
         return None
     if not request.accept_mimetypes.accept_html:
         abort(401)
-    # full_path is what the browser asked for, below the mount point of this application.
-    here = request.script_root + request.full_path.removesuffix("?") if has_page() else None
-    login_url = url_for("relying_party.login", next=here)
+    login_url = url_for("relying_party.login", next=this_page() or None)
     if request.method == "GET":
         return redirect(login_url, 303)
     reason = session.ended.reason if session.ended else "You are not signed in."

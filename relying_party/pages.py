@@ -49,10 +49,11 @@ def home_url() -> str:
         return request.script_root + "/"
 
 
-def has_page() -> bool:
-    """Whether this address can be asked for again: not if it answers to a POST only."""
+def this_page() -> str:
+    """The address that was asked for, below the mount point of this application; empty if it takes only a POST."""
     adapter = current_app.create_url_adapter(request)
-    return adapter is not None and adapter.test(method="GET")
+    is_page = adapter is not None and adapter.test(method="GET")
+    return request.script_root + request.full_path.removesuffix("?") if is_page else ""
 
 
 def message_page(title: str, text: str, *, retry_url: str, kept: bool = False) -> str:

@@ -2,8 +2,8 @@
 //
 // It stays in this tab (sessionStorage) and is offered to the same person only: whoever else signs in here gets
 // a page on which it has been thrown away. Passwords, hidden fields and files are never kept, nor a field or form
-// with the attribute data-not-kept. A form that is shown again, with what is wrong in it, has the attribute data-typed:
-// what stands in it was typed, and its value is the address of the page with this form, if that is another one.
+// with the attribute data-not-kept. What stands in the answer to a POST was typed, too: most often the form is shown
+// again, with what is wrong in it. If it was sent to another address, data-shown-at says at which one it is shown.
 
 const KEY = "relying party: typed";
 const MOST = 64 * 1024; // characters
@@ -11,19 +11,23 @@ const A_DAY = 24 * 3600 * 1000;
 const NEVER = ["password", "hidden", "file", "submit", "button", "reset", "image"];
 const SECRETS = /password|one-time-code|cc-/;
 
-let page; // person and session this page belongs to, as hashes, and where it is at home
+let page; // person and session this page belongs to, as hashes; if it answers a POST: where it can be asked for
 
 // Where this page can be asked for again; empty if only a POST leads to it.
-export const here = () => page.home || (page.noPage === undefined ? location.pathname + location.search : "");
+export const here = () => page.posted ?? location.pathname + location.search;
+
+const wasPosted = () => page.posted !== undefined;
 
 export function watchTyping(data) {
-  const shownAgain = document.querySelector("form[data-typed]");
-  page = { ...data, home: shownAgain?.dataset.typed };
+  page = { ...data };
+  if (wasPosted()) page.posted = document.querySelector("form[data-shown-at]")?.dataset.shownAt ?? page.posted;
   const kept = read();
-  // Of the session that still lives: the page was left, or what was typed was sent.
-  if (!kept || kept.person !== page.person || kept.session === page.session || kept.at < Date.now() - A_DAY) forget();
-  else if (kept.path !== here() || matching(kept.fields).length) offer(kept);
-  if (shownAgain) keep();
+  if (kept && kept.person === page.person && kept.session !== page.session && kept.at > Date.now() - A_DAY) {
+    if (kept.path !== here() || matching(kept.fields).length) offer(kept);
+  } else {
+    forget(); // it is somebody else's, or of the session that still lives: the page was left, or what was typed was sent
+    if (wasPosted()) keep();
+  }
   addEventListener("input", keep);
   addEventListener("change", keep);
   addEventListener("submit", ({ target }) => {
@@ -87,14 +91,16 @@ function mayBeKept(field) {
 
 const isCheckable = (field) => field.type === "checkbox" || field.type === "radio";
 
+// Compared with what the server put there, or, where that was typed, with an empty field.
 function isChanged(field) {
-  if (field.closest("[data-typed]")) return true;
-  if (isCheckable(field)) return field.checked !== field.defaultChecked;
-  if (!field.options) return field.value !== field.defaultValue;
+  const given = (value, empty) => (wasPosted() ? empty : value);
+  if (isCheckable(field)) return field.checked !== given(field.defaultChecked, false);
+  if (!field.options) return field.value !== given(field.defaultValue, "");
   const options = [...field.options];
+  const isGiven = (option) => given(option.defaultSelected, false);
   // Where no option is marked, a list that shows one line begins with its first.
-  const first = field.multiple || options.some((option) => option.defaultSelected) ? null : options[0];
-  return options.some((option) => option.selected !== (option.defaultSelected || option === first));
+  const first = field.multiple || options.some(isGiven) ? null : options[0];
+  return options.some((option) => option.selected !== (isGiven(option) || option === first));
 }
 
 function valueOf(field) {
