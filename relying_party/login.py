@@ -5,6 +5,7 @@ back is checked here, in the order of the specification, and nothing is believed
 """
 
 import secrets
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -25,12 +26,13 @@ from relying_party.errors import (
 )
 from relying_party.id_token import validate_id_token
 from relying_party.pages import home_url, message_page, this_page
-from relying_party.sessions import REPLACED
+from relying_party.sessions import REPLACED, AppSession
 from relying_party.state import current_session, current_state, emit, tell_application
 
 LOGIN_SECONDS = 600  # how long a person may take at the provider
 LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
 EARLY_REFRESH = 20  # seconds before its end at which an access token is renewed
+RENEWAL_PAUSE = 0.1  # seconds between looks whether another request has renewed it
 ENDED_MEANWHILE = "Your session at the sign-in service was ended, or this took too long. Please sign in again."
 
 
@@ -165,14 +167,22 @@ def access_token() -> str:
 
     Raises :class:`TokenUnavailable` when nobody is signed in or the provider renews it no more.
     """
-    session = current_session()
-    login = session.login
-    if login is None:
-        raise TokenUnavailable("Nobody is signed in.")
-    if login["access_token_expires_at"] > now() + EARLY_REFRESH:
-        return str(login["access_token"])
-    if not login["refresh_token"]:
-        raise TokenUnavailable("The access token has expired.")
+    session, sessions = current_session(), current_state().sessions
+    while (login := session.login) is not None:
+        if login["access_token_expires_at"] > now() + EARLY_REFRESH:
+            return str(login["access_token"])
+        if not login["refresh_token"]:
+            raise TokenUnavailable("The access token has expired.")
+        with sessions.renewal(session) as is_ours:
+            if is_ours:
+                return renew(session, login)
+        time.sleep(RENEWAL_PAUSE)  # another request of this session, perhaps of another worker, is at it
+        sessions.reload_login(session)
+    raise TokenUnavailable("Nobody is signed in.")
+
+
+def renew(session: AppSession, login: dict[str, Any]) -> str:
+    """A new access token, which the session keeps (RFC 6749 §6)."""
     try:
         tokens = current_state().provider.refresh(login["refresh_token"])
         if tokens.get("id_token"):
