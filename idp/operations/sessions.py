@@ -155,11 +155,13 @@ def end_all_of(db: Session, sub: str, reason: Reason, by: str, *, keep_sid: str 
 
 def hold_all_of(db: Session, sub: str, keep_sid: str | None = None) -> list[str]:
     """A person's sessions, each held until the commit: nobody else ends it, no app gets a token out of it."""
-    mine = update(SsoSession).where(SsoSession.sub == sub, SsoSession.ended_at.is_(None))
+    mine = select(SsoSession.sid).where(SsoSession.sub == sub, SsoSession.ended_at.is_(None))
     if keep_sid is not None:
         mine = mine.where(SsoSession.sid != keep_sid)
-    held = mine.values(last_seen_at=SsoSession.last_seen_at).returning(SsoSession.sid)
-    return list(db.scalars(held.execution_options(synchronize_session=False)))
+    # In the order in which session_ending.py takes them: two who do this wait once, not each for the other.
+    held = update(SsoSession).where(SsoSession.sid.in_(mine.order_by(SsoSession.sid).with_for_update()))
+    held = held.where(SsoSession.ended_at.is_(None)).values(last_seen_at=SsoSession.last_seen_at)
+    return list(db.scalars(held.returning(SsoSession.sid).execution_options(synchronize_session=False)))
 
 
 def end_and_tell(db: Session, sids: Sequence[str], reason: Reason) -> None:
@@ -199,31 +201,28 @@ def app_in_session(
     client: Client, part: Participation | None, tokens: Row[Any] | None, delivery: Delivery | None
 ) -> AppInSession:
     """One app: it took part, or has tokens, or the ledger has a row about it; mostly all three."""
-    policy = policy_of(client, current_state().settings.delete_tokens_on_logout)
+    default_policy = current_state().settings.delete_tokens_on_logout
     if delivery:
         why_not = delivery.note or NOT_HEARD.get(delivery.state, "")
     else:
-        why_not = why_not_told(client, part, policy, has_id_token=bool(tokens and tokens.openid))
+        why_not = why_not_told(client, part, default_policy, has_id_token=bool(tokens and tokens.openid))
     since = part.since if part else tokens.since if tokens else delivery.created_at if delivery else 0
+    policy = policy_of(client, default_policy)
     app = AppInSession(client, since, told=not why_not, why_not=why_not, policy=policy, delivery=delivery)
     if tokens:
         app.access_alive, app.refresh_alive, app.offline_alive = tokens.access, tokens.refresh, tokens.offline
     return app
 
 
-def why_not_told(client: Client, part: Participation | None, policy: str, *, has_id_token: bool) -> str:
-    """A sentence about an app that a session's end is not told to (BCL §2.3, §2.7); empty if it is told."""
+def why_not_told(client: Client, part: Participation | None, default_policy: str, *, has_id_token: bool) -> str:
+    """A sentence about an app that hears nothing of a session's end (BCL §2.3, §2.7); empty if it is told."""
     if client.removed_at is not None:
         return "It was removed from this sign-in service."
     if part is None and has_id_token:
-        return "It got its ID token without a code (implicit flow); only apps that redeem a code are told."
+        return "It got its ID token without a code (implicit flow); only clients that redeem a code are told."
     if part is None:
         return "It got access, but no ID token: it does not know who is signed in."
-    if not client.backchannel_logout_uri:
-        return "It has no back-channel logout URL."
-    if policy == "none":
-        return "Its policy is to keep its tokens and to get no logout request."
-    return ""
+    return session_ending.why_not_told(client, default_policy)
 
 
 def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:

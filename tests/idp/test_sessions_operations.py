@@ -169,8 +169,8 @@ def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
     ("change", "sentence"),
     [
         ({}, ""),
-        ({"backchannel_logout_uri": None}, "It has no back-channel logout URL."),
-        ({"delete_tokens_on_logout": "none"}, "Its policy is to keep its tokens and to get no logout request."),
+        ({"backchannel_logout_uri": None}, "The client has no back-channel logout URI."),
+        ({"delete_tokens_on_logout": "none"}, "Its policy is to keep tokens and to send no logout request."),
         ({"removed_at": 1}, "It was removed from this sign-in service."),
     ],
     ids=["all-right", "no-uri", "policy-none", "removed"],
