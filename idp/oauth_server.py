@@ -27,7 +27,7 @@ from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select,
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
 from idp.client_keys import ClientKeys
-from idp.models import AuthorizationCode, Client, Participation, Token, hash_of
+from idp.models import AuthorizationCode, Client, Participation, Token, User, hash_of
 from idp.sso_session import hold
 from pickup_web import events
 from pickup_web.clock import now
@@ -179,7 +179,12 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
 
     def authenticate_user(self, old: Token) -> Token:
         """The token, while the session it belongs to lives; offline tokens may outlive theirs (Core §11)."""
-        if not old.is_offline and not (old.sid and hold(old.sid)):
+        if old.is_offline:
+            # The person is held until the commit: who is disabled at this moment is left with no new token.
+            able = update(User).where(User.sub == old.sub, User.disabled_at.is_(None))
+            if db.session.scalar(able.values(disabled_at=None).returning(User.sub)) is None:
+                raise InvalidGrantError("The account is disabled.")
+        elif not (old.sid and hold(old.sid)):
             raise InvalidGrantError("The session has ended.")
         return old
 
