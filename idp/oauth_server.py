@@ -24,6 +24,7 @@ from sqlalchemy import or_, select, update
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
+from idp.client_credentials import ProgramGrant
 from idp.client_keys import ClientKeys
 from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, hash_of
 from pickup_web import events
@@ -56,6 +57,7 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
         self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
+        self.register_grant(ProgramGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
