@@ -23,7 +23,7 @@ from idp.fetch import Door, FetchError, fault_in_words, read_some
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
-from idp.session_ending import LEASE_SECONDS, Reason, end_session, expired_sessions
+from idp.session_ending import LEASE_SECONDS, end_sessions, expired_sessions
 from pickup_web import events
 from pickup_web.clock import now
 
@@ -85,15 +85,18 @@ class Outbox:
     def look(self) -> None:
         """End sessions whose time is over, take deliveries that are due, forget old events."""
         with Session(self._engine) as db:
-            for sid in expired_sessions(db, BATCH):
-                self._submit(end_session(db, sid, Reason.EXPIRED, self._policy))
-            is_due = select(Delivery.id).where(Delivery.state == "pending", Delivery.next_try_at <= now()).limit(BATCH)
-            due = [delivery_id for delivery_id in db.scalars(is_due) if claim(db, delivery_id)]
+            for reason, sids in expired_sessions(db, BATCH).items():
+                self.send_later(end_sessions(db, sids, reason, self._policy))
+            is_due = select(Delivery.id).where(
+                Delivery.state == "pending", Delivery.next_try_at <= now(), Delivery.taken_until <= now()
+            )
+            due = [delivery_id for delivery_id in db.scalars(is_due.limit(BATCH)) if claim(db, delivery_id)]
             events.prune(db)
             db.commit()
-        self._submit(due)
+        self.send_later(due)
 
-    def _submit(self, delivery_ids: Sequence[str]) -> None:
+    def send_later(self, delivery_ids: Sequence[str]) -> None:
+        """Send these now, and do not wait for them."""
         for delivery_id in delivery_ids:
             self._pool.submit(self._try, delivery_id)
 
@@ -174,10 +177,9 @@ def spread(seconds: float) -> float:
 
 def claim(db: Session, delivery_id: str) -> bool:
     """Take a due delivery, unless another process was faster. The row tells until when it is taken."""
-    mine = update(Delivery).where(
-        Delivery.id == delivery_id, Delivery.state == "pending", Delivery.next_try_at <= now()
-    )
-    taken = db.scalar(mine.values(next_try_at=now() + LEASE_SECONDS).returning(Delivery.id))
+    is_mine = (Delivery.state == "pending", Delivery.next_try_at <= now(), Delivery.taken_until <= now())
+    mine = update(Delivery).where(Delivery.id == delivery_id, *is_mine)
+    taken = db.scalar(mine.values(taken_until=now() + LEASE_SECONDS).returning(Delivery.id))
     db.commit()
     return taken is not None
 
@@ -215,7 +217,9 @@ def record_try(db: Session, delivery: Delivery, attempt: DeliveryAttempt | None,
         state = "pending" if next_try_at < delivery.give_up_at else "given_up"
     if attempt is not None:
         db.add(attempt)
-    values = {"tries": tries, "state": state, "next_try_at": next_try_at}
+    values = {
+        "tries": tries, "state": state, "outcome": outcome.word, "next_try_at": next_try_at, "taken_until": 0
+    }  # fmt: skip
     # Only while it is open: a try that was slow must not undo what a later one achieved.
     db.execute(update(Delivery).where(Delivery.id == delivery.id, Delivery.state == "pending").values(values))
     events.record(

@@ -246,22 +246,24 @@ class UsedAssertion(Base):
 
 
 class Delivery(Base):
-    """The outbox: one logout, to be told to one client. Written with the ending, in one transaction."""
+    """The outbox and the ledger: one logout, to be told to one client. Written with the ending, in one transaction."""
 
     __tablename__ = "delivery"
-    __table_args__ = (Index("delivery_due", "state", "next_try_at"),)
+    __table_args__ = (Index("delivery_due", "state", "next_try_at"), Index("delivery_newest", "created_at"))
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    client_id: Mapped[str] = mapped_column(ID)
+    client_id: Mapped[str] = mapped_column(ID, index=True)
     sid: Mapped[str] = mapped_column(ID, index=True)
-    sub: Mapped[str] = mapped_column(ID)
+    sub: Mapped[str] = mapped_column(ID)  # as sent to this client
     reason: Mapped[str] = mapped_column(Text)  # a sentence for the user
     state: Mapped[str] = mapped_column(String(20))  # pending, delivered, refused, given_up, not_sent
     note: Mapped[str] = mapped_column(Text, default="")  # why it was not sent
     created_at: Mapped[int]
-    next_try_at: Mapped[int]  # a try that is under way has moved this on: nobody else takes it
+    next_try_at: Mapped[int]
+    taken_until: Mapped[int] = mapped_column(default=0)  # a process is at it, and nobody else before then
     give_up_at: Mapped[int]
     tries: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str] = mapped_column(String(40), default="")  # of the last try
 
 
 class DeliveryAttempt(Base):
