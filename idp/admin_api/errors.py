@@ -20,7 +20,7 @@ class FieldError(Resource):
 
     object_name: str = Field(description="Where it stood.", examples=["query"])
     field: str = Field(examples=["size"])
-    message: str = Field(examples=["Input should be less than or equal to 200"])
+    message: str = Field(examples=["Input should be less than or equal to 200."])
 
 
 class ErrorBody(Resource):

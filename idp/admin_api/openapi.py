@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from idp.admin_api.errors import MEDIA_TYPE, ErrorBody
 from idp.admin_api.operation import Operation
@@ -36,6 +36,15 @@ HEADER = {
         "schema": {"type": "string"},
     },
 }
+
+
+class Shapes(GenerateJsonSchema):
+    """Names of members stand for themselves: no titles made of them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        del schema
+        return False
 
 
 def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
@@ -74,7 +83,9 @@ def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     """The shape of each resource, and of the error."""
     kinds = {operation.resource: None for operation in operations if operation.resource} | {ErrorBody: None}
     _, found = models_json_schema(
-        [(kind, "serialization") for kind in kinds], ref_template="#/components/schemas/{model}"
+        [(kind, "serialization") for kind in kinds],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=Shapes,
     )
     shapes: dict[str, Any] = found["$defs"]
     return shapes
@@ -113,7 +124,7 @@ def path_parameter(name: str) -> dict[str, Any]:
 def query_parameters(query: type[Query]) -> list[dict[str, Any]]:
     """The parameters that a query may have; none of them must be there."""
     found = []
-    for name, schema in query.model_json_schema(by_alias=True).get("properties", {}).items():
+    for name, schema in query.model_json_schema(schema_generator=Shapes).get("properties", {}).items():
         kinds = schema.pop("anyOf", [{}])  # of what may be left out, the first kind is the one that can be written
         description = schema.pop("description", "")
         schema = {key: value for key, value in (schema | kinds[0]).items() if key != "title" and value is not None}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Response, jsonify, request
 from pydantic import Field
@@ -57,4 +57,4 @@ class Listing(Generic[R]):
     def address(self, page: int) -> str:
         """The same question, for another page."""
         asked = {**request.args.to_dict(), "page": str(page), "size": str(self.query.size)}
-        return f"{current_state().issuer}{request.path}?{urlencode(asked)}"
+        return f"{current_state().issuer}{quote(request.path)}?{urlencode(asked)}"

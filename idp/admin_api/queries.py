@@ -3,12 +3,18 @@
 from typing import Annotated, Any
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from idp.admin_api.errors import FieldError, Problem
 
-Text = Annotated[str, Field(max_length=255, pattern=r"^[^\u0000-\u001f\u007f]*$")]  # what every database can be asked
+
+def askable(text: str) -> str:
+    """No name has a NUL in it, and not every database can be asked for one."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+Text = Annotated[str, Field(max_length=255), AfterValidator(askable)]
 
 
 class Query(BaseModel):
@@ -26,7 +32,9 @@ def read_query(kind: type[Query]) -> dict[str, Any]:
         query = kind.model_validate({name: values[0] for name, values in given.items()})
     except ValidationError as error:
         for problem in error.errors():
-            wrong.setdefault(str(problem["loc"][0]), problem["msg"])
+            unknown = problem["type"] == "extra_forbidden"
+            message = "There is no such parameter." if unknown else f"{problem['msg']}."
+            wrong.setdefault(str(problem["loc"][0]), message)
     if wrong or query is None:
         raise bad_query(wrong)
     return {} if kind is Query else {"query": query}

@@ -49,7 +49,7 @@ class App(Resource):
     client_id: str = Field(examples=["pickup-dispatch"])
     name: str = Field(examples=["Pickup Dispatch"])
     since: int
-    told: bool = Field(description="Whether it is told of the session's end; of an ended session, whether it was.")
+    told: bool = Field(description="Whether it is told when the session ends.")
     why_not: str = Field(description="Why it is not told; empty if it is.")
     policy: str = Field(
         description="Which of its tokens die with the session.", json_schema_extra={"enum": ["none", "session", "all"]}
@@ -60,7 +60,7 @@ class App(Resource):
 
 
 class Session(Resource):
-    """One sign-in of one browser, and the apps that share it."""
+    """One sign-in of one browser, while it lives, and the apps that share it."""
 
     id: str = Field(description="`sid` in every ID token and logout token of the session.")
     account_id: str = Field(examples=["248289761002"])
@@ -68,9 +68,7 @@ class Session(Resource):
     signed_in_at: int = Field(description="When the password was entered last.")
     created_at: int
     last_seen_at: int
-    expires_at: int
-    ended_at: int | None
-    end_reason: str | None = Field(description="Why it ended.", examples=["operator"])
+    expires_at: int = Field(description="At the latest; earlier when nobody uses it.")
     apps: list[App]
 
     @classmethod
@@ -99,8 +97,6 @@ class Session(Resource):
             created_at=session.created_at,
             last_seen_at=session.last_seen_at,
             expires_at=session.expires_at,
-            ended_at=session.ended_at,
-            end_reason=session.end_reason,
             apps=apps,
         )
 
@@ -138,9 +134,9 @@ class Delivery(Resource):
 
     id: str
     client_id: str = Field(examples=["pickup-manager"])
-    client_name: str = Field(examples=["Pickup Manager"])
+    client_name: str | None = Field(examples=["Pickup Manager"])
     account_id: str = Field(examples=["248289761002"])
-    username: str = Field(examples=["cameron"])
+    username: str | None = Field(examples=["cameron"])
     session_id: str
     reason: str = Field(description="Why the session ended, in the words for the user.")
     state: Literal["pending", "delivered", "refused", "given_up", "not_sent"]
@@ -149,6 +145,7 @@ class Delivery(Resource):
     next_try_at: int | None = Field(description="Of a pending one.")
     give_up_at: int
     tries: int
+    outcome: str = Field(description="Of the last try; else empty.", examples=["delivered", "timeout"])
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
@@ -173,6 +170,7 @@ class Delivery(Resource):
             "next_try_at": row.next_try_at if row.state == "pending" else None,
             "give_up_at": row.give_up_at,
             "tries": row.tries,
+            "outcome": row.outcome,
         }
 
 

@@ -33,6 +33,7 @@ class DeliveryQuery(PageQuery):
     account_id: Text | None = None
     session_id: Text | None = None
     state: Literal["pending", "delivered", "refused", "given_up", "not_sent"] | None = None
+    outcome: Text | None = Field(default=None, description="Of the last try.")
     since: int | None = Field(default=None, ge=0, lt=2**53, description="Written then or later.")
     until: int | None = Field(default=None, ge=0, lt=2**53, description="Written before then.")
 
@@ -79,7 +80,7 @@ def list_sessions(identity_store_name: str, account_id: str, query: PageQuery) -
 
 
 def show_session(identity_store_name: str, account_id: str, session_id: str) -> Session:
-    """Show one session, also after its end"""
+    """Show one session, while it lives"""
     user = find_account(identity_store_name, account_id)
     return Session.of(find_session(user, session_id))
 
@@ -90,8 +91,9 @@ def end_session(identity_store_name: str, account_id: str, session_id: str) -> N
     Its tokens are revoked, and its apps are told over the back channel. The answer does not wait for a slow app: what
     became of it is in the deliveries. 404 if there is no such session, or if it has ended already.
     """
-    view = find_session(find_account(identity_store_name, account_id), session_id)
-    sessions.end_one(db.session, view.session.sid, Reason.OPERATOR, g.caller)
+    user = find_account(identity_store_name, account_id)
+    sid = find_session(user, session_id).session.sid
+    sessions.end_one(db.session, sid, Reason.OPERATOR, g.caller)
 
 
 def end_sessions(identity_store_name: str, account_id: str) -> None:
@@ -104,10 +106,10 @@ def end_sessions(identity_store_name: str, account_id: str) -> None:
 
 
 def find_session(user: User, session_id: str) -> sessions.SessionView:
-    """The account's session of this name, alive or not; 404 also for another account's."""
+    """The account's session of this name; 404 for one that has ended, or that is another account's."""
     view = sessions.get_session(db.session, session_id)
-    if view.session.sub != user.sub:
-        raise NotFoundError("This account has no session of this name.")
+    if view.session.sub != user.sub or view.session.ended_at is not None:
+        raise NotFoundError("This account has no such session, or it has ended already.")
     return view
 
 
@@ -136,6 +138,7 @@ def list_deliveries(query: DeliveryQuery) -> Listing[Delivery]:
         sub=query.account_id,
         sid=query.session_id,
         state=query.state,
+        outcome=query.outcome,
         since=query.since,
         until=query.until,
         offset=query.offset,
