@@ -17,7 +17,7 @@ def require_scope(scope: str) -> None:
     # RFC 6750 §2.1: in the header. A form or an address with a token in it ends up in logs.
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not value:  # RFC 6750 §3.1: who brought no token is told no error
-        raise refusal(401, "unauthorized", "This needs an access token, as Authorization: Bearer …", entity, REALM)
+        raise refusal(401, "unauthorized", "This needs an access token, in the header Authorization.", entity, REALM)
     token = db.session.get(Token, hash_of(value.strip()))
     client = find_client(token.client_id) if token else None
     if token is None or client is None or token.is_expired() or token.is_revoked():
