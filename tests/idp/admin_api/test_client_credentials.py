@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+import idp as idp_service
 from idp.client_credentials import ADMIN_SCOPES
 from idp.models import Client, Participation, Token, hash_of
-from tests.conftest import Clock, SiteClient, eventually
+from tests.conftest import Clock, SiteClient, close, eventually
 from tests.idp.admin_api.conftest import SECRET, SESSIONS, Program, add_program
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import Registrar
@@ -132,3 +134,21 @@ def test_dead_tokens_of_programs_go(program: Program, clock: Clock) -> None:
     clock.turn(601)
     provider.sign_in()
     assert "scripts" not in {token.client_id for token in provider.rows(Token)}
+
+
+@pytest.mark.usefixtures("cameron")
+def test_the_settings_bring_a_program_and_take_it_away(provider: Provider) -> None:
+    """``pickup-admin`` is there while PICKUP_ADMIN_CLIENT_SECRET is; without it no secret opens anything."""
+    assert "pickup-admin" not in {client.client_id for client in provider.rows(Client)}
+    for secret, status in [(SecretStr("s3"), 200), (SecretStr("another"), 401), (None, 401)]:
+        again = idp_service.create_app(provider.settings.model_copy(update={"admin_client_secret": secret}))
+        answer = again.test_client().post(
+            "/oauth2/token",
+            data={"grant_type": "client_credentials"},
+            headers=provider.basic("pickup-admin", "s3"),
+        )
+        assert answer.status_code == status
+        close(again)
+    (client,) = (row for row in provider.rows(Client) if row.client_id == "pickup-admin")
+    assert (client.scopes, client.grant_types) == (list(ADMIN_SCOPES), ["client_credentials"])
+    assert provider.session().ended_at is None, "nobody is signed out by a change of the settings"

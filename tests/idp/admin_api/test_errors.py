@@ -2,7 +2,6 @@
 
 import pytest
 
-from idp.admin_api import views
 from tests.idp.admin_api.conftest import ACCOUNT, PREFIX, SESSIONS, Program, problem
 from tests.idp.conftest import Provider
 
@@ -122,7 +121,7 @@ def test_a_fault_of_our_own_says_nothing_about_itself(program: Program, monkeypa
     def fails(*_: object) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(views.applications, "get_application", fails)
+    monkeypatch.setattr("idp.operations.applications.get_application", fails)
     monkeypatch.setitem(program.provider.app.config, "TESTING", False)
     answer = program.get("/clients/x")
     problem(answer, 500, "error")

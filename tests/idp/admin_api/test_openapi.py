@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import schemathesis
 from flask import Flask
 from schemathesis.engine import Status, events, from_schema
 
+from idp import admin_api
 from tests.idp.admin_api.conftest import CAMERON, PREFIX, SESSIONS, Program, add_program
 from tests.idp.conftest import Provider
 
@@ -145,3 +147,10 @@ def test_the_document_describes_every_route_and_no_other(provider: Provider, des
 def camel(name: str) -> str:
     """``account_id`` → ``accountId``."""
     return re.sub(r"_(\w)", lambda letter: letter[1].upper(), name)
+
+
+def test_the_page_lists_every_operation_with_its_scope() -> None:
+    """docs/admin-api.md, in the order of the route map."""
+    page = Path("docs/admin-api.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Z]+)` \| `(\S+)` \| `(\S+)` \|$", page, re.MULTILINE)
+    assert rows == [(operation.method, operation.path, operation.scope) for operation in admin_api.OPERATIONS]
