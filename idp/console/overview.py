@@ -21,8 +21,8 @@ def counts() -> dict[str, int]:
     conditions = {
         "sessions": (SsoSession, SsoSession.ended_at.is_(None)),
         "pending": (Delivery, Delivery.state == "pending"),
-        "failed": (Delivery, Delivery.state.in_(["refused", "given_up"]) & recent),
-        "delivered": (Delivery, (Delivery.state == "delivered") & recent),
+        "refused": (Delivery, (Delivery.state == "refused") & recent),
+        "given_up": (Delivery, (Delivery.state == "given_up") & recent),
         "applications": (Client, Client.removed_at.is_(None)),
         "people": (User, User.removed_at.is_(None)),
     }

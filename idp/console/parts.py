@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -45,9 +46,8 @@ class Page:
         return self._address(self.number + 1) if self.number < self.count else ""
 
     def _address(self, number: int) -> str:
-        asked = {name: value for name, value in request.args.items() if name != "page"}
-        path = {name: str(value) for name, value in (request.view_args or {}).items()}
-        return url_for(request.endpoint or "", **path, _anchor=None, **{**asked, "page": str(number)})
+        asked = [(name, value) for name, value in request.args.items() if name != "page"]
+        return f"{request.script_root}{request.path}?{urlencode([*asked, ('page', number)])}"
 
 
 def ask(
