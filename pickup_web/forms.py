@@ -59,7 +59,9 @@ class Form:
 def typed(field: Field, given: Mapping[str, str]) -> str:
     """The trimmed text. Lines stay lines where there can be several; each ticked box is one."""
     if field.kind == "checkboxes":
-        return "\n".join(given.getlist(field.name) if isinstance(given, MultiDict) else given.get(field.name, "").split())
+        return "\n".join(
+            given.getlist(field.name) if isinstance(given, MultiDict) else given.get(field.name, "").split()
+        )
     if field.kind == "textarea":
         return "\n".join(filter(None, (line.strip() for line in given.get(field.name, "").splitlines())))
     return " ".join(given.get(field.name, "").split())

@@ -18,13 +18,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from urllib3.exceptions import HTTPError
 
-from idp import registration, session_ending
+from idp import registration
 from idp.delivery import MAX_ANSWER, USER_AGENT, own_words
 from idp.fetch import FetchError, fault_in_words, read_some
 from idp.models import AuthorizationCode, Client, Consent
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
-from idp.session_ending import Reason
+from idp.session_ending import Reason, end_participations
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
@@ -185,9 +185,7 @@ def remove_application(db: Session, client_id: str, by: str) -> int:
         db.execute(delete(model).where(model.client_id == client_id))
     events.record(db, "op.client.removed", client_id=client_id, by=by)
     state = current_state()
-    to_send = session_ending.end_participations(  # type: ignore[attr-defined]
-        db, client, Reason.CLIENT_REMOVED, state.settings.delete_tokens_on_logout
-    )
+    to_send = end_participations(db, client, Reason.CLIENT_REMOVED, state.settings.delete_tokens_on_logout)
     state.outbox.send(to_send)
     return len(to_send)
 
