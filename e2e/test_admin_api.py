@@ -68,6 +68,6 @@ def test_the_commands_of_the_page_do_what_it_says(laptop: Device, stack: Stack, 
     commands = re.sub(r"^idp=.*$", f"idp={stack.idp_url}", found[1], flags=re.MULTILINE)
     commands = re.sub(r"^secret=.*$", f"secret={secret}", commands, flags=re.MULTILINE)
     done = subprocess.run(["sh", "-euc", commands], capture_output=True, text=True, check=True)
-    assert '"name":"Pickup Dispatch"' in done.stdout, "which apps"
+    assert '"name": "Pickup Dispatch"' in done.stdout, "which apps"
     assert "HTTP/1.1 204" in done.stdout
     expect(dispatch.signed_out_card).to_contain_text("An operator ended your session.", timeout=SOON)

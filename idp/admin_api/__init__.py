@@ -19,6 +19,7 @@ from idp.admin_api import errors, openapi, views
 from idp.admin_api.access import require_scope
 from idp.admin_api.operation import Operation
 from idp.admin_api.queries import read_query, refuse_body
+from idp.admin_api.resources import as_response
 from idp.operations import OperationError
 from pickup_web import csrf
 
@@ -49,7 +50,7 @@ def init_app(app: Flask) -> None:
         blueprint.add_url_rule(
             operation.rule, operation.name, view, methods=[operation.method], provide_automatic_options=False
         )
-    blueprint.add_url_rule("/openapi.json", "openapi", lambda: openapi.document(PREFIX, OPERATIONS))
+    blueprint.add_url_rule("/openapi.json", "openapi", lambda: as_response(openapi.document(PREFIX, OPERATIONS)))
     for kind in (errors.Problem, OperationError, HTTPException):
         blueprint.register_error_handler(kind, errors.answer)
     blueprint.before_app_request(errors.refuse_unknown)

@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from flask import Response, jsonify, request
+from flask import Response, request
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from idp.admin_api.resources import Resource
+from idp.admin_api.resources import Resource, as_response
 from idp.operations import NotFoundError, OperationError
 
 MEDIA_TYPE = "application/problem+json"  # RFC 9457: title, status and detail are its members, the others are ours
-KEYS = {400: "badRequest", 404: "notFound", 405: "methodNotAllowed", 413: "tooLarge", 415: "unsupportedMediaType"}
+KEYS = {400: "badRequest", 404: "notFound", 405: "methodNotAllowed", 415: "unsupportedMediaType"}
 
 
 class FieldError(Resource):
@@ -67,8 +67,7 @@ class Problem(Exception):
             params={to_camel(name): value for name, value in (request.view_args or {}).items()},
             field_errors=self.field_errors,
         )
-        response = jsonify(body.as_json())
-        response.status_code, response.mimetype = self.status, MEDIA_TYPE
+        response = as_response(body.as_json(), self.status, MEDIA_TYPE)
         response.headers.update(self.headers)
         return response
 

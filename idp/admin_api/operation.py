@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args, get_origin, get_type_hints
 
-from flask import Response, jsonify, make_response
+from flask import Response
 
 from idp.admin_api.paging import Listing
 from idp.admin_api.queries import Query
-from idp.admin_api.resources import Resource
+from idp.admin_api.resources import Resource, as_response
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Operation:
         """What the view returned, on the wire."""
         if isinstance(result, Listing):
             return result.response()
-        return make_response(jsonify(result.as_json()) if result else "", self.status)
+        return as_response(result.as_json(), self.status) if result else Response(status=self.status)
 
 
 def snake(name: str) -> str:

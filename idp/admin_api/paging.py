@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from flask import Response, jsonify, request
+from flask import Response, request
 from pydantic import Field
 
 from idp.admin_api.queries import Query
-from idp.admin_api.resources import Resource
+from idp.admin_api.resources import Resource, as_response
 from idp.state import current_state
 
 R = TypeVar("R", bound=Resource)
@@ -37,7 +37,7 @@ class Listing(Generic[R]):
 
     def response(self) -> Response:
         """A JSON array, ``X-Total-Count``, and ``Link`` (RFC 8288) to first, prev, next and last."""
-        response = jsonify([item.as_json() for item in self.items])
+        response = as_response([item.as_json() for item in self.items])
         response.headers["X-Total-Count"] = str(self.total)
         response.headers["Link"] = ", ".join(
             f'<{self.address(page)}>; rel="{relation}"' for relation, page in self.pages()

@@ -1,5 +1,7 @@
 """Whatever goes wrong has one shape, and says what to do about it."""
 
+from typing import Any
+
 import pytest
 
 from tests.idp.admin_api.conftest import ACCOUNT, PREFIX, SESSIONS, Program, problem
@@ -74,6 +76,12 @@ def test_a_body_is_refused(method: str, media_type: str, program: Program) -> No
     """RFC 9110 §15.5.16: 415; whoever sends one thinks that it does something. Nothing was done."""
     problem(program.call(method, SESSIONS, data="{}", content_type=media_type), 415, "unsupportedMediaType")
     assert program.provider.session().ended_at is None
+
+
+@pytest.mark.parametrize("options", [{"data": b"x" * 300_000}, {"headers": {"Transfer-Encoding": "chunked"}}])
+def test_a_body_is_not_even_read(options: dict[str, Any], program: Program) -> None:
+    """However long it is, or says nothing about it."""
+    problem(program.delete(SESSIONS, **options), 415, "unsupportedMediaType")
 
 
 def test_control_a_type_without_a_body_is_no_offence(program: Program) -> None:
