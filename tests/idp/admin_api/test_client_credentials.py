@@ -67,6 +67,15 @@ def test_a_wrong_secret_gets_none(provider: Provider) -> None:
     assert (answer.status_code, answer.get_json()["error"]) == (401, "invalid_client")
 
 
+def test_a_client_that_was_removed_gets_none(provider: Provider) -> None:
+    """Whatever it still knows; the control is the token that it got before."""
+    program = add_program(provider)
+    assert program.ask_for_token().status_code == 200
+    provider.change_client("scripts", removed_at=1)
+    answer = program.ask_for_token()
+    assert (answer.status_code, answer.get_json()["error"]) == (401, "invalid_client")
+
+
 def test_an_app_that_signs_people_in_gets_none(provider: Provider) -> None:
     """RFC 6749 §5.2: only clients that are registered with this grant; the apps are not."""
     answer = provider.post("/oauth2/token", DISPATCH, grant_type="client_credentials", scope="account:read")

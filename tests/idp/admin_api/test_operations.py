@@ -1,13 +1,15 @@
 """What a program sees and does: the same as an operator in the console."""
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+import idp as idp_service
 from idp.models import Client, Delivery, SigningKey, SsoSession, Token, User
-from tests.conftest import Clock, SiteClient, eventually
+from tests.conftest import Clock, SiteClient, close, eventually, make_settings
 from tests.idp.admin_api.conftest import ACCOUNT, ALEX, CAMERON, PREFIX, SECRET, SESSIONS, Program, problem
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 
@@ -259,6 +261,21 @@ def test_the_links_keep_what_was_asked_for(program: Program) -> None:
     """Also what has to be escaped."""
     answer = program.get("/clients", query_string={"search": "p&ckup ü", "size": "1"})
     assert "search=p%26ckup+%C3%BC" in answer.headers["Link"]
+
+
+def test_with_an_issuer_that_has_a_path_everything_is_below_it(tmp_path: Path) -> None:
+    """Links, errors and the description, whatever the request's own Host says."""
+    issuer = "https://op.example/tenant/a"
+    addresses = {"dispatch_url": "https://d.example/x", "manager_url": "https://m.example/x"}
+    app = idp_service.create_app(make_settings(tmp_path, idp_url=issuer, demo_plain_http=False, **addresses))
+    browser = app.test_client()
+
+    def get(path: str) -> Any:
+        return browser.get(f"/tenant/a{PREFIX}{path}", base_url="http://10.0.0.1:9000").get_json()
+
+    assert get("/openapi.json")["servers"] == [{"url": f"{issuer}{PREFIX}"}]
+    assert get("/nothing")["path"] == f"/tenant/a{PREFIX}/nothing"
+    close(app)
 
 
 def test_the_description_is_for_everybody(provider: Provider) -> None:
