@@ -124,7 +124,7 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
     :class:`InvalidError` says what is wrong with which of them.
     """
     metadata, words, errors = read(values)
-    client_id = values.get("client_id") or secrets.token_urlsafe(16)
+    client_id = values.get("client_id") or secrets.token_hex(12)
     if not isinstance(client_id, str) or not CLIENT_ID.fullmatch(client_id):
         errors["client_id"] = "Use letters, digits and . _ ~ - only, 100 at most, and begin with a letter or a digit."
     elif db.get(Client, client_id):
@@ -265,7 +265,8 @@ PLAIN = {
 
 def sentence(text: str) -> str:
     """With a capital at the beginning, unless that is a name of the protocol, and a full stop at the end."""
-    begins = text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+    first = text.partition(" ")[0]
+    begins = text if "_" in first or first in OWN else text[:1].upper() + text[1:]
     return begins + ("" if text.endswith((".", "…")) else ".")
 
 

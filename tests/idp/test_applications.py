@@ -244,7 +244,7 @@ def test_a_removed_application_is_nobodys_any_more(db: Session, provider: Provid
     with pytest.raises(NotFoundError):
         applications.get_application(db, "fleet-radio")
     headers = provider.basic("fleet-radio", secret)
-    answer = provider.app.test_client().post("/oauth2/token", data={"grant_type": "x"}, headers=headers)
+    answer = provider.app.test_client().post("/oauth2/token", data={"grant_type": "refresh_token"}, headers=headers)
     assert answer.status_code == 401
     assert provider.authorize(provider.browser(), "fleet-radio").status_code == 400
 
