@@ -48,13 +48,14 @@ def sign_in() -> ResponseReturnValue:
         target = pending.resume_url()
     username = request.form.get("username", "")
     user = authenticate(username, request.form.get("password", ""))
-    if user is None:
+    cookie = start_session(user) if user else None
+    if cookie is None:
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
         wrong = "That username and password do not belong together."
         return login_page(waiting, client, username=username, error=wrong)
     response = redirect(target, 303)
-    set_cookie(response, start_session(user))
+    set_cookie(response, cookie)
     return response
 
 

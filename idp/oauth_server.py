@@ -25,7 +25,7 @@ from sqlalchemy import or_, select, update
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
 from idp.client_keys import ClientKeys
-from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, hash_of
+from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, hash_of
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db
@@ -133,6 +133,10 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
     def authenticate_user(self, old: Token) -> SsoSession | Token | None:
         """The session it belongs to; offline tokens may have outlived theirs (Core §11)."""
         if old.is_offline:
+            # The person is held until the commit: who is disabled at this moment is left with no new token.
+            able = update(User).where(User.sub == old.sub, User.disabled_at.is_(None))
+            if db.session.scalar(able.values(disabled_at=None).returning(User.sub)) is None:
+                raise InvalidGrantError("The account is disabled.")
             return old
         alive = update(SsoSession).where(SsoSession.sid == old.sid, SsoSession.ended_at.is_(None))
         session: SsoSession | None = db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))

@@ -132,6 +132,11 @@ def dry_run(db: Session, sids: Sequence[str]) -> list[SessionView]:
     return views(db, select(SsoSession, User).join(User).where(alive).order_by(SsoSession.last_seen_at.desc()))
 
 
+def dry_run_all_of(db: Session, sub: str, *, keep_sid: str | None = None) -> list[SessionView]:
+    """The same for :func:`end_all_of`."""
+    return views(db, select(SsoSession, User).join(User).where(*alive_of(sub, keep_sid)))
+
+
 def end_one(db: Session, sid: str, reason: Reason, by: str) -> None:
     """End it, revoke, tell its apps. :class:`NotFoundError` if there is none, or not any more."""
     # The row is held from here on: of two who end it, one is told that it is over.
@@ -153,11 +158,15 @@ def end_all_of(db: Session, sub: str, reason: Reason, by: str, *, keep_sid: str 
     return len(sids)
 
 
+def alive_of(sub: str, keep_sid: str | None) -> list[ColumnElement[bool]]:
+    """A person's sessions, but for one."""
+    mine = [SsoSession.sub == sub, SsoSession.ended_at.is_(None)]
+    return mine if keep_sid is None else [*mine, SsoSession.sid != keep_sid]
+
+
 def hold_all_of(db: Session, sub: str, keep_sid: str | None = None) -> list[str]:
     """A person's sessions, each held until the commit: nobody else ends it, no app gets a token out of it."""
-    mine = select(SsoSession.sid).where(SsoSession.sub == sub, SsoSession.ended_at.is_(None))
-    if keep_sid is not None:
-        mine = mine.where(SsoSession.sid != keep_sid)
+    mine = select(SsoSession.sid).where(*alive_of(sub, keep_sid))
     # In the order in which session_ending.py takes them: two who do this wait once, not each for the other.
     held = update(SsoSession).where(SsoSession.sid.in_(mine.order_by(SsoSession.sid).with_for_update()))
     held = held.where(SsoSession.ended_at.is_(None)).values(last_seen_at=SsoSession.last_seen_at)
