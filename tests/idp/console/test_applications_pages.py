@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "policy": ({"delete_tokens_on_logout": "some"}, "Choose one of"),
     "timeout-word": ({"connect_timeout": "two"}, "Enter a number, such as 2.5."),
     "timeout-empty": ({"read_timeout": ""}, "Enter a number, such as 2.5."),
-    "timeout-long": ({"read_timeout": "600"}, "Enter 30.0 or less."),
+    "timeout-long": ({"read_timeout": "600"}, "Enter 10.0 or less."),
     "deadline": ({"retry_seconds": "1.5"}, "Enter a whole number"),
     "certificate": ({"ca_certificates": "-----BEGIN CERTIFICATE-----"}, "These are not certificates"),
     "client-id": ({"client_id": "a b"}, "Use letters, digits and"),

@@ -16,10 +16,7 @@ def test_the_list_tells_who_where_and_with_which_apps(provider: Provider, camero
     del cameron
     clock.turn(600)
     text = words(operator(provider).get("/console/sessions"))
-    assert (
-        "Cameron Reyes , A browser A browser 10 minutes ago 10 minutes ago Pickup Dispatch, Pickup Manager 4 End"
-        in text
-    )
+    assert "Cameron Reyes , A browser A browser 10 minutes ago 10 minutes ago Pickup Dispatch, Pickup Manager 2" in text
     assert "Ada Minister , A browser this one" in text
 
 
@@ -40,7 +37,10 @@ def test_a_sessions_page_tells_what_each_app_has(provider: Provider, cameron: Si
     text = words(operator(provider).get(f"/console/sessions/{sid_of(provider)}"))
     assert f"Session ID sid {sid_of(provider)}" in text
     assert "Pickup Dispatch now yes 1 access, 1 refresh, 0 offline session" in text
-    assert "Pickup Manager now no: It has no back-channel logout URL. 1 access, 1 refresh, 0 offline session" in text
+    assert (
+        "Pickup Manager now no: The client has no back-channel logout URI. 1 access, 1 refresh, 0 offline session"
+        in text
+    )
 
 
 def test_before_the_end_the_page_says_what_dies_and_who_is_told(provider: Provider, cameron: SiteClient) -> None:
@@ -50,7 +50,7 @@ def test_before_the_end_the_page_says_what_dies_and_who_is_told(provider: Provid
     admin, path = operator(provider), f"/console/sessions/{sid_of(provider)}/end"
     text = words(admin.get(path))
     assert "Is told at once Pickup Dispatch" in text
-    assert "Is not told Pickup Manager: Its policy is to keep its tokens and to get no logout request." in text
+    assert "Is not told Pickup Manager: Its policy is to keep tokens and to send no logout request." in text
     assert "Tokens that die Pickup Dispatch: 4" in text
     assert "Tokens that stay Pickup Manager: 4 (its policy is to keep them)" in text
     assert provider.works(dying["access_token"])
