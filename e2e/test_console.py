@@ -208,12 +208,12 @@ def walk(console: ConsolePage, phone: Device, stack: Stack) -> Iterator[str]:
         console.open(path)
         yield path
     console.open("/sessions")
-    console.rows.first.get_by_role("link", name="Ada Minister").click()
+    console.rows.first.get_by_role("rowheader").get_by_role("link").click()
     yield "a session"
     console.follow("End it")
     yield "the end of a session"
     console.open("/applications/register")
-    console.tab.get_by_text("More settings").click()
+    console.tab.locator("summary", has_text="More settings").click()
     yield "the form, unfolded"
     console.click("Register")
     expect(console.main.get_by_text("Enter a name.")).to_be_visible()
