@@ -99,6 +99,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         issuer=settings.idp_url,
         redirect_wait=settings.logout_wait,
         policy=settings.delete_tokens_on_logout,
+        per_host=settings.logout_per_host,
     )
     app.extensions["idp"] = State(
         settings, keys, door, client_keys, outbox, OAuthServer(app, client_keys, settings.idp_url)

@@ -23,7 +23,8 @@ from pickup_web.clock import now
 
 IDLE_SECONDS = 2 * 3600  # a session ends when no app and no page asked for it for so long
 GIVE_UP_SECONDS = 10 * 3600  # how long a logout is offered: no session of an app should live longer
-LEASE_SECONDS = 15  # how long a process that took a delivery has for it; longer than any try takes (delivery.py)
+LEASE_SECONDS = 20  # how long a process that took a delivery has for it; longer than any try takes (delivery.py)
+SEND_NOW = 1000  # deliveries that an ending's own process takes; the rest is anybody's who looks
 SESSIONS_AT_ONCE = 50  # ended in one transaction,
 PARTS_AT_ONCE = 500  # and of a removed client's participations: others can write in between
 
@@ -79,12 +80,14 @@ def end_session(
 
 def end_sessions(db: Session, sids: Iterable[str], reason: Reason, default_policy: str) -> list[str]:
     """End many sessions, however many; returns the ids of the deliveries to send now. Commits."""
-    pieces = in_pieces(sids, SESSIONS_AT_ONCE)
-    return [delivery_id for piece in pieces for delivery_id in _end_together(db, piece, reason, default_policy)]
+    to_send: list[str] = []
+    for piece in in_pieces(sids, SESSIONS_AT_ONCE):
+        to_send += _end_together(db, piece, reason, default_policy, already=len(to_send))
+    return to_send
 
 
 def _end_together(
-    db: Session, sids: list[str], reason: Reason, default_policy: str, initiator: Client | None = None
+    db: Session, sids: list[str], reason: Reason, default_policy: str, initiator: Client | None = None, already: int = 0
 ) -> list[str]:
     # First the rows that everything else hangs on. Whoever is giving out tokens for these sessions right
     # now either commits before this (and is seen below) or finds the session ended. In one order, so that
@@ -100,7 +103,7 @@ def _end_together(
     revoke_tokens(db, ended, default_policy)
     for sid in ended:
         events.record(db, "op.session.ended", sid=sid, client_id=initiator and initiator.client_id, outcome=reason)
-    return _commit_deliveries(db, parts, sentence_for(reason, initiator), default_policy)
+    return _commit_deliveries(db, parts, sentence_for(reason, initiator), default_policy, already)
 
 
 def end_participations(db: Session, client: Client, reason: Reason, default_policy: str) -> list[str]:
@@ -123,7 +126,7 @@ def end_participations(db: Session, client: Client, reason: Reason, default_poli
             db.commit()
             return to_send
         parts = [Part(client, sid, sub) for sid, sub in taken]
-        to_send += _commit_deliveries(db, parts, sentence_for(reason, None), default_policy)
+        to_send += _commit_deliveries(db, parts, sentence_for(reason, None), default_policy, len(to_send))
 
 
 def participants(db: Session, sids: Collection[str]) -> list[Part]:
@@ -168,15 +171,17 @@ def why_not_told(client: Client, default_policy: str) -> str:
     return ""
 
 
-def _commit_deliveries(db: Session, parts: list[Part], sentence: str, default_policy: str) -> list[str]:
+def _commit_deliveries(db: Session, parts: list[Part], sentence: str, default_policy: str, already: int) -> list[str]:
     deliveries = [make_delivery(part, sentence, default_policy) for part in parts]
+    for delivery in [one for one in deliveries if one["state"] == "pending"][: max(SEND_NOW - already, 0)]:
+        delivery["taken_until"] = now() + LEASE_SECONDS  # the caller sends it; if not, another process will then
     if deliveries:
         db.execute(insert(Delivery), deliveries)
     for delivery in deliveries:
         name = "op.logout.queued" if delivery["state"] == "pending" else "op.logout.not_sent"
         events.record(db, name, sid=delivery["sid"], client_id=delivery["client_id"], outcome=delivery["note"] or None)
     db.commit()
-    return [delivery["id"] for delivery in deliveries if delivery["state"] == "pending"]
+    return [delivery["id"] for delivery in deliveries if delivery["taken_until"]]
 
 
 def make_delivery(part: Part, sentence: str, default_policy: str) -> dict[str, Any]:
@@ -193,7 +198,7 @@ def make_delivery(part: Part, sentence: str, default_policy: str) -> dict[str, A
         "note": note,
         "created_at": at,
         "next_try_at": at,
-        "taken_until": at + LEASE_SECONDS,  # the caller sends it; if that never happens, another process will
+        "taken_until": 0,
         "give_up_at": at + offered_seconds(client),
     }
 

@@ -70,6 +70,12 @@ class Settings(BaseSettings):
         le=30,
         description="How many seconds a user's redirect waits for the logout requests, at most.",
     )
+    logout_per_host: int = Field(
+        default=128,
+        ge=1,
+        le=1000,
+        description="How many logout requests each process of the provider has under way to one host, at most.",
+    )
     delete_tokens_on_logout: str = Field(
         default="session",
         pattern="^(none|session|all)$",

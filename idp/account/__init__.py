@@ -4,6 +4,7 @@ from flask import Blueprint, Response, abort, flash, g, make_response, redirect,
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from idp import failed_logins
 from idp.end_session import all_apps
 from idp.login import MAX_PASSWORD
 from idp.models import Client, Delivery, SsoSession
@@ -75,18 +76,34 @@ def end_all() -> ResponseReturnValue:
 def password() -> ResponseReturnValue:
     """Change one's own password; the other sessions end."""
     errors: dict[str, str] = {}
-    old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
-    if request.method == "POST" and new != again:
-        errors = {"again": "This is not the same as the new password above."}
-    elif request.method == "POST":
+    if request.method == "POST":
         started = now()
         try:
-            ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
-            return say(f"Your password is changed. {in_words(ended)} ended.", started)
+            return say(f"Your password is changed. {in_words(change_password())} ended.", started)
         except InvalidError as error:
             errors = error.fields
     page = render_template("account/password.html", errors=errors, least=people.MIN_PASSWORD, most=MAX_PASSWORD)
     return page, 422 if errors else 200
+
+
+def change_password() -> int:
+    """As the form says; returns how many other sessions ended. Whoever sits there now cannot guess the old one."""
+    username = g.person.username
+    old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
+    if new != again:
+        raise InvalidError({"again": "This is not the same as the new password above."})
+    if seconds := failed_logins.seconds_to_wait(db.session, username):
+        raise InvalidError({"old": failed_logins.sentence(seconds)})
+    try:
+        ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
+    except InvalidError as error:
+        if "old" in error.fields:
+            failed_logins.count(db.session, username)
+            db.session.commit()
+        raise
+    failed_logins.forget(db.session, username)
+    db.session.commit()
+    return ended
 
 
 def ask(views: list[SessionView], *, here: bool = False, device: str = "") -> str:

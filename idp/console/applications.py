@@ -66,7 +66,7 @@ def show(client_id: str) -> str:
         **about(client),
         living=living,
         is_seeded=client_id in SEEDED,
-        told=dict(db.session.execute(recent).tuples().all()),
+        told=dict(db.session.execute(recent).all()),
         policy=POLICIES[policy_of(client, policy)],
         is_own_policy=client.delete_tokens_on_logout is not None,
         why_not=why_not_told(client, policy),
@@ -182,4 +182,4 @@ def living_sessions(clients: Sequence[Client]) -> dict[str, int]:
     """In how many sessions that live each of them takes part."""
     alive = select(Participation.client_id, func.count()).join(SsoSession, SsoSession.sid == Participation.sid)
     alive = alive.where(SsoSession.ended_at.is_(None), Participation.client_id.in_([one.client_id for one in clients]))
-    return dict(db.session.execute(alive.group_by(Participation.client_id)).tuples().all())
+    return dict(db.session.execute(alive.group_by(Participation.client_id)).all())

@@ -1,10 +1,12 @@
 """Deliveries: the ledger of who was told what, try by try; and telling somebody again."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from flask import Response, g, render_template, request, stream_with_context
+from flask import Response, g, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from idp.console.parts import ROWS, Page, done
 from idp.models import Client, User
@@ -35,11 +37,16 @@ def show_all() -> str:
 
 def export() -> Response:
     """``GET /console/deliveries.csv``, with the same filters: all of it, a line for each try."""
-    lines = stream_with_context(deliveries.export_csv(db.session, asked_for()))
-    response = Response(lines, mimetype="text/csv")
+    response = Response(lines(db.engine, asked_for()), mimetype="text/csv")
     response.headers["Content-Disposition"] = 'attachment; filename="deliveries.csv"'
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def lines(engine: Engine, wanted: Search) -> Iterator[str]:
+    """The file, piece by piece: it is sent after the request's own database session was closed."""
+    with Session(engine) as session:
+        yield from deliveries.export_csv(session, wanted)
 
 
 def show(delivery_id: str) -> str:

@@ -35,5 +35,6 @@ def rotate_now() -> ResponseReturnValue:
     for key in new:
         events.record(db.session, "op.key.published", outcome=key.alg, by=g.person.username)
     db.session.commit()
-    sentence = f"{many(len(new), 'new key')} published; they sign in {many(BEFORE_SIGNING_SECONDS // 60, 'minute')}."
+    published = many(len(new), "new key is", "new keys are")
+    sentence = f"{published} published; they sign in {many(BEFORE_SIGNING_SECONDS // 60, 'minute')}."
     return done(sentence, "console.keys")

@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import requests
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from urllib3.exceptions import HTTPError
 
 from idp import registration
-from idp.delivery import MAX_ANSWER, USER_AGENT, own_words
-from idp.fetch import FetchError, fault_in_words, read_some
+from idp.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
+from idp.fetch import in_background
 from idp.models import AuthorizationCode, Client, Consent
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
@@ -31,7 +29,6 @@ from pickup_web.clock import now
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
 SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
-MOST_CONNECT, MOST_READ = 10.0, 30.0  # seconds of one try; whoever needs more is better tried again
 MOST_RETRY = 7 * 24 * 3600  # seconds; no session of an app lives that long
 
 Grant = Literal["authorization_code", "implicit", "refresh_token", "client_credentials"]
@@ -75,8 +72,8 @@ class OperatorsWord(BaseModel):
     may_introspect: bool = False
     tell_logout_reason: bool = False
     delete_tokens_on_logout: Literal["none", "session", "all"] | None = None
-    connect_timeout: float = Field(default=2.0, ge=0.1, le=MOST_CONNECT, allow_inf_nan=False)
-    read_timeout: float = Field(default=5.0, ge=0.1, le=MOST_READ, allow_inf_nan=False)
+    connect_timeout: float = Field(default=2.0, ge=0.1, le=MAX_CONNECT_SECONDS, allow_inf_nan=False)
+    read_timeout: float = Field(default=5.0, ge=0.1, le=MAX_READ_SECONDS, allow_inf_nan=False)
     ca_certificates: Annotated[str, Field(max_length=100_000), AfterValidator(certificates)] | None = None
     retry_seconds: int | None = Field(default=None, ge=0, le=MOST_RETRY)
 
@@ -124,7 +121,7 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
     :class:`InvalidError` says what is wrong with which of them.
     """
     metadata, words, errors = read(values)
-    client_id = values.get("client_id") or secrets.token_urlsafe(16)
+    client_id = values.get("client_id") or secrets.token_hex(12)
     if not isinstance(client_id, str) or not CLIENT_ID.fullmatch(client_id):
         errors["client_id"] = "Use letters, digits and . _ ~ - only, 100 at most, and begin with a letter or a digit."
     elif db.get(Client, client_id):
@@ -265,7 +262,8 @@ PLAIN = {
 
 def sentence(text: str) -> str:
     """With a capital at the beginning, unless that is a name of the protocol, and a full stop at the end."""
-    begins = text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+    first = text.partition(" ")[0]
+    begins = text if "_" in first or first in OWN else text[:1].upper() + text[1:]
     return begins + ("" if text.endswith((".", "…")) else ".")
 
 
@@ -286,27 +284,19 @@ def check_backchannel(db: Session, client_id: str) -> Check:
     client = get_application(db, client_id)
     if not client.backchannel_logout_uri:
         return Check(False, "warn", "It has no back-channel logout URL, so it is not told when a session ends.")
-    try:
-        status, answer = call(client, client.backchannel_logout_uri)
-    except (FetchError, requests.RequestException, HTTPError, OSError) as error:
-        fault = f"the address {error}" if isinstance(error, FetchError) else fault_in_words(error)
-        return Check(False, "bad", f"Not reached: {UNREACHED.get(fault, fault + '.')}")
-    return judge(status, answer)
-
-
-def call(client: Client, uri: str) -> tuple[int, str]:
-    """Status, and the app's own words. Through the door of the deliveries, with the app's timeouts."""
-    door = current_state().door
-    door.check(uri)
-    with door.session().post(
-        uri,
-        data={"logout_token": "this.is.a-check"},
-        headers={"User-Agent": USER_AGENT, "Connection": "close"},
-        timeout=(client.connect_timeout, client.read_timeout),
-        allow_redirects=False,
-        stream=True,
-    ) as response:
-        return response.status_code, own_words(read_some(response, MAX_ANSWER)[0])
+    outcome = in_background(
+        post(
+            current_state().door,
+            client.backchannel_logout_uri,
+            "this.is.a-check",
+            client.connect_timeout,
+            client.read_timeout,
+            client.ca_certificates,
+        )
+    ).result()
+    if outcome.status is None:
+        return Check(False, "bad", f"Not reached: {UNREACHED.get(outcome.word, outcome.word + '.')}")
+    return judge(outcome.status, outcome.answer)
 
 
 UNREACHED = {

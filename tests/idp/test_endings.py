@@ -169,6 +169,29 @@ def test_after_every_ending_the_sessions_tokens_are_dead_and_its_cookie_is_nobod
     del sentence
 
 
+@pytest.mark.parametrize(
+    ("policy", "plain", "offline"), [("none", True, True), ("session", False, True), ("all", False, False)]
+)
+def test_what_an_api_is_told_of_a_token_after_the_ending_is_the_policys_word(
+    policy: str, plain: bool, offline: bool, scene: Scene
+) -> None:
+    """Manager's API asks at each request."""
+    provider = scene.provider
+    provider.change_client(DISPATCH, scopes=["openid", "offline_access"], delete_tokens_on_logout=policy)
+    tokens = [
+        provider.tokens(scene.first, DISPATCH, scope="openid"),
+        tokens_with_consent(provider, scene.first, scope="openid offline_access"),
+    ]
+
+    def active() -> list[bool]:
+        answers = [provider.post("/oauth2/introspect", MANAGER, token=one["access_token"]) for one in tokens]
+        return [answer.get_json()["active"] for answer in answers]
+
+    assert active() == [True, True]
+    by_an_operator(scene)
+    assert active() == [plain, offline]
+
+
 # --- by the clock ---
 
 
