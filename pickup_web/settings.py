@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
     manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
     admin_client_secret: SecretStr | None = Field(
-        default=None, description="Of the client pickup-admin, which may use the admin API. Without it nobody is that client."
+        default=None, description="Of the client pickup-admin, for the admin API. Without it nobody is that client."
     )
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
