@@ -186,13 +186,13 @@ class Network:
     async def ask(self, door: fetch.Door, asked: fetch.Request) -> fetch.Answer:
         """In place of :meth:`idp.fetch.Door.ask`."""
         door.check(asked.url)
-        return await asyncio.to_thread(self._answer, asked)
+        return await asyncio.to_thread(self._answer, door, asked)
 
-    def _answer(self, asked: fetch.Request) -> fetch.Answer:
+    def _answer(self, door: fetch.Door, asked: fetch.Request) -> fetch.Answer:
         head = asked.as_bytes().partition(b"\r\n\r\n")[0].decode().split("\r\n")
         headers = CaseInsensitiveDict((name, value) for name, _, value in (line.partition(": ") for line in head[1:]))
         body = (asked.form or b"").decode()
-        request = Request(head[0].split()[0], asked.url, headers, body, {"asked": asked})
+        request = Request(head[0].split()[0], asked.url, headers, body, {"asked": asked, "verify": door.ca_bundle or True})
         exchange = Exchange(request)
         self.exchanges.append(exchange)
         try:
