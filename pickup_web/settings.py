@@ -125,10 +125,7 @@ def in_words(problem: ErrorDetails) -> str:
         return "is not set; `make up` makes it"
     if problem["type"] == "value_error":  # a sentence of our own
         return problem["msg"].removeprefix("Value error, ")
-    given = (
-        ""
-        if any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
-        else problem["input"]
-    )
+    is_secret = any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
+    given = "" if is_secret else problem["input"]
     wants = "true or false" if problem["type"] == "bool_parsing" else problem["msg"]
     return f"{given!r} is not possible: {wants}" if given else wants
