@@ -9,7 +9,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from idp.console import applications, deliveries, keys, overview, people, sessions, settings
-from idp.console.parts import ago, refused
+from idp.console.parts import ago, only_printable, refused
 from idp.operations import OperationError
 from idp.own_pages import require_operator
 
@@ -53,6 +53,7 @@ ROUTES: list[Route] = [
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.before_request(require_operator)
+blueprint.before_request(only_printable)
 blueprint.register_error_handler(OperationError, refused)
 blueprint.add_app_template_filter(ago)
 for methods, path, name, view in ROUTES:

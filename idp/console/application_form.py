@@ -33,7 +33,8 @@ FLOWS = {
 }
 GRANTS = {
     "refresh_token": "Renew its tokens (refresh_token)",
-    "client_credentials": "Act for itself, without a person (client_credentials), such as a script for the admin API",
+    "client_credentials": "Act for itself, without a person (client_credentials), such as a script for the admin API. "
+    "If that is all, take away the ticks above: then it needs no redirect URI",
 }
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 

@@ -71,6 +71,13 @@ def refused(error: OperationError) -> ResponseReturnValue:
     return render_template("console/refused.html", text=str(error), status=status), status
 
 
+def only_printable() -> None:
+    """Before each request: an address with a character that cannot be printed is nothing's, and not every database
+    can be asked for it."""
+    if not all(str(value).isprintable() for value in (request.view_args or {}).values()):
+        raise NotFoundError("No id has such characters.")
+
+
 def many(number: int, one: str, several: str = "") -> str:
     """ "1 session", "3 sessions"."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import delete, or_, select
@@ -295,8 +296,16 @@ def check_backchannel(db: Session, client_id: str) -> Check:
         )
     ).result()
     if outcome.status is None:
-        return Check(False, "bad", f"Not reached: {UNREACHED.get(outcome.word, outcome.word + '.')}")
+        words = UNREACHED.get(outcome.word, outcome.word + ".")
+        return Check(False, "bad", f"Not reached: {words}{in_a_container(client.backchannel_logout_uri)}")
     return judge(outcome.status, outcome.answer)
+
+
+def in_a_container(uri: str) -> str:
+    """A hint at what a newcomer cannot know."""
+    if not current_state().settings.compose_network or not (urlsplit(uri).hostname or "").endswith("localhost"):
+        return ""
+    return " This service runs in a container, where a name under localhost is no program of your own machine."
 
 
 UNREACHED = {

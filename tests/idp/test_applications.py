@@ -312,6 +312,15 @@ def test_who_cannot_be_reached_is_told_why(fault: str, words: str, db: Session, 
     assert words in check.words
 
 
+def test_who_is_in_a_container_is_told_what_localhost_means_there(
+    db: Session, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(db, client_id="fleet-radio", backchannel_logout_uri="http://radio.localhost/")
+    assert "container" not in applications.check_backchannel(db, "fleet-radio").words
+    monkeypatch.setattr(provider.settings, "compose_network", True)
+    assert "runs in a container" in applications.check_backchannel(db, "fleet-radio").words
+
+
 def test_without_a_logout_url_there_is_nothing_to_reach(db: Session) -> None:
     register(db, client_id="fleet-radio", backchannel_logout_uri=None)
     check = applications.check_backchannel(db, "fleet-radio")

@@ -98,6 +98,17 @@ def test_a_second_click_registers_no_twin(admin: SiteClient, provider: Provider)
     assert len([row for row in provider.rows(Client) if row.name == "Fleet Radio"]) == 1
 
 
+def test_a_script_for_the_admin_api_needs_no_redirect_uri(admin: SiteClient, provider: Provider) -> None:
+    """RFC 6749 §4.4: it signs nobody in."""
+    ticked = {"response_types": None, "grant_types": ["client_credentials"], "redirect_uris": "", "client_id": "script"}
+    page = admin.submit(REGISTER, **typed(admin, REGISTER, client_name="Script", scope="account:read", **ticked))
+    assert page.status_code == 201, words(page)
+    row = client(provider, "script")
+    assert (row.grant_types, row.response_types, row.scopes) == (["client_credentials"], [], ["account:read"])
+    path = "/console/applications/script/edit"
+    assert "Saved Script." in after(admin, admin.submit(path, **form_of(admin, path)))
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({"client_name": "", "redirect_uris": ""}, "Enter a name."),
     "fragment": ({"redirect_uris": f"{RADIO}/cb#x"}, "The address has a fragment."),

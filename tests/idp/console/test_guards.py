@@ -1,5 +1,7 @@
 """Who gets in, and what every form of the console has in common."""
 
+import re
+
 import pytest
 
 from idp.console import ROUTES
@@ -46,6 +48,16 @@ def test_a_page_is_shown_to_an_operator(path: str, provider: Provider) -> None:
     if answer.mimetype == "text/html":
         assert "style=" not in answer.text, "the content security policy allows no style in a page"
         assert "onclick" not in answer.text
+
+
+@pytest.mark.parametrize("path", GETS)
+@pytest.mark.usefixtures("cameron")
+def test_the_navigation_says_where_one_is(path: str, provider: Provider) -> None:
+    page = operator(provider).get(address(path, provider))
+    if page.mimetype == "text/html":
+        section = path.split("/")[1].capitalize() if "/" in path else "Overview"
+        nav = page.text.partition('aria-label="Console"')[2].partition("</nav>")[0]
+        assert re.findall(r'aria-current="page">.*?</svg>(\w+)<', nav) == [section]
 
 
 @each_page
