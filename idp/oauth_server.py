@@ -76,7 +76,7 @@ _is_json = [isinstance(column.type, JSON) for column in _client.columns]
 # Statements that each flow runs are built once: building one takes longer than SQLite takes to answer it.
 CLIENT_ROW = select(
     *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
-).where(_client.c.client_id == bindparam("client_id"))
+).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
 
 
 def known_client(client_id: str) -> Client | None:
