@@ -211,7 +211,7 @@ def test_an_application_is_found_and_what_is_not_there_is_said(admin: SiteClient
 
 
 def test_a_long_list_comes_in_pages(admin: SiteClient, provider: Provider) -> None:
-    names = {
+    names: dict[str, Any] = {
         "redirect_uris": [],
         "post_logout_redirect_uris": [],
         "scopes": [],
