@@ -119,7 +119,7 @@ def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None
     assert "1 session ends in all apps" in words(admin.get(f"{CAMERON}/disable"))
     assert alive(provider) == 1
     page = after(admin, admin.submit(f"{CAMERON}/disable"))
-    assert "Disabled Cameron Reyes. Every session has ended." in page
+    assert "Disabled Cameron Reyes. 1 session ended. 2 apps were told." in page
     assert alive(provider) == 0
     assert len(provider.logout_tokens(DISPATCH)) == len(provider.logout_tokens(MANAGER)) == 1
     assert not can_sign_in(provider, "cameron")
@@ -135,6 +135,7 @@ def test_a_new_password_is_shown_once_and_ends_the_sessions(provider: Provider, 
     assert can_sign_in(provider, "cameron"), "the question alone changes nothing"
     page = admin.submit(f"{CAMERON}/password")
     assert page.status_code == 200
+    assert "2 sessions ended. 2 apps were told." in words(page)
     assert alive(provider) == 0
     assert not can_sign_in(provider, "cameron")
     assert can_sign_in(provider, "cameron", password_on(page))
@@ -145,7 +146,7 @@ def test_who_is_removed_is_gone(provider: Provider, cameron: SiteClient) -> None
     admin = operator(provider)
     assert "This cannot be undone." in words(admin.get(f"{CAMERON}/remove"))
     page = after(admin, admin.submit(f"{CAMERON}/remove"))
-    assert "Removed Cameron Reyes." in page
+    assert "Removed Cameron Reyes. 1 session ended. 2 apps were told." in page
     assert "cameron" not in page
     assert alive(provider) == 0
     assert not can_sign_in(provider, "cameron")
