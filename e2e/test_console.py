@@ -52,13 +52,15 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
     secret = office.fact("Client secret")
     assert settings["FLASK_RELYING_PARTY_CLIENT_SECRET"] == f'"{secret}"'
 
-    office.click("Check the back-channel URL")
+    with office.tab.context.expect_page() as opened:  # beside the page that shows the secret
+        office.main.get_by_role("button", name="Check the back-channel URL").click()
+    office = ConsolePage(opened.value, stack)
     expect(office.notice).to_contain_text("Not reached: the machine is there, but nothing listens on that port.")
+    assert secret not in office.tab.content(), "it was shown once"
     app = StrangersApp(tmp_path, stack, given=settings, port=port)
     try:
         office.click("Check the back-channel URL")
         expect(office.notice).to_contain_text("Reached. It refused our test")
-        assert secret not in office.tab.content(), "it was shown once"
 
         dispatch = laptop.sign_in(stack.dispatch, "cameron")
         tab = laptop.context.new_page()
