@@ -11,6 +11,7 @@ from e2e.conftest import NewDevice
 from e2e.device import Device
 from e2e.pages.app_page import AppPage
 from e2e.pages.console import ConsolePage
+from e2e.pages.sign_in import SignInPage
 from e2e.plain import LOGOUT_PATH
 from e2e.stack import Hands, OwnProcesses, Stack, free_ports
 from e2e.strangers_app import StrangersApp
@@ -74,9 +75,7 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
         expect(dispatch.signed_out_card).to_contain_text("You logged out of Fleet Radio.", timeout=SOON)
 
         tab.goto(f"{radio}/orders")
-        tab.get_by_label("User name").fill("cameron")
-        tab.get_by_label("Password").fill(stack.password)
-        tab.get_by_role("button", name="Sign in").click()
+        SignInPage(tab, stack).sign_in("cameron")
         expect(tab.get_by_text("Signed in as Cameron Reyes")).to_be_visible()
         office.go_to("Applications")
         office.follow("Fleet Radio")

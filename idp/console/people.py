@@ -17,7 +17,7 @@ from pickup_web.forms import Field, Form
 
 ROLES = [("user", "user: uses the apps"), ("operator", "operator: uses the apps and this console")]
 FIELDS = [
-    Field("username", "User name", str, "What they sign in with. It cannot be changed later. For example: robin"),
+    Field("username", "Username", str, "What they sign in with. It cannot be changed later. For example: robin"),
     Field("name", "Name", str, "As the apps show it. For example: Robin Okoye"),
     Field("email", "Email", str, "For example: robin@pickup.example", kind="email", optional=True),
     Field("role", "Role", str, kind="select", choices=ROLES),

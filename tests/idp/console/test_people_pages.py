@@ -42,7 +42,7 @@ def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: Si
     assert page.status_code == 201
     text = words(page)
     assert "Added Robin Okoye" in text
-    assert "User name robin" in text
+    assert "Username robin" in text
     assert f"{provider.issuer}/account" in text
     password = password_on(page)
     assert can_sign_in(provider, "robin", password)
@@ -91,7 +91,7 @@ def test_what_is_not_there_is_said(admin: SiteClient) -> None:
 def test_a_persons_page_shows_account_and_sessions(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     text = words(operator(provider).get(CAMERON))
-    for part in ("Cameron Reyes", "User name cameron", "cameron@pickup.example", "Pickup Dispatch, Pickup Manager"):
+    for part in ("Cameron Reyes", "Username cameron", "cameron@pickup.example", "Pickup Dispatch, Pickup Manager"):
         assert part in text
 
 
