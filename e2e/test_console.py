@@ -11,6 +11,7 @@ from e2e.conftest import NewDevice
 from e2e.device import Device
 from e2e.pages.app_page import AppPage
 from e2e.pages.console import ConsolePage
+from e2e.pages.sign_in import SignInPage
 from e2e.plain import LOGOUT_PATH
 from e2e.stack import Hands, OwnProcesses, Stack, free_ports
 from e2e.strangers_app import StrangersApp
@@ -52,13 +53,15 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
     secret = office.fact("Client secret")
     assert settings["FLASK_RELYING_PARTY_CLIENT_SECRET"] == f'"{secret}"'
 
-    office.click("Check the back-channel URL")
+    with office.tab.context.expect_page() as opened:  # beside the page that shows the secret
+        office.main.get_by_role("button", name="Check the back-channel URL").click()
+    office = ConsolePage(opened.value, stack)
     expect(office.notice).to_contain_text("Not reached: the machine is there, but nothing listens on that port.")
+    assert secret not in office.tab.content(), "it was shown once"
     app = StrangersApp(tmp_path, stack, given=settings, port=port)
     try:
         office.click("Check the back-channel URL")
         expect(office.notice).to_contain_text("Reached. It refused our test")
-        assert secret not in office.tab.content(), "it was shown once"
 
         dispatch = laptop.sign_in(stack.dispatch, "cameron")
         tab = laptop.context.new_page()
@@ -72,9 +75,7 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
         expect(dispatch.signed_out_card).to_contain_text("You logged out of Fleet Radio.", timeout=SOON)
 
         tab.goto(f"{radio}/orders")
-        tab.get_by_label("User name").fill("cameron")
-        tab.get_by_label("Password").fill(stack.password)
-        tab.get_by_role("button", name="Sign in").click()
+        SignInPage(tab, stack).sign_in("cameron")
         expect(tab.get_by_text("Signed in as Cameron Reyes")).to_be_visible()
         office.go_to("Applications")
         office.follow("Fleet Radio")

@@ -167,6 +167,7 @@ def about(client: Client) -> dict[str, Any]:
         "client": client,
         "issuer": current_state().issuer,
         "base_url": base_url(client),
+        "is_plain_http": current_state().issuer.startswith("http:"),
         "method": METHODS.get(client.token_endpoint_auth_method, client.token_endpoint_auth_method),
         "has_secret": applications.has_secret(client),
         "registered_itself": client.registration_token_hash is not None,

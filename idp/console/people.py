@@ -10,13 +10,14 @@ from idp.console.parts import ROWS, Page, ask, done, many
 from idp.console.sessions import is_own, name_of, told
 from idp.models import User
 from idp.operations import InvalidError, people, sessions
+from idp.operations.sessions import SessionView
 from idp.session_ending import Reason
 from pickup_web.database import db
 from pickup_web.forms import Field, Form
 
 ROLES = [("user", "user: uses the apps"), ("operator", "operator: uses the apps and this console")]
 FIELDS = [
-    Field("username", "User name", str, "What they sign in with. It cannot be changed later. For example: robin"),
+    Field("username", "Username", str, "What they sign in with. It cannot be changed later. For example: robin"),
     Field("name", "Name", str, "As the apps show it. For example: Robin Okoye"),
     Field("email", "Email", str, "For example: robin@pickup.example", kind="email", optional=True),
     Field("role", "Role", str, kind="select", choices=ROLES),
@@ -70,23 +71,20 @@ def sign_out(sub: str) -> ResponseReturnValue:
             keep=url_for("console.person", sub=sub),
             own=any(is_own(view.session.sid) for view in views),
         )
-    name, sids = name_of(person), [view.session.sid for view in views]
-    ended = sessions.end_all_of(db.session, sub, Reason.OPERATOR, g.person.username)
-    if not ended:
-        return done(f"{name} had no session that lives.", "console.person", sub=sub)
-    what = (
-        told([sessions.get_session(db.session, sid) for sid in sids]) if ended <= ROWS else "Their apps are being told."
-    )
-    return done(f"Signed {name} out: {many(ended, 'session')} ended. {what}", "console.person", sub=sub)
+    name = name_of(person)
+    sessions.end_all_of(db.session, sub, Reason.OPERATOR, g.person.username)
+    sentence = f"Signed {name} out:{ended_in_words(views, total)}" if views else f"{name} had no session that lives."
+    return done(sentence, "console.person", sub=sub)
 
 
 def reset_password(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/password`` → asks; ``POST`` → another password, shown this once."""
     person = people.get_person(db.session, sub)
     if request.method == "POST":
+        alive = sessions.list_sessions(db.session, sub=sub, limit=ROWS)
         password = people.reset_password(db.session, sub, g.person.username)
         return render_template(
-            "console/new_password.html", person=people.get_person(db.session, sub), password=password
+            "console/new_password.html", person=person, password=password, what_ended=ended_in_words(*alive)
         )
     text = f"The old one opens nothing any more, and {sessions_in_words(sub)}. The new one is shown once, to you."
     return ask_about(person, "Reset the password of {}?", text, "Make a new password")
@@ -98,7 +96,7 @@ def disable(sub: str) -> ResponseReturnValue:
         f"Nobody can sign in with this account until somebody enables it; {sessions_in_words(sub)}. All "
         "tokens die, offline access too."
     )
-    return change(sub, "Disable {}?", text, "Disable", people.disable_person, "Disabled {}. Every session has ended.")
+    return change(sub, "Disable {}?", text, "Disable", people.disable_person, "Disabled {}.")
 
 
 def enable(sub: str) -> ResponseReturnValue:
@@ -158,9 +156,10 @@ def change(
     person = people.get_person(db.session, sub)
     if request.method == "GET":
         return ask_about(person, question, text, button)
-    name = name_of(person)
+    name, alive = name_of(person), sessions.list_sessions(db.session, sub=sub, limit=ROWS)
     operation(db.session, sub, g.person.username)
-    return done(sentence.format(name), following, **({"sub": sub} if following == "console.person" else {}))
+    back = {"sub": sub} if following == "console.person" else {}
+    return done(sentence.format(name) + ended_in_words(*alive), following, **back)
 
 
 def ask_about(person: User, question: str, text: str, button: str) -> str:
@@ -174,6 +173,17 @@ def sessions_in_words(sub: str) -> str:
     if not alive:
         return "there is no session that would end"
     return f"{many(alive, 'session')} {'ends' if alive == 1 else 'end'} in all apps"
+
+
+def ended_in_words(views: list[SessionView], total: int) -> str:
+    """What has become of sessions that lived a moment ago; empty if nothing has."""
+    ended = [view for view in views if view.session.ended_at is not None]
+    if not ended:
+        return ""
+    if total > len(views):
+        return f" {many(total, 'session')} ended; their apps are being told."
+    now_told = told([sessions.get_session(db.session, view.session.sid) for view in ended])
+    return f" {many(total, 'session')} ended. {now_told}"
 
 
 def article(role: str) -> str:

@@ -78,7 +78,7 @@ def test_the_secret_is_shown_once_with_all_that_the_app_needs(admin: SiteClient,
     for needed in (
         "Fleet Radio is registered", f"Issuer {provider.issuer}", f"{provider.issuer}/.well-known/openid-configuration",
         "Client ID fleet-radio", f"Redirect URI {RADIO}/oauth2client", "shown this once",
-        f"FLASK_RELYING_PARTY_BASE_URL={RADIO} ",
+        f"FLASK_RELYING_PARTY_BASE_URL={RADIO} ", "FLASK_RELYING_PARTY_ALLOW_PLAIN_HTTP=true",
     ):  # fmt: skip
         assert needed in text
     secret = re.search(r'id="client-secret">([^<]+)<', page.text)

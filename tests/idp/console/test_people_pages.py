@@ -42,7 +42,7 @@ def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: Si
     assert page.status_code == 201
     text = words(page)
     assert "Added Robin Okoye" in text
-    assert "User name robin" in text
+    assert "Username robin" in text
     assert f"{provider.issuer}/account" in text
     password = password_on(page)
     assert can_sign_in(provider, "robin", password)
@@ -91,7 +91,7 @@ def test_what_is_not_there_is_said(admin: SiteClient) -> None:
 def test_a_persons_page_shows_account_and_sessions(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     text = words(operator(provider).get(CAMERON))
-    for part in ("Cameron Reyes", "User name cameron", "cameron@pickup.example", "Pickup Dispatch, Pickup Manager"):
+    for part in ("Cameron Reyes", "Username cameron", "cameron@pickup.example", "Pickup Dispatch, Pickup Manager"):
         assert part in text
 
 
@@ -119,7 +119,7 @@ def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None
     assert "1 session ends in all apps" in words(admin.get(f"{CAMERON}/disable"))
     assert alive(provider) == 1
     page = after(admin, admin.submit(f"{CAMERON}/disable"))
-    assert "Disabled Cameron Reyes. Every session has ended." in page
+    assert "Disabled Cameron Reyes. 1 session ended. 2 apps were told." in page
     assert alive(provider) == 0
     assert len(provider.logout_tokens(DISPATCH)) == len(provider.logout_tokens(MANAGER)) == 1
     assert not can_sign_in(provider, "cameron")
@@ -135,6 +135,7 @@ def test_a_new_password_is_shown_once_and_ends_the_sessions(provider: Provider, 
     assert can_sign_in(provider, "cameron"), "the question alone changes nothing"
     page = admin.submit(f"{CAMERON}/password")
     assert page.status_code == 200
+    assert "2 sessions ended. 2 apps were told." in words(page)
     assert alive(provider) == 0
     assert not can_sign_in(provider, "cameron")
     assert can_sign_in(provider, "cameron", password_on(page))
@@ -145,7 +146,7 @@ def test_who_is_removed_is_gone(provider: Provider, cameron: SiteClient) -> None
     admin = operator(provider)
     assert "This cannot be undone." in words(admin.get(f"{CAMERON}/remove"))
     page = after(admin, admin.submit(f"{CAMERON}/remove"))
-    assert "Removed Cameron Reyes." in page
+    assert "Removed Cameron Reyes. 1 session ended. 2 apps were told." in page
     assert "cameron" not in page
     assert alive(provider) == 0
     assert not can_sign_in(provider, "cameron")
