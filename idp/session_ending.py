@@ -101,8 +101,10 @@ def _end_together(
         return []
     parts = participants(db, ended)
     revoke_tokens(db, ended, default_policy)
-    for sid in ended:
-        events.record(db, "op.session.ended", sid=sid, client_id=initiator and initiator.client_id, outcome=reason)
+    by = initiator and initiator.client_id
+    events.record_all(
+        db, ({"name": "op.session.ended", "sid": sid, "client_id": by, "outcome": str(reason)} for sid in ended)
+    )
     return _commit_deliveries(db, parts, sentence_for(reason, initiator), default_policy, already)
 
 
@@ -177,9 +179,18 @@ def _commit_deliveries(db: Session, parts: list[Part], sentence: str, default_po
         delivery["taken_until"] = now() + LEASE_SECONDS  # the caller sends it; if not, another process will then
     if deliveries:
         db.execute(insert(Delivery), deliveries)
-    for delivery in deliveries:
-        name = "op.logout.queued" if delivery["state"] == "pending" else "op.logout.not_sent"
-        events.record(db, name, sid=delivery["sid"], client_id=delivery["client_id"], outcome=delivery["note"] or None)
+    events.record_all(
+        db,
+        (
+            {
+                "name": "op.logout.not_sent" if one["note"] else "op.logout.queued",
+                "sid": one["sid"],
+                "client_id": one["client_id"],
+                "outcome": one["note"] or None,
+            }
+            for one in deliveries
+        ),
+    )
     db.commit()
     return [delivery["id"] for delivery in deliveries if delivery["taken_until"]]
 

@@ -43,7 +43,7 @@ def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH)
 # --- one transaction ---
 
 
-@pytest.mark.parametrize("step", ["participants", "revoke_tokens", "make_delivery", "events.record", "commit"])
+@pytest.mark.parametrize("step", ["participants", "revoke_tokens", "make_delivery", "events.record_all", "commit"])
 def test_who_dies_on_the_way_has_done_nothing(
     step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
