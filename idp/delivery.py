@@ -25,7 +25,7 @@ from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import Engine, bindparam, insert, select, update
+from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from idp.fetch import AddressError, Answer, Door, FetchError, Request, in_background
@@ -35,6 +35,7 @@ from idp.models import Client, Delivery, DeliveryAttempt
 from idp.session_ending import LEASE_SECONDS, end_sessions, expired_sessions
 from pickup_web import events
 from pickup_web.clock import now
+from pickup_web.database import add_rows, table_of
 
 IN_FLIGHT = 512  # requests a process makes at the same time: each is an open file
 IN_HAND = 1000  # deliveries a process takes out of the table at most, so that the others get some, too
@@ -325,13 +326,11 @@ def take(db: Session, limit: int, but_not_of: Collection[str] = ()) -> list[str]
 
 def record_tries(db: Session, results: list[Result]) -> None:
     """Write the tries down, and set when the next one of each is due."""
-    sent = [result for result in results if result.jti is not None]
-    if sent:
-        db.execute(insert(DeliveryAttempt), [attempt_of(result) for result in sent])
-    row = Delivery.__table__.c
+    add_rows(db, DeliveryAttempt, [attempt_of(result) for result in results if result.jti is not None])
+    row = table_of(Delivery).c
     # Only while it is open, and not what another process took meanwhile: a try that was slow must not undo what a
     # later one achieves. But an app that was told was told.
-    mine = update(Delivery.__table__).where(  # type: ignore[arg-type] # a table, as for every mapped class
+    mine = update(table_of(Delivery)).where(
         row.id == bindparam("its_id"), row.state == "pending", row.taken_until <= bindparam("latest_lease")
     )
     changes = [changes_by(result) for result in results]

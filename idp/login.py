@@ -3,12 +3,14 @@
 import functools
 import secrets
 
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from idp import failed_logins
 from idp.errors import too_late
 from idp.models import Client, User
 from idp.oauth_server import find_client
@@ -20,6 +22,8 @@ from pickup_web.database import db
 from pickup_web.security import content_security_policy
 
 MAX_PASSWORD = 1024  # characters; hashing more is work for an attacker's amusement
+
+LOG = structlog.get_logger()
 
 hasher = PasswordHasher()  # Argon2id with the parameters of RFC 9106's second recommendation
 
@@ -47,14 +51,29 @@ def sign_in() -> ResponseReturnValue:
             return too_late()
         target = pending.resume_url()
     username = request.form.get("username", "")
+    if seconds := failed_logins.seconds_to_wait(db.session, username):
+        return too_many(waiting, client, username, seconds)
     user = authenticate(username, request.form.get("password", ""))
-    if user is None:
+    if user:
+        failed_logins.forget(db.session, username)
+    cookie = start_session(user) if user else None
+    if cookie is None:
+        failed_logins.count(db.session, username)
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
         wrong = "That username and password do not belong together."
         return login_page(waiting, client, username=username, error=wrong)
     response = redirect(target, 303)
-    set_cookie(response, start_session(user))
+    set_cookie(response, cookie)
+    failed_logins.remember(response, username)
+    return response
+
+
+def too_many(waiting: dict[str, str], client: Client | None, username: str, seconds: int) -> Response:
+    """After many wrong passwords the next one is not even looked at."""
+    response = login_page(waiting, client, username=username, error=failed_logins.sentence(seconds))
+    response.status_code, response.headers["Retry-After"] = 429, str(seconds)
+    LOG.info("op.login.throttled", client_id=client and client.client_id)
     return response
 
 

@@ -235,6 +235,17 @@ class Consent(Base):
     given_at: Mapped[int]
 
 
+class FailedLogins(Base):
+    """Wrong passwords in a row for one name; see failed_logins.py."""
+
+    __tablename__ = "failed_logins"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int]
+    failed_at: Mapped[int] = mapped_column(index=True)  # the last one
+    wait_until: Mapped[int]
+
+
 class UsedAssertion(Base):
     """A client assertion that was used (RFC 7523 §3 (7)): it is good for one request."""
 

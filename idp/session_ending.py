@@ -14,12 +14,13 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session, load_only
 
 from idp.models import Client, Delivery, Participation, SsoSession, Token
 from pickup_web import events
 from pickup_web.clock import now
+from pickup_web.database import add_rows
 
 IDLE_SECONDS = 2 * 3600  # a session ends when no app and no page asked for it for so long
 GIVE_UP_SECONDS = 10 * 3600  # how long a logout is offered: no session of an app should live longer
@@ -177,8 +178,7 @@ def _commit_deliveries(db: Session, parts: list[Part], sentence: str, default_po
     deliveries = [make_delivery(part, sentence, default_policy) for part in parts]
     for delivery in [one for one in deliveries if one["state"] == "pending"][: max(SEND_NOW - already, 0)]:
         delivery["taken_until"] = now() + LEASE_SECONDS  # the caller sends it; if not, another process will then
-    if deliveries:
-        db.execute(insert(Delivery), deliveries)
+    add_rows(db, Delivery, deliveries)
     events.record_all(
         db,
         (

@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Flask, Response, jsonify, request
-from sqlalchemy import JSON, BigInteger, String, delete, func, insert, select
+from sqlalchemy import JSON, BigInteger, String, delete, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pickup_web import clock
-from pickup_web.database import db
+from pickup_web.database import add_rows, db
 from pickup_web.seed import prepare
 
 COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says in words of its own
@@ -67,8 +67,7 @@ def record_all(session: Session, happened: Iterable[dict[str, Any]]) -> None:
         known = {name: event.get(name) for name in COLUMNS}
         detail = {name: value for name, value in event.items() if name not in COLUMNS}
         rows.append({**known, "at": clock.now(), "detail": detail})
-    if rows:
-        session.execute(insert(Event), rows)
+    add_rows(session, Event, rows)
 
 
 def record_signal(_app: Flask, *, name: str, **values: Any) -> None:

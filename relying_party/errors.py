@@ -31,6 +31,10 @@ class ProviderError(RelyingPartyError):
     """The OpenID Provider did not answer, or not as the specification says."""
 
 
+class GrantRefused(ProviderError):
+    """The code or refresh token has expired, was used or was revoked (RFC 6749 §5.2: ``invalid_grant``)."""
+
+
 class LoginFailed(RelyingPartyError):
     """The login ended without a session."""
 

@@ -23,7 +23,7 @@ def logout() -> ResponseReturnValue:
         abort(400, "This form came from another site.")  # also in an application without CSRF tokens
     session, state = current_session(), current_state()
     login = session.login
-    if login is None:
+    if login is None:  # another tab was faster; most often login.ask_first says so
         return redirect(url_for("relying_party.logged_out"), 303)
     # Our own end comes first: it must not depend on anybody else. The provider's logout token for this
     # session then finds nothing, and that is answered 200 (BCL §2.7).
@@ -31,11 +31,8 @@ def logout() -> ResponseReturnValue:
     emit("rp.session.ended", sid=login["claims"].get("sid"), outcome=LOGGED_OUT)
     tell_application(ended, LOGGED_OUT)
     try:
-        end_session_endpoint = state.provider.metadata().get("end_session_endpoint")
-        client_id = state.provider.client().client_id
-    except ProviderError:
-        end_session_endpoint = None
-    if not end_session_endpoint:  # RPL-39: then there is nobody to go to
+        endpoint, client_id = state.provider.endpoint("end_session_endpoint"), state.provider.client().client_id
+    except ProviderError:  # RPL-39: without such an endpoint there is nobody to go to
         return redirect(url_for("relying_party.logged_out"), 303)
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
@@ -44,8 +41,8 @@ def logout() -> ResponseReturnValue:
         "post_logout_redirect_uri": state.config.url("/logged-out"),
         "state": session["rp_logout_state"],
     }
-    separator = "&" if "?" in end_session_endpoint else "?"
-    return redirect(f"{end_session_endpoint}{separator}{urlencode(parameters)}", 303)
+    separator = "&" if "?" in endpoint else "?"
+    return redirect(f"{endpoint}{separator}{urlencode(parameters)}", 303)
 
 
 def logged_out() -> ResponseReturnValue:

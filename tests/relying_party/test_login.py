@@ -318,6 +318,18 @@ def test_an_odd_token_response_is_no_fault_of_ours(odd: dict[str, Any], shop: Sh
     assert answer(shop, shop.browser()).status_code in (303, 400, 503)
 
 
+def test_a_session_that_ends_while_the_code_is_under_way_is_said_to_have_ended(shop: Shop, network: Network) -> None:
+    """RFC 6749 §5.2: the code was revoked with it. That is nobody's fault, so no 5xx, and signing in again works."""
+    network.replace(f"{ISSUER}/token", lambda _: json_response({"error": "invalid_grant"}, 400))
+    response = answer(shop, browser := shop.browser())
+    assert_failed(shop, browser, response, "Your session at the sign-in service was ended")
+    assert 'href="/login"' in response.text
+    network.replace(f"{ISSUER}/token", lambda _: json_response({"error": "invalid_client"}, 401))
+    assert answer(shop, browser).status_code == 503, "the control: that is not what happened here"
+    network.heal(f"{ISSUER}/token")
+    assert who(shop.sign_in(browser)) == "a user"
+
+
 @pytest.mark.parametrize("fault", ["refuse", "time_out"])
 @pytest.mark.parametrize("endpoint", [".well-known/openid-configuration", "jwks", "token", "userinfo"])
 def test_a_provider_that_is_away_is_said_to_be_away(endpoint: str, fault: str, shop: Shop, network: Network) -> None:
@@ -377,7 +389,7 @@ HARMLESS = ["/orders", "/orders?page=2&q=a%20b", "/a:b", "/%2F%2Fevil.example", 
 HARMFUL = [
     "https://evil.example/", "//evil.example/", "///evil.example", "/\\evil.example", "\\\\evil.example",
     "https:evil.example", "javascript:alert(1)", "evil.example", "/\t/evil.example", "/\n/evil.example",
-    " //evil.example", "http:///evil.example", "/a\u202eb", "?next=/",
+    " //evil.example", "http:///evil.example", "/a\u202eb", "?next=/", "//[",
 ]  # fmt: skip
 
 
@@ -424,6 +436,23 @@ def test_a_page_that_needs_a_login_leads_to_it_and_back(shop: Shop) -> None:
     assert shop.app.test_client().get("/orders", headers={"Accept": "application/json"}).status_code == 401
     csrf = (stranger := shop.browser()).get("/form").text
     assert stranger.post("/orders", data={"csrf_token": csrf}).status_code == 401
+
+
+def test_a_form_that_is_sent_too_late_is_told_that_the_session_ended(shop: Shop) -> None:
+    """Not that it is forged: its CSRF token died with the session. Nothing is carried out; the way back is there."""
+    browser = shop.sign_in()
+    form = {"csrf_token": browser.get("/form").text}
+    assert browser.post("/orders", data=form).text == "your orders"
+    assert browser.post("/orders").status_code == 400, "the control: the token is asked for while the session lives"
+
+    shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Hats."}))
+    response = browser.post("/orders?page=2", data=form)
+    assert response.status_code == 401
+    assert "You logged out of Hats. So what you sent was not carried out." in response.text
+    assert "/login?next=/orders?page%3D2" in response.text
+    assert 'href="/login"' in browser.post("/order", data=form).text, "an address that answers to POST only"
+    assert browser.post("/orders", data=form, headers={"Accept": "application/json"}).status_code == 401
+    assert browser.post("/pay", data=form).status_code == 400, "where no login is needed nothing changes"
 
 
 # --- access tokens ---

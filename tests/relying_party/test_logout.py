@@ -98,9 +98,10 @@ def test_a_provider_that_is_away_does_not_keep_anybody_signed_in(fault: str, sho
     assert (who(known), who(unknown)) == ("nobody", "nobody")
 
 
-def test_a_provider_without_the_endpoint_means_a_logout_here_only(shop: Shop) -> None:
-    """RPL-39."""
-    shop.provider.metadata = {"end_session_endpoint": None}
+@pytest.mark.parametrize("endpoint", [None, 7, "http://op.example/logout"])
+def test_a_provider_without_the_endpoint_means_a_logout_here_only(endpoint: object, shop: Shop) -> None:
+    """RPL-39; and one without TLS, or that is no address, is as good as none."""
+    shop.provider.metadata = {"end_session_endpoint": endpoint}
     browser = shop.sign_in()
     assert log_out(browser).location == "/logged-out"
     assert NEUTRAL in browser.get("/logged-out").text
@@ -137,6 +138,15 @@ def test_who_is_not_signed_in_is_told_so(shop: Shop) -> None:
     """RPL-27's counterpart: logging out twice is no error, and the provider is not bothered."""
     browser = shop.browser()
     response = log_out(browser)
+    assert (response.status_code, response.location) == (303, "/logged-out")
+
+
+def test_who_logs_out_too_late_is_not_told_that_the_form_is_forged(shop: Shop) -> None:
+    """RPL-36: the session ended elsewhere, and with it the token of the form."""
+    browser = shop.sign_in()
+    form = {"csrf_token": browser.get("/form").text}
+    shop.log_out(shop.provider.maker().logout_token())
+    response = browser.post("/logout", data=form)
     assert (response.status_code, response.location) == (303, "/logged-out")
 
 
