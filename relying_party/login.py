@@ -159,7 +159,17 @@ def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[
         "access_token_expires_at": now() + tokens["expires_in"],
         "refresh_token": tokens.get("refresh_token"),
         "started_at": now(),
+        "client_id": current_state().provider.client().client_id,
+        "end_session_endpoint": end_session_endpoint(),
     }
+
+
+def end_session_endpoint() -> str | None:
+    """Where to log out, kept so that logging out waits for nobody. RPL-39: not every provider has one."""
+    try:
+        return current_state().provider.endpoint("end_session_endpoint")
+    except ProviderError:
+        return None
 
 
 def access_token() -> str:
