@@ -11,13 +11,13 @@ from flask import Response, make_response, redirect, render_template
 from idp import token
 from idp.addresses import with_parameters
 from idp.authorization_request import AuthorizationError, AuthorizationRequest
-from idp.models import AuthorizationCode, Participation, SsoSession, Token, hash_of
-from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS
+from idp.models import AuthorizationCode, SsoSession, Token, hash_of
+from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS, take_part
 from idp.sso_session import hold
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
-from pickup_web.database import db
+from pickup_web.database import add_row, db
 from pickup_web.security import content_security_policy
 
 
@@ -31,23 +31,25 @@ def grant(wanted: AuthorizationRequest, session: SsoSession) -> Response:
     code = secrets.token_urlsafe(32) if "code" in wanted.response_types else None
     if code:
         values["code"] = code
-        db.session.add(stored_code(code, wanted, session))
+        store_code(code, wanted, session)
     if "token" in wanted.response_types:
         access_token = secrets.token_urlsafe(32)
         values |= {"access_token": access_token, "token_type": "Bearer", "expires_in": ACCESS_SECONDS}
-        db.session.add(stored_token(access_token, code, wanted, session))
+        store_token(access_token, code, wanted, session)
     if "id_token" in wanted.response_types:
         values["id_token"] = front_channel_id_token(wanted, session, code, values.get("access_token"))
         if code:  # BCL §2.3: it got an ID token in this session, so it will hear of its end
-            db.session.merge(Participation(sid=session.sid, client_id=client_id, sub=session.sub, since=now()))
+            take_part(session.sid, client_id, session.sub)
     events.record(db.session, "op.code.issued" if code else "op.tokens.issued", sid=session.sid, client_id=client_id)
     db.session.commit()
     return send(wanted.redirect_uri, wanted.response_mode, {**values, "state": wanted.state})
 
 
-def stored_code(code: str, wanted: AuthorizationRequest, session: SsoSession) -> AuthorizationCode:
+def store_code(code: str, wanted: AuthorizationRequest, session: SsoSession) -> None:
     """The code, bound to all that was asked for and to the session it was given in."""
-    return AuthorizationCode(
+    add_row(
+        db.session,
+        AuthorizationCode,
         code_hash=hash_of(code),
         client_id=wanted.client.client_id,
         sid=session.sid,
@@ -65,9 +67,11 @@ def stored_code(code: str, wanted: AuthorizationRequest, session: SsoSession) ->
     )
 
 
-def stored_token(access_token: str, code: str | None, wanted: AuthorizationRequest, session: SsoSession) -> Token:
+def store_token(access_token: str, code: str | None, wanted: AuthorizationRequest, session: SsoSession) -> None:
     """A front-channel access token. It belongs to its code: if that is used twice, both are revoked."""
-    return Token(
+    add_row(
+        db.session,
+        Token,
         access_hash=hash_of(access_token),
         family=hash_of(code) if code else hash_of(access_token),
         client_id=wanted.client.client_id,

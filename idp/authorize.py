@@ -24,7 +24,7 @@ from idp.errors import error_page, too_late
 from idp.id_token_hint import HintError, verify_hint
 from idp.login import ask_for_password
 from idp.models import Client, SsoSession
-from idp.oauth_server import find_client
+from idp.oauth_server import known_client
 from idp.pending import Pending
 from idp.sso_session import COOKIE, current_sso_session
 from pickup_web.clock import now
@@ -35,10 +35,7 @@ MAX_QUERY = 6000  # bytes; a longer request stays a post, even if that means ano
 def authorize() -> ResponseReturnValue:
     """``GET`` and ``POST /oauth2/authorize`` (Core §3.1.2.1). ``?resume=`` is our own way back from the login."""
     if "resume" in request.args:
-        pending = Pending.read(request.args["resume"])
-        if pending is None:
-            return too_late()
-        return go_on(pending)
+        return come_back(request.args["resume"])
     if request.method == "POST" and COOKIE not in request.cookies and len(request.get_data()) < MAX_QUERY:
         # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
         return redirect(with_parameters(url_for("authorize"), request.form.items(multi=True)), 303)
@@ -48,7 +45,7 @@ def authorize() -> ResponseReturnValue:
 
 def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
     """A request that has just come in: whose is it, and where may the answer go?"""
-    client = find_client(parameters.get("client_id", ""))
+    client = known_client(parameters.get("client_id", ""))
     if client is None:
         return unknown_client(parameters)
     try:
@@ -56,14 +53,20 @@ def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
     except AuthorizationError as error:
         # ROB-04: the object's own redirect_uri is not to be believed, so the one beside it must be good.
         return refuse(client, parameters, error)
-    return go_on(Pending(resolved, now()))
+    return go_on(Pending(resolved, now()), client)
 
 
-def go_on(pending: Pending) -> ResponseReturnValue:
+def come_back(signed: str) -> ResponseReturnValue:
+    """A request that has waited for the person; whatever has happened meanwhile counts."""
+    pending = Pending.read(signed)
+    if pending is None:
+        return too_late()
+    client = known_client(pending.parameters.get("client_id", ""))
+    return unknown_client(pending.parameters) if client is None else go_on(pending, client)
+
+
+def go_on(pending: Pending, client: Client) -> ResponseReturnValue:
     """Answer the request: at once, or after another question to the person in front of the browser."""
-    client = find_client(pending.parameters.get("client_id", ""))
-    if client is None:
-        return unknown_client(pending.parameters)
     if pending.parameters.get("response_mode", "query") not in MODES:  # ERR-04: there is no way to answer
         return unknown_response_mode(client, pending.parameters["response_mode"])
     if not client.check_redirect_uri(pending.parameters.get("redirect_uri", "")):

@@ -4,8 +4,10 @@ Authlib drives the protocol (RFC 6749, 7009, 7636, 7662, Core §3.1.3) and asks 
 transaction lasts until the view commits it (token.py): an error on the way leaves nothing behind.
 """
 
+import functools
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from base64 import urlsafe_b64encode
@@ -20,15 +22,16 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from authlib.oidc.core.grants.code import OpenIDToken
 from flask import Flask
-from sqlalchemy import or_, select, update
+from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select, update
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
 from idp.client_keys import ClientKeys
-from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, hash_of
+from idp.models import AuthorizationCode, Client, Participation, Token, User, hash_of
+from idp.sso_session import hold
 from pickup_web import events
 from pickup_web.clock import now
-from pickup_web.database import db
+from pickup_web.database import add_row, db, table_of
 
 CODE_SECONDS = 60  # RFC 6749 §4.1.2 allows ten minutes; a redirect takes one second
 ACCESS_SECONDS = 600
@@ -42,7 +45,7 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
     """Authlib's server, over our tables."""
 
     def __init__(self, app: Flask, client_keys: ClientKeys, issuer: str) -> None:
-        super().__init__(app, query_client=find_client, save_token=save_token)
+        super().__init__(app, query_client=known_client, save_token=save_token)
         self.register_token_generator(
             "default",
             BearerTokenGenerator(
@@ -62,7 +65,47 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
 
 def find_client(client_id: str) -> Client | None:
     """The registered client of that name, which is printable ASCII (RFC 6749 §A.1); no database sees anything else."""
-    return db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+    client = db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+    return client if client and client.removed_at is None else None
+
+
+_client, _code, _participation = table_of(Client), table_of(AuthorizationCode), table_of(Participation)
+_is_json = [isinstance(column.type, JSON) for column in _client.columns]
+# Statements that each flow runs are built once: building one takes longer than SQLite takes to answer it.
+CLIENT_ROW = select(
+    *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
+).where(_client.c.client_id == bindparam("client_id"))
+
+
+def known_client(client_id: str) -> Client | None:
+    """The same, to look at and not to change: one object for all threads.
+
+    The row is read each time, so that a change counts at once and in every process. What is remembered is only the
+    object that was made of that very row, which takes longer than reading it.
+    """
+    if not (client_id.isascii() and client_id.isprintable()):
+        return None
+    row = db.session.execute(CLIENT_ROW, {"client_id": client_id}).first()
+    return _client_of(tuple(row)) if row else None
+
+
+@functools.lru_cache
+def _client_of(row: tuple[Any, ...]) -> Client:
+    values = (json.loads(value) if json_ and value else value for value, json_ in zip(row, _is_json, strict=True))
+    return Client(**dict(zip(_client.columns.keys(), values, strict=True)))
+
+
+CLAIM_CODE = (
+    update(_code)
+    .where(
+        _code.c.code_hash == bindparam("wanted"),
+        _code.c.client_id == bindparam("by"),
+        _code.c.used_at.is_(None),
+        _code.c.expires_at > bindparam("at"),
+    )
+    .values(used_at=bindparam("at"))
+    .returning(*_code.columns)
+)
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types
@@ -71,29 +114,23 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
     def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
-        """The client's own unused code. A used one means that somebody has a copy."""
-        found = db.session.get(AuthorizationCode, hash_of(code))
-        if found is None or found.client_id != client.client_id or found.expires_at <= now():
-            return None
-        if found.used_at is not None:
+        """The client's own unused code. The first to ask has it (CODE-04); a second means that somebody has a copy."""
+        wanted = hash_of(code)
+        row = db.session.execute(CLAIM_CODE, {"wanted": wanted, "by": client.client_id, "at": now()}).first()
+        if row:
+            return AuthorizationCode(**row._mapping)
+        used = db.session.get(AuthorizationCode, wanted)
+        if used and used.client_id == client.client_id and used.expires_at > now():
             # RFC 6749 §4.1.2: all tokens that came from this code are revoked.
-            revoke_family(found.code_hash, client, "the code was used twice")
-            return None
-        return found
+            revoke_family(wanted, client, "the code was used twice")
+        return None
 
-    def authenticate_user(self, code: AuthorizationCode) -> SsoSession | None:
-        """The session, if it still lives. From here until the commit it cannot end: its row is locked."""
-        alive = update(SsoSession).where(SsoSession.sid == code.sid, SsoSession.ended_at.is_(None))
-        return db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))
+    def authenticate_user(self, code: AuthorizationCode) -> AuthorizationCode | None:
+        """The code, if its session still lives. From here until the commit it cannot end: its row is locked."""
+        return code if hold(code.sid) else None
 
-    def delete_authorization_code(self, code: AuthorizationCode) -> None:
-        """Mark it used, unless another request was faster (CODE-04)."""
-        unused = update(AuthorizationCode).where(
-            AuthorizationCode.code_hash == code.code_hash, AuthorizationCode.used_at.is_(None)
-        )
-        marked = db.session.scalar(unused.values(used_at=now()).returning(AuthorizationCode.code_hash))
-        if marked is None:
-            raise InvalidGrantError("The code has been used already.")
+    def delete_authorization_code(self, _code: AuthorizationCode) -> None:
+        """Done above, before anything was given for it."""
 
 
 class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
@@ -111,6 +148,14 @@ class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
             raise InvalidGrantError("The code_verifier does not belong to the code.")
 
 
+CLAIM_REFRESH = (
+    update(Token)
+    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
+    .values(rotated_at=bindparam("at"))
+    .returning(Token)
+)
+
+
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
     """RFC 6749 §6, Core §12. Each use replaces the refresh token; the use of a replaced one revokes them all."""
 
@@ -118,30 +163,33 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
     INCLUDE_NEW_REFRESH_TOKEN = True
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
-        """The token it belongs to, if it is still good."""
-        wanted = Token.refresh_hash == hash_of(refresh_token)
-        found: Token | None = db.session.scalar(select(Token).where(wanted))
+        """The token it belongs to, if it is still good. The first to ask has it, and rotates it (RFC 9700 §4.14.2)."""
+        wanted = hash_of(refresh_token)
+        found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": now()})
+        is_first = found is not None
+        if found is None:
+            found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
         if found is None or found.revoked_at is not None or (found.refresh_expires_at or 0) <= now():
             return None
-        if found.rotated_at is not None and found.rotated_at + GRACE_SECONDS < now():
+        if not is_first and (found.rotated_at or 0) + GRACE_SECONDS < now():
             # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
             revoke_family(found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice")
             return None
         return found
 
-    def authenticate_user(self, old: Token) -> SsoSession | Token | None:
-        """The session it belongs to; offline tokens may have outlived theirs (Core §11)."""
+    def authenticate_user(self, old: Token) -> Token:
+        """The token, while the session it belongs to lives; offline tokens may outlive theirs (Core §11)."""
         if old.is_offline:
-            return old
-        alive = update(SsoSession).where(SsoSession.sid == old.sid, SsoSession.ended_at.is_(None))
-        session: SsoSession | None = db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession))
-        if session is None:
+            # The person is held until the commit: who is disabled at this moment is left with no new token.
+            able = update(User).where(User.sub == old.sub, User.disabled_at.is_(None))
+            if db.session.scalar(able.values(disabled_at=None).returning(User.sub)) is None:
+                raise InvalidGrantError("The account is disabled.")
+        elif not (old.sid and hold(old.sid)):
             raise InvalidGrantError("The session has ended.")
-        return session
+        return old
 
-    def revoke_old_credential(self, old: Token) -> None:
-        """Remember when it was replaced."""
-        old.rotated_at = old.rotated_at or now()
+    def revoke_old_credential(self, _old: Token) -> None:
+        """Done above, before anything was given for it."""
 
 
 class IdToken(OpenIDToken):  # type: ignore[misc] # Authlib has no types
@@ -158,29 +206,40 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     origin: AuthorizationCode | Token = oauth_request.authorization_code or oauth_request.refresh_token
     scope = tokens.get("scope", "")
     lifetime = OFFLINE_SECONDS if "offline_access" in scope.split() else REFRESH_SECONDS
-    db.session.add(
-        Token(
-            access_hash=hash_of(tokens["access_token"]),
-            refresh_hash=hash_of(tokens["refresh_token"]) if "refresh_token" in tokens else None,
-            family=origin.code_hash if isinstance(origin, AuthorizationCode) else origin.family,
-            client_id=oauth_request.client.client_id,
-            sid=origin.sid,
-            sub=origin.sub,
-            scope=scope,
-            auth_time=origin.auth_time,
-            amr=origin.amr,
-            acr=origin.acr,
-            claims=origin.claims,
-            issued_at=now(),
-            access_expires_at=now() + ACCESS_SECONDS,
-            refresh_expires_at=now() + lifetime,
-        )
+    add_row(
+        db.session,
+        Token,
+        access_hash=hash_of(tokens["access_token"]),
+        refresh_hash=hash_of(tokens["refresh_token"]) if "refresh_token" in tokens else None,
+        family=origin.code_hash if isinstance(origin, AuthorizationCode) else origin.family,
+        client_id=oauth_request.client.client_id,
+        sid=origin.sid,
+        sub=origin.sub,
+        scope=scope,
+        auth_time=origin.auth_time,
+        amr=origin.amr,
+        acr=origin.acr,
+        claims=origin.claims,
+        issued_at=now(),
+        access_expires_at=now() + ACCESS_SECONDS,
+        refresh_expires_at=now() + lifetime,
     )
-    # BCL §2.3: who got an ID token in this session will hear of its end. Written here, where it is
-    # given, and never guessed from tokens that happen to live; plain OAuth is not told.
     if code and "openid" in scope.split():
-        participation = Participation(sid=code.sid, client_id=code.client_id, sub=code.sub, since=now())
-        db.session.merge(participation)
+        take_part(code.sid, code.client_id, code.sub)
+
+
+_new = [bindparam(column.key, type_=column.type) for column in _participation.columns]
+_old = exists().where(_participation.c.sid == bindparam("sid"), _participation.c.client_id == bindparam("client_id"))
+PARTICIPATE = insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_old))
+
+
+def take_part(sid: str, client_id: str, sub: str) -> None:
+    """BCL §2.3: who got an ID token in this session will hear of its end; once is enough.
+
+    Written where it is given, and never guessed from tokens that happen to live; plain OAuth is not told. The
+    session's row is locked, so nobody writes the same between the question and the answer.
+    """
+    db.session.execute(PARTICIPATE, {"sid": sid, "client_id": client_id, "sub": sub, "since": now()})
 
 
 def revoke_family(family: str, client: Client, why: str) -> None:

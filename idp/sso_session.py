@@ -3,7 +3,7 @@
 import secrets
 
 from flask import request
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from werkzeug.wrappers import Response
 
 from idp import session_ending
@@ -13,11 +13,27 @@ from idp.session_ending import IDLE_SECONDS, Reason
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
-from pickup_web.database import db
+from pickup_web.database import db, table_of
 
 COOKIE = "pickup_idp_session"
 ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, used or not
 TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
+
+# Asked in each flow, so they are built once.
+_session = table_of(SsoSession)
+ALIVE_BY_COOKIE = (
+    select(SsoSession)
+    .join(User)
+    .where(
+        SsoSession.cookie_hash == bindparam("cookie_hash"), SsoSession.ended_at.is_(None), User.disabled_at.is_(None)
+    )
+)
+TOUCH_ALIVE = (
+    update(_session)
+    .where(_session.c.sid == bindparam("wanted"), _session.c.ended_at.is_(None))
+    .values(last_seen_at=bindparam("at"))
+    .returning(_session.c.sid)
+)
 
 
 def current_sso_session() -> SsoSession | None:
@@ -25,8 +41,7 @@ def current_sso_session() -> SsoSession | None:
     cookie = request.cookies.get(COOKIE)
     if not cookie:
         return None
-    query = select(SsoSession).join(User).where(SsoSession.cookie_hash == hash_of(cookie))
-    session = db.session.scalar(query.where(SsoSession.ended_at.is_(None), User.disabled_at.is_(None)))
+    session = db.session.scalar(ALIVE_BY_COOKIE, {"cookie_hash": hash_of(cookie)})
     if session is None or session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now():
         return None
     if session.last_seen_at < now() - TOUCH_SECONDS:
@@ -37,26 +52,31 @@ def current_sso_session() -> SsoSession | None:
 
 def hold(sid: str) -> bool:
     """Whether the session lives. Its row is locked until the commit; who ends it then sees all that was written."""
-    alive = update(SsoSession).where(SsoSession.sid == sid, SsoSession.ended_at.is_(None))
-    return db.session.scalar(alive.values(last_seen_at=now()).returning(SsoSession.sid)) is not None
+    return db.session.scalar(TOUCH_ALIVE, {"wanted": sid, "at": now()}) is not None
 
 
-def start_session(user: User) -> str:
-    """The browser's session after a password; returns its new cookie.
+def start_session(user: User) -> str | None:
+    """The browser's session after a password; returns its new cookie, or None if that password is of yesterday.
 
     The same person keeps the session and its ``sid``; for another person the old one ends first (BCL-06).
     """
-    cookie = secrets.token_urlsafe(32)
+    cookie, sub, verified = secrets.token_urlsafe(32), user.sub, user.password_hash
     session = current_sso_session()
-    if session and session.sub != user.sub:
+    if session and session.sub != sub:
         policy = current_state().settings.delete_tokens_on_logout
         current_state().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
         session = None
+    # Whoever changes the password or disables the person either commits before this, and the sign-in fails,
+    # or waits for our commit, and ends this session with the others.
+    able = update(User).where(User.sub == sub, User.password_hash == verified, User.disabled_at.is_(None))
+    if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
+        db.session.rollback()
+        return None
     if session:
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:
-        session = new_session(user, cookie)
+        session = new_session(sub, cookie)
         db.session.add(session)
         events.record(db.session, "op.session.created", sid=session.sid)
     db.session.commit()
@@ -64,13 +84,13 @@ def start_session(user: User) -> str:
     return cookie
 
 
-def new_session(user: User, cookie: str) -> SsoSession:
+def new_session(sub: str, cookie: str) -> SsoSession:
     """A row for a browser that signs in. ``sid`` has randomness of its own, as it goes into tokens."""
     at = now()
     return SsoSession(
         sid=secrets.token_urlsafe(24),
         cookie_hash=hash_of(cookie),
-        sub=user.sub,
+        sub=sub,
         auth_time=at,
         amr=["pwd"],  # RFC 8176 §2
         created_at=at,

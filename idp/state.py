@@ -1,7 +1,7 @@
 """What the provider keeps for each application object, and how a request finds it."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
@@ -9,8 +9,10 @@ from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
 from idp.fetch import Door
 from idp.keys import KeyRing
-from idp.oauth_server import OAuthServer
 from pickup_web.settings import Settings
+
+if TYPE_CHECKING:
+    from idp.oauth_server import OAuthServer
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class State:
     door: Door
     client_keys: ClientKeys
     outbox: Outbox
-    oauth: OAuthServer
+    oauth: "OAuthServer"
 
     @property
     def issuer(self) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, String, delete, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pickup_web import clock
-from pickup_web.database import db
+from pickup_web.database import add_row, db
 from pickup_web.seed import prepare
 
 KEEP = 10_000  # rows; older ones go, so that nobody can fill the disk with rejected tokens
@@ -54,9 +54,9 @@ def record(
     **detail: Any,
 ) -> None:
     """Add the event to the caller's transaction: it is recorded if, and only if, what it tells happened."""
-    event = Event(at=clock.now(), name=name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, detail=detail)
-    session.add(event)
-    LOG.info(name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, **detail)
+    words = {"sid": sid, "jti": jti, "client_id": client_id, "outcome": outcome}
+    add_row(session, Event, at=clock.now(), name=name, detail=detail, **words)
+    LOG.info(name, **words, **detail)
 
 
 def record_signal(_app: Flask, *, name: str, **values: Any) -> None:

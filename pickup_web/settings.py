@@ -1,10 +1,11 @@
 """Every setting of the environment, typed, each with its reason. All are variables ``PICKUP_…``."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -67,9 +68,14 @@ class Settings(BaseSettings):
         le=30,
         description="How many seconds a user's redirect waits for the logout requests, at most.",
     )
-    delete_tokens_on_logout: str = Field(
+    logout_per_host: int = Field(
+        default=128,
+        ge=1,
+        le=1000,
+        description="How many logout requests each process of the provider has under way to one host, at most.",
+    )
+    delete_tokens_on_logout: Literal["none", "session", "all"] = Field(
         default="session",
-        pattern="^(none|session|all)$",
         description="Which tokens die with a session, unless the client says otherwise: none (and no "
         "logout request is sent), session (not the offline ones), all.",
     )
@@ -109,6 +115,20 @@ def load_settings() -> Settings:
         lines = []
         for problem in error.errors():
             name = "".join(f"PICKUP_{str(part).upper()}: " for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(name + ("is not set; `make up` makes it" if problem["type"] == "missing" else message))
+            lines.append(name + in_words(problem))
         raise SystemExit("\n".join(["Pickup cannot start with these settings:", *lines])) from error
+
+
+def in_words(problem: ErrorDetails) -> str:
+    """What is wrong with one setting, with the value that was given, unless it is a secret."""
+    if problem["type"] == "missing":
+        return "is not set; `make up` makes it"
+    if problem["type"] == "value_error":  # a sentence of our own
+        return problem["msg"].removeprefix("Value error, ")
+    given = (
+        ""
+        if any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
+        else problem["input"]
+    )
+    wants = "true or false" if problem["type"] == "bool_parsing" else problem["msg"]
+    return f"{given!r} is not possible: {wants}" if given else wants

@@ -251,9 +251,15 @@ def test_every_reason_has_its_sentence() -> None:
 # --- time is a reason, too ---
 
 
-@pytest.mark.parametrize("by", ["idle", "absolute"])
+@pytest.mark.parametrize(
+    ("by", "reason", "sentence"),
+    [
+        ("idle", "idle", "Your session expired: nobody used it for a while."),
+        ("absolute", "expired", "Your session expired."),
+    ],
+)
 def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
-    by: str, provider: Provider, cameron: SiteClient, clock: Clock
+    by: str, reason: str, sentence: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """Idle and absolute expiry go through the same door."""
     provider.state.outbox.look()
@@ -266,6 +272,6 @@ def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
             cameron.get("/")
             provider.state.outbox.look()
     provider.state.outbox.look()
-    assert provider.session().end_reason == "expired"
+    assert provider.session().end_reason == reason
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
-    assert provider.logout_tokens(MANAGER)[0]["reason_user"] == {"en": "Your session expired."}
+    assert provider.logout_tokens(MANAGER)[0]["reason_user"] == {"en": sentence}
