@@ -192,7 +192,9 @@ class Network:
         head = asked.as_bytes().partition(b"\r\n\r\n")[0].decode().split("\r\n")
         headers = CaseInsensitiveDict((name, value) for name, _, value in (line.partition(": ") for line in head[1:]))
         body = (asked.form or b"").decode()
-        request = Request(head[0].split()[0], asked.url, headers, body, {"asked": asked, "verify": door.ca_bundle or True})
+        request = Request(
+            head[0].split()[0], asked.url, headers, body, {"asked": asked, "verify": door.ca_bundle or True}
+        )
         exchange = Exchange(request)
         self.exchanges.append(exchange)
         try:
