@@ -60,6 +60,7 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
         *(manager + path for path in ("/overview", *fleet, "/profile")),
         f"{stack.idp_url}/",
         f"{stack.idp_url}/oidc/logout",  # asks first
+        *(f"{stack.idp_url}/account{path}" for path in ("", "/end-others", "/log-out-everywhere", "/password")),
     ):
         tab.goto(url)
         yield url

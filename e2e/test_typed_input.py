@@ -73,23 +73,43 @@ def test_it_can_be_thrown_away(form: FormPage, elsewhere: AppPage, stack: Stack)
 
 def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack) -> None:
     laptop.may_complain(BLOCKED)
-    laptop.may_complain("400")
+    laptop.may_complain("401")
     form.tab.route("**/session/*", lambda route: route.abort())  # the tab notices nothing,
     laptop.context.pages[0].close()  # and no other tab tells it
     form.tab.reload()
     form.field.fill(TYPED)
     elsewhere.log_out()
     elsewhere.expect_logged_out()
-    form.tab.get_by_role("main").locator("form button").click()
-    expect(form.heading).to_have_text("Bad Request")
+    form.send.click()
+    main = form.tab.get_by_role("main")
+    expect(form.heading).to_have_text("You are signed out")
+    expect(main).to_contain_text(f"You logged out of {elsewhere.app.title}. So what you sent was not carried out.")
+    expect(main).to_contain_text("What you typed is kept in this tab")
 
     form.tab.unroute_all()
-    form.open("/login")
+    main.get_by_role("link", name="Sign in again").click()
     SignInPage(form.tab, stack).sign_in("cameron")
     form.expect_signed_in("Cameron Reyes")
     expect(form.offer).to_be_visible()
     if form.offer.get_by_role("link").count():  # they landed on another page, which knows the way
         form.offer.get_by_role("link").click()
+    form.put_back.click()
+    expect(form.field).to_have_value(TYPED)
+
+
+def test_a_form_that_is_shown_again_is_kept_too(
+    form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack
+) -> None:
+    laptop.may_complain("422")
+    form.send.click()  # other fields are empty
+    expect(form.tab).to_have_title(re.compile("^Error: "))
+    expect(form.field).to_have_value(TYPED)
+    elsewhere.log_out()
+    expect(form.signed_out_card).to_contain_text("What you were typing is kept in this tab")
+    form.sign_in_again.click()
+    SignInPage(form.tab, stack).sign_in("cameron")
+    form.expect_signed_in("Cameron Reyes")
+    expect(form.field, "they land on the form, not on the address it was sent to").to_be_empty()
     form.put_back.click()
     expect(form.field).to_have_value(TYPED)
 
@@ -167,7 +187,8 @@ def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
     how: str, form: FormPage, elsewhere: AppPage, laptop: Device
 ) -> None:
     laptop.may_complain(BLOCKED)
-    # No tab of this browser hears or asks: not this one, and none that could tell it.
+    # No tab of this browser hears or asks: not this one, and none that could tell it. A stream that is open stays open.
+    laptop.context.pages[0].close()
     laptop.context.route("**/session/*", lambda route: route.abort())
     form.tab.clock.install()
     form.tab.reload()

@@ -2,6 +2,8 @@
 
 [0] discovery.py · [1] login.py · [2] authorize.py · [3] token.py · [4] end_session.py ·
 [5] session_ending.py · [6] logout_token.py · [7] delivery.py
+
+Beside the flow: operations/ (what an operator can do), console/ and admin_api/ (its two faces), account/.
 """
 
 import os
@@ -10,7 +12,7 @@ from collections.abc import Callable
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from idp import authorize, cli, consent, discovery, end_session, login, registration, token
+from idp import account, admin_api, authorize, cli, consent, console, discovery, end_session, login, registration, token
 from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
 from idp.fetch import Door
@@ -35,6 +37,7 @@ ROUTES: list[Route] = [
     ("GET PUT DELETE", "/oauth2/register/<client_id>", "manage",      registration.manage),
     # signing in
     ("GET POST", "/oauth2/authorize",                 "authorize",    authorize.authorize),
+    ("GET",      "/login",                            "login_page",   login.ask_for_own_page),
     ("POST",     "/login",                            "sign_in",      login.sign_in),
     ("POST",     "/consent",                          "answer_consent", consent.answer_consent),
     ("POST",     "/oauth2/token",                     "token",        token.token_endpoint),
@@ -96,6 +99,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         issuer=settings.idp_url,
         redirect_wait=settings.logout_wait,
         policy=settings.delete_tokens_on_logout,
+        per_host=settings.logout_per_host,
     )
     app.extensions["idp"] = State(
         settings, keys, door, client_keys, outbox, OAuthServer(app, client_keys, settings.idp_url)
@@ -103,6 +107,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["after_fork"].append(outbox.run_in_background)
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())
+    for blueprint in (account.blueprint, console.blueprint):
+        app.register_blueprint(blueprint)
+    admin_api.init_app(app)
     for view in FROM_ELSEWHERE:
         csrf.exempt(view)
     app.after_request(allow_scripts)

@@ -7,7 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from idp.authorization_request import AuthorizationRequest
 from idp.errors import too_late
-from idp.models import Client, Consent, SsoSession, User
+from idp.models import Consent, SsoSession, User
+from idp.oauth_server import find_client
 from idp.pending import Pending
 from idp.sso_session import current_sso_session
 from pickup_web import events
@@ -54,7 +55,7 @@ def ask_for_consent(pending: Pending, wanted: AuthorizationRequest, session: Sso
 def answer_consent() -> ResponseReturnValue:
     """``POST /consent``: remember a yes; either way, on with the request that waits, which is checked once more."""
     pending, session = Pending.read(request.form.get("request", "")), current_sso_session()
-    client = db.session.get(Client, pending.parameters.get("client_id", "")) if pending else None
+    client = find_client(pending.parameters.get("client_id", "")) if pending else None
     if pending is None or session is None or client is None:
         return too_late()
     if pending.person != session.sub:  # somebody else has signed in since: the request asks them

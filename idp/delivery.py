@@ -3,33 +3,46 @@
 A delivery is a row before it is a request (session_ending.py), so nothing that dies loses it. It is
 sent at once, side by side with the others; what fails is tried again with growing pauses. None of
 this can delay or undo the user's own logout.
+
+    take the rows ─ sign ─ post ─ write down, many at a time
+
+A row that was taken is nobody else's until ``taken_until``. Who was killed in between has at worst told
+an app what it then hears once more: the result of a try is written after the answer, never before.
 """
 
+import asyncio
 import json
 import random
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from weakref import WeakValueDictionary
 
-import requests
 import structlog
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
-from urllib3.exceptions import HTTPError
 
-from idp.fetch import Door, FetchError, fault_in_words, read_some
+from idp.fetch import AddressError, Answer, Door, FetchError, Request, in_background
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
-from idp.session_ending import LEASE_SECONDS, Reason, end_session, expired_sessions
+from idp.session_ending import LEASE_SECONDS, end_sessions, expired_sessions
 from pickup_web import events
 from pickup_web.clock import now
+from pickup_web.database import add_rows, table_of
 
-SIDE_BY_SIDE = 32  # requests a process makes at the same time
+IN_FLIGHT = 512  # requests a process makes at the same time: each is an open file
+IN_HAND = 1000  # deliveries a process takes out of the table at most, so that the others get some, too
 LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due
-BATCH = 50  # deliveries a process takes in one look, so that the others get some, too
+MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0  # a client's own patience goes as far as this
+TRY_SECONDS = 17  # what a try takes at most, with BODY_SECONDS; a lease is longer, or two could be at one row
+GATHER_SECONDS = 0.03  # how long a result waits for others to be written down with, while there are others
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -37,162 +50,230 @@ USER_AGENT = "Pickup-IdP (back-channel logout)"
 LOG = structlog.get_logger()
 
 
+class Job(NamedTuple):
+    """A delivery in hand, with what is known of its client; without a URI, if that is gone."""
+
+    id: str
+    client_id: str
+    sid: str
+    sub: str
+    reason: str
+    tries: int
+    give_up_at: int
+    taken_until: int
+    uri: str | None
+    alg: str | None
+    tell_reason: bool | None
+    connect_timeout: float | None
+    read_timeout: float | None
+    ca_certificates: str | None
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """How one try went."""
+    """How one try went. ``state``: what is to become of the delivery; a pending one is tried again."""
 
     word: str
-    is_final: bool
+    state: str
     status: int | None = None
     answer: str = ""
+
+
+class Result(NamedTuple):
+    """A try, to be written down. Without ``jti`` nothing was sent."""
+
+    job: Job
+    outcome: Outcome
+    at: int
+    milliseconds: int | None = None
+    jti: str | None = None
 
 
 class Outbox:
     """Sends what session_ending.py wrote. One a process; processes share the table, never a try."""
 
     def __init__(
-        self, engine: Engine, keys: KeyRing, door: Door, *, issuer: str, redirect_wait: float, policy: str
+        self,
+        engine: Engine,
+        keys: KeyRing,
+        door: Door,
+        *,
+        issuer: str,
+        redirect_wait: float,
+        policy: str,
+        per_host: int,
     ) -> None:
         self._engine, self._keys, self._door, self._issuer = engine, keys, door, issuer
-        self._redirect_wait, self._policy = redirect_wait, policy
-        self._record_lock = threading.Lock()  # one database, one writer: better to queue here than to collide there
-        self._start_threads()
-
-    def _start_threads(self) -> None:
-        self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="delivery")
-        self._http = self._door.session(SIDE_BY_SIDE)
+        self._redirect_wait, self._policy, self._per_host = redirect_wait, policy, per_host
+        self._lock = threading.Lock()
+        self._in_hand: Counter[str] = Counter()  # deliveries by client
+        # What follows belongs to the thread that makes the requests.
+        self._all_slots = asyncio.Semaphore(IN_FLIGHT)
+        self._signing = asyncio.Lock()  # one after the other: what is signed goes out before the next one is
+        self._host_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._results: list[tuple[Result, asyncio.Future[None]]] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")  # one database, one writer
+        self._is_writing = False
 
     def run_in_background(self) -> None:
         """Called in each worker after gunicorn's fork: look after what is due, for ever."""
-        self._start_threads()
         threading.Thread(target=self._look_for_ever, name="outbox", daemon=True).start()
 
     def send(self, delivery_ids: Sequence[str]) -> None:
         """Send these now, all at once; wait for them no longer than a user may be kept waiting."""
-        wait(
-            [self._pool.submit(self._try, delivery_id) for delivery_id in delivery_ids],
-            timeout=self._redirect_wait,
-        )
+        with suppress(TimeoutError):
+            self.send_later(delivery_ids).result(self._redirect_wait)
+
+    def send_later(self, delivery_ids: Sequence[str]) -> Future[Any]:
+        """Send these now, and do not wait for them. The caller took them, or has just written them."""
+        jobs = load(self._engine, delivery_ids)
+        with self._lock:
+            self._in_hand.update(job.client_id for job in jobs)
+        return in_background(self._deliver_all(jobs))
+
+    # --- what is due ---
 
     def _look_for_ever(self) -> None:
         while True:
             time.sleep(spread(LOOK_SECONDS))
             try:
-                self.look()
+                while self.look():
+                    pass
             except Exception:  # the next look may succeed, and there must be one
                 LOG.exception("op.outbox.failed")
 
-    def look(self) -> None:
-        """End sessions whose time is over, take deliveries that are due, forget old events."""
+    def look(self) -> bool:
+        """End sessions whose time is over, take deliveries that are due, forget old events.
+
+        Returns whether there may be more to do right away.
+        """
+        with self._lock:
+            room = IN_HAND - self._in_hand.total()
+            busy = [client_id for client_id, number in self._in_hand.items() if number >= self._per_host]
         with Session(self._engine) as db:
-            for sid in expired_sessions(db, BATCH):
-                self._submit(end_session(db, sid, Reason.EXPIRED, self._policy))
-            is_due = select(Delivery.id).where(Delivery.state == "pending", Delivery.next_try_at <= now()).limit(BATCH)
-            due = [delivery_id for delivery_id in db.scalars(is_due) if claim(db, delivery_id)]
+            over = expired_sessions(db, IN_HAND)
+            for reason, sids in over.items():
+                self.send_later(end_sessions(db, sids, reason, self._policy))
+            due = take(db, room, busy) if room > 0 else []
             events.prune(db)
             db.commit()
-        self._submit(due)
+        self.send_later(due)
+        return room > 0 and len(due) == room
 
-    def _submit(self, delivery_ids: Sequence[str]) -> None:
-        for delivery_id in delivery_ids:
-            self._pool.submit(self._try, delivery_id)
+    # --- one delivery ---
 
-    def _try(self, delivery_id: str) -> None:
-        """One try: sign, post, write down. An unexpected fault leaves the row to the next look."""
+    async def _deliver_all(self, jobs: list[Job]) -> None:
+        await asyncio.gather(*(self._deliver(job) for job in jobs))
+
+    async def _deliver(self, job: Job) -> None:
+        """One try. An unexpected fault leaves the row to whoever looks when the lease is over."""
         try:
-            with Session(self._engine, expire_on_commit=False) as db:
-                delivery = db.get_one(Delivery, delivery_id)
-                client = db.get(Client, delivery.client_id)
-            if delivery.state != "pending":
-                return
-            if client is None or not client.backchannel_logout_uri:
-                attempt, outcome = None, Outcome("client or its logout URI was removed", is_final=True)
-            else:
-                attempt, outcome = self._send_one_or_say_why(delivery, client)
-            with self._record_lock, Session(self._engine) as db, db.begin():
-                record_try(db, delivery, attempt, outcome)
+            async with self._host_slot(job.uri), self._all_slots:
+                if now() + TRY_SECONDS > job.taken_until:
+                    return  # it stood in line for too long
+                result = await self._try(job)
+            await self._write_down(result)
         except Exception:
-            LOG.exception("op.logout.try_failed", delivery=delivery_id)
+            LOG.exception("op.logout.try_failed", delivery=job.id)
+        finally:
+            with self._lock:
+                self._in_hand[job.client_id] -= 1
+                if not self._in_hand[job.client_id]:
+                    del self._in_hand[job.client_id]
 
-    def _send_one_or_say_why(self, delivery: Delivery, client: Client) -> tuple[DeliveryAttempt | None, Outcome]:
-        """A fault of our own, such as an algorithm without a key, is given up at the deadline like any other."""
+    def _host_slot(self, uri: str | None) -> asyncio.Semaphore:
+        """So many at a time to one host; who waits for a slow one takes nobody else's place."""
+        slot = self._host_slots.get(host := (uri or "").partition("://")[2].partition("/")[0])
+        if slot is None:
+            slot = self._host_slots[host] = asyncio.Semaphore(self._per_host)
+        return slot
+
+    async def _try(self, job: Job) -> Result:
+        """Sign and post. A fault of our own, such as an algorithm without a key, is given up at the deadline, too."""
+        if job.uri is None:
+            return Result(job, Outcome("The client has no back-channel logout URI any more.", "not_sent"), now())
         try:
-            return self._send_one(delivery, client)
+            claims = logout_token_claims(
+                issuer=self._issuer,
+                client_id=job.client_id,
+                sub=job.sub,
+                sid=job.sid,
+                now=now(),
+                reason=job.reason if job.tell_reason else None,
+            )
+            # BCL §2.6 (3): with the algorithm registered for the client's ID tokens.
+            async with self._signing:
+                token = self._keys.sign(claims, alg=job.alg or "", typ=TYPE)
+                await asyncio.sleep(0)
         except Exception:
-            LOG.exception("op.logout.try_failed", delivery=delivery.id)
-            return None, Outcome("fault of the provider", is_final=False)
-
-    def _send_one(self, delivery: Delivery, client: Client) -> tuple[DeliveryAttempt, Outcome]:
-        claims = logout_token_claims(
-            issuer=self._issuer,
-            client_id=client.client_id,
-            sub=delivery.sub,
-            sid=delivery.sid,
-            now=now(),
-            reason=delivery.reason if client.tell_logout_reason else None,
-        )
-        # BCL §2.6 (3): with the algorithm registered for the client's ID tokens.
-        token = self._keys.sign(claims, alg=client.id_token_signed_response_alg, typ=TYPE)
+            LOG.exception("op.logout.try_failed", delivery=job.id)
+            return Result(job, Outcome("fault of the provider", "pending"), now())
         started, at = time.monotonic(), now()
-        outcome = self._post(client, token)
-        attempt = DeliveryAttempt(
-            jti=claims["jti"],
-            delivery_id=delivery.id,
-            at=at,
-            milliseconds=round((time.monotonic() - started) * 1000),
-            outcome=outcome.word,
-            status=outcome.status,
-            answer=outcome.answer,
+        outcome = await post(
+            self._door, job.uri, token, job.connect_timeout or 0, job.read_timeout or 0, job.ca_certificates
         )
-        return attempt, outcome
+        return Result(job, outcome, at, round((time.monotonic() - started) * 1000), claims["jti"])
 
-    def _post(self, client: Client, token: str) -> Outcome:
-        """BCL §2.5: a form post with one parameter, and nothing else."""
-        try:
-            self._door.check(client.backchannel_logout_uri or "")
-            with self._http.post(
-                client.backchannel_logout_uri or "",
-                data={"logout_token": token},
-                # A connection of its own: an old one may be closed by the other side just as we write.
-                headers={"User-Agent": USER_AGENT, "Connection": "close"},
-                timeout=(client.connect_timeout, client.read_timeout),
-                allow_redirects=False,  # BCL-31: the token is for this address and no other
-                stream=True,
-            ) as response:
-                body, _ = read_some(response, MAX_ANSWER)
-                return judge(response.status_code, body, asks_again="Retry-After" in response.headers)
-        except FetchError as error:
-            return Outcome(f"the logout URI {error}", is_final=True)
-        except (requests.RequestException, HTTPError, OSError) as error:
-            return Outcome(fault_in_words(error), is_final=False)
+    # --- the ledger ---
+
+    async def _write_down(self, result: Result) -> None:
+        """Written together with the others that come meanwhile: a commit waits for the disk, whatever is in it."""
+        loop = asyncio.get_running_loop()
+        is_written = loop.create_future()
+        self._results.append((result, is_written))
+        if not self._is_writing:
+            self._is_writing = True
+            while self._results:
+                if self._in_hand.total() > len(self._results):
+                    await asyncio.sleep(GATHER_SECONDS)
+                batch, self._results = self._results, []
+                try:
+                    await loop.run_in_executor(self._writer, self._write, [one for one, _ in batch])
+                except Exception:
+                    LOG.exception("op.outbox.failed")
+                for _, waiter in batch:
+                    waiter.set_result(None)
+            self._is_writing = False
+        await is_written
+
+    def _write(self, results: list[Result]) -> None:
+        with Session(self._engine) as db, db.begin():
+            record_tries(db, results)
 
 
-def spread(seconds: float) -> float:
-    """A little more, at random: what was started together should not stay together."""
-    return seconds * random.uniform(1, 1.3)  # noqa: S311 # no secret depends on it
-
-
-def claim(db: Session, delivery_id: str) -> bool:
-    """Take a due delivery, unless another process was faster. The row tells until when it is taken."""
-    mine = update(Delivery).where(
-        Delivery.id == delivery_id, Delivery.state == "pending", Delivery.next_try_at <= now()
+async def post(
+    door: Door, uri: str, token: str, connect_timeout: float, read_timeout: float, ca_certificates: str | None = None
+) -> Outcome:
+    """BCL §2.5: a form post with one parameter, and nothing else. BCL-31: for this address and no other."""
+    request = Request(
+        uri,
+        form=urlencode({"logout_token": token}).encode(),
+        limit=MAX_ANSWER,
+        connect_seconds=min(connect_timeout, MAX_CONNECT_SECONDS),
+        answer_seconds=min(read_timeout, MAX_READ_SECONDS),
+        ca_certificates=ca_certificates,
+        user_agent=USER_AGENT,
     )
-    taken = db.scalar(mine.values(next_try_at=now() + LEASE_SECONDS).returning(Delivery.id))
-    db.commit()
-    return taken is not None
+    try:
+        return judge(await door.ask(request))
+    except AddressError as error:
+        return Outcome(f"the logout URI {error}", "refused")
+    except FetchError as error:
+        return Outcome(str(error), "pending")
 
 
-def judge(status: int, body: bytes, *, asks_again: bool = False) -> Outcome:
-    """What a client's answer means. ``asks_again``: it said when to come back (RFC 9110 §10.2.3)."""
+def judge(answer: Answer) -> Outcome:
+    """What a client's answer means. Its status is its word (BCL §2.8), however odd the body: that is noted."""
+    status = answer.status
     if status in (200, 204):  # BCL §2.8; some frameworks turn an empty 200 into 204
-        return Outcome("delivered", is_final=True, status=status)
+        return Outcome(answer.fault or "delivered", "delivered", status)
     if 300 <= status < 400:
-        return Outcome("redirect", is_final=True, status=status)
+        return Outcome("redirect", "refused", status)
     if status >= 500 or status in (408, 429):  # BCL-35: may pass
-        return Outcome("server error", is_final=False, status=status)
-    if asks_again:  # it could not check the token just now, for want of our keys; the token is not what was wrong
-        return Outcome("asked to come back", is_final=False, status=status, answer=own_words(body))
-    return Outcome("refused", is_final=True, status=status, answer=own_words(body))
+        return Outcome("server error", "pending", status)
+    if "retry-after" in answer.headers:  # RFC 9110 §10.2.3: it could not check the token, for want of our keys
+        return Outcome("asked to come back", "pending", status, own_words(answer.body))
+    return Outcome("refused", "refused", status, own_words(answer.body))
 
 
 def own_words(body: bytes) -> str:
@@ -204,29 +285,103 @@ def own_words(body: bytes) -> str:
         return ""
 
 
-def record_try(db: Session, delivery: Delivery, attempt: DeliveryAttempt | None, outcome: Outcome) -> None:
-    """Write the try down and set when the next one is due."""
-    tries = delivery.tries + 1
-    pause = min(FIRST_PAUSE * 2**delivery.tries, LONGEST_PAUSE)
-    next_try_at = now() + round(spread(pause))
-    if outcome.is_final:
-        state = "delivered" if outcome.word == "delivered" else "refused"
-    else:
-        state = "pending" if next_try_at < delivery.give_up_at else "given_up"
-    if attempt is not None:
-        db.add(attempt)
-    values = {"tries": tries, "state": state, "next_try_at": next_try_at}
-    # Only while it is open: a try that was slow must not undo what a later one achieved.
-    db.execute(update(Delivery).where(Delivery.id == delivery.id, Delivery.state == "pending").values(values))
-    events.record(
-        db,
-        "op.logout.retrying" if state == "pending" else f"op.logout.{state}",
-        sid=delivery.sid,
-        jti=attempt.jti if attempt else None,
-        client_id=delivery.client_id,
-        outcome=outcome.word,
-        status=outcome.status,
-        milliseconds=attempt.milliseconds if attempt else None,
-        attempt=tries,
-        answer=outcome.answer or None,
+def spread(seconds: float) -> float:
+    """A little more, at random: what was started together should not stay together."""
+    return seconds * random.uniform(1, 1.3)  # noqa: S311 # no secret depends on it
+
+
+# --- rows ---
+
+
+def load(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
+    """What is still to be sent of these, in their order."""
+    if not delivery_ids:
+        return []
+    columns = (
+        Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.reason, Delivery.tries,
+        Delivery.give_up_at, Delivery.taken_until, Client.backchannel_logout_uri, Client.id_token_signed_response_alg,
+        Client.tell_logout_reason, Client.connect_timeout, Client.read_timeout, Client.ca_certificates,
+    )  # fmt: skip
+    query = select(*columns).outerjoin(Client, Client.client_id == Delivery.client_id)
+    with Session(engine) as db:
+        return [
+            Job._make(row)
+            for row in db.execute(query.where(Delivery.id.in_(delivery_ids), Delivery.state == "pending"))
+        ]
+
+
+def take(db: Session, limit: int, but_not_of: Collection[str] = ()) -> list[str]:
+    """Take deliveries that are due, unless another process was faster. The row tells until when they are taken."""
+    is_free = (Delivery.state == "pending", Delivery.next_try_at <= now(), Delivery.taken_until <= now())
+    due = select(Delivery.id).where(*is_free, Delivery.client_id.not_in(but_not_of))
+    found = db.scalars(due.order_by(Delivery.next_try_at).limit(limit)).all()
+    if not found:  # mostly; and a look must not keep those who write waiting
+        return []
+    free = select(Delivery.id).where(Delivery.id.in_(found), *is_free).with_for_update(skip_locked=True)
+    mine = update(Delivery).where(Delivery.id.in_(free), *is_free).execution_options(synchronize_session=False)
+    taken = db.scalars(mine.values(taken_until=now() + LEASE_SECONDS).returning(Delivery.id)).all()
+    db.commit()
+    return list(taken)
+
+
+def record_tries(db: Session, results: list[Result]) -> None:
+    """Write the tries down, and set when the next one of each is due."""
+    add_rows(db, DeliveryAttempt, [attempt_of(result) for result in results if result.jti is not None])
+    row = table_of(Delivery).c
+    # Only while it is open, and not what another process took meanwhile: a try that was slow must not undo what a
+    # later one achieves. But an app that was told was told.
+    mine = update(table_of(Delivery)).where(
+        row.id == bindparam("its_id"), row.state == "pending", row.taken_until <= bindparam("latest_lease")
     )
+    changes = [changes_by(result) for result in results]
+    db.connection().execute(mine.values({name: bindparam(name) for name in CHANGED}), changes)
+    events.record_all(db, map(event_of, results, changes))
+
+
+CHANGED = ("tries", "state", "note", "outcome", "next_try_at", "taken_until")
+
+
+def changes_by(result: Result) -> dict[str, Any]:
+    """What becomes of the delivery's row."""
+    job, outcome = result.job, result.outcome
+    next_try_at = now() + round(spread(min(FIRST_PAUSE * 2**job.tries, LONGEST_PAUSE)))
+    given_up = outcome.state == "pending" and next_try_at >= job.give_up_at
+    return {
+        "its_id": job.id,
+        "latest_lease": 2**62 if outcome.state == "delivered" else job.taken_until,
+        "tries": job.tries + 1,
+        "state": "given_up" if given_up else outcome.state,
+        "note": outcome.word if outcome.state == "not_sent" else "",
+        "outcome": "" if outcome.state == "not_sent" else outcome.word,
+        "next_try_at": next_try_at,
+        "taken_until": 0,
+    }
+
+
+def attempt_of(result: Result) -> dict[str, Any]:
+    """The try's own row."""
+    return {
+        "jti": result.jti,
+        "delivery_id": result.job.id,
+        "at": result.at,
+        "milliseconds": result.milliseconds,
+        "outcome": result.outcome.word,
+        "status": result.outcome.status,
+        "answer": result.outcome.answer,
+    }
+
+
+def event_of(result: Result, change: dict[str, Any]) -> dict[str, Any]:
+    """What the log and the record say of the try."""
+    job, outcome, state = result.job, result.outcome, change["state"]
+    return {
+        "name": "op.logout.retrying" if state == "pending" else f"op.logout.{state}",
+        "sid": job.sid,
+        "jti": result.jti,
+        "client_id": job.client_id,
+        "outcome": outcome.word,
+        "status": outcome.status,
+        "milliseconds": result.milliseconds,
+        "attempt": change["tries"],
+        "answer": outcome.answer or None,
+    }

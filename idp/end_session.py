@@ -139,7 +139,7 @@ def confirm() -> ResponseReturnValue:
     except BadSignature:
         pending = {"sid": None, "client_id": None, "to": None}
     session = current_sso_session()
-    client = db.session.get(Client, pending["client_id"]) if pending["client_id"] else None
+    client = find_client(pending["client_id"]) if pending["client_id"] else None
     wanted = LogoutRequest(client, pending["to"], None)
     if session is None:
         return leave(wanted, [])
@@ -181,12 +181,13 @@ def home() -> ResponseReturnValue:
     """``GET /``: who is signed in here, and the ways on."""
     session = current_sso_session()
     user = db.session.get_one(User, session.sub) if session else None
-    return render_template("idp/home.html", user_name=user and user.claims.get("name", user.username), apps=all_apps())
+    return render_template("idp/home.html", user=user, apps=all_apps())
 
 
 def all_apps() -> list[dict[str, str]]:
     """The apps a person can go to."""
-    clients = db.session.scalars(select(Client).where(Client.home_url.is_not(None)).order_by(Client.name))
+    has_home = select(Client).where(Client.home_url.is_not(None), Client.removed_at.is_(None))
+    clients = db.session.scalars(has_home.order_by(Client.name))
     return [{"name": client.name, "url": client.home_url or ""} for client in clients]
 
 

@@ -3,36 +3,80 @@
 Whoever registers an address makes this server call it, so the door decides where it may lead (server-side
 request forgery): https, no credentials in the address, and no machine of our own network. It follows no
 redirect, asks no proxy, waits a bounded time and reads a bounded answer.
+
+    check the address ─ find its machine ─ connect ─ ask ─ read the answer       Door.ask
+
+All requests of a process are made by one thread (:func:`in_background`), however many at a time: an app that
+hangs costs a socket, and no thread that another app could need.
 """
 
+import asyncio
 import ipaddress
+import os
 import re
 import socket
+import ssl
 import threading
-import time
-from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+import certifi
 
-TIMEOUT = (2.0, 5.0)  # seconds to connect, and between two pieces of the answer
-HEADER_SECONDS = 5.0  # how long an answer may take to begin,
-BODY_SECONDS = 2.0  # and to end; with the time to connect, less than session_ending.LEASE_SECONDS
+CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0  # to connect, and from then on until the answer's headers are complete;
+BODY_SECONDS = 2.0  # and until its body is
+RESOLVERS = 32  # names that are looked up at the same time
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 WRAPPINGS = [ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |\r)")
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r\n", re.DOTALL)
+
+T = TypeVar("T")
 
 
 class FetchError(Exception):
     """The address may not be called, or the call failed. The text says which, in words."""
+
+
+class AddressError(FetchError):
+    """It is no address that anybody could call; the text fits after the word for it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, and with how much patience. ``form``: the body of a POST; without it, it is a GET."""
+
+    url: str
+    form: bytes | None = None
+    limit: int = MAX_DOCUMENT  # bytes of the answer that are read
+    connect_seconds: float = CONNECT_SECONDS
+    answer_seconds: float = ANSWER_SECONDS
+    ca_certificates: str | None = None  # PEM: whom to trust there, in place of the usual ones
+    user_agent: str = "Pickup-IdP"
+
+    def as_bytes(self, parts: SplitResult) -> bytes:
+        """RFC 9112 §3; ``parts`` of the address. One connection a request: an old one may close as we write."""
+        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        head = f"{'GET' if self.form is None else 'POST'} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        head += f"User-Agent: {self.user_agent}\r\nAccept: */*\r\nConnection: close\r\n"
+        if self.form is not None:
+            head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(self.form)}\r\n"
+        return f"{head}\r\n".encode() + (self.form or b"")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. ``fault`` says in words what was wrong with the body, of which ``body`` is the beginning."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)  # names in lower case; of several alike the last
+    body: bytes = b""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,20 +87,21 @@ class Door:
     allow_private_addresses: bool
     ca_bundle: str | None = None
 
-    def check(self, url: str) -> None:
-        """The rules for the address itself; :class:`FetchError` says which one it breaks."""
+    def check(self, url: str) -> SplitResult:
+        """The rules for the address itself; :class:`AddressError` says which one it breaks. Returns its parts."""
         try:
             parts = urlsplit(url)
             host = parts.hostname
             _ = parts.port
         except ValueError as error:
-            raise FetchError("is not a URL") from error
+            raise AddressError("is not a URL") from error
         if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_plain_http):
-            raise FetchError("is not an https URL")
+            raise AddressError("is not an https URL")
         if not host or not ALLOWED_HOST.fullmatch(parts.netloc):
-            raise FetchError("has no plain host name")  # or credentials in front of it, or what could end a header
+            raise AddressError("has no plain host name")  # or credentials in front of it, or what could end a header
         if not url.isascii() or not url.isprintable() or " " in url:
-            raise FetchError("contains characters that no URL has")
+            raise AddressError("contains characters that no URL has")
+        return parts
 
     def check_public(self, url: str) -> None:
         """Where its name leads today; whoever calls it looks again. A name that nobody knows yet may come to be."""
@@ -69,73 +114,167 @@ class Door:
         except OSError:
             return
 
-    def session(self, pool_size: int = 4) -> requests.Session:
-        """A client for requests through this door; threads may share it."""
-        session = requests.Session()
-        session.trust_env = False  # no proxy by surprise
-        session.verify = self.ca_bundle or True
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one site's cookies are not for another
-        adapter = HTTPAdapter(pool_maxsize=pool_size)
-        public = {"http": PublicHTTPPool, "https": PublicHTTPSPool}
-        anywhere = {"http": BoundedHTTPPool, "https": BoundedHTTPSPool}
-        adapter.poolmanager.pool_classes_by_scheme = anywhere if self.allow_private_addresses else public
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        return session
-
     def get(self, url: str) -> bytes:
         """The document at ``url``; :class:`FetchError` if there is none to be had."""
-        self.check(url)
+        answer = in_background(self.ask(Request(url))).result()
+        if answer.status != 200:
+            raise FetchError(f"answered {answer.status}")
+        if answer.fault:
+            raise FetchError(answer.fault)
+        return answer.body
+
+    async def ask(self, request: Request) -> Answer:
+        """One request, whatever is answered; :class:`FetchError` if nothing is."""
+        parts = self.check(request.url)
         try:
-            with self.session().get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
-                status, (body, in_time) = response.status_code, read_some(response, MAX_DOCUMENT + 1)
-        except (requests.RequestException, HTTPError, OSError) as error:
+            async with asyncio.timeout(request.connect_seconds):
+                reader, writer = await self._connect(parts, request.ca_certificates)
+            try:
+                async with asyncio.timeout(request.answer_seconds):
+                    writer.write(request.as_bytes(parts))
+                    status, headers = await read_head(reader)
+                body, fault = await read_body(reader, status, headers, request.limit)
+            finally:
+                writer.transport.abort()  # nothing more is wanted from there
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise FetchError(fault_in_words(error)) from error
-        if status != requests.codes.ok:
-            raise FetchError(f"answered {status}")
-        if not in_time:
-            raise FetchError("timeout")
-        if len(body) > MAX_DOCUMENT:
-            raise FetchError("sent too large an answer")
-        return body
+        return Answer(status, headers, body, fault)
+
+    async def _connect(
+        self, parts: SplitResult, ca_certificates: str | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        tls: dict[str, Any] = {}
+        if parts.scheme == "https":
+            tls = {"ssl": trusting(ca_certificates, self.ca_bundle), "server_hostname": parts.hostname}
+        port = parts.port or (443 if tls else 80)
+        # The very address that was looked at is connected to: a name may answer differently the second time.
+        *others, last = await self._addresses(parts.hostname or "")
+        for address in others:
+            try:
+                return await asyncio.open_connection(address, port, **tls)
+            except OSError:
+                continue
+        return await asyncio.open_connection(last, port, **tls)
+
+    async def _addresses(self, host: str) -> list[str]:
+        try:
+            found = [str(ipaddress.ip_address(host))]
+        except ValueError:
+            found = await asyncio.get_running_loop().run_in_executor(None, addresses_of, host)
+        if not self.allow_private_addresses:
+            for address in found:
+                require_public_address(address)
+        return found
 
 
-def read_some(response: requests.Response, limit: int) -> tuple[bytes, bool]:
-    """The body, as far as it comes in :data:`BODY_SECONDS`, up to ``limit`` bytes; and whether that time sufficed."""
-    end, body = time.monotonic() + BODY_SECONDS, b""
-    while len(body) < limit and (piece := response.raw.read1(limit - len(body), decode_content=True)):
-        body += piece
-        if time.monotonic() > end:
-            return body, False
-    return body, True
+async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    """RFC 9112 §4, §5: status and headers of the final answer; :class:`ValueError` if it is no such thing."""
+    while True:
+        line, _, rest = (await reader.readuntil(b"\r\n\r\n")).partition(b"\n")
+        if (found := STATUS_LINE.match(line)) is None:
+            raise ValueError("not HTTP")
+        status = int(found[1])
+        if status >= 200:  # what comes before is interim (RFC 9110 §15.2)
+            break
+    headers = [line.partition(":") for line in rest.decode("latin-1").split("\r\n")]
+    return status, {name.lower(): value.strip() for name, _, value in headers}
+
+
+async def read_body(
+    reader: asyncio.StreamReader, status: int, headers: dict[str, str], limit: int
+) -> tuple[bytes, str]:
+    """As much of the body as may be, and what is wrong with it: it is too large, too slow, or breaks off."""
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS), aclosing(pieces_of_body(reader, status, headers)) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > limit:
+                    return body[:limit], "response too large"
+    except TimeoutError:
+        return body, "response too slow"
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+        return body, "response broken off"
+    return body, ""
+
+
+async def pieces_of_body(
+    reader: asyncio.StreamReader, status: int, headers: dict[str, str]
+) -> AsyncGenerator[bytes, None]:
+    """RFC 9112 §6.3: where the body ends."""
+    if status in (204, 304):
+        return
+    if headers.get("transfer-encoding", "").lower() == "chunked":  # RFC 9112 §7.1
+        while size := await chunk_size(reader):
+            async for piece in exactly(reader, size):
+                yield piece
+            await reader.readexactly(2)
+    elif "content-length" in headers:
+        async for piece in exactly(reader, int(headers["content-length"])):
+            yield piece
+    else:
+        while piece := await reader.read(4096):
+            yield piece
+
+
+async def chunk_size(reader: asyncio.StreamReader) -> int:
+    """The line before a chunk; the last chunk's size is 0."""
+    line = await reader.readuntil(b"\r\n")
+    if (found := CHUNK_SIZE.fullmatch(line)) is None:
+        raise ValueError("no chunk")
+    return int(found[1], 16)
+
+
+async def exactly(reader: asyncio.StreamReader, size: int) -> AsyncGenerator[bytes, None]:
+    """The next ``size`` bytes, as they come."""
+    while size > 0:
+        piece = await reader.read(min(size, 4096))
+        if not piece:
+            raise EOFError("broken off")
+        size -= len(piece)
+        yield piece
+
+
+@lru_cache(maxsize=256)
+def trusting(ca_certificates: str | None, ca_bundle: str | None) -> ssl.SSLContext:
+    """Checks certificates and names. Made once for each set of certificates: it takes as long as many requests.
+
+    ``ca_certificates`` is PEM, ``ca_bundle`` a file; :class:`ssl.SSLError` or :class:`ValueError` if there is none.
+    """
+    if ca_certificates:
+        return ssl.create_default_context(cadata=ca_certificates)
+    return ssl.create_default_context(cafile=ca_bundle or certifi.where())
 
 
 def fault_in_words(error: Exception) -> str:
     """What went wrong on the network."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS"
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return "timeout"
-    text = repr(error)
-    if "PrivateAddress" in text or "private address" in text:
-        return "private address"
-    if "NameResolutionError" in text or "gaierror" in text:
-        return "name unknown"
-    return "connection refused" if "refused" in text else "connection broken"
+    kinds = [
+        (ssl.SSLError, "TLS"),  # also a certificate for another name
+        (TimeoutError, "timeout"),
+        (socket.gaierror, "name unknown"),
+        (PrivateAddressError, "private address"),
+        (ConnectionRefusedError, "connection refused"),
+    ]
+    return next((words for kind, words in kinds if isinstance(error, kind)), "connection broken")
 
 
 class PrivateAddressError(OSError):
     """The name leads to a machine that is not on the public internet."""
 
 
-def require_public(host: str) -> None:
-    """Before connecting: every address of the name is a public one."""
+def addresses_of(host: str) -> list[str]:
+    """Where a name leads; :class:`socket.gaierror` if nowhere."""
     try:
-        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, "no name") from error
-    for *_, address in found:
-        require_public_address(address[0])
+    return [str(address[0]) for *_, address in found]
+
+
+def require_public(host: str) -> None:
+    """Every address of the name is a public one."""
+    for address in addresses_of(host.strip("[]")):
+        require_public_address(address)
 
 
 def require_public_address(address: Any) -> None:
@@ -154,83 +293,19 @@ def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddres
     return [last] if is_wrapped else [ip.sixtofour] if ip.sixtofour else []
 
 
-class HeadersInTime:
-    """A connection whose answer begins in time. A timeout alone counts anew with every byte that drips in."""
+# --- the thread that makes all requests ---
 
-    sock: socket.socket | None
-
-    def getresponse(self) -> Any:
-        """Hang up on a site that does not finish its headers."""
-        overdue = threading.Event()
-        timer = threading.Timer(HEADER_SECONDS, self._hang_up, [overdue])
-        timer.daemon = True
-        timer.start()
-        try:
-            response = super().getresponse()  # type: ignore[misc] # of the connection class this is mixed into
-        except (OSError, HTTPException):
-            if not overdue.is_set():
-                raise
-        finally:
-            timer.cancel()
-        if overdue.is_set():  # also where what had come by then could pass for an answer
-            raise TimeoutError("timed out")
-        return response
-
-    def _hang_up(self, overdue: threading.Event) -> None:
-        overdue.set()
-        if self.sock is not None:
-            with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
+_starting = threading.Lock()
+_loops: list[asyncio.AbstractEventLoop] = []
+os.register_at_fork(after_in_child=_loops.clear)  # a thread does not survive a fork: each process starts its own
 
 
-class BoundedHTTPConnection(HeadersInTime, HTTPConnection):
-    """To any address."""
-
-
-class BoundedHTTPSConnection(HeadersInTime, HTTPSConnection):
-    """To any address."""
-
-
-class BoundedHTTPPool(HTTPConnectionPool):
-    """A pool of such connections."""
-
-    ConnectionCls = BoundedHTTPConnection
-
-
-class BoundedHTTPSPool(HTTPSConnectionPool):
-    """A pool of such connections."""
-
-    ConnectionCls = BoundedHTTPSConnection
-
-
-class PublicHTTPConnection(HeadersInTime, HTTPConnection):
-    """Connects to public addresses only."""
-
-    def _new_conn(self) -> socket.socket:
-        require_public(self.host)
-        connection = super()._new_conn()
-        # Once more, for the address that was really taken: a name may answer differently the second time.
-        require_public_address(connection.getpeername()[0])
-        return connection
-
-
-class PublicHTTPSConnection(HeadersInTime, HTTPSConnection):
-    """Connects to public addresses only."""
-
-    def _new_conn(self) -> socket.socket:
-        require_public(self.host)
-        connection = super()._new_conn()
-        require_public_address(connection.getpeername()[0])
-        return connection
-
-
-class PublicHTTPPool(HTTPConnectionPool):
-    """A pool of such connections."""
-
-    ConnectionCls = PublicHTTPConnection
-
-
-class PublicHTTPSPool(HTTPSConnectionPool):
-    """A pool of such connections."""
-
-    ConnectionCls = PublicHTTPSConnection
+def in_background(task: Coroutine[Any, Any, T]) -> Future[T]:
+    """Have it done by the thread for requests, which starts with the first one."""
+    with _starting:
+        if not _loops:
+            loop = asyncio.new_event_loop()
+            loop.set_default_executor(ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver"))
+            threading.Thread(target=loop.run_forever, name="requests", daemon=True).start()
+            _loops.append(loop)
+    return asyncio.run_coroutine_threadsafe(task, _loops[0])

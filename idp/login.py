@@ -3,14 +3,18 @@
 import functools
 import secrets
 
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from idp import failed_logins
 from idp.errors import too_late
 from idp.models import Client, User
+from idp.oauth_server import find_client
+from idp.own_pages import is_own_page
 from idp.pending import Pending
 from idp.sso_session import set_cookie, start_session
 from pickup_web import events
@@ -19,41 +23,71 @@ from pickup_web.security import content_security_policy
 
 MAX_PASSWORD = 1024  # characters; hashing more is work for an attacker's amusement
 
+LOG = structlog.get_logger()
+
 hasher = PasswordHasher()  # Argon2id with the parameters of RFC 9106's second recommendation
 
 
 def ask_for_password(pending: Pending, client: Client, hinted_name: str = "") -> Response:
-    """The login page; its form carries the authorization request along, signed."""
-    return login_page(pending.signed(), client, username=hinted_name)
+    """The login page for an app; its form carries the authorization request along, signed."""
+    return login_page({"request": pending.signed()}, client, username=hinted_name)
+
+
+def ask_for_own_page() -> ResponseReturnValue:
+    """``GET /login?next=``: the login page for a page of our own."""
+    following = request.args.get("next", "")
+    return login_page({"next": following}) if is_own_page(following) else redirect(url_for("home"))
 
 
 def sign_in() -> ResponseReturnValue:
-    """``POST /login``: check the password, then back to where the authorization request waits."""
-    signed = request.form.get("request", "")
-    pending = Pending.read(signed)
-    client = db.session.get(Client, pending.parameters.get("client_id", "")) if pending else None
-    if pending is None or client is None:
-        return too_late()
+    """``POST /login``: check the password, then on to the page that asked, or to the request that waits."""
+    if is_own_page(request.form.get("next", "")):
+        waiting, client, target = {"next": request.form["next"]}, None, request.form["next"]
+    else:
+        waiting = {"request": request.form.get("request", "")}
+        pending = Pending.read(waiting["request"])
+        client = find_client(pending.parameters.get("client_id", "")) if pending else None
+        if pending is None or client is None:
+            return too_late()
+        target = pending.resume_url()
     username = request.form.get("username", "")
+    if seconds := failed_logins.seconds_to_wait(db.session, username):
+        return too_many(waiting, client, username, seconds)
     user = authenticate(username, request.form.get("password", ""))
-    if user is None:
-        events.record(db.session, "op.login.failed", client_id=client.client_id)
+    if user:
+        failed_logins.forget(db.session, username)
+    cookie = start_session(user) if user else None
+    if cookie is None:
+        failed_logins.count(db.session, username)
+        events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
         wrong = "That username and password do not belong together."
-        return login_page(signed, client, username=username, error=wrong)
-    response = redirect(pending.resume_url(), 303)
-    set_cookie(response, start_session(user))
+        return login_page(waiting, client, username=username, error=wrong)
+    response = redirect(target, 303)
+    set_cookie(response, cookie)
+    failed_logins.remember(response, username)
     return response
 
 
-def login_page(signed: str, client: Client, *, username: str, error: str | None = None) -> Response:
-    """The page itself. It says no more than that the two do not belong together."""
-    body = render_template("idp/login.html", client=client, username=username, error=error, request_token=signed)
+def too_many(waiting: dict[str, str], client: Client | None, username: str, seconds: int) -> Response:
+    """After many wrong passwords the next one is not even looked at."""
+    response = login_page(waiting, client, username=username, error=failed_logins.sentence(seconds))
+    response.status_code, response.headers["Retry-After"] = 429, str(seconds)
+    LOG.info("op.login.throttled", client_id=client and client.client_id)
+    return response
+
+
+def login_page(
+    waiting: dict[str, str], client: Client | None = None, *, username: str = "", error: str | None = None
+) -> Response:
+    """The page itself. It says no more than that the two do not belong together. ``waiting``: what comes next."""
+    body = render_template("idp/login.html", client=client, username=username, error=error, waiting=waiting)
     response = make_response(body, 401 if error else 200)
-    # The browser applies form-action to the redirects after the form, too, and they lead to the client.
-    logo = client.registered.get("logo_uri")
-    policy = content_security_policy(client.redirect_uris, [logo] if logo else [])
-    response.headers["Content-Security-Policy"] = policy
+    if client:
+        # The browser applies form-action to the redirects after the form, too, and they lead to the client.
+        logo = client.registered.get("logo_uri")
+        policy = content_security_policy(client.redirect_uris, [logo] if logo else [])
+        response.headers["Content-Security-Policy"] = policy
     return response
 
 

@@ -35,6 +35,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(20), default="user")  # or "operator"
     claims: Mapped[dict[str, Any]]
     disabled_at: Mapped[int | None]
+    removed_at: Mapped[int | None]  # the row stays, emptied, so that nobody gets this sub again
 
 
 class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
@@ -68,6 +69,9 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     delete_tokens_on_logout: Mapped[str | None] = mapped_column(String(10))  # none, session, all; else the provider's
     connect_timeout: Mapped[float] = mapped_column(default=2.0)  # seconds, of the logout request
     read_timeout: Mapped[float] = mapped_column(default=5.0)
+    ca_certificates: Mapped[str | None] = mapped_column(Text)  # PEM: whom to trust at the logout URI; else the usual
+    retry_seconds: Mapped[int | None]  # how long its logouts are offered; else session_ending.GIVE_UP_SECONDS
+    removed_at: Mapped[int | None]  # nobody finds it any more; the row stays until its last logouts are told
 
     # --- what Authlib asks a client (authlib.oauth2.rfc6749.ClientMixin) ---
 
@@ -231,6 +235,17 @@ class Consent(Base):
     given_at: Mapped[int]
 
 
+class FailedLogins(Base):
+    """Wrong passwords in a row for one name; see failed_logins.py."""
+
+    __tablename__ = "failed_logins"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int]
+    failed_at: Mapped[int] = mapped_column(index=True)  # the last one
+    wait_until: Mapped[int]
+
+
 class UsedAssertion(Base):
     """A client assertion that was used (RFC 7523 §3 (7)): it is good for one request."""
 
@@ -242,22 +257,24 @@ class UsedAssertion(Base):
 
 
 class Delivery(Base):
-    """The outbox: one logout, to be told to one client. Written with the ending, in one transaction."""
+    """The outbox and the ledger: one logout, to be told to one client. Written with the ending, in one transaction."""
 
     __tablename__ = "delivery"
-    __table_args__ = (Index("delivery_due", "state", "next_try_at"),)
+    __table_args__ = (Index("delivery_due", "state", "next_try_at"), Index("delivery_newest", "created_at"))
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    client_id: Mapped[str] = mapped_column(ID)
+    client_id: Mapped[str] = mapped_column(ID, index=True)
     sid: Mapped[str] = mapped_column(ID, index=True)
-    sub: Mapped[str] = mapped_column(ID)
+    sub: Mapped[str] = mapped_column(ID)  # as sent to this client
     reason: Mapped[str] = mapped_column(Text)  # a sentence for the user
     state: Mapped[str] = mapped_column(String(20))  # pending, delivered, refused, given_up, not_sent
     note: Mapped[str] = mapped_column(Text, default="")  # why it was not sent
     created_at: Mapped[int]
-    next_try_at: Mapped[int]  # a try that is under way has moved this on: nobody else takes it
+    next_try_at: Mapped[int]
+    taken_until: Mapped[int] = mapped_column(default=0)  # a process is at it, and nobody else before then
     give_up_at: Mapped[int]
     tries: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str] = mapped_column(String(40), default="")  # of the last try
 
 
 class DeliveryAttempt(Base):

@@ -22,12 +22,13 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from authlib.oidc.core.grants.code import OpenIDToken
 from flask import Flask
-from sqlalchemy import JSON, Text, bindparam, cast, exists, func, insert, or_, select, update
+from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select, update
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
+from idp.client_credentials import ProgramGrant
 from idp.client_keys import ClientKeys
-from idp.models import AuthorizationCode, Client, Participation, Token, hash_of
+from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, hash_of
 from idp.sso_session import hold
 from pickup_web import events
 from pickup_web.clock import now
@@ -59,21 +60,24 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
         self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
+        self.register_grant(ProgramGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
 
 def find_client(client_id: str) -> Client | None:
     """The registered client of that name, which is printable ASCII (RFC 6749 §A.1); no database sees anything else."""
-    return db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+    client = db.session.get(Client, client_id) if client_id.isascii() and client_id.isprintable() else None
+    return client if client and client.removed_at is None else None
 
 
 _client, _code, _participation = table_of(Client), table_of(AuthorizationCode), table_of(Participation)
+_session, _user = table_of(SsoSession), table_of(User)
 _is_json = [isinstance(column.type, JSON) for column in _client.columns]
 # Statements that each flow runs are built once: building one takes longer than SQLite takes to answer it.
 CLIENT_ROW = select(
     *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
-).where(_client.c.client_id == bindparam("client_id"))
+).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
 
 
 def known_client(client_id: str) -> Client | None:
@@ -147,6 +151,32 @@ class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
             raise InvalidGrantError("The code_verifier does not belong to the code.")
 
 
+# Whom a refresh token hangs on is held before the token is touched: its session, or of an offline one the person.
+# An ending takes them in the same order. In another one the two would wait for each other, and the ending might lose.
+_is_offline = Token.scope.contains("offline_access")
+_by_refresh = Token.refresh_hash == bindparam("wanted")
+HOLD_SESSION_OF = (
+    update(_session)
+    .where(_session.c.sid == select(Token.sid).where(_by_refresh, ~_is_offline).scalar_subquery())
+    .where(_session.c.ended_at.is_(None))
+    .values(last_seen_at=bindparam("at"))
+    .returning(_session.c.sid)
+)
+HOLD_PERSON_OF = (
+    update(_user)
+    .where(_user.c.sub == select(Token.sub).where(_by_refresh, _is_offline).scalar_subquery())
+    .where(_user.c.disabled_at.is_(None))
+    .values(disabled_at=None)
+    .returning(_user.c.sub)
+)
+CLAIM_REFRESH = (
+    update(Token)
+    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
+    .values(rotated_at=bindparam("at"))
+    .returning(Token)
+)
+
+
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
     """RFC 6749 §6, Core §12. Each use replaces the refresh token; the use of a replaced one revokes them all."""
 
@@ -154,28 +184,27 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
     INCLUDE_NEW_REFRESH_TOKEN = True
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
-        """The token it belongs to, if it is still good."""
-        found: Token | None = db.session.scalar(select(Token).where(Token.refresh_hash == hash_of(refresh_token)))
+        """The token it belongs to, if it is still good. The first to ask has it, and rotates it (RFC 9700 §4.14.2)."""
+        wanted, at = hash_of(refresh_token), now()
+        if not (
+            db.session.scalar(HOLD_SESSION_OF, {"wanted": wanted, "at": at})
+            or db.session.scalar(HOLD_PERSON_OF, {"wanted": wanted})
+        ):
+            raise InvalidGrantError("The session has ended, the account is disabled, or there is no such token.")
+        found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": at})
+        is_first = found is not None
+        if found is None:
+            found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
         if found is None or found.revoked_at is not None or (found.refresh_expires_at or 0) <= now():
             return None
-        if found.rotated_at is not None and found.rotated_at + GRACE_SECONDS < now():
+        if not is_first and (found.rotated_at or 0) + GRACE_SECONDS < now():
             # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
             revoke_family(found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice")
             return None
         return found
 
     def authenticate_user(self, old: Token) -> Token:
-        """The token, while the session it belongs to lives; offline tokens may outlive theirs (Core §11).
-
-        From here until the commit neither can end. Of two uses at the same time the first sets the moment, and for the
-        second it is as if it had come a little later.
-        """
-        if not old.is_offline and not (old.sid and hold(old.sid)):
-            raise InvalidGrantError("The session has ended.")
-        mine = update(Token).where(Token.access_hash == old.access_hash, Token.revoked_at.is_(None))
-        rotated = mine.values(rotated_at=func.coalesce(Token.rotated_at, now())).returning(Token.access_hash)
-        if db.session.scalar(rotated.execution_options(synchronize_session=False)) is None:
-            raise InvalidGrantError("The token has just been revoked.")
+        """Held above: its session lives, or it is offline access and may outlive its session (Core §11)."""
         return old
 
     def revoke_old_credential(self, _old: Token) -> None:

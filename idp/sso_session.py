@@ -55,22 +55,28 @@ def hold(sid: str) -> bool:
     return db.session.scalar(TOUCH_ALIVE, {"wanted": sid, "at": now()}) is not None
 
 
-def start_session(user: User) -> str:
-    """The browser's session after a password; returns its new cookie.
+def start_session(user: User) -> str | None:
+    """The browser's session after a password; returns its new cookie, or None if that password is of yesterday.
 
     The same person keeps the session and its ``sid``; for another person the old one ends first (BCL-06).
     """
-    cookie = secrets.token_urlsafe(32)
+    cookie, sub, verified = secrets.token_urlsafe(32), user.sub, user.password_hash
     session = current_sso_session()
-    if session and session.sub != user.sub:
+    if session and session.sub != sub:
         policy = current_state().settings.delete_tokens_on_logout
         current_state().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
         session = None
+    # Whoever changes the password or disables the person either commits before this, and the sign-in fails,
+    # or waits for our commit, and ends this session with the others.
+    able = update(User).where(User.sub == sub, User.password_hash == verified, User.disabled_at.is_(None))
+    if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
+        db.session.rollback()
+        return None
     if session:
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:
-        session = new_session(user, cookie)
+        session = new_session(sub, cookie)
         db.session.add(session)
         events.record(db.session, "op.session.created", sid=session.sid)
     db.session.commit()
@@ -78,13 +84,13 @@ def start_session(user: User) -> str:
     return cookie
 
 
-def new_session(user: User, cookie: str) -> SsoSession:
+def new_session(sub: str, cookie: str) -> SsoSession:
     """A row for a browser that signs in. ``sid`` has randomness of its own, as it goes into tokens."""
     at = now()
     return SsoSession(
         sid=secrets.token_urlsafe(24),
         cookie_hash=hash_of(cookie),
-        sub=user.sub,
+        sub=sub,
         auth_time=at,
         amr=["pwd"],  # RFC 8176 §2
         created_at=at,

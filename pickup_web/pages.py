@@ -9,6 +9,9 @@ from markupsafe import Markup
 
 from pickup_web.settings import Settings
 
+# What the banner says of the switches that no real service has on.
+DEMO_SWITCHES = {"demo_plain_http": "plain http", "demo_events": "events open to anyone"}
+
 
 def register_pages(app: Flask, name: str, title: str, settings: Settings) -> None:
     """Make the shared templates, the stylesheet and what they need known to ``app``."""
@@ -19,7 +22,7 @@ def register_pages(app: Flask, name: str, title: str, settings: Settings) -> Non
     app.jinja_env.filters.update(datetime=datetime_element, pretty_json=pretty_json)
     app.jinja_env.globals.update(
         service={"name": name, "title": title},
-        plain_http_demo=settings.demo_plain_http,
+        demo_switches=[words for switch, words in DEMO_SWITCHES.items() if getattr(settings, switch)],
         addresses={
             "idp": settings.idp_url,
             "dispatch": settings.dispatch_url,

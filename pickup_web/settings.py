@@ -1,10 +1,11 @@
 """Every setting of the environment, typed, each with its reason. All are variables ``PICKUP_…``."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,6 +30,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(description="Signs the cookies that protect forms. `make up` makes one.")
     dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
     manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
+    admin_client_secret: SecretStr | None = Field(
+        default=None, description="Of the client pickup-admin, for the admin API. Without it nobody is that client."
+    )
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
     compose_network: bool = Field(
@@ -67,9 +71,14 @@ class Settings(BaseSettings):
         le=30,
         description="How many seconds a user's redirect waits for the logout requests, at most.",
     )
-    delete_tokens_on_logout: str = Field(
+    logout_per_host: int = Field(
+        default=128,
+        ge=1,
+        le=1000,
+        description="How many logout requests each process of the provider has under way to one host, at most.",
+    )
+    delete_tokens_on_logout: Literal["none", "session", "all"] = Field(
         default="session",
-        pattern="^(none|session|all)$",
         description="Which tokens die with a session, unless the client says otherwise: none (and no "
         "logout request is sent), session (not the offline ones), all.",
     )
@@ -109,6 +118,17 @@ def load_settings() -> Settings:
         lines = []
         for problem in error.errors():
             name = "".join(f"PICKUP_{str(part).upper()}: " for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(name + ("is not set; `make up` makes it" if problem["type"] == "missing" else message))
+            lines.append(name + in_words(problem))
         raise SystemExit("\n".join(["Pickup cannot start with these settings:", *lines])) from error
+
+
+def in_words(problem: ErrorDetails) -> str:
+    """What is wrong with one setting, with the value that was given, unless it is a secret."""
+    if problem["type"] == "missing":
+        return "is not set; `make up` makes it"
+    if problem["type"] == "value_error":  # a sentence of our own
+        return problem["msg"].removeprefix("Value error, ")
+    is_secret = any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
+    given = "" if is_secret else problem["input"]
+    wants = "true or false" if problem["type"] == "bool_parsing" else problem["msg"]
+    return f"{given!r} is not possible: {wants}" if given else wants

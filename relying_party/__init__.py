@@ -24,7 +24,7 @@ from relying_party.provider import Provider
 from relying_party.registration import Registration
 from relying_party.sessions import ServerSideSessions, SessionStore
 from relying_party.signals import EndedSession, protocol_event, session_ended
-from relying_party.state import State, page_marks, session_key, session_user, signed_in
+from relying_party.state import State, emit, page_marks, session_key, session_user, signed_in
 from relying_party.version import VERSION
 
 __version__ = VERSION
@@ -67,14 +67,17 @@ class RelyingParty:
         config = Config.from_app(app)
         engine = engine or open_engine(config.database_url, app.instance_path)
         make_tables(engine)
-        store, registration = SessionStore(engine), Registration(config, engine)
-        provider, streams = Provider(config, registration), threading.BoundedSemaphore(config.live_streams)
+        registration = Registration(config, engine, tell=lambda: emit("rp.client.registered"))
+        provider, store = Provider(config, registration), SessionStore(engine)
+        streams = threading.BoundedSemaphore(config.live_streams)
         app.extensions["relying_party"] = State(config, registration, provider, store, streams)
         app.session_interface = ServerSideSessions(store, https=config.base_url.startswith("https:"))
         app.config.setdefault("RELYING_PARTY_LAYOUT", config.layout)
-        app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user, relying_party_marks=page_marks)
+        app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)
+        app.jinja_env.globals.update(relying_party_marks=page_marks, relying_party_page=pages.this_page)  # live.html
         app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
         app.register_blueprint(make_blueprint())
+        app.before_request_funcs.setdefault(None, []).insert(0, login.ask_first)
         exempt_from_csrf(app)
         app.before_request(lambda: exempt_from_csrf(app))  # for protection that is set up after this extension
 

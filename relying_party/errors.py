@@ -31,6 +31,10 @@ class ProviderError(RelyingPartyError):
     """The OpenID Provider did not answer, or not as the specification says."""
 
 
+class GrantRefused(ProviderError):
+    """A code or token that the provider issued is good no more: it has expired, was used or was revoked."""
+
+
 class LoginFailed(RelyingPartyError):
     """The login ended without a session."""
 

@@ -8,13 +8,13 @@ Neither of the two is a use of the session: who went away is signed out by the i
 
 import json
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, jsonify, request
 
+from relying_party import incoming
 from relying_party.sessions import Ending, SessionStore
 from relying_party.state import current_session, current_state, page_marks
 
@@ -32,17 +32,20 @@ def live() -> Response:
     # A server without threads would answer nobody else for as long as the tab is open.
     if not request.environ.get("wsgi.multithread") or not places.acquire(blocking=False):
         return uncached(Response("No stream is free; ask for the status now and then.", 503, {"Retry-After": "2"}))
-    response = stream(watch(current_state().sessions, session.key, connection_of(request.environ)))
+    response = stream(watch(current_state().sessions, session.key, incoming.connection()))
     response.call_on_close(places.release)
     return response
 
 
 def watch(sessions: SessionStore, key: str, connection: socket.socket | None) -> Iterator[str]:
-    """The stream of a live session: heartbeats, then at most one event. It ends when the tab is gone."""
+    """The stream of a live session: heartbeats, then at most one event.
+
+    It ends when the tab is gone: who flicks through pages should not use up the streams.
+    """
     yield "retry: 1000\n\n"
     end = time.monotonic() + STREAM_SECONDS
     next_beat = time.monotonic() + HEARTBEAT_SECONDS
-    while time.monotonic() < end and not is_closed(connection):
+    while time.monotonic() < end and not incoming.is_closed(connection):
         if ending := sessions.ending(key):
             yield event("signed-out", reason_of(ending))
             return
@@ -50,24 +53,6 @@ def watch(sessions: SessionStore, key: str, connection: socket.socket | None) ->
             next_beat += HEARTBEAT_SECONDS
             yield event("beat", {})  # no mere comment: the script must notice, too, when nothing comes any more
         time.sleep(LOOK_SECONDS)
-
-
-def connection_of(environ: dict[str, Any]) -> socket.socket | None:
-    """The browser's connection, if the server shows it: gunicorn and Werkzeug do. One with TLS cannot be peeked at."""
-    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return None if isinstance(connection, ssl.SSLSocket) else connection
-
-
-def is_closed(connection: socket.socket | None) -> bool:
-    """Whether the browser has hung up: who flicks through pages should not use up the streams."""
-    if connection is None:
-        return False
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False  # nothing to read, and nothing wrong
-    except OSError:
-        return True
 
 
 def status() -> Response:

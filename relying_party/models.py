@@ -1,4 +1,4 @@
-"""The two tables of the relying party. Times are seconds since the epoch."""
+"""The tables of the relying party. Times are seconds since the epoch."""
 
 from typing import Any, ClassVar
 
@@ -42,6 +42,7 @@ class StoredSession(Base):
     sub: Mapped[str | None] = mapped_column(String(255))
     sid: Mapped[str | None] = mapped_column(String(255))
     login: Mapped[dict[str, Any] | None]  # claims and tokens; see login.py
+    renewing_until: Mapped[int | None]  # a request is renewing the access token, until then at most
 
     ended_at: Mapped[int | None]
     end_reason: Mapped[str | None] = mapped_column(String(255))

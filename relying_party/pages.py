@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import BuildError
 
@@ -49,6 +49,13 @@ def home_url() -> str:
         return request.script_root + "/"
 
 
-def message_page(title: str, text: str, *, detail: str | None = None, retry_url: str | None = None) -> str:
-    """A page with one message and a way on."""
-    return render_template("relying_party/message.html", title=title, text=text, detail=detail, retry_url=retry_url)
+def this_page() -> str:
+    """The address that was asked for, below the mount point of this application; empty if it takes only a POST."""
+    adapter = current_app.create_url_adapter(request)
+    is_page = adapter is not None and adapter.test(method="GET")
+    return request.script_root + request.full_path.removesuffix("?") if is_page else ""
+
+
+def message_page(title: str, text: str, *, retry_url: str, kept: bool = False) -> str:
+    """A page with one message and the way to the login; ``kept``: it may speak of what was typed (kept.js)."""
+    return render_template("relying_party/message.html", title=title, text=text, retry_url=retry_url, kept=kept)

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from relying_party.clock import now
 from relying_party.config import Config
 from relying_party.connections import Connections
-from relying_party.errors import ProviderError
+from relying_party.errors import GrantRefused, ProviderError
 from relying_party.jws import usable_keys
 from relying_party.registration import Credentials, Registration, metadata
 
@@ -58,7 +58,7 @@ class Provider:
         return self._metadata[1]
 
     def endpoint(self, name: str) -> str:
-        """The address of a required endpoint."""
+        """The address of an endpoint; :class:`ProviderError` if the provider has none, or one without TLS."""
         value = self.metadata().get(name)
         if not isinstance(value, str):
             raise ProviderError(f"The provider's metadata has no {name}.")
@@ -150,7 +150,8 @@ class Provider:
         try:
             answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
-            raise ProviderError("The provider refused the token request.", error.error) from error
+            kind = GrantRefused if error.error == "invalid_grant" else ProviderError  # RFC 6749 §5.2
+            raise kind("The provider refused the token request.", error.error) from error
         except (requests.RequestException, TypeError, ValueError) as error:
             raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
         if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
@@ -171,7 +172,8 @@ class Provider:
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         status, body = self._send("GET", url, headers or {})
         if status != 200:
-            raise ProviderError(f"The provider answered {status} where 200 was expected.", url)
+            kind = GrantRefused if status == 401 and headers else ProviderError  # RFC 6750 §3.1
+            raise kind(f"The provider answered {status} where 200 was expected.", url)
         return json_object(body, url)
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Any = None) -> tuple[int, bytes]:

@@ -35,8 +35,9 @@ class Credentials:
 class Registration:
     """One application's registration at one provider."""
 
-    def __init__(self, config: Config, engine: Engine) -> None:
-        self._config, self._engine = config, engine
+    def __init__(self, config: Config, engine: Engine, tell: Callable[[], None]) -> None:
+        """``tell`` is called when the provider has registered us."""
+        self._config, self._engine, self._tell = config, engine, tell
         self._known = Credentials(config.client_id, config.client_secret) if config.client_id else None
 
     def known(self) -> Credentials | None:
@@ -67,6 +68,8 @@ class Registration:
             self._known = None  # the other one was first, and it is one client
         except OperationalError as error:  # SQLite has one writer at a time, and waits for it not for ever
             raise ProviderError("This application is being registered. Please try again.", repr(error)) from error
+        else:
+            self._tell()
         if credentials := self.known():
             return credentials
         raise ProviderError("This application is not registered at the provider.")

@@ -7,7 +7,8 @@ and every replica asks the same table, each time: a logout is seen by all of the
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -31,6 +32,7 @@ ANONYMOUS_SECONDS = 3600  # how long a browser may take to sign in
 TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
 REMEMBER_SECONDS = 3600  # how long a logout is remembered for logins that are still under way
 FORGET_SECONDS = 24 * 3600  # how long an ended session can still say why it ended
+RENEWAL_SECONDS = 20  # after which a request that renews the access token is taken for dead
 CLEANING_BATCH = 500  # rows; cleaning up is work in small pieces, never a stop
 
 COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock; one of the two is to be tried again
@@ -147,15 +149,38 @@ class SessionStore:
         if session.row.last_seen_at < now() - TOUCH_SECONDS:
             self._update_live(session.key, last_seen_at=now())
 
+    @contextmanager
+    def renewal(self, session: AppSession) -> Iterator[bool]:
+        """Whether it is this request that renews the access token; False while another one does.
+
+        A refresh token may be good for one use, and a second one be taken for theft (RFC 9700 §4.14.2).
+        """
+        key, at = session.key or "", now()
+        nobody_else = or_(StoredSession.renewing_until.is_(None), StoredSession.renewing_until <= at)
+        is_ours = self._update_live(key, nobody_else, renewing_until=at + RENEWAL_SECONDS)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._update_live(key, renewing_until=None)
+
+    def reload_login(self, session: AppSession) -> None:
+        """What another request made of it."""
+        with self._db() as db:
+            row = db.get(StoredSession, session.key)
+        session.login = row.login if row and not ending_of(row) else None
+
     def update_login(self, session: AppSession, login: dict[str, Any]) -> None:
         """Keep renewed tokens."""
         session.login = login
         if session.key:
             self._update_live(session.key, login=login)
 
-    def _update_live(self, key: str, **values: Any) -> None:
+    def _update_live(self, key: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
+        mine = (StoredSession.id_hash == key, *_alive(), *conditions)
         with self._db.begin() as db:
-            db.execute(update(StoredSession).where(StoredSession.id_hash == key, *_alive()).values(**values))
+            done = update(StoredSession).where(*mine).values(**values).returning(StoredSession.id_hash)
+            return db.scalar(done.execution_options(synchronize_session=False)) is not None
 
     def sign_in(self, session: AppSession, login: dict[str, Any]) -> list[EndedSession]:
         """A new session, with a new cookie, for the person ``login`` is about; returns the one it replaces.
@@ -358,6 +383,6 @@ class ServerSideSessions(SessionInterface):
                 secure=self.https,  # not left to a setting that is off by default
                 samesite="Lax",  # comes along with the provider's redirect, but not with another site's form
             )
-            response.headers.add("Vary", "Cookie")
+        response.vary.add("Cookie")  # RFC 9111 §4.1: what we say to one browser is not for another one
         if session.login is not None:
             response.headers.setdefault("Cache-Control", "no-store")  # nothing of an ended session out of a cache

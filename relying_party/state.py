@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from blinker import NamedSignal
 from flask import Flask, current_app
 from flask import session as flask_session
 
@@ -77,12 +78,19 @@ def _application() -> Flask:
 
 
 def tell_application(ended: Sequence[EndedSession], reason: str) -> None:
-    """The application's own clean-up. What goes wrong in it is the application's, and undoes no logout."""
+    """The application's own clean-up."""
     for one in ended:
+        _send(session_ended, ended=one, reason=reason)
+
+
+def _send(signal: NamedSignal, **values: Any) -> None:
+    # What goes wrong in a receiver is the application's: it undoes no logout, and the other receivers hear of it.
+    app = _application()
+    for receiver in signal.receivers_for(app):
         try:
-            session_ended.send(_application(), ended=one, reason=reason)
+            receiver(app, **values)
         except Exception:
-            current_app.logger.exception("A receiver of session_ended failed.")
+            app.logger.exception("A receiver of %s failed.", signal.name)
 
 
 def emit(
@@ -90,8 +98,8 @@ def emit(
 ) -> None:
     """Tell whoever listens that a step of the protocol was taken."""
     credentials = current_state().registration.known()
-    protocol_event.send(
-        _application(),
+    _send(
+        protocol_event,
         name=name,
         sid=sid,
         jti=jti,

@@ -33,6 +33,8 @@ from werkzeug.test import TestResponse
 import idp as idp_service
 import pickup_dispatch
 import pickup_manager
+from idp.delivery import Outbox
+from idp.fetch import Door
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from relying_party.sessions import AppSession
@@ -73,13 +75,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """Every ``requests`` call ends here; a socket that somebody connects all the same is a failure."""
+    """Every request of the services ends here; a socket that somebody connects all the same is a failure."""
 
     def no_sockets(_socket: socket.socket, address: Any) -> None:
         raise AssertionError(f"a test connected a socket to {address}")
 
     ours = Network()
     monkeypatch.setattr(HTTPAdapter, "send", lambda adapter, request, **options: ours.send(adapter, request, **options))
+    monkeypatch.setattr(Door, "ask", lambda door, request: ours.ask(door, request))
     monkeypatch.setattr(socket.socket, "connect", no_sockets)
     yield ours
     ours.release_all()
@@ -148,7 +151,6 @@ class Built:
             rp.provider.reset()
         if provider := app.extensions.get("idp"):
             provider.keys._loaded, provider.keys._loaded_at = {}, 0
-            provider.outbox._start_threads()
         return app
 
     def keep(self, name: str, snapshot: str) -> None:
@@ -166,7 +168,7 @@ class Built:
     def stop(self, name: str) -> None:
         """Wait for work that is under way, so that it does not write into the next test's database."""
         if provider := self.apps[name].extensions.get("idp"):
-            provider.outbox._pool.shutdown(wait=True)
+            settle(provider.outbox)
 
 
 @pytest.fixture(scope="session")
@@ -247,10 +249,15 @@ def prepared(app: Flask, base_url: str) -> Flask:
     return app
 
 
+def settle(outbox: Outbox) -> None:
+    """Wait until every delivery in hand was tried and written down."""
+    eventually(lambda: not outbox._in_hand.total(), "a delivery is still under way")
+
+
 def close(app: Flask) -> None:
     """Let go of the connections and threads of an app of a test's own."""
     if provider := app.extensions.get("idp"):
-        provider.outbox._pool.shutdown(wait=True)
+        settle(provider.outbox)
     engine_of(app).dispose()
 
 

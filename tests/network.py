@@ -1,10 +1,11 @@
 """An internet inside this process: no sockets, and every message on it is written down.
 
-Every ``requests`` call that the services make ends in :meth:`Network.send`, which hands it to the WSGI
-application of that host, or does to it what a test asked for: refuse, hang, answer something else. A
-:class:`Browser` walks on the same network.
+Every ``requests`` call that the services make ends in :meth:`Network.send`, every one that the provider makes
+through its door in :meth:`Network.ask`. They hand it to the WSGI application of that host, or do to it what a test
+asked for: refuse, hang, answer something else. A :class:`Browser` walks on the same network.
 """
 
+import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -14,16 +15,18 @@ from html.parser import HTMLParser
 from io import BytesIO
 from socket import gaierror
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Response
+
+from idp import fetch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -180,6 +183,29 @@ class Network:
         )
         return adapter.build_response(prepared, raw)
 
+    async def ask(self, door: fetch.Door, asked: fetch.Request) -> fetch.Answer:
+        """In place of :meth:`idp.fetch.Door.ask`."""
+        parts = door.check(asked.url)
+        return await asyncio.to_thread(self._answer, door, asked, parts)
+
+    def _answer(self, door: fetch.Door, asked: fetch.Request, parts: SplitResult) -> fetch.Answer:
+        head = asked.as_bytes(parts).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        headers = CaseInsensitiveDict((name, value) for name, _, value in (line.partition(": ") for line in head[1:]))
+        body = (asked.form or b"").decode()
+        request = Request(
+            head[0].split()[0], asked.url, headers, body, {"asked": asked, "verify": door.ca_bundle or True}
+        )
+        exchange = Exchange(request)
+        self.exchanges.append(exchange)
+        try:
+            response = self._find_fault(request)(request)
+        except (requests.RequestException, HTTPError) as error:
+            raise fetch.FetchError(in_the_doors_words(error)) from error
+        exchange.status, exchange.answer = response.status_code, response.get_data(as_text=True)
+        body_sent, low = response.get_data(), {name.lower(): value for name, value in response.headers.items()}
+        fault = "response too large" if len(body_sent) > asked.limit else ""
+        return fetch.Answer(response.status_code, low, body_sent[: asked.limit], fault)
+
     def _find_fault(self, request: Request) -> Fault:
         fitting = [start for start in self._faults if request.url.startswith(start)]
         return self._faults[max(fitting, key=len)] if fitting else self._ask_site
@@ -214,6 +240,12 @@ def query_of(url: str) -> dict[str, str]:
     pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     assert len(dict(pairs)) == len(pairs), f"a parameter is repeated in {url}"
     return dict(pairs)
+
+
+def in_the_doors_words(error: Exception) -> str:
+    """What the door would have said about it."""
+    kinds = {"SSLError": "TLS", "Timeout": "timeout", "NameResolution": "name unknown", "refused": "connection refused"}
+    return next((words for sign, words in kinds.items() if sign in repr(error)), "connection broken")
 
 
 # The errors below are put together as urllib3 and requests do it.

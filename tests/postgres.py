@@ -1,7 +1,7 @@
 """A PostgreSQL of the tests' own: a private cluster on a Unix socket, gone when the tests are.
 
 The server comes from the distribution's package (Debian: ``postgresql``). Where there is none, tests that need
-it are skipped and say so.
+it are skipped and say so; with ``PICKUP_TEST_POSTGRESQL=required``, as in CI, they fail.
 """
 
 import os
@@ -64,10 +64,10 @@ def unprivileged() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """See :class:`Postgres`."""
-    pytest.importorskip("psycopg", reason="the driver psycopg is not installed")
     found = programs()
     if found is None:
-        pytest.skip("there is no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
+        give_up = pytest.fail if os.environ.get("PICKUP_TEST_POSTGRESQL") == "required" else pytest.skip
+        give_up("there is no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
     # Not below pytest's folder: a socket's path may have about a hundred characters, and its folders are root's.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     who = unprivileged()

@@ -15,6 +15,7 @@ class FormPage(AppPage):
         super().__init__(tab, app)
         self.path, label = FORMS[app.service]
         self.field = tab.get_by_label(label)
+        self.send = tab.get_by_role("main").locator("form button")
         self.sign_in_again = self.signed_out_card.get_by_role("link", name="Sign in again")
         self.offer = self.notice.filter(has_text="You were typing")
         self.put_back = self.offer.get_by_role("button", name="Put it back")

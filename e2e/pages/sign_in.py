@@ -12,7 +12,7 @@ class SignInPage:
 
     def __init__(self, tab: Page, stack: Stack) -> None:
         self.tab, self._stack = tab, stack
-        self.user_name = tab.get_by_label("User name")
+        self.user_name = tab.get_by_label("Username")
         self.password = tab.get_by_label("Password")
         self.button = tab.get_by_role("button", name="Sign in")
         self.error = tab.get_by_role("alert")

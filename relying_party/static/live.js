@@ -3,7 +3,7 @@
 // The tabs of a browser share one event stream: a browser opens six connections to a site at most, and with a
 // stream a tab the seventh page would never load. Whoever holds the lock listens, and tells the others.
 
-import { typingIsKept, watchTyping } from "./typed.js";
+import { here, typingIsKept, watchTyping } from "./typed.js";
 
 const page = document.getElementById("signed-out"); // the card's template; its data are about this page
 const POLL_MS = 2000; // how often to ask while there is no stream to listen to,
@@ -82,7 +82,7 @@ function signedOut({ reason, at }) {
   show("You are signed out", reason);
   const card = document.querySelector("[data-session-ended]");
   if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString()}`;
-  card.querySelector("[data-again]").href += `?next=${encodeURIComponent(location.pathname + location.search)}`;
+  if (here()) card.querySelector("[data-again]").href += `?next=${encodeURIComponent(here())}`;
 }
 
 // Somebody signed in anew in this browser. The page belongs to the older session: its forms work no more.

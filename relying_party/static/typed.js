@@ -2,7 +2,8 @@
 //
 // It stays in this tab (sessionStorage) and is offered to the same person only: whoever else signs in here gets
 // a page on which it has been thrown away. Passwords, hidden fields and files are never kept, nor a field or form
-// with the attribute data-not-kept.
+// with the attribute data-not-kept. What stands in the answer to a POST was typed, too: most often the form is shown
+// again, with what is wrong in it. If it was sent to another address, data-shown-at says at which one it is shown.
 
 const KEY = "relying party: typed";
 const MOST = 64 * 1024; // characters
@@ -10,15 +11,23 @@ const A_DAY = 24 * 3600 * 1000;
 const NEVER = ["password", "hidden", "file", "submit", "button", "reset", "image"];
 const SECRETS = /password|one-time-code|cc-/;
 
-const here = () => location.pathname + location.search;
-let page; // person and session this page belongs to, as hashes
+let page; // person and session this page belongs to, as hashes; if it answers a POST: where it can be asked for
+
+// Where this page can be asked for again; empty if only a POST leads to it.
+export const here = () => page.posted ?? location.pathname + location.search;
+
+const wasPosted = () => page.posted !== undefined;
 
 export function watchTyping(data) {
-  page = data;
+  page = { ...data };
+  if (wasPosted()) page.posted = document.querySelector("form[data-shown-at]")?.dataset.shownAt ?? page.posted;
   const kept = read();
-  // Of the session that still lives: the page was left, or what was typed was sent.
-  if (!kept || kept.person !== page.person || kept.session === page.session || kept.at < Date.now() - A_DAY) forget();
-  else if (kept.path !== here() || matching(kept.fields).length) offer(kept);
+  if (kept && kept.person === page.person && kept.session !== page.session && kept.at > Date.now() - A_DAY) {
+    if (kept.path !== here() || matching(kept.fields).length) offer(kept);
+  } else {
+    forget(); // it is somebody else's, or of the session that still lives: the page was left, or what was typed was sent
+    if (wasPosted()) keep();
+  }
   addEventListener("input", keep);
   addEventListener("change", keep);
   addEventListener("submit", ({ target }) => {
@@ -26,6 +35,9 @@ export function watchTyping(data) {
     if (action.pathname === page.logout) forget(); // they leave, and mean it
   });
 }
+
+// Whether something typed waits for its person, whoever that is.
+export const somethingIsKept = () => read() !== null;
 
 // Whether something typed on this page waits for its person.
 export function typingIsKept() {
@@ -40,7 +52,7 @@ function keep() {
   const { person, session } = page;
   const text = JSON.stringify({ person, session, at: Date.now(), path: here(), title: document.title, fields });
   try {
-    if (text.length <= MOST) sessionStorage.setItem(KEY, text);
+    if (here() && text.length <= MOST) sessionStorage.setItem(KEY, text);
   } catch {
     // no room, or not allowed: then nothing is kept
   }
@@ -79,13 +91,16 @@ function mayBeKept(field) {
 
 const isCheckable = (field) => field.type === "checkbox" || field.type === "radio";
 
+// Compared with what the server put there, or, where that was typed, with an empty field.
 function isChanged(field) {
-  if (isCheckable(field)) return field.checked !== field.defaultChecked;
-  if (!field.options) return field.value !== field.defaultValue;
+  const given = (value, empty) => (wasPosted() ? empty : value);
+  if (isCheckable(field)) return field.checked !== given(field.defaultChecked, false);
+  if (!field.options) return field.value !== given(field.defaultValue, "");
   const options = [...field.options];
+  const isGiven = (option) => given(option.defaultSelected, false);
   // Where no option is marked, a list that shows one line begins with its first.
-  const first = field.multiple || options.some((option) => option.defaultSelected) ? null : options[0];
-  return options.some((option) => option.selected !== (option.defaultSelected || option === first));
+  const first = field.multiple || options.some(isGiven) ? null : options[0];
+  return options.some((option) => option.selected !== (isGiven(option) || option === first));
 }
 
 function valueOf(field) {

@@ -204,7 +204,7 @@ def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
         assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
     pickup.idp.outbox.look()
     eventually(lambda: not signed_in.is_signed_in_at("manager"))
-    assert signed_in.status_at("manager")["reason"] == "Your session expired."
+    assert signed_in.status_at("manager")["reason"] == "Your session expired: nobody used it for a while."
 
 
 # --- who only pretends ---

@@ -1,32 +1,35 @@
 """The one door for requests to addresses that clients name: where it leads, and where it never leads."""
 
-import gzip
+import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from io import BytesIO
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPResponse
-from urllib3.connection import HTTPConnection
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from urllib3.exceptions import HTTPError
 
 from idp import fetch
-from idp.delivery import MAX_ANSWER
 from idp.fetch import (
+    ANSWER_SECONDS,
+    BODY_SECONDS,
+    CONNECT_SECONDS,
     MAX_DOCUMENT,
-    TIMEOUT,
+    Answer,
     Door,
     FetchError,
     PrivateAddressError,
-    PublicHTTPConnection,
-    PublicHTTPPool,
-    PublicHTTPSConnection,
-    PublicHTTPSPool,
+    Request,
+    in_background,
     require_public_address,
 )
 from tests.conftest import Clock, SiteClient, eventually
@@ -34,7 +37,7 @@ from tests.idp.conftest import MANAGER, Provider
 from tests.idp.parties import SHOP, Registrar
 from tests.network import Network
 
-really_connect = HTTPAdapter.send  # before the tests' network takes its place
+really_ask, really_connect = Door.ask, socket.socket.connect  # before the tests' network takes their place
 STRICT = Door(allow_plain_http=False, allow_private_addresses=False)
 DEMO = Door(allow_plain_http=True, allow_private_addresses=True)
 
@@ -153,14 +156,15 @@ def test_public_machines_are_called(address: str) -> None:
 
 @dataclass
 class Wire:
-    """DNS and the machines behind it, made of paper."""
+    """DNS and the machines behind it, made of paper: nobody listens anywhere."""
 
     answers: dict[str, list[str]]
-    connected: list[str]
-    peer: str = ""  # where the connection really leads, if not to the first answer
+    asked: list[str] = field(default_factory=list)
+    connected: list[str] = field(default_factory=list)
 
     def getaddrinfo(self, host: str, *_: Any, **__: Any) -> list[Any]:
         """In place of the resolver."""
+        self.asked.append(host)
         if any(not label or len(label) > 63 for label in host.split(".")) and ":" not in host:
             raise UnicodeError("label empty or too long")
         try:
@@ -171,128 +175,158 @@ class Wire:
             raise socket.gaierror(-2, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
 
-    def new_connection(self, connection: HTTPConnection) -> Any:
+    async def open_connection(self, host: str, port: int, **_: Any) -> Any:
         """In place of a real socket."""
-        self.connected.append(connection.host)
-        peer = self.peer or self.answers.get(connection.host, [connection.host])[0]
-
-        class Paper:
-            def getpeername(self) -> tuple[str, int]:
-                return peer, 443
-
-            def close(self) -> None:
-                """Nothing to close."""
-
-        return Paper()
+        self.connected.append(f"{host}:{port}")
+        raise ConnectionRefusedError
 
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    """See :class:`Wire`."""
-    ours = Wire({"shop.example": ["93.184.216.34"]}, [])
+    """See :class:`Wire`; the door is the real one."""
+    ours = Wire({"shop.example": ["93.184.216.34"]})
     monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
-    monkeypatch.setattr(HTTPConnection, "_new_conn", lambda connection: ours.new_connection(connection))
+    monkeypatch.setattr(asyncio, "open_connection", ours.open_connection)
+    monkeypatch.setattr(Door, "ask", really_ask)
     return ours
 
 
-CONNECTIONS = [PublicHTTPConnection, PublicHTTPSConnection]
+def test_a_public_name_is_connected_to(wire: Wire) -> None:
+    """BCL-69: control. By its address, and one after the other until one answers."""
+    wire.answers["shop.example"] = ["93.184.216.34", "2606:4700::1111"]
+    with pytest.raises(FetchError, match=r"^connection refused$"):
+        STRICT.get("https://shop.example/x")
+    assert wire.connected == ["93.184.216.34:443", "2606:4700::1111:443"]
 
 
-@pytest.mark.parametrize("kind", CONNECTIONS)
-def test_a_public_name_is_connected_to(kind: type[HTTPConnection], wire: Wire) -> None:
-    """BCL-69: control."""
-    kind("shop.example", 443)._new_conn()
-    assert wire.connected == ["shop.example"]
-
-
-@pytest.mark.parametrize("kind", CONNECTIONS)
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["::ffff:127.0.0.1"]], ids=str)
-def test_a_name_with_a_private_address_is_not_even_connected_to(
-    addresses: list[str], kind: type[HTTPConnection], wire: Wire
-) -> None:
+def test_a_name_with_a_private_address_is_not_even_connected_to(addresses: list[str], wire: Wire) -> None:
     """BCL-69: before connecting; one private answer among public ones is enough."""
     wire.answers["shop.example"] = addresses
-    with pytest.raises(PrivateAddressError):
-        kind("shop.example", 443)._new_conn()
+    with pytest.raises(FetchError, match=r"^private address$"):
+        STRICT.get("https://shop.example/x")
     assert wire.connected == []
 
 
-@pytest.mark.parametrize("kind", CONNECTIONS)
-def test_a_name_that_changes_its_mind_is_caught_after_connecting(kind: type[HTTPConnection], wire: Wire) -> None:
-    """BCL-69, DNS rebinding: public when it was looked at, loopback when it was connected to."""
-    wire.peer = "127.0.0.1"
-    with pytest.raises(PrivateAddressError):
-        kind("shop.example", 443)._new_conn()
+def test_a_name_is_looked_up_once_and_cannot_change_its_mind(wire: Wire) -> None:
+    """BCL-69, DNS rebinding: the address that was looked at is the one that is connected to."""
+    with pytest.raises(FetchError):
+        STRICT.get("https://shop.example:8443/x")
+    assert (wire.asked, wire.connected) == (["shop.example"], ["93.184.216.34:8443"])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0"])
 def test_an_address_in_place_of_a_name_is_looked_at_too(host: str, wire: Wire) -> None:
-    """BCL-69: and the short forms that a resolver understands."""
+    """BCL-69: and the short forms that a resolver understands; at the registration and at the call."""
     wire.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
-    with pytest.raises(FetchError, match="private address"):
-        STRICT.check_public(f"https://{host}/x")
-
-
-@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", ".example"])
-def test_a_name_that_cannot_be_one_is_unknown(host: str, wire: Wire) -> None:
-    """BCL-69: not a fault of ours; the resolver would raise something that is no network error."""
-    del wire
-    for connection in (PublicHTTPConnection(host), PublicHTTPSConnection(host)):
-        with pytest.raises(OSError, match="no name"):
-            connection._new_conn()
-    STRICT.check_public(f"https://{host}/")
-
-
-def test_only_the_strict_door_looks_at_addresses() -> None:
-    """BCL-69: the named demo switch; both schemes of the strict one go through such a pool."""
-
-    def pools(door: Door) -> set[Any]:
-        adapter = door.session().get_adapter("https://shop.example/")
-        assert isinstance(adapter, HTTPAdapter)
-        return set(adapter.poolmanager.pool_classes_by_scheme.values())
-
-    assert pools(STRICT) == {PublicHTTPPool, PublicHTTPSPool}
-    assert not pools(DEMO) & {PublicHTTPPool, PublicHTTPSPool}
-
-
-def test_the_whole_way_from_the_door_to_the_socket(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BCL-69: with the real adapter: the door says "private address", and nothing was connected."""
-    monkeypatch.setattr(HTTPAdapter, "send", really_connect)
-    wire.answers["rebound.example"] = ["10.0.0.1"]
-    with pytest.raises(FetchError, match=r"^private address$"):
-        STRICT.get("https://rebound.example/jwks.json")
-    with pytest.raises(FetchError, match=r"^name unknown$"):
-        STRICT.get("https://nobody.example/jwks.json")
-    with pytest.raises(FetchError, match=r"^name unknown$"):
-        STRICT.get("https://a..b/jwks.json")
+    for call in (STRICT.check_public, STRICT.get):
+        with pytest.raises(FetchError, match="private address"):
+            call(f"https://{host}/x")
     assert wire.connected == []
 
 
-# --- the request ---
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", ".example", "nobody.example"])
+def test_a_name_that_cannot_be_one_is_unknown(host: str, wire: Wire) -> None:
+    """BCL-69: not a fault of ours; the resolver would raise something that is no network error."""
+    with pytest.raises(FetchError, match=r"^name unknown$"):
+        STRICT.get(f"https://{host}/")
+    STRICT.check_public(f"https://{host}/")
+    assert wire.connected == []
 
 
-def test_no_proxy_no_redirect_no_cookie_and_short_patience(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BCL-31, BCL-32, ROB-08: whatever the environment says; certificates are checked."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"):
+def test_only_the_strict_door_looks_at_addresses(wire: Wire) -> None:
+    """BCL-69: the named demo switch."""
+    with pytest.raises(FetchError, match=r"^connection refused$"):
+        DEMO.get("http://127.0.0.1:81/x")
+    assert wire.connected == ["127.0.0.1:81"]
+
+
+# --- the request, on real sockets ---
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Site:
+    """Somebody who listens on this machine, and does what a test says once a request has come."""
+
+    port: int = 0
+    asked: list[bytes] = field(default_factory=list)
+    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ndocument"
+    pause: float | None = None  # seconds between two bytes of the answer; all at once without
+    tls: ssl.SSLContext | None = None
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
+        self.asked.append(head + await reader.readexactly(length[0] if length else 0))
+        for piece in [self.answer] if self.pause is None else [bytes([byte]) for byte in self.answer]:
+            if writer.is_closing():
+                break
+            writer.write(piece)
+            await asyncio.sleep(self.pause or 0)
+        writer.close()
+
+    def url(self, path: str = "/x") -> str:
+        """Its address."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """See :class:`Site`; the door is the real one."""
+    ours = Site()
+    servers: list[asyncio.Server] = []
+
+    async def listen() -> None:
+        servers.append(await asyncio.start_server(ours, "127.0.0.1", 0, ssl=ours.tls))
+        ours.port = servers[-1].sockets[0].getsockname()[1]
+
+    async def close() -> None:
+        for server in servers:
+            server.close()
+
+    monkeypatch.setattr(Door, "ask", really_ask)
+    monkeypatch.setattr(socket.socket, "connect", really_connect)
+    monkeypatch.setattr(ours, "listen", lambda: in_background(listen()).result(), raising=False)
+    in_background(listen()).result()
+    yield ours
+    in_background(close()).result()
+
+
+def ask(request: Request, door: Door = DEMO) -> Answer:
+    """Through the door."""
+    return in_background(door.ask(request)).result()
+
+
+def test_a_get_is_the_bare_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BCL-31, LIB-15: no cookie, no password, no proxy, whatever the environment says."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
-    network.answer(f"{SHOP}/x", 200, "document", {"Set-Cookie": "a=b"})
-    assert STRICT.get(f"{SHOP}/x") == b"document"
-    assert STRICT.get(f"{SHOP}/x") == b"document"
-    first, second = network.to(SHOP)
-    assert not first.request.options["proxies"]
-    assert first.request.options["verify"] is True
-    assert first.request.options["timeout"] == TIMEOUT
-    assert max(TIMEOUT) <= 5
-    assert "Cookie" not in second.request.headers
-    assert "Authorization" not in second.request.headers
+    assert DEMO.get(site.url("/keys.json?a=b#part")) == b"document"
+    assert site.asked == [
+        b"GET /keys.json?a=b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: Pickup-IdP\r\nAccept: */*\r\n"
+        b"Connection: close\r\n\r\n" % site.port
+    ]
 
 
-def test_a_ca_of_the_operators_own_is_trusted(network: Network) -> None:
-    """BCL-30: PICKUP_CA_BUNDLE."""
-    network.answer(f"{SHOP}/x", 200, "document")
-    replace(STRICT, ca_bundle="/etc/our-ca.pem").get(f"{SHOP}/x")
-    assert network.to(SHOP)[0].request.options["verify"] == "/etc/our-ca.pem"
+def test_a_post_is_a_form(site: Site) -> None:
+    """BCL-27: with its length; the answer's status, headers and body come back."""
+    site.answer = b"HTTP/1.1 400 Bad Request\r\nRetry-After: 10\r\nContent-Length: 2\r\n\r\n{}more"
+    answer = ask(Request(site.url(""), form=b"logout_token=a.b.c"))
+    assert (answer.status, answer.headers["retry-after"], answer.body, answer.fault) == (400, "10", b"{}", "")
+    head, _, body = site.asked[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 18" in head
+    assert body == b"logout_token=a.b.c"
+
+
+def test_patience_is_short() -> None:
+    """BCL-32, ROB-08: unless a client has its own."""
+    request = Request("https://shop.example/")
+    assert (request.connect_seconds, request.answer_seconds) == (CONNECT_SECONDS, ANSWER_SECONDS)
+    assert CONNECT_SECONDS + ANSWER_SECONDS + BODY_SECONDS < 10
 
 
 @pytest.mark.parametrize("status", [201, 301, 302, 303, 307, 308, 400, 404, 500, 503])
@@ -304,72 +338,175 @@ def test_only_200_is_a_document(status: int, network: Network) -> None:
     assert len(network.exchanges) == 1
 
 
-@pytest.mark.parametrize(("length", "fits"), [(MAX_DOCUMENT, True), (MAX_DOCUMENT + 1, False), (10_000_000, False)])
-def test_a_document_has_a_largest_size(length: int, fits: bool, network: Network) -> None:
+# --- the answer ---
+
+GOOD = {
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody and more",
+    "until-close": b"HTTP/1.0 200 OK\r\n\r\nbody",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n02;x=y\r\ndy\r\n0\r\n\r\n",
+    "interim": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nLink: </x>\r\n\r\nHTTP/1.1 200\r\n"
+    b"content-LENGTH:4\r\n\r\nbody",
+}
+
+
+@pytest.mark.parametrize("answer", GOOD.values(), ids=GOOD)
+def test_an_answer_is_read_to_its_end(answer: bytes, site: Site) -> None:
+    """RFC 9112 §6.3: and no further; whether it comes at once or byte by byte."""
+    for site.pause in (None, 0.0001):
+        site.answer = answer
+        assert DEMO.get(site.url()) == b"body"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_is_not_waited_for(status: int, site: Site) -> None:
+    """RFC 9110 §6.4.1: even where it says that one comes."""
+    site.answer = b"HTTP/1.1 %d x\r\nContent-Length: 100\r\n\r\n" % status
+    answer = ask(Request(site.url()))
+    assert (answer.status, answer.body, answer.fault) == (status, b"", "")
+
+
+NOT_HTTP = {
+    "nothing": b"",
+    "a-word": b"hello\r\n\r\n",
+    "half": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+    "http-2": b"HTTP/2 200\r\n\r\n",
+    "status": b"HTTP/1.1 20 OK\r\n\r\n",
+    "large-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", NOT_HTTP.values(), ids=NOT_HTTP)
+def test_what_is_no_answer_is_a_fault(answer: bytes, site: Site) -> None:
+    """BCL-34: in words."""
+    site.answer = answer
+    with pytest.raises(FetchError, match=r"^connection broken$"):
+        DEMO.get(site.url())
+
+
+ODD_BODIES = {
+    "too-short": (b"Content-Length: 9\r\n\r\nbody", "response broken off"),
+    "length-a-word": (b"Content-Length: x\r\n\r\nbody", "response broken off"),
+    "chunk-a-word": (b"Transfer-Encoding: chunked\r\n\r\nxx\r\nbody", "response broken off"),
+    "chunk-negative": (b"Transfer-Encoding: chunked\r\n\r\n-4\r\nbody", "response broken off"),
+    "chunk-too-short": (b"Transfer-Encoding: chunked\r\n\r\n9\r\nbody", "response broken off"),
+    "length-too-large": (b"Content-Length: 99\r\n\r\n" + b"x" * 99, "response too large"),
+    "chunks-too-large": (b"Transfer-Encoding: chunked\r\n\r\n63\r\n" + b"x" * 99, "response too large"),
+    "too-large": (b"\r\n" + b"x" * 10_000_000, "response too large"),
+}
+
+
+@pytest.mark.parametrize(("rest", "fault"), ODD_BODIES.values(), ids=ODD_BODIES)
+def test_an_odd_body_is_named_and_the_status_is_known(rest: bytes, fault: str, site: Site) -> None:
+    """BCL-32: read up to a limit. A document it is not."""
+    site.answer = b"HTTP/1.1 200 OK\r\n" + rest
+    answer = ask(Request(site.url(), limit=50))
+    assert (answer.status, answer.fault) == (200, fault)
+    assert len(answer.body) <= 50
+
+
+@pytest.mark.parametrize(("length", "fits"), [(MAX_DOCUMENT, True), (MAX_DOCUMENT + 1, False)])
+def test_a_document_has_a_largest_size(length: int, fits: bool, site: Site) -> None:
     """BCL-32, ROB-08."""
-    network.answer(f"{SHOP}/x", 200, b"x" * length)
+    site.answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * length
     if fits:
-        assert len(STRICT.get(f"{SHOP}/x")) == length
+        assert len(DEMO.get(site.url())) == length
     else:
         with pytest.raises(FetchError, match="too large"):
-            STRICT.get(f"{SHOP}/x")
+            DEMO.get(site.url())
 
 
-def test_a_small_answer_that_unpacks_to_a_large_one_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BCL-32: counted after unpacking."""
-    packed = BytesIO(gzip.compress(b"x" * 10_000_000))
-    raw = HTTPResponse(body=packed, headers={"Content-Encoding": "gzip"}, status=200, preload_content=False)
-    monkeypatch.setattr(HTTPAdapter, "send", lambda adapter, prepared, **_: adapter.build_response(prepared, raw))
-    with pytest.raises(FetchError, match="too large"):
-        STRICT.get(f"{SHOP}/x")
+def test_an_answer_that_does_not_begin_in_time_is_not_waited_for(site: Site) -> None:
+    """BCL-32: each byte is in time, and all of them together are not."""
+    site.answer, site.pause = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000, 0.01
+    with pytest.raises(FetchError, match=r"^timeout$"):
+        ask(Request(site.url(), answer_seconds=0.05))
+    assert len(site.asked) == 1
 
 
-class Drip(BytesIO):
-    """A site that sends a byte now and then."""
-
-    sent = 0
-
-    def read1(self, size: int | None = -1, /) -> bytes:
-        """The next byte, a second later."""
-        del size
-        Drip.sent += 1
-        seconds[0] += 1
-        return b"x"
-
-
-seconds = [0.0]
-
-
-def dripping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on every answer is such a site's."""
-    Drip.sent = 0
-    monkeypatch.setattr("idp.fetch.time.monotonic", lambda: seconds[0])
-    raw = HTTPResponse(body=Drip(), status=200, preload_content=False)
-
-    def send(adapter: HTTPAdapter, prepared: requests.PreparedRequest, **_: Any) -> requests.Response:
-        return adapter.build_response(prepared, raw)
-
-    monkeypatch.setattr(HTTPAdapter, "send", send)
-
-
-def test_a_site_that_never_ends_is_not_listened_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BCL-32: each piece is in time, and all of them together are not."""
-    with monkeypatch.context() as patch:
-        dripping(patch)
-        with pytest.raises(FetchError, match="timeout"):
-            STRICT.get(f"{SHOP}/x")
-    assert Drip.sent <= fetch.BODY_SECONDS + 1
-
-
-def test_an_app_that_never_ends_its_answer_holds_up_no_logout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_never_ends_is_not_listened_to_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """BCL-32: what it said so far is enough; its status is what counts."""
-    with monkeypatch.context() as patch:
-        dripping(patch)
-        with STRICT.session().get(SHOP, stream=True) as response:
-            body, in_time = fetch.read_some(response, MAX_ANSWER)
-    assert (set(body), in_time) == ({ord("x")}, False)
-    assert len(body) <= fetch.BODY_SECONDS + 1
+    monkeypatch.setattr(fetch, "BODY_SECONDS", 0.05)
+    site.answer, site.pause = b"x" * 10_000, 0.005
+    site.answer = b"HTTP/1.1 200 OK\r\n\r\n" + site.answer
+    answer = ask(Request(site.url()))
+    assert (answer.status, answer.fault) == (200, "response too slow")
+    assert len(answer.body) < 50
+    with pytest.raises(FetchError, match="too slow"):
+        DEMO.get(site.url())
 
+
+# --- whom it trusts ---
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A key and a self-signed certificate for 127.0.0.1."""
+
+    pem: str
+    file: Path
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    """See :class:`Certificate`."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "site")])
+    at = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(at - timedelta(days=1))
+        .not_valid_after(at + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "site.pem"
+    file.write_bytes(private + pem)
+    return Certificate(pem.decode(), file)
+
+
+@pytest.fixture
+def tls_site(site: Site, certificate: Certificate) -> Site:
+    """The site with that certificate."""
+    site.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    site.tls.load_cert_chain(certificate.file)
+    site.listen()  # type: ignore[attr-defined] # put there by the fixture
+    return site
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_fault(tls_site: Site) -> None:
+    """BCL-30."""
+    with pytest.raises(FetchError, match=r"^TLS$"):
+        DEMO.get(tls_site.url())
+    assert tls_site.asked == []
+
+
+def test_a_client_may_have_certificates_of_its_own(tls_site: Site, certificate: Certificate) -> None:
+    """BCL-30: whom to trust there, and for the name in the address only."""
+    assert ask(Request(tls_site.url(), ca_certificates=certificate.pem)).status == 200
+    elsewhere = tls_site.url().replace("127.0.0.1", "localhost")
+    with pytest.raises(FetchError, match=r"^TLS$"):
+        ask(Request(elsewhere, ca_certificates=certificate.pem))
+
+
+def test_a_ca_of_the_operators_own_is_trusted(tls_site: Site, certificate: Certificate) -> None:
+    """BCL-30: PICKUP_CA_BUNDLE."""
+    assert replace(DEMO, ca_bundle=str(certificate.file)).get(tls_site.url()) == b"document"
+
+
+def test_certificates_that_are_none_are_a_fault_in_words(tls_site: Site) -> None:
+    """Not of ours."""
+    with pytest.raises(FetchError, match=r"^TLS$"):
+        ask(Request(tls_site.url(), ca_certificates="hello"))
+
+
+# --- faults have names ---
 
 FAULTS: dict[str, Callable[[Network], None]] = {
     "timeout": lambda network: network.time_out(SHOP),
@@ -395,6 +532,16 @@ def test_a_fault_has_a_name(fault: str, network: Network) -> None:
     FAULTS[fault](network)
     with pytest.raises(FetchError, match=f"^{fault}$"):
         STRICT.get(f"{SHOP}/x")
+
+
+def test_nobody_listens(site: Site) -> None:
+    """The same on a real socket."""
+    del site
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        with pytest.raises(FetchError, match=r"^connection refused$"):
+            DEMO.get(f"http://127.0.0.1:{port}/")
 
 
 # --- at the places that use it ---
@@ -434,14 +581,13 @@ def test_an_address_that_moved_inside_gets_no_logout_token(
     """BCL-69: at the time of sending; written down in words, tried again, and the others hear as ever."""
     party = register()
     hint = party.tokens(cameron)["id_token"]
-    ours = HTTPAdapter.send
 
-    def send(adapter: HTTPAdapter, prepared: requests.PreparedRequest, **options: Any) -> requests.Response:
-        is_shop = (prepared.url or "").startswith(SHOP)
-        return (really_connect if is_shop else ours)(adapter, prepared, **options)
+    async def ask(door: Door, request: Request) -> Answer:
+        is_shop = request.url.startswith(SHOP)
+        strict = replace(door, allow_private_addresses=False)
+        return await (really_ask(strict, request) if is_shop else provider.network.ask(door, request))
 
-    monkeypatch.setattr(fetch, "require_public", really_require_public)
-    monkeypatch.setattr(HTTPAdapter, "send", send)
+    monkeypatch.setattr(Door, "ask", ask)
     wire.answers["shop.example"] = ["127.0.0.1"]
     provider.end_session(cameron, id_token_hint=hint)
     eventually(lambda: provider.delivery(party.id).tries == 1)

@@ -186,6 +186,7 @@ def make_shop(database: Path | URL, **config: Any) -> Shop:
     app.add_url_rule("/", "home", lambda: "the shop")
     app.add_url_rule("/who", "who", lambda: (session_user() or {}).get("sub", "nobody"))
     app.add_url_rule("/orders", "orders", login_required(lambda: "your orders"), methods=["GET", "POST"])
+    app.add_url_rule("/order", "order", login_required(lambda: "ordered"), methods=["POST"])
     app.add_url_rule("/form", "form", lambda: generate_csrf())
     app.add_url_rule("/cart", "cart", lambda: session.setdefault("cart", "a hat"))
     app.add_url_rule("/pay", "pay", lambda: "paid", methods=["POST"])

@@ -1,6 +1,7 @@
 """``POST /bclogout`` of a running application: Back-Channel Logout 1.0 §2.5 to §2.8, all 32 vectors."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from io import BytesIO
@@ -10,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from relying_party import EndedSession, session_ended, sessions
+from relying_party import EndedSession, backchannel, protocol_event, session_ended, sessions
 from relying_party.backchannel import MAX_BODY
 from relying_party.errors import ReplayedToken
 from relying_party.logout_token import LogoutToken
@@ -442,6 +443,28 @@ def test_a_body_without_a_length_is_bounded_too(shop: Shop, ann: FlaskClient, ma
     assert who(ann) == "a user"
 
 
+@pytest.mark.parametrize("is_slow", [True, False], ids=["slow", "control-in-time"])
+def test_a_body_that_comes_byte_by_byte_is_not_waited_for(
+    is_slow: bool, shop: Shop, ann: FlaskClient, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-71: a thread is held for a few seconds at most; no timeout of the socket would see to that."""
+    monkeypatch.setattr(backchannel, "BODY_SECONDS", 0.05)
+    ours, senders = socket.socketpair()
+    body = f"logout_token={make.logout_token()}".encode()
+    senders.sendall(body[:-1] if is_slow else body)
+    with ours, senders, ours.makefile("rb") as stream:
+        response = shop.app.test_client().post(
+            "/bclogout",
+            content_type=FORM,
+            environ_overrides={"wsgi.input": stream, "CONTENT_LENGTH": str(len(body)), "werkzeug.socket": ours},
+        )
+    if is_slow:
+        assert_refused(response, "cannot be read")
+    else:
+        assert_accepted(response)
+    assert who(ann) == ("a user" if is_slow else "nobody")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_V30_only_a_post_is_a_logout_request(method: str, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
     """BCL-37: 405, and which method would be right; not to be stored, and nothing changes."""
@@ -526,7 +549,28 @@ def test_an_application_that_fails_to_clean_up_undoes_no_logout(
     def fail(_: object, **__: object) -> None:
         raise OSError("the disk is full")
 
-    with session_ended.connected_to(fail, shop.app):
+    heard: list[object] = []
+
+    def hear(_: object, ended: object, **__: object) -> None:
+        heard.append(ended)
+
+    with session_ended.connected_to(fail, shop.app), session_ended.connected_to(hear, shop.app):
         assert_accepted(shop.log_out(make.logout_token()))
     assert who(ann) == "nobody"
-    assert "A receiver of session_ended failed" in caplog.text
+    assert "A receiver of relying-party.session-ended failed" in caplog.text
+    assert len(heard) == 1, "the other receivers are told all the same"
+
+
+def test_a_log_that_fails_undoes_no_logout(
+    shop: Shop, ann: FlaskClient, make: TokenMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """BCL-62: nor does what the application does with the steps of the protocol."""
+
+    def fail(_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    with protocol_event.connected_to(fail, shop.app):
+        assert_accepted(shop.log_out(make.logout_token()))
+        assert_refused(shop.log_out("x"), "not a signed")
+    assert who(ann) == "nobody"
+    assert "the disk is full" in caplog.text

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import live
-from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS, is_closed
+from relying_party.incoming import is_closed
+from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS
 from relying_party.sessions import IDLE_SECONDS, TOUCH_SECONDS
 from tests.conftest import START, Clock
 from tests.relying_party.conftest import Shop, who

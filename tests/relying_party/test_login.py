@@ -17,7 +17,7 @@ from relying_party.login import LOGIN_SECONDS, LOGINS_AT_ONCE, local_path
 from relying_party.models import StoredSession
 from relying_party.sessions import hash_of
 from tests.conftest import START, Clock
-from tests.network import Network, Request
+from tests.network import Fault, Network, Request
 from tests.relying_party.conftest import (
     BASE_URL,
     CLIENT_ID,
@@ -318,6 +318,28 @@ def test_an_odd_token_response_is_no_fault_of_ours(odd: dict[str, Any], shop: Sh
     assert answer(shop, shop.browser()).status_code in (303, 400, 503)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "revoked", "another_fault"),
+    [
+        ("token", replying({"error": "invalid_grant"}, 400), replying({"error": "invalid_client"}, 401)),
+        ("userinfo", replying({}, 401), replying({}, 403)),
+    ],
+    ids=["the-code", "the-access-token"],
+)
+def test_a_session_that_ends_during_the_login_is_said_to_have_ended(
+    endpoint: str, revoked: Fault, another_fault: Fault, shop: Shop, network: Network
+) -> None:
+    """RFC 6749 §5.2, RFC 6750 §3.1: what it issued was revoked. Nobody's fault, so no 5xx; signing in again works."""
+    network.replace(f"{ISSUER}/{endpoint}", revoked)
+    response = answer(shop, browser := shop.browser())
+    assert_failed(shop, browser, response, "Your session at the sign-in service was ended")
+    assert 'href="/login"' in response.text
+    network.replace(f"{ISSUER}/{endpoint}", another_fault)
+    assert answer(shop, browser).status_code == 503, "the control: that is not what happened here"
+    network.heal(f"{ISSUER}/{endpoint}")
+    assert who(shop.sign_in(browser)) == "a user"
+
+
 @pytest.mark.parametrize("fault", ["refuse", "time_out"])
 @pytest.mark.parametrize("endpoint", [".well-known/openid-configuration", "jwks", "token", "userinfo"])
 def test_a_provider_that_is_away_is_said_to_be_away(endpoint: str, fault: str, shop: Shop, network: Network) -> None:
@@ -377,7 +399,7 @@ HARMLESS = ["/orders", "/orders?page=2&q=a%20b", "/a:b", "/%2F%2Fevil.example", 
 HARMFUL = [
     "https://evil.example/", "//evil.example/", "///evil.example", "/\\evil.example", "\\\\evil.example",
     "https:evil.example", "javascript:alert(1)", "evil.example", "/\t/evil.example", "/\n/evil.example",
-    " //evil.example", "http:///evil.example", "/a\u202eb", "?next=/",
+    " //evil.example", "http:///evil.example", "/a\u202eb", "?next=/", "//[",
 ]  # fmt: skip
 
 
@@ -424,6 +446,23 @@ def test_a_page_that_needs_a_login_leads_to_it_and_back(shop: Shop) -> None:
     assert shop.app.test_client().get("/orders", headers={"Accept": "application/json"}).status_code == 401
     csrf = (stranger := shop.browser()).get("/form").text
     assert stranger.post("/orders", data={"csrf_token": csrf}).status_code == 401
+
+
+def test_a_form_that_is_sent_too_late_is_told_that_the_session_ended(shop: Shop) -> None:
+    """Not that it is forged: its CSRF token died with the session. Nothing is carried out; the way back is there."""
+    browser = shop.sign_in()
+    form = {"csrf_token": browser.get("/form").text}
+    assert browser.post("/orders", data=form).text == "your orders"
+    assert browser.post("/orders").status_code == 400, "the control: the token is asked for while the session lives"
+
+    shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Hats."}))
+    response = browser.post("/orders?page=2", data=form)
+    assert response.status_code == 401
+    assert "You logged out of Hats. So what you sent was not carried out." in response.text
+    assert "/login?next=/orders?page%3D2" in response.text
+    assert 'href="/login"' in browser.post("/order", data=form).text, "an address that answers to POST only"
+    assert browser.post("/orders", data=form, headers={"Accept": "application/json"}).status_code == 401
+    assert browser.post("/pay", data=form).status_code == 400, "where no login is needed nothing changes"
 
 
 # --- access tokens ---

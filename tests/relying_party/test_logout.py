@@ -88,19 +88,21 @@ def test_the_id_token_never_meets_the_browser_before(shop: Shop) -> None:
 
 @pytest.mark.parametrize("fault", ["refuse", "time_out"])
 def test_a_provider_that_is_away_does_not_keep_anybody_signed_in(fault: str, shop: Shop, network: Network) -> None:
-    """RPL-36: the session here ends all the same, whether its metadata is still known or not."""
+    """RPL-36: the session here ends all the same, whether this worker knows its metadata or not; nobody is asked."""
     known, unknown = shop.sign_in(), shop.sign_in(sid="another session")
     getattr(network, fault)(ISSUER)
+    asked = len(network.exchanges)
     assert log_out(known).location.startswith(f"{ISSUER}/logout?")
     shop.state.provider.reset()
-    response = log_out(unknown)
-    assert (response.status_code, response.location) == (303, "/logged-out")
+    assert log_out(unknown).location.startswith(f"{ISSUER}/logout?"), "there it can be completed later"
     assert (who(known), who(unknown)) == ("nobody", "nobody")
+    assert len(network.exchanges) == asked
 
 
-def test_a_provider_without_the_endpoint_means_a_logout_here_only(shop: Shop) -> None:
-    """RPL-39."""
-    shop.provider.metadata = {"end_session_endpoint": None}
+@pytest.mark.parametrize("endpoint", [None, 7, "http://op.example/logout"])
+def test_a_provider_without_the_endpoint_means_a_logout_here_only(endpoint: object, shop: Shop) -> None:
+    """RPL-39; and one without TLS, or that is no address, is as good as none."""
+    shop.provider.metadata = {"end_session_endpoint": endpoint}
     browser = shop.sign_in()
     assert log_out(browser).location == "/logged-out"
     assert NEUTRAL in browser.get("/logged-out").text
@@ -137,6 +139,15 @@ def test_who_is_not_signed_in_is_told_so(shop: Shop) -> None:
     """RPL-27's counterpart: logging out twice is no error, and the provider is not bothered."""
     browser = shop.browser()
     response = log_out(browser)
+    assert (response.status_code, response.location) == (303, "/logged-out")
+
+
+def test_who_logs_out_too_late_is_not_told_that_the_form_is_forged(shop: Shop) -> None:
+    """RPL-36: the session ended elsewhere, and with it the token of the form."""
+    browser = shop.sign_in()
+    form = {"csrf_token": browser.get("/form").text}
+    shop.log_out(shop.provider.maker().logout_token())
+    response = browser.post("/logout", data=form)
     assert (response.status_code, response.location) == (303, "/logged-out")
 
 

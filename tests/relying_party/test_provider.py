@@ -36,7 +36,7 @@ def known(**changes: Any) -> Provider:
     config = Config(
         **{"issuer": ISSUER, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": BASE_URL, **changes}
     )
-    return Provider(config, Registration(config, create_engine("sqlite://")))
+    return Provider(config, Registration(config, create_engine("sqlite://"), tell=lambda: None))
 
 
 # --- metadata ---

@@ -6,6 +6,7 @@ repeat. What is promised is the same: no session lives that the provider has end
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +16,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import text, update
 from werkzeug.test import TestResponse
 
-from relying_party import sessions
+from relying_party import access_token, login, sessions
 from relying_party.errors import LoginFailed, ReplayedToken
 from relying_party.logout_token import LogoutToken
 from relying_party.models import StoredSession, make_tables
-from relying_party.sessions import BACK_CHANNEL, REPLACED, AppSession, SessionStore
-from tests.conftest import START, eventually
+from relying_party.sessions import BACK_CHANNEL, RENEWAL_SECONDS, REPLACED, AppSession, SessionStore
+from tests.conftest import START, Clock, eventually
 from tests.network import MAX_WAIT, Gate, Network
 from tests.relying_party.conftest import ISSUER, Shop, each_database, who
 from tests.tokens import TokenMaker
@@ -452,6 +453,78 @@ def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, m
     assert shop.everything() == before
     assert shop.log_out(token).status_code == 200
     assert who(browser) == "nobody"
+
+
+# --- two requests, and one refresh token ---
+
+
+def ask_for_access_token(shop: Shop, browser: FlaskClient) -> str:
+    """What a view of the application would get."""
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+        return access_token()
+
+
+def test_several_requests_that_need_a_new_access_token_ask_for_one(
+    shop: Shop, network: Network, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 9700 §4.14.2: the refresh token is used once; a second use would be taken for theft, and all be revoked."""
+    browser, waiting = shop.sign_in(), threading.Semaphore(0)
+    clock.turn(590)
+    shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
+    monkeypatch.setattr(login, "RENEWAL_PAUSE", 0.01)
+    really = SessionStore.reload_login
+
+    def reload_login(self: SessionStore, session: AppSession) -> None:
+        waiting.release()
+        really(self, session)
+
+    monkeypatch.setattr(SessionStore, "reload_login", reload_login)
+    gate = network.hold(f"{ISSUER}/token")
+    acts = [Act(lambda: ask_for_access_token(shop, browser)) for _ in range(3)]
+    gate.wait_for_request()
+    for _ in acts:
+        assert waiting.acquire(timeout=MAX_WAIT)
+    gate.open()
+    assert [act.result() for act in acts] == ["access 2"] * 3
+    assert len(network.to(f"{ISSUER}/token")) == 2, "one for the login, and one"
+
+
+def test_a_request_whose_turn_comes_after_the_renewal_uses_what_it_brought(
+    shop: Shop, network: Network, clock: Clock
+) -> None:
+    """Its own look at the session was before; the refresh token it saw there is used up."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+        with ThreadPoolExecutor(1) as faster:
+            assert faster.submit(ask_for_access_token, shop, browser).result() == "access 2"
+        assert access_token() == "access 2"
+    assert len(network.to(f"{ISSUER}/token")) == 2
+
+
+def test_a_request_that_is_killed_while_it_renews_holds_up_the_others_for_a_moment(
+    shop: Shop, network: Network, clock: Clock
+) -> None:
+    """It had its turn, and does not give it back."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    (row,) = shop.rows()
+    died = shop.state.sessions.renewal(AppSession(row))
+    assert died.__enter__()
+    with shop.state.sessions.renewal(AppSession(row)) as is_ours:
+        assert not is_ours, "the control: it is somebody else's turn"
+    clock.turn(RENEWAL_SECONDS)
+    shop.provider.tokens = {"access_token": "access 2", "id_token": None}
+    assert ask_for_access_token(shop, browser) == "access 2"
+    assert len(network.to(f"{ISSUER}/token")) == 2
+
+
+# --- everything at once ---
 
 
 def test_many_acts_at_once_all_come_through(shop: Shop) -> None:

@@ -75,6 +75,9 @@ def test_the_first_login_registers_and_everything_works(worker: Any, network: Ne
     assert shop.log_out(shop.provider.maker().logout_token()).status_code == 200
     assert who(browser) == "nobody"
     assert len(network.to(REGISTER)) == 1
+    (told,) = [event for event in shop.events if event["name"] == "rp.client.registered"]
+    assert told["client_id"] == CLIENT["client_id"]
+    assert str(CLIENT["client_secret"]) not in str(shop.events)
 
 
 def test_what_is_registered_is_one_consistent_set(worker: Any, network: Network) -> None:

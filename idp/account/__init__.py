@@ -1,0 +1,149 @@
+"""``/account``: a person's own sessions and password. What ends something asks once, on a page of its own."""
+
+from flask import Blueprint, Response, abort, flash, g, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from idp import failed_logins
+from idp.end_session import all_apps
+from idp.login import MAX_PASSWORD
+from idp.models import Client, Delivery, SsoSession
+from idp.operations import InvalidError, NotFoundError, people, sessions
+from idp.operations.sessions import SessionView
+from idp.own_pages import require_person
+from idp.session_ending import Reason
+from idp.sso_session import COOKIE
+from pickup_web.clock import now
+from pickup_web.database import db
+
+PAGE = 50  # sessions on a page
+MANY = 10_000  # nobody has so many, and every database can count to it
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+blueprint.before_request(require_person)
+
+
+@blueprint.get("")
+def show() -> str:
+    """The page: this browser's session first, then the others, the last used first."""
+    skip = min(max(0, request.args.get("skip", 0, type=int)), MANY)
+    found, total = sessions.list_sessions(db.session, sub=g.person.sub, offset=skip, limit=PAGE)
+    found.sort(key=lambda view: view.session.sid != g.sso_session.sid)
+    return render_template("account/show.html", views=found, total=total, skip=skip, page=PAGE)
+
+
+@blueprint.route("/sessions/<sid>/end", methods=["GET", "POST"])
+def end_one(sid: str) -> ResponseReturnValue:
+    """End one of one's own sessions; it may be this one."""
+    try:
+        view = sessions.get_session(db.session, sid)
+    except NotFoundError:
+        abort(404)
+    if view.session.sub != g.person.sub:  # somebody else's: as if there were none
+        abort(404)
+    here, device, started = sid == g.sso_session.sid, view.device, now()
+    if request.method == "GET" and view.session.ended_at is None:
+        return ask([view], here=here, device=device)
+    try:  # it may have ended since the question was asked
+        sessions.end_one(db.session, sid, Reason.LOGOUT if here else Reason.ELSEWHERE, g.person.username)
+    except NotFoundError:
+        flash("That session has ended already.", "warn")
+        return redirect(url_for(".show"), 303)
+    return logged_out(started) if here else say(f"The session of {device} has ended.", started)
+
+
+@blueprint.route("/end-others", methods=["GET", "POST"])
+def end_others() -> ResponseReturnValue:
+    """End all but this one."""
+    keep, started = g.sso_session.sid, now()
+    if request.method == "GET":
+        return ask(sessions.dry_run_all_of(db.session, g.person.sub, keep_sid=keep))
+    ended = sessions.end_all_of(db.session, g.person.sub, Reason.ELSEWHERE, g.person.username, keep_sid=keep)
+    return say(f"{in_words(ended)} ended. Only this browser is signed in.", started)
+
+
+@blueprint.route("/log-out-everywhere", methods=["GET", "POST"])
+def end_all() -> ResponseReturnValue:
+    """End all, this one, too."""
+    started = now()
+    if request.method == "GET":
+        return ask(sessions.dry_run_all_of(db.session, g.person.sub), here=True)
+    ended = sessions.end_all_of(db.session, g.person.sub, Reason.EVERYWHERE, g.person.username)
+    return logged_out(started, ended)
+
+
+@blueprint.route("/password", methods=["GET", "POST"])
+def password() -> ResponseReturnValue:
+    """Change one's own password; the other sessions end."""
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        started = now()
+        try:
+            return say(f"Your password is changed. {in_words(change_password())} ended.", started)
+        except InvalidError as error:
+            errors = error.fields
+    page = render_template("account/password.html", errors=errors, least=people.MIN_PASSWORD, most=MAX_PASSWORD)
+    return page, 422 if errors else 200
+
+
+def change_password() -> int:
+    """As the form says; returns how many other sessions ended. Whoever sits there now cannot guess the old one."""
+    username = g.person.username
+    old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
+    if new != again:
+        raise InvalidError({"again": "This is not the same as the new password above."})
+    if seconds := failed_logins.seconds_to_wait(db.session, username):
+        raise InvalidError({"old": failed_logins.sentence(seconds)})
+    try:
+        ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
+    except InvalidError as error:
+        if "old" in error.fields:
+            failed_logins.count(db.session, username)
+            db.session.commit()
+        raise
+    failed_logins.forget(db.session, username)
+    db.session.commit()
+    return ended
+
+
+def ask(views: list[SessionView], *, here: bool = False, device: str = "") -> str:
+    """The question before an end: what it does. ``here``: to this browser, too; ``device``: to this one session."""
+    apps = {app.client.name: app.why_not for view in views for app in view.apps}
+    told = sorted(name for name, why_not in apps.items() if not why_not)
+    not_told = sorted((name, why_not) for name, why_not in apps.items() if why_not)
+    return render_template("account/end.html", count=len(views), here=here, device=device, told=told, not_told=not_told)
+
+
+def say(sentence: str, since: int) -> ResponseReturnValue:
+    """Back to the page, which says what happened."""
+    flash(sentence)
+    if names := unreached(since):
+        flash(
+            f"{', '.join(names)} could not be told yet. It is being tried again; until then that session may "
+            "still be open there.",
+            "warn",
+        )
+    return redirect(url_for(".show"), 303)
+
+
+def logged_out(since: int, ended: int = 1) -> Response:
+    """This browser's session was among those: the page that ends every logout."""
+    page = render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached(since), ended=ended)
+    response = make_response(page)
+    response.delete_cookie(COOKIE)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def unreached(since: int) -> list[str]:
+    """The apps that have not confirmed what this person ended just now."""
+    mine = select(SsoSession.sid).where(SsoSession.sub == g.person.sub, SsoSession.ended_at >= since)
+    is_open = Delivery.sid.in_(mine) & Delivery.state.not_in(["delivered", "not_sent"])
+    names = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id).where(is_open)
+    return list(db.session.scalars(names.distinct().order_by(Client.name)))
+
+
+def in_words(sessions_ended: int) -> str:
+    """How many."""
+    numbers = {0: "No other session has", 1: "One other session has"}
+    return numbers.get(sessions_ended, f"{sessions_ended} other sessions have")

@@ -1,0 +1,99 @@
+"""Wrong passwords in a row make the next try wait, longer each time: nobody guesses all night long.
+
+Counted by the name that was typed, whether or not somebody has it, in the database: for all workers.
+A browser in which that person has signed in before has a count of its own. So a stranger who guesses
+makes strangers wait, and never the person (OWASP calls this a device cookie).
+"""
+
+import hmac
+import secrets
+
+from flask import request
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from idp.models import FailedLogins
+from idp.state import current_state
+from pickup_web.clock import now
+
+FREE = 10  # wrong passwords in a row that cost nothing: people mistype, and try the ones they remember
+LONGEST_WAIT = 300  # seconds; 288 tries a day, where NIST SP 800-63B §5.2.2 allows 100 in a row
+FORGOTTEN_SECONDS = 3600
+FORGET_AT_ONCE = 10  # rows; more than one try can add, so the table stays small whatever is typed
+COOKIE = "pickup_idp_known"
+COOKIE_SECONDS = 365 * 24 * 3600
+
+
+def seconds_to_wait(db: Session, username: str) -> int:
+    """0: the password may be looked at. After many wrong ones that is one try a pause, whoever comes at once."""
+    row = db.get(FailedLogins, key_of(username))
+    if row is None or row.failures < FREE or row.failed_at + FORGOTTEN_SECONDS <= now():
+        return 0
+    if row.wait_until > now():
+        return row.wait_until - now()
+    pause = min(2 ** (row.failures - FREE), LONGEST_WAIT)
+    mine = update(FailedLogins).where(FailedLogins.key == row.key, FailedLogins.wait_until <= now())
+    taken = db.scalar(mine.values(wait_until=now() + pause).returning(FailedLogins.key))
+    db.commit()
+    return 0 if taken else pause
+
+
+def sentence(seconds: int) -> str:
+    """What a person is told, whether or not somebody has that name."""
+    return f"Too many wrong passwords for this name. Try again in {seconds} second{'s' if seconds > 1 else ''}."
+
+
+def count(db: Session, username: str) -> None:
+    """A wrong password. The caller commits."""
+    key, at = key_of(username), now()
+    is_old = FailedLogins.failed_at <= at - FORGOTTEN_SECONDS
+    some = FailedLogins.key.in_(select(FailedLogins.key).where(is_old).limit(FORGET_AT_ONCE))
+    forgotten = delete(FailedLogins).where(is_old, some | (FailedLogins.key == key))
+    db.execute(forgotten.execution_options(synchronize_session=False))
+    one_more = update(FailedLogins).where(FailedLogins.key == key)
+    one_more = one_more.values(failures=FailedLogins.failures + 1, failed_at=at).returning(FailedLogins.failures)
+    if db.scalar(one_more) is None:
+        try:
+            with db.begin_nested():
+                db.add(FailedLogins(key=key, failures=1, failed_at=at, wait_until=0))
+        except IntegrityError:  # another worker's was the first
+            db.execute(one_more)
+
+
+def forget(db: Session, username: str) -> None:
+    """The right password. The caller commits."""
+    if row := db.get(FailedLogins, key_of(username)):
+        db.delete(row)
+
+
+def remember(response: Response, username: str) -> None:
+    """From now on this browser is one of the person's own."""
+    known = known_as(username) or secrets.token_urlsafe(16)
+    response.set_cookie(
+        COOKIE,
+        f"{known}.{seal(username, known)}",
+        max_age=COOKIE_SECONDS,
+        httponly=True,
+        secure=current_state().issuer.startswith("https://"),
+        samesite="Lax",
+    )
+
+
+def known_as(username: str) -> str:
+    """What we call this browser, if that person has signed in in it; else empty."""
+    known, _, sealed = request.cookies.get(COOKIE, "").rpartition(".")
+    return known if known and hmac.compare_digest(seal(username, known).encode(), sealed.encode()) else ""
+
+
+def key_of(username: str) -> str:
+    """What is counted. Keyed, as people type passwords into the name's field, too."""
+    return seal(username, known_as(username), "count")
+
+
+def seal(username: str, *more: str) -> str:
+    """Only we can make it."""
+    secret = current_state().settings.secret_key.get_secret_value().encode()
+    text = "\0".join(("failed-logins", username.strip().lower(), *more))
+    return hmac.new(secret, text.encode(errors="surrogatepass"), "sha256").hexdigest()

@@ -1,0 +1,174 @@
+"""The ledger: what each app was told about each ending, try by try; and telling it again."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from idp.models import Client, Delivery, DeliveryAttempt, SsoSession, User
+from idp.operations import NotFoundError, OperationError
+from idp.session_ending import LEASE_SECONDS, offered_seconds
+from idp.state import current_state
+from pickup_web import events
+from pickup_web.clock import now
+
+PAGE = 500  # entries that an export holds in memory at a time
+COLUMNS = (
+    "delivery", "ended", "app", "app_name", "person", "sid", "reason", "state", "note", "next_try",
+    "attempt", "milliseconds", "outcome", "status", "answer", "jti",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to look for; what is left out does not matter. ``since`` and ``until`` are seconds since the epoch."""
+
+    client_id: str | None = None
+    sub: str | None = None  # the person's own, as the provider knows it
+    sid: str | None = None
+    state: str | None = None  # pending, delivered, refused, given_up, not_sent
+    outcome: str | None = None  # of the last try, in the ledger's words
+    since: int | None = None
+    until: int | None = None  # before this
+    offset: int = 0
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the ledger: a delivery and its tries, the first one first."""
+
+    delivery: Delivery
+    client_name: str | None  # of a client that is gone for good nothing is known
+    username: str | None
+    attempts: list[DeliveryAttempt] = field(default_factory=list)
+
+
+def search(db: Session, wanted: Search) -> tuple[list[Entry], int]:
+    """The entries of one page, the newest first; and how many there are in all."""
+    conditions = conditions_of(wanted)
+    total = db.scalar(select(func.count()).select_from(Delivery).where(*conditions)) or 0
+    return read(db, newest(conditions).offset(wanted.offset).limit(wanted.limit)), total
+
+
+def get_delivery(db: Session, delivery_id: str) -> Entry:
+    """One entry; :class:`NotFoundError`."""
+    found = read(db, newest([Delivery.id == delivery_id])) if delivery_id.isprintable() else []
+    if not found:
+        raise NotFoundError("There is no such delivery.")
+    return found[0]
+
+
+def send_again(db: Session, delivery_id: str, by: str) -> Entry:
+    """Tell the app once more, now, whatever came of it before; and for as long again, if it is away.
+
+    :class:`OperationError` when there is nowhere to send it, or when it is on its way at this moment.
+    """
+    delivery = get_delivery(db, delivery_id).delivery
+    client = db.get(Client, delivery.client_id)
+    if client is None or not client.backchannel_logout_uri:
+        raise OperationError("There is nowhere to send it: the app has no back-channel logout URL.")
+    at = now()
+    free = update(Delivery).where(
+        Delivery.id == delivery_id, or_(Delivery.state != "pending", Delivery.taken_until <= at)
+    )
+    anew = {"state": "pending", "note": "", "tries": 0, "next_try_at": at, "taken_until": at + LEASE_SECONDS}
+    taken = db.scalar(free.values(**anew, give_up_at=at + offered_seconds(client)).returning(Delivery.id))
+    if taken is None:
+        db.rollback()
+        raise OperationError("It is being sent at this moment.")
+    events.record(db, "op.logout.sent_again", sid=delivery.sid, client_id=delivery.client_id, by=by)
+    db.commit()
+    current_state().outbox.send([delivery_id])
+    return get_delivery(db, delivery_id)
+
+
+def export_csv(db: Session, wanted: Search) -> Iterator[str]:
+    """The ledger as CSV (RFC 4180), piece by piece: a line for each try, or one for what was not tried."""
+    yield as_csv([COLUMNS])
+    conditions = conditions_of(wanted)
+    after: list[ColumnElement[bool]] = []
+    while entries := read(db, newest([*conditions, *after]).limit(PAGE)):
+        yield as_csv(line for entry in entries for line in lines_of(entry))
+        last = entries[-1].delivery  # not an offset: new ones come while this is read
+        after = [tuple_(Delivery.created_at, Delivery.id) < tuple_(last.created_at, last.id)]
+
+
+def conditions_of(wanted: Search) -> list[ColumnElement[bool]]:
+    """The search, as the database understands it."""
+    conditions = [
+        column == value
+        for column, value in [
+            (Delivery.client_id, wanted.client_id),
+            (Delivery.sid, wanted.sid),
+            (Delivery.state, wanted.state),
+            (Delivery.outcome, wanted.outcome),
+        ]
+        if value is not None
+    ]
+    if wanted.sub is not None:
+        conditions.append(Delivery.sid.in_(select(SsoSession.sid).where(SsoSession.sub == wanted.sub)))
+    if wanted.since is not None:
+        conditions.append(Delivery.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(Delivery.created_at < wanted.until)
+    return conditions
+
+
+def newest(conditions: list[ColumnElement[bool]]) -> Select[Delivery, str, str]:
+    """Deliveries, the newest first, with the names that belong to them."""
+    query = (
+        select(Delivery, Client.name, User.username)
+        .outerjoin(Client, Client.client_id == Delivery.client_id)
+        .outerjoin(SsoSession, SsoSession.sid == Delivery.sid)
+        .outerjoin(User, User.sub == SsoSession.sub)
+    )
+    return query.where(*conditions).order_by(Delivery.created_at.desc(), Delivery.id.desc())
+
+
+def read(db: Session, query: Select[Delivery, str, str]) -> list[Entry]:
+    """Two queries, however many entries. What another process wrote meanwhile is seen."""
+    found = db.execute(query.execution_options(populate_existing=True)).all()
+    tries = defaultdict(list)
+    ids = [delivery.id for delivery, _, _ in found]
+    of_these = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(ids))
+    for attempt in db.scalars(of_these.order_by(DeliveryAttempt.at)):
+        tries[attempt.delivery_id].append(attempt)
+    return [Entry(delivery, name, username, tries[delivery.id]) for delivery, name, username in found]
+
+
+def lines_of(entry: Entry) -> Iterator[list[Any]]:
+    """An entry in the order of :data:`COLUMNS`."""
+    row = entry.delivery
+    next_try = moment(row.next_try_at) if row.state == "pending" else ""
+    beginning = [
+        row.id, moment(row.created_at), row.client_id, text(entry.client_name), text(entry.username), row.sid,
+        text(row.reason), row.state, row.note, next_try,
+    ]  # fmt: skip
+    for one in entry.attempts:
+        yield [*beginning, moment(one.at), one.milliseconds, one.outcome, one.status, text(one.answer), one.jti]
+    if not entry.attempts:
+        yield [*beginning, "", "", "", "", "", ""]
+
+
+def moment(seconds: int) -> str:
+    """ISO 8601, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def text(words: str | None) -> str:
+    """Other people's words, so that no spreadsheet takes them for a formula."""
+    return f"'{words}" if words and words[0] in "=+-@\t\r" else words or ""
+
+
+def as_csv(lines: Any) -> str:
+    """The lines, quoted where they must be."""
+    out = StringIO()
+    csv.writer(out).writerows(lines)
+    return out.getvalue()

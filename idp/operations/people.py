@@ -1,0 +1,211 @@
+"""People: add one, disable, enable, remove; a new password; who may do what."""
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Literal
+
+from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from idp import login
+from idp.models import Consent, SsoSession, Token, User
+from idp.operations import InvalidError, NotFoundError, OperationError
+from idp.operations.sessions import any_contains, end_and_tell, hold_all_of
+from idp.session_ending import Reason
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.forms import Wrong
+from pickup_web.forms import email as read_email
+from pickup_web.forms import text as read_text
+
+MIN_PASSWORD = 8  # characters. Length is what counts (NIST SP 800-63B §5.1.1.2): no rules about their kinds
+ROLES = ("user", "operator")
+USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+
+
+def list_people(db: Session, search: str = "", offset: int = 0, limit: int = 50) -> tuple[list[User], int]:
+    """A page of people by user name, and how many there are in all. ``search``: in user name, name, email."""
+    wanted: list[ColumnElement[bool]] = [User.removed_at.is_(None)]
+    if search := search.strip():
+        columns = (User.username, User.claims["name"].as_string(), User.claims["email"].as_string())
+        wanted.append(any_contains(columns, search))
+    total = db.scalar(select(func.count()).select_from(User).where(*wanted)) or 0
+    page = select(User).where(*wanted).order_by(User.username).offset(offset).limit(limit)
+    return list(db.scalars(page)), total
+
+
+def count_sessions(db: Session, subs: list[str]) -> dict[str, int]:
+    """How many sessions of each of these people live; who has none is left out."""
+    alive = select(SsoSession.sub, func.count().label("sessions")).where(
+        SsoSession.sub.in_(subs), SsoSession.ended_at.is_(None)
+    )
+    return {row.sub: row.sessions for row in db.execute(alive.group_by(SsoSession.sub))}
+
+
+def get_person(db: Session, sub: str) -> User:
+    """Somebody who is not removed; :class:`NotFoundError`."""
+    person = db.get(User, sub) if sub.isprintable() else None
+    if person is None or person.removed_at is not None:
+        raise NotFoundError("There is no such person.")
+    return person
+
+
+def add_person(db: Session, username: str, name: str, email: str, password: str, role: str, by: str) -> User:
+    """Somebody new. ``email`` may be empty. :class:`InvalidError` with a sentence for each wrong field."""
+    username = username.strip().lower()
+    wrong = {
+        "username": ""
+        if USERNAME.fullmatch(username)
+        else "Use up to 64 letters (a to z), digits and . _ - @, beginning with a letter or a digit.",
+        "name": fault(read_text("a name"), name.strip()),
+        "email": fault(read_email, email.strip()) if email.strip() else "",
+        "password": password_fault(password),
+        "role": "" if role in ROLES else "Choose user or operator.",
+    }
+    if fields := {field: sentence for field, sentence in wrong.items() if sentence}:
+        raise InvalidError(fields)
+    claims = {"name": name.strip(), "preferred_username": username, "updated_at": now()}
+    if email.strip():
+        claims |= {"email": email.strip(), "email_verified": False}
+    person = User(
+        sub=secrets.token_hex(12),
+        username=username,
+        password_hash=login.hasher.hash(password),
+        role=role,
+        claims=claims,
+    )
+    db.add(person)
+    try:
+        db.flush()
+    except IntegrityError as error:
+        db.rollback()
+        raise InvalidError({"username": f"Somebody else is called {username} already."}) from error
+    events.record(db, "op.user.added", by=by, sub=person.sub, role=role)
+    db.commit()
+    return person
+
+
+def disable_person(db: Session, sub: str, by: str) -> None:
+    """Every session ends and every token dies, also the offline ones; no sign-in until somebody enables them."""
+    person = somebody_else(db, sub, by)
+    if person.disabled_at is not None:
+        db.rollback()
+        raise OperationError(f"{person.username} is disabled already.")
+    person.disabled_at = now()
+    shut_out(db, person, Reason.USER_DISABLED, "op.user.disabled", by)
+
+
+def enable_person(db: Session, sub: str, by: str) -> None:
+    """They may sign in again; what has ended stays ended."""
+    person = get_person(db, sub)
+    if person.disabled_at is None:
+        raise OperationError(f"{person.username} is not disabled.")
+    person.disabled_at = None
+    events.record(db, "op.user.enabled", by=by, sub=sub)
+    db.commit()
+
+
+def remove_person(db: Session, sub: str, by: str) -> None:
+    """All that is known of them goes. The ``sub`` stays taken for ever (Core §2), the user name is free again."""
+    person = somebody_else(db, sub, by)
+    person.disabled_at = person.removed_at = now()
+    person.username, person.password_hash, person.claims = f"(removed {sub})", "", {}
+    db.execute(delete(Consent).where(Consent.sub == sub))
+    shut_out(db, person, Reason.USER_REMOVED, "op.user.removed", by)
+
+
+def set_role(db: Session, sub: str, role: str, by: str) -> None:
+    """Make somebody an operator, or an operator a user. It counts from their next request on."""
+    if role not in ROLES:
+        raise InvalidError({"role": "Choose user or operator."})
+    person = somebody_else(db, sub, by)
+    person.role = role
+    events.record(db, "op.user.role_changed", outcome=role, by=by, sub=sub)
+    db.commit()
+
+
+def reset_password(db: Session, sub: str, by: str, password: str | None = None) -> str:
+    """A new password, made here if none is given; returns it, to be shown once. All their sessions end."""
+    person = get_person(db, sub)
+    password = password or "-".join(secrets.token_hex(2) for _ in range(5))  # 80 bits, and can be read out
+    if wrong := password_fault(password):
+        raise InvalidError({"password": wrong})
+    person.password_hash = login.hasher.hash(password)
+    db.flush()
+    events.record(db, "op.user.password_reset", by=by, sub=sub)
+    end_and_tell(db, hold_all_of(db, sub), Reason.PASSWORD_CHANGED)
+    return password
+
+
+def change_own_password(db: Session, user: User, old: str, new: str, keep_sid: str) -> int:
+    """The person's other sessions end; returns how many. :class:`InvalidError` about ``old`` or ``new``."""
+    try:
+        login.hasher.verify(user.password_hash, old[: login.MAX_PASSWORD])
+    except (Argon2Error, InvalidHashError) as error:
+        raise InvalidError({"old": "That is not your password."}) from error
+    if wrong := password_fault(new):
+        raise InvalidError({"new": wrong})
+    # Only what was checked is replaced: an operator who resets it at this moment has the last word.
+    unchanged = (User.sub == user.sub) & (User.password_hash == user.password_hash) & User.disabled_at.is_(None)
+    replaced = update(User).where(unchanged).values(password_hash=login.hasher.hash(new)).returning(User.sub)
+    if db.scalar(replaced) is None:
+        db.rollback()
+        raise InvalidError({"old": "Your password was changed just now."})
+    events.record(db, "op.user.password_changed", by=user.username, sub=user.sub)
+    others = hold_all_of(db, user.sub, keep_sid)
+    end_and_tell(db, others, Reason.PASSWORD_CHANGED)
+    return len(others)
+
+
+# --- the rules ---
+
+
+def password_fault(password: str) -> str:
+    """What is wrong with a new password; empty if it is good."""
+    if len(password) < MIN_PASSWORD:
+        return f"Use at least {MIN_PASSWORD} characters; a few words are easy to remember."
+    if len(password) > login.MAX_PASSWORD:
+        return f"Use {login.MAX_PASSWORD} characters at most."
+    return ""
+
+
+def fault(read: Callable[[str], object], given: str) -> str:
+    """The sentence with which a reader of pickup_web.forms refuses; empty if it does not."""
+    try:
+        read(given)
+    except Wrong as wrong:
+        return str(wrong)
+    return ""
+
+
+def somebody_else(db: Session, sub: str, by: str) -> User:
+    """The person, held until the commit, if ``by`` may shut them out: nobody does it to themselves, or to the last
+    operator. All operators are held, too, so that two of them cannot shut out each other."""
+    db.execute(update(User).where((User.role == "operator") | (User.sub == sub)).values(role=User.role))
+    person = get_person(db, sub)
+    db.refresh(person)
+    others = select(User.sub).where(User.role == "operator", User.disabled_at.is_(None), User.sub != sub)
+    refusal = ""
+    if person.username == by:
+        refusal = "You cannot do this to your own account; another operator can."
+    elif person.role == "operator" and db.scalar(others) is None:
+        refusal = f"{person.username} is the last operator. Make somebody else an operator first."
+    if refusal:
+        db.rollback()
+        raise OperationError(refusal)
+    return person
+
+
+def shut_out(
+    db: Session, person: User, reason: Reason, event: Literal["op.user.disabled", "op.user.removed"], by: str
+) -> None:
+    """Everything that was given to a person is taken back, in one transaction with what the caller wrote."""
+    db.flush()
+    sids = hold_all_of(db, person.sub)
+    given = update(Token).where(Token.sub == person.sub, Token.revoked_at.is_(None))
+    db.execute(given.values(revoked_at=now()).execution_options(synchronize_session=False))
+    events.record(db, event, by=by, sub=person.sub)
+    end_and_tell(db, sids, reason)

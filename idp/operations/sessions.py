@@ -1,0 +1,282 @@
+"""Sessions: who is signed in where, which apps share it, what an end would do; and ending them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, false, func, literal, or_, select, update
+from sqlalchemy.orm import Session
+
+from idp import session_ending
+from idp.models import Client, Delivery, Participation, SsoSession, Token, User
+from idp.operations import NotFoundError
+from idp.session_ending import Reason, policy_of
+from idp.state import current_state
+from pickup_web import events
+from pickup_web.clock import now
+
+# What became of a session, for somebody who looks at it from outside.
+WHY_ENDED = {
+    Reason.LOGOUT: "Logged out",
+    Reason.ELSEWHERE: "Ended from another browser",
+    Reason.EVERYWHERE: "Logged out everywhere",
+    Reason.REPLACED: "Somebody else signed in in the same browser",
+    Reason.IDLE: "Not used for too long",
+    Reason.EXPIRED: "Its longest time was over",
+    Reason.OPERATOR: "Ended by an operator",
+    Reason.PASSWORD_CHANGED: "The password was changed",
+    Reason.USER_DISABLED: "The account was disabled",
+    Reason.USER_REMOVED: "The account was removed",
+}
+# What is not delivered, in words; ``not_sent`` has a note of its own.
+NOT_HEARD = {
+    "pending": "It has not confirmed yet; it is tried again.",
+    "refused": "It refused the logout request.",
+    "given_up": "It could not be reached until the deadline.",
+}
+BROWSERS = {  # in this order: most of them claim to be the ones below, too
+    "Edg": "Edge",
+    "OPR": "Opera",
+    "SamsungBrowser": "Samsung Internet",
+    "Firefox": "Firefox",
+    "FxiOS": "Firefox",
+    "HeadlessChrome": "Chromium",
+    "Chromium": "Chromium",
+    "CriOS": "Chrome",
+    "Chrome": "Chrome",
+    "Safari": "Safari",
+}
+SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "CrOS": "ChromeOS",
+    "Macintosh": "macOS",
+    "Linux": "Linux",
+}
+
+
+@dataclass
+class AppInSession:
+    """One app in a session. The tokens are counted while they are good; ``offline`` ones may outlive the session."""
+
+    client: Client
+    since: int
+    told: bool  # of a session that lives: whether it will be; of one that ended: whether it was
+    why_not: str  # a sentence, where it is not told
+    policy: str  # none, session, all
+    access_alive: int = 0
+    refresh_alive: int = 0
+    offline_alive: int = 0
+    delivery: Delivery | None = None  # its row in the ledger, once the session has ended
+
+    @property
+    def dies(self) -> int:
+        """How many of its tokens go with the session."""
+        mine = self.access_alive + self.refresh_alive
+        return {"none": 0, "session": mine, "all": mine + self.offline_alive}[self.policy]
+
+    @property
+    def stays(self) -> int:
+        """How many of its tokens outlive the session."""
+        return self.access_alive + self.refresh_alive + self.offline_alive - self.dies
+
+
+@dataclass
+class SessionView:
+    """A session as people see it."""
+
+    session: SsoSession
+    user: User
+    device: str
+    apps: list[AppInSession] = field(default_factory=list)
+
+    @property
+    def ended_why(self) -> str:
+        """What became of it; empty while it lives."""
+        reason = self.session.end_reason
+        return WHY_ENDED.get(Reason(reason), reason) if reason else ""
+
+
+def list_sessions(
+    db: Session, *, sub: str | None = None, search: str = "", alive_only: bool = True, offset: int = 0, limit: int = 50
+) -> tuple[list[SessionView], int]:
+    """A page of sessions, the last used first, and how many there are in all. ``search``: in name, device, sid."""
+    wanted: list[ColumnElement[bool]] = []
+    if sub is not None:
+        wanted.append(SsoSession.sub == sub)
+    if alive_only:
+        wanted.append(SsoSession.ended_at.is_(None))
+    if search := search.strip():
+        columns = (User.username, User.claims["name"].as_string(), SsoSession.user_agent, SsoSession.sid)
+        wanted.append(any_contains(columns, search))
+    query = select(SsoSession, User).join(User).where(*wanted)
+    total = db.scalar(select(func.count()).select_from(SsoSession).join(User).where(*wanted)) or 0
+    order = query.order_by(SsoSession.last_seen_at.desc(), SsoSession.sid)
+    return views(db, order.offset(offset).limit(limit)), total
+
+
+def get_session(db: Session, sid: str) -> SessionView:
+    """One session, alive or not; :class:`NotFoundError`."""
+    found = views(db, select(SsoSession, User).join(User).where(SsoSession.sid == sid)) if sid.isprintable() else []
+    if not found:
+        raise NotFoundError("There is no session of this name.")
+    return found[0]
+
+
+def dry_run(db: Session, sids: Sequence[str]) -> list[SessionView]:
+    """What an end of these would do, app by app; those that have ended already are left out."""
+    alive = SsoSession.sid.in_(sids) & SsoSession.ended_at.is_(None)
+    return views(db, select(SsoSession, User).join(User).where(alive).order_by(SsoSession.last_seen_at.desc()))
+
+
+def dry_run_all_of(db: Session, sub: str, *, keep_sid: str | None = None) -> list[SessionView]:
+    """The same for :func:`end_all_of`."""
+    return views(db, select(SsoSession, User).join(User).where(*alive_of(sub, keep_sid)))
+
+
+def end_one(db: Session, sid: str, reason: Reason, by: str) -> None:
+    """End it, revoke, tell its apps. :class:`NotFoundError` if there is none, or not any more."""
+    # The row is held from here on: of two who end it, one is told that it is over.
+    still_alive = update(SsoSession).where(SsoSession.sid == sid, SsoSession.ended_at.is_(None))
+    held = still_alive.values(last_seen_at=SsoSession.last_seen_at).returning(SsoSession.sid)
+    if not sid.isprintable() or db.scalar(held) is None:
+        db.rollback()
+        raise NotFoundError("There is no such session, or it has ended already.")
+    events.record(db, "op.session.end_requested", sid=sid, outcome=reason, by=by)
+    end_and_tell(db, [sid], reason)
+
+
+def end_all_of(db: Session, sub: str, reason: Reason, by: str, *, keep_sid: str | None = None) -> int:
+    """End all of a person's sessions, but for ``keep_sid``; returns how many those were."""
+    sids = hold_all_of(db, sub, keep_sid)
+    if sids:
+        events.record(db, "op.session.end_requested", outcome=reason, by=by, sub=sub, sessions=len(sids))
+    end_and_tell(db, sids, reason)
+    return len(sids)
+
+
+def alive_of(sub: str, keep_sid: str | None) -> list[ColumnElement[bool]]:
+    """A person's sessions, but for one."""
+    mine = [SsoSession.sub == sub, SsoSession.ended_at.is_(None)]
+    return mine if keep_sid is None else [*mine, SsoSession.sid != keep_sid]
+
+
+def hold_all_of(db: Session, sub: str, keep_sid: str | None = None) -> list[str]:
+    """A person's sessions, each held until the commit: nobody else ends it, no app gets a token out of it."""
+    mine = select(SsoSession.sid).where(*alive_of(sub, keep_sid))
+    # In the order in which session_ending.py takes them: two who do this wait once, not each for the other.
+    held = update(SsoSession).where(SsoSession.sid.in_(mine.order_by(SsoSession.sid).with_for_update()))
+    held = held.where(SsoSession.ended_at.is_(None)).values(last_seen_at=SsoSession.last_seen_at)
+    return list(db.scalars(held.returning(SsoSession.sid).execution_options(synchronize_session=False)))
+
+
+def end_and_tell(db: Session, sids: Sequence[str], reason: Reason) -> None:
+    """Through the one door, with all that the caller wrote in the same transaction. Commits."""
+    state = current_state()
+    deliveries = session_ending.end_sessions(db, sids, reason, state.settings.delete_tokens_on_logout)
+    db.commit()  # where there was no session to end
+    state.outbox.send(deliveries)
+
+
+# --- what is shown of a session ---
+
+
+def views(db: Session, query: Select[SsoSession, User]) -> list[SessionView]:
+    """The sessions that ``query`` finds, with their apps: five queries, however many they are."""
+    rows = db.execute(query).all()
+    found = {session.sid: SessionView(session, user, device_of(session.user_agent)) for session, user in rows}
+    if not found:
+        return []
+    taken = select(Participation).where(Participation.sid.in_(found))
+    told = select(Delivery).where(Delivery.sid.in_(found)).order_by(Delivery.created_at)
+    tokens = {(row.sid, row.client_id): row for row in db.execute(count_tokens(found))}
+    parts = {(row.sid, row.client_id): row for row in db.scalars(taken)}
+    ledger = {(row.sid, row.client_id): row for row in db.scalars(told)}
+    pairs = {*tokens, *parts, *ledger}
+    names = {client_id for _, client_id in pairs}
+    clients = {client.client_id: client for client in db.scalars(select(Client).where(Client.client_id.in_(names)))}
+    for sid, client_id in pairs:
+        client, pair = clients.get(client_id) or gone(client_id), (sid, client_id)
+        found[sid].apps.append(app_in_session(client, parts.get(pair), tokens.get(pair), ledger.get(pair)))
+    for view in found.values():
+        view.apps.sort(key=lambda app: (app.since, app.client.name))
+    return list(found.values())
+
+
+def app_in_session(
+    client: Client, part: Participation | None, tokens: Row[Any] | None, delivery: Delivery | None
+) -> AppInSession:
+    """One app: it took part, or has tokens, or the ledger has a row about it; mostly all three."""
+    default_policy = current_state().settings.delete_tokens_on_logout
+    if delivery:
+        why_not = delivery.note or NOT_HEARD.get(delivery.state, "")
+    else:
+        why_not = why_not_told(client, part, default_policy, has_id_token=bool(tokens and tokens.openid))
+    since = part.since if part else tokens.since if tokens else delivery.created_at if delivery else 0
+    policy = policy_of(client, default_policy)
+    app = AppInSession(client, since, told=not why_not, why_not=why_not, policy=policy, delivery=delivery)
+    if tokens:
+        app.access_alive, app.refresh_alive, app.offline_alive = tokens.access, tokens.refresh, tokens.offline
+    return app
+
+
+def why_not_told(client: Client, part: Participation | None, default_policy: str, *, has_id_token: bool) -> str:
+    """A sentence about an app that hears nothing of a session's end (BCL §2.3, §2.7); empty if it is told."""
+    if client.removed_at is not None:
+        return "It was removed from this sign-in service."
+    if part is None and has_id_token:
+        return "It got its ID token without a code (implicit flow); only clients that redeem a code are told."
+    if part is None:
+        return "It got access, but no ID token: it does not know who is signed in."
+    return session_ending.why_not_told(client, default_policy)
+
+
+def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:
+    """How many tokens each client holds in each session, by kind, while they are good."""
+    words = literal(" ") + Token.scope + literal(" ")
+    is_offline = words.contains(" offline_access ")
+    is_good = Token.revoked_at.is_(None)
+    has_access = is_good & (Token.access_expires_at > now())
+    has_refresh = (
+        is_good & Token.refresh_hash.is_not(None) & Token.rotated_at.is_(None) & (Token.refresh_expires_at > now())
+    )
+    return (
+        select(
+            Token.sid,
+            Token.client_id,
+            func.min(Token.issued_at).label("since"),
+            func.max(case((words.contains(" openid "), 1), else_=0)).label("openid"),
+            count_if(has_access & ~is_offline).label("access"),
+            count_if(has_refresh & ~is_offline).label("refresh"),
+            count_if((has_access | has_refresh) & is_offline).label("offline"),
+        )
+        .where(Token.sid.in_(list(sids)))
+        .group_by(Token.sid, Token.client_id)
+    )
+
+
+def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many rows of a group are such."""
+    return func.sum(case((condition, 1), else_=0))
+
+
+def gone(client_id: str) -> Client:
+    """In the place of a client whose row is no more: it registered itself, and took itself away."""
+    return Client(client_id=client_id, name=client_id, removed_at=0)
+
+
+def any_contains(columns: Iterable[SQLColumnExpression[str]], search: str) -> ColumnElement[bool]:
+    """Whether one of the columns has these words in it; what cannot be printed is in none."""
+    if not search.isprintable():
+        return false()
+    return or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in columns))
+
+
+def device_of(user_agent: str) -> str:
+    """What people call it: "Chrome on Windows"."""
+    browser = next((name for word, name in BROWSERS.items() if re.search(rf"\b{word}/", user_agent)), "A browser")
+    system = next((name for word, name in SYSTEMS.items() if word in user_agent), "")
+    return f"{browser} on {system}" if system else browser

@@ -1,0 +1,47 @@
+"""/account and /console: who gets in, and how the sign-in leads there."""
+
+import pytest
+from werkzeug.test import TestResponse
+
+from idp.sso_session import COOKIE
+from tests.conftest import PASSWORD, SiteClient
+from tests.idp.conftest import Provider, hidden
+
+
+def sign_in_for(provider: Provider, path: str, username: str = "admin") -> tuple[SiteClient, TestResponse]:
+    """Open a page, answer the login page, follow it back."""
+    browser = provider.browser()
+    page = browser.get(browser.get(path).location)
+    assert page.status_code == 200
+    answer = browser.submit("/login", next=hidden(page, "next"), username=username, password=PASSWORD)
+    return browser, answer
+
+
+@pytest.mark.parametrize("path", ["/account", "/console"])
+def test_a_person_who_is_not_signed_in_is_asked_and_comes_back(provider: Provider, path: str) -> None:
+    """The way in needs no app."""
+    browser, answer = sign_in_for(provider, path)
+    assert (answer.status_code, answer.location) == (303, path)
+    assert browser.get(path).status_code == 200
+
+
+def test_the_console_is_for_operators_only(provider: Provider) -> None:
+    """Others are told so, and see nothing of it."""
+    browser, _ = sign_in_for(provider, "/console", "cameron")
+    page = browser.get("/console")
+    assert page.status_code == 403
+    assert "This page is for operators" in page.text
+
+
+@pytest.mark.parametrize(
+    "following",
+    ["https://elsewhere.example/account", "//elsewhere.example", "/\\elsewhere.example", "/oauth2/token", ""],
+)
+def test_the_sign_in_leads_to_no_other_site(provider: Provider, following: str) -> None:
+    """RFC 9700 §4.11: no open redirector."""
+    browser = provider.browser()
+    assert browser.get("/login", query_string={"next": following}).location == "/"
+    browser.get("/login?next=/account")
+    answer = browser.submit("/login", next=following, username="admin", password=PASSWORD)
+    assert answer.status_code == 400
+    assert browser.get_cookie(COOKIE, domain="idp.localhost") is None
