@@ -97,6 +97,7 @@ def flow(folder: Path, times: int) -> Iterator[Figure]:
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         one = Flow(folder)
         one.sign_in()
+        one.redeem(one.code())  # the keys are loaded by now
         codes = [one.code() for _ in range(times)]
         acts: dict[str, tuple[Callable[[int], Any], int]] = {
             "authorize, signed in already": (lambda _: one.code(), times),
