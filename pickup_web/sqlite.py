@@ -30,8 +30,9 @@ class Connection(sqlite3.Connection):
 
     def relax(self) -> None:
         """Let the next transaction outlive this process, but not a power cut; the one after it saves both."""
-        self.execute("PRAGMA synchronous = NORMAL")
-        self.is_relaxed = True
+        if not self.in_transaction:  # one that has begun stays as it is
+            self.execute("PRAGMA synchronous = NORMAL")
+            self.is_relaxed = True
 
     def commit(self) -> None:
         """A commit that fails leaves the transaction open, and the turn with it, for the rollback."""

@@ -116,6 +116,9 @@ def test_only_the_next_transaction_is_relaxed(connect: Callable[[], Connection])
         assert level() == RELAXED
         end()
         assert level() == DURABLE
+    write(connection)
+    connection.relax()  # too late
+    assert level() == DURABLE
 
 
 def test_a_pool_hands_out_connections_without_a_turn(tmp_path: Path) -> None:
