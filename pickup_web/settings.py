@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(description="Signs the cookies that protect forms. `make up` makes one.")
     dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
     manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
+    admin_client_secret: SecretStr | None = Field(
+        default=None, description="Of the client pickup-admin, for the admin API. Without it nobody is that client."
+    )
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
     compose_network: bool = Field(
@@ -125,10 +128,7 @@ def in_words(problem: ErrorDetails) -> str:
         return "is not set; `make up` makes it"
     if problem["type"] == "value_error":  # a sentence of our own
         return problem["msg"].removeprefix("Value error, ")
-    given = (
-        ""
-        if any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
-        else problem["input"]
-    )
+    is_secret = any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
+    given = "" if is_secret else problem["input"]
     wants = "true or false" if problem["type"] == "bool_parsing" else problem["msg"]
     return f"{given!r} is not possible: {wants}" if given else wants

@@ -113,9 +113,9 @@ def test_without_the_switches_nothing_of_a_demo_is_left(strict: SiteClient) -> N
     assert config["SESSION_COOKIE_SAMESITE"] == "Lax"
 
 
-def test_every_post_needs_a_token_of_ours(strict: SiteClient) -> None:
-    """AUTH-22, RPL-38: unless a route is exempt by name; the page says what to do."""
-    response = strict.post("/bookings")
+def test_every_post_needs_a_token_of_ours(idp: Flask) -> None:
+    """AUTH-22: unless a route is exempt by name; the page says what to do."""
+    response = client_of(idp).post("/login")
     assert response.status_code == 400
     assert "came from another site" in response.text
 
