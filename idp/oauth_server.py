@@ -26,6 +26,7 @@ from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select,
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
+from idp.client_credentials import ProgramGrant
 from idp.client_keys import ClientKeys
 from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, hash_of
 from idp.sso_session import hold
@@ -59,6 +60,7 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
         self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
+        self.register_grant(ProgramGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
@@ -75,7 +77,7 @@ _is_json = [isinstance(column.type, JSON) for column in _client.columns]
 # Statements that each flow runs are built once: building one takes longer than SQLite takes to answer it.
 CLIENT_ROW = select(
     *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
-).where(_client.c.client_id == bindparam("client_id"))
+).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
 
 
 def known_client(client_id: str) -> Client | None:
