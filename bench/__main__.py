@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.deliveries import deliveries
 from bench.relying_party import Figure, route, sessions, tokens
 from bench.tabs import open_tabs
 
@@ -20,7 +21,9 @@ def show(title: str, figures: Iterable[Figure]) -> None:
 
 def main() -> None:
     """All parts."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Figures of the relying party.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Figures of the relying party and of the provider's outbox."
+    )
     parser.add_argument("--million", action="store_true", help="also with 10⁶ stored sessions (a minute, 1 GB)")
     parser.add_argument("--database", default="", metavar="URL", help="of an empty database, instead of a SQLite file")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each rate")
@@ -31,6 +34,7 @@ def main() -> None:
         show("Requests answered, one thread, no network", route(Path(folder) / "route", options.seconds))
         show("Stored sessions, median of an act", sessions(options.database, Path(folder) / "sessions", sizes, 200))
     show("Memory", open_tabs())
+    show("The last app is asked, after a session ended; apps that take 20 ms", deliveries())
 
 
 if __name__ == "__main__":

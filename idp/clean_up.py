@@ -1,21 +1,43 @@
 """Rows that nobody can need any more are deleted: a few at each sign-in, so that it is never a stop."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from idp.models import AuthorizationCode, Client, Token, UsedAssertion
+from idp.models import (
+    AuthorizationCode,
+    Client,
+    Delivery,
+    DeliveryAttempt,
+    Participation,
+    SsoSession,
+    Token,
+    UsedAssertion,
+)
 from pickup_web.clock import now
 
 BATCH = 100  # rows of a kind, each time
 CODE_SECONDS = 30 * 24 * 3600  # a used code is remembered as long as its tokens can live (RFC 6749 §4.1.2)
+LEDGER_SECONDS = 90 * 24 * 3600  # the ledger, and the sessions it tells of, are kept for three months
 UNUSED_SECONDS = 7 * 24 * 3600  # a client that registered itself has so long to be used (REG-17)
+
+BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows that go with others
+    Delivery: [DeliveryAttempt.delivery_id],
+    SsoSession: [Participation.sid],
+}
 
 
 def clean_up(db: Session) -> None:
     """Delete a batch of each kind, and commit. Looks first: there is mostly nothing to write."""
     has_tokens = exists().where(Token.client_id == Client.client_id)
     dead = (Token.access_expires_at < now()) & (Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now()))
+    told_long_ago = (Delivery.state != "pending") & (Delivery.created_at < now() - LEDGER_SECONDS)
+    is_gone = Client.removed_at.is_not(None) & ~exists().where(Delivery.client_id == Client.client_id)
     kinds: list[tuple[InstrumentedAttribute[str], ColumnElement[bool]]] = [
+        (Delivery.id, told_long_ago),
+        (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & ~is_needed()),
+        (Client.client_id, is_gone & ~exists().where(Participation.client_id == Client.client_id)),
         (AuthorizationCode.code_hash, AuthorizationCode.expires_at < now() - CODE_SECONDS),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
         (Client.client_id, Client.registration_token_hash.is_not(None) & is_old_client() & ~has_tokens),
@@ -23,8 +45,15 @@ def clean_up(db: Session) -> None:
     ]
     for key, is_over in kinds:
         if keys := db.scalars(select(key).where(is_over).limit(BATCH)).all():
+            for column in BELONGING.get(key.class_, []):
+                db.execute(delete(column.class_).where(column.in_(keys)).execution_options(synchronize_session=False))
             db.execute(delete(key.class_).where(key.in_(keys)).execution_options(synchronize_session=False))
             db.commit()
+
+
+def is_needed() -> ColumnElement[bool]:
+    """The ledger still tells of the session, or tokens of it live on."""
+    return exists().where(Delivery.sid == SsoSession.sid) | exists().where(Token.sid == SsoSession.sid)
 
 
 def is_old_client() -> ColumnElement[bool]:

@@ -21,26 +21,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import Engine, bindparam, insert, select, update
+from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from idp.fetch import Answer, Door, FetchError, Request, in_background
+from idp.fetch import AddressError, Answer, Door, FetchError, Request, in_background
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
 from idp.session_ending import LEASE_SECONDS, end_sessions, expired_sessions
 from pickup_web import events
 from pickup_web.clock import now
+from pickup_web.database import add_rows, table_of
 
 IN_FLIGHT = 512  # requests a process makes at the same time: each is an open file
 IN_HAND = 1000  # deliveries a process takes out of the table at most, so that the others get some, too
 LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0  # a client's own patience goes as far as this
 TRY_SECONDS = 17  # what a try takes at most, with BODY_SECONDS; a lease is longer, or two could be at one row
+GATHER_SECONDS = 0.03  # how long a result waits for others to be written down with, while there are others
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -107,6 +109,7 @@ class Outbox:
         self._in_hand: Counter[str] = Counter()  # deliveries by client
         # What follows belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
+        self._signing = asyncio.Lock()  # one after the other: what is signed goes out before the next one is
         self._host_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._results: list[tuple[Result, asyncio.Future[None]]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")  # one database, one writer
@@ -174,11 +177,13 @@ class Outbox:
             LOG.exception("op.logout.try_failed", delivery=job.id)
         finally:
             with self._lock:
-                self._in_hand -= Counter([job.client_id])
+                self._in_hand[job.client_id] -= 1
+                if not self._in_hand[job.client_id]:
+                    del self._in_hand[job.client_id]
 
     def _host_slot(self, uri: str | None) -> asyncio.Semaphore:
         """So many at a time to one host; who waits for a slow one takes nobody else's place."""
-        slot = self._host_slots.get(host := urlsplit(uri or "").netloc)
+        slot = self._host_slots.get(host := (uri or "").partition("://")[2].partition("/")[0])
         if slot is None:
             slot = self._host_slots[host] = asyncio.Semaphore(self._per_host)
         return slot
@@ -197,7 +202,9 @@ class Outbox:
                 reason=job.reason if job.tell_reason else None,
             )
             # BCL §2.6 (3): with the algorithm registered for the client's ID tokens.
-            token = self._keys.sign(claims, alg=job.alg or "", typ=TYPE)
+            async with self._signing:
+                token = self._keys.sign(claims, alg=job.alg or "", typ=TYPE)
+                await asyncio.sleep(0)
         except Exception:
             LOG.exception("op.logout.try_failed", delivery=job.id)
             return Result(job, Outcome("fault of the provider", "pending"), now())
@@ -217,6 +224,8 @@ class Outbox:
         if not self._is_writing:
             self._is_writing = True
             while self._results:
+                if self._in_hand.total() > len(self._results):
+                    await asyncio.sleep(GATHER_SECONDS)
                 batch, self._results = self._results, []
                 try:
                     await loop.run_in_executor(self._writer, self._write, [one for one, _ in batch])
@@ -246,11 +255,9 @@ async def post(
         user_agent=USER_AGENT,
     )
     try:
-        door.check(uri)
-    except FetchError as error:
-        return Outcome(f"the logout URI {error}", "refused")
-    try:
         return judge(await door.ask(request))
+    except AddressError as error:
+        return Outcome(f"the logout URI {error}", "refused")
     except FetchError as error:
         return Outcome(str(error), "pending")
 
@@ -319,32 +326,16 @@ def take(db: Session, limit: int, but_not_of: Collection[str] = ()) -> list[str]
 
 def record_tries(db: Session, results: list[Result]) -> None:
     """Write the tries down, and set when the next one of each is due."""
-    sent = [result for result in results if result.jti is not None]
-    if sent:
-        db.execute(insert(DeliveryAttempt), [attempt_of(result) for result in sent])
-    row = Delivery.__table__.c
+    add_rows(db, DeliveryAttempt, [attempt_of(result) for result in results if result.jti is not None])
+    row = table_of(Delivery).c
     # Only while it is open, and not what another process took meanwhile: a try that was slow must not undo what a
     # later one achieves. But an app that was told was told.
-    mine = update(Delivery.__table__).where(  # type: ignore[arg-type] # a table, as for every mapped class
+    mine = update(table_of(Delivery)).where(
         row.id == bindparam("its_id"), row.state == "pending", row.taken_until <= bindparam("latest_lease")
     )
     changes = [changes_by(result) for result in results]
     db.connection().execute(mine.values({name: bindparam(name) for name in CHANGED}), changes)
-    for result, change in zip(results, changes, strict=True):
-        job, outcome = result.job, result.outcome
-        state = change["state"]
-        events.record(
-            db,
-            "op.logout.retrying" if state == "pending" else f"op.logout.{state}",
-            sid=job.sid,
-            jti=result.jti,
-            client_id=job.client_id,
-            outcome=outcome.word,
-            status=outcome.status,
-            milliseconds=result.milliseconds,
-            attempt=change["tries"],
-            answer=outcome.answer or None,
-        )
+    events.record_all(db, map(event_of, results, changes))
 
 
 CHANGED = ("tries", "state", "note", "outcome", "next_try_at", "taken_until")
@@ -377,4 +368,20 @@ def attempt_of(result: Result) -> dict[str, Any]:
         "outcome": result.outcome.word,
         "status": result.outcome.status,
         "answer": result.outcome.answer,
+    }
+
+
+def event_of(result: Result, change: dict[str, Any]) -> dict[str, Any]:
+    """What the log and the record say of the try."""
+    job, outcome, state = result.job, result.outcome, change["state"]
+    return {
+        "name": "op.logout.retrying" if state == "pending" else f"op.logout.{state}",
+        "sid": job.sid,
+        "jti": result.jti,
+        "client_id": job.client_id,
+        "outcome": outcome.word,
+        "status": outcome.status,
+        "milliseconds": result.milliseconds,
+        "attempt": change["tries"],
+        "answer": outcome.answer or None,
     }

@@ -23,7 +23,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import certifi
 
@@ -43,6 +43,10 @@ class FetchError(Exception):
     """The address may not be called, or the call failed. The text says which, in words."""
 
 
+class AddressError(FetchError):
+    """It is no address that anybody could call; the text fits after the word for it."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked, and with how much patience. ``form``: the body of a POST; without it, it is a GET."""
@@ -55,9 +59,8 @@ class Request:
     ca_certificates: str | None = None  # PEM: whom to trust there, in place of the usual ones
     user_agent: str = "Pickup-IdP"
 
-    def as_bytes(self) -> bytes:
-        """RFC 9112 §3; the address was checked. One connection a request: an old one may close as we write."""
-        parts = urlsplit(self.url)
+    def as_bytes(self, parts: SplitResult) -> bytes:
+        """RFC 9112 §3; ``parts`` of the address. One connection a request: an old one may close as we write."""
         target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         head = f"{'GET' if self.form is None else 'POST'} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         head += f"User-Agent: {self.user_agent}\r\nAccept: */*\r\nConnection: close\r\n"
@@ -84,20 +87,21 @@ class Door:
     allow_private_addresses: bool
     ca_bundle: str | None = None
 
-    def check(self, url: str) -> None:
-        """The rules for the address itself; :class:`FetchError` says which one it breaks."""
+    def check(self, url: str) -> SplitResult:
+        """The rules for the address itself; :class:`AddressError` says which one it breaks. Returns its parts."""
         try:
             parts = urlsplit(url)
             host = parts.hostname
             _ = parts.port
         except ValueError as error:
-            raise FetchError("is not a URL") from error
+            raise AddressError("is not a URL") from error
         if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_plain_http):
-            raise FetchError("is not an https URL")
+            raise AddressError("is not an https URL")
         if not host or not ALLOWED_HOST.fullmatch(parts.netloc):
-            raise FetchError("has no plain host name")  # or credentials in front of it, or what could end a header
+            raise AddressError("has no plain host name")  # or credentials in front of it, or what could end a header
         if not url.isascii() or not url.isprintable() or " " in url:
-            raise FetchError("contains characters that no URL has")
+            raise AddressError("contains characters that no URL has")
+        return parts
 
     def check_public(self, url: str) -> None:
         """Where its name leads today; whoever calls it looks again. A name that nobody knows yet may come to be."""
@@ -121,13 +125,13 @@ class Door:
 
     async def ask(self, request: Request) -> Answer:
         """One request, whatever is answered; :class:`FetchError` if nothing is."""
-        self.check(request.url)
+        parts = self.check(request.url)
         try:
             async with asyncio.timeout(request.connect_seconds):
-                reader, writer = await self._connect(request)
+                reader, writer = await self._connect(parts, request.ca_certificates)
             try:
                 async with asyncio.timeout(request.answer_seconds):
-                    writer.write(request.as_bytes())
+                    writer.write(request.as_bytes(parts))
                     status, headers = await read_head(reader)
                 body, fault = await read_body(reader, status, headers, request.limit)
             finally:
@@ -136,11 +140,12 @@ class Door:
             raise FetchError(fault_in_words(error)) from error
         return Answer(status, headers, body, fault)
 
-    async def _connect(self, request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        parts = urlsplit(request.url)
+    async def _connect(
+        self, parts: SplitResult, ca_certificates: str | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         tls: dict[str, Any] = {}
         if parts.scheme == "https":
-            tls = {"ssl": trusting(request.ca_certificates, self.ca_bundle), "server_hostname": parts.hostname}
+            tls = {"ssl": trusting(ca_certificates, self.ca_bundle), "server_hostname": parts.hostname}
         port = parts.port or (443 if tls else 80)
         # The very address that was looked at is connected to: a name may answer differently the second time.
         *others, last = await self._addresses(parts.hostname or "")

@@ -14,12 +14,13 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session, load_only
 
 from idp.models import Client, Delivery, Participation, SsoSession, Token
 from pickup_web import events
 from pickup_web.clock import now
+from pickup_web.database import add_rows
 
 IDLE_SECONDS = 2 * 3600  # a session ends when no app and no page asked for it for so long
 GIVE_UP_SECONDS = 10 * 3600  # how long a logout is offered: no session of an app should live longer
@@ -101,8 +102,10 @@ def _end_together(
         return []
     parts = participants(db, ended)
     revoke_tokens(db, ended, default_policy)
-    for sid in ended:
-        events.record(db, "op.session.ended", sid=sid, client_id=initiator and initiator.client_id, outcome=reason)
+    by = initiator and initiator.client_id
+    events.record_all(
+        db, ({"name": "op.session.ended", "sid": sid, "client_id": by, "outcome": str(reason)} for sid in ended)
+    )
     return _commit_deliveries(db, parts, sentence_for(reason, initiator), default_policy, already)
 
 
@@ -175,11 +178,19 @@ def _commit_deliveries(db: Session, parts: list[Part], sentence: str, default_po
     deliveries = [make_delivery(part, sentence, default_policy) for part in parts]
     for delivery in [one for one in deliveries if one["state"] == "pending"][: max(SEND_NOW - already, 0)]:
         delivery["taken_until"] = now() + LEASE_SECONDS  # the caller sends it; if not, another process will then
-    if deliveries:
-        db.execute(insert(Delivery), deliveries)
-    for delivery in deliveries:
-        name = "op.logout.queued" if delivery["state"] == "pending" else "op.logout.not_sent"
-        events.record(db, name, sid=delivery["sid"], client_id=delivery["client_id"], outcome=delivery["note"] or None)
+    add_rows(db, Delivery, deliveries)
+    events.record_all(
+        db,
+        (
+            {
+                "name": "op.logout.not_sent" if one["note"] else "op.logout.queued",
+                "sid": one["sid"],
+                "client_id": one["client_id"],
+                "outcome": one["note"] or None,
+            }
+            for one in deliveries
+        ),
+    )
     db.commit()
     return [delivery["id"] for delivery in deliveries if delivery["taken_until"]]
 

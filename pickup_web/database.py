@@ -75,6 +75,12 @@ def add_row(session: Session, model: type[DeclarativeBase], **values: Any) -> No
     session.execute(_insert(model), values)
 
 
+def add_rows(session: Session, model: type[DeclarativeBase], rows: list[dict[str, Any]]) -> None:
+    """The same for many rows, in one statement; all of them with the same columns."""
+    if rows:
+        session.execute(_insert(model), rows)
+
+
 @functools.cache
 def _insert(model: type[DeclarativeBase]) -> Insert:
     return insert(table_of(model))

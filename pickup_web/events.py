@@ -4,6 +4,7 @@ A name says who, what and how it went: ``op.logout.delivered``, ``rp.logout_toke
 event never carries a token, a code, a password or a cookie.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -12,9 +13,10 @@ from sqlalchemy import JSON, BigInteger, String, delete, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pickup_web import clock
-from pickup_web.database import add_row, db
+from pickup_web.database import add_rows, db
 from pickup_web.seed import prepare
 
+COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says in words of its own
 KEEP = 10_000  # rows; older ones go, so that nobody can fill the disk with rejected tokens
 LOG = structlog.get_logger()
 
@@ -54,9 +56,18 @@ def record(
     **detail: Any,
 ) -> None:
     """Add the event to the caller's transaction: it is recorded if, and only if, what it tells happened."""
-    words = {"sid": sid, "jti": jti, "client_id": client_id, "outcome": outcome}
-    add_row(session, Event, at=clock.now(), name=name, detail=detail, **words)
-    LOG.info(name, **words, **detail)
+    record_all(session, [dict(name=name, sid=sid, jti=jti, client_id=client_id, outcome=outcome, **detail)])
+
+
+def record_all(session: Session, happened: Iterable[dict[str, Any]]) -> None:
+    """The same for many events, with the arguments of :func:`record`, in one statement."""
+    rows = []
+    for event in happened:
+        LOG.info(event["name"], **{name: value for name, value in event.items() if name != "name"})
+        known = {name: event.get(name) for name in COLUMNS}
+        detail = {name: value for name, value in event.items() if name not in COLUMNS}
+        rows.append({**known, "at": clock.now(), "detail": detail})
+    add_rows(session, Event, rows)
 
 
 def record_signal(_app: Flask, *, name: str, **values: Any) -> None:

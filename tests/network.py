@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 from io import BytesIO
 from socket import gaierror
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -185,11 +185,11 @@ class Network:
 
     async def ask(self, door: fetch.Door, asked: fetch.Request) -> fetch.Answer:
         """In place of :meth:`idp.fetch.Door.ask`."""
-        door.check(asked.url)
-        return await asyncio.to_thread(self._answer, door, asked)
+        parts = door.check(asked.url)
+        return await asyncio.to_thread(self._answer, door, asked, parts)
 
-    def _answer(self, door: fetch.Door, asked: fetch.Request) -> fetch.Answer:
-        head = asked.as_bytes().partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    def _answer(self, door: fetch.Door, asked: fetch.Request, parts: SplitResult) -> fetch.Answer:
+        head = asked.as_bytes(parts).partition(b"\r\n\r\n")[0].decode().split("\r\n")
         headers = CaseInsensitiveDict((name, value) for name, _, value in (line.partition(": ") for line in head[1:]))
         body = (asked.form or b"").decode()
         request = Request(

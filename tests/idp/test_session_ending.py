@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from idp import session_ending
 from idp.models import Client, Delivery, Participation, SsoSession, Token
-from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS, Reason, end_session
+from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS, Reason, end_participations, end_session
 from idp.sso_session import ABSOLUTE_SECONDS
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, SiteClient, eventually
@@ -25,12 +25,14 @@ def end(
         return end_session(db, sid, reason, policy, initiator=db.get(Client, by) if by else None)
 
 
-def tokens_with_consent(provider: Provider, browser: SiteClient, **changes: str) -> dict[str, Any]:
-    """A login of Dispatch in which it asks for consent, as offline_access needs it (Core §11)."""
-    page = provider.authorize(browser, prompt="consent", **changes)
+def tokens_with_consent(
+    provider: Provider, browser: SiteClient, client_id: str = DISPATCH, **changes: str
+) -> dict[str, Any]:
+    """A login of an app in which it asks for consent, as offline_access needs it (Core §11)."""
+    page = provider.authorize(browser, client_id, prompt="consent", **changes)
     response = browser.submit("/consent", request=hidden(page, "request"), answer="allow")
     code = query_of(browser.get(response.location).location)["code"]
-    return dict(provider.redeem(code).get_json())
+    return dict(provider.redeem(code, client_id).get_json())
 
 
 def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH) -> tuple[bool, bool]:
@@ -43,7 +45,7 @@ def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH)
 # --- one transaction ---
 
 
-@pytest.mark.parametrize("step", ["participants", "revoke_tokens", "make_delivery", "events.record", "commit"])
+@pytest.mark.parametrize("step", ["participants", "revoke_tokens", "make_delivery", "events.record_all", "commit"])
 def test_who_dies_on_the_way_has_done_nothing(
     step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +218,64 @@ def test_tokens_of_other_sessions_live_on(provider: Provider, cameron: SiteClien
     provider.end_session(cameron, id_token_hint=mine["id_token"])
     assert provider.works(elsewhere["access_token"])
     assert not provider.works(mine["access_token"])
+
+
+def test_a_client_that_is_not_told_has_its_own_policy_all_the_same(provider: Provider) -> None:
+    """Its word counts for tokens of plain OAuth, too."""
+    provider.change_client(DISPATCH, delete_tokens_on_logout="none")
+    browser = provider.sign_in()
+    provider.tokens(browser, DISPATCH, scope="fleet.read")
+    end(provider)
+    assert [row.revoked_at for row in provider.rows(Token)] == [None]
+
+
+# --- a client goes ---
+
+
+def remove(provider: Provider, client_id: str) -> list[str]:
+    """As an operator does; nothing is sent."""
+    with Session(engine_of(provider.app)) as db:
+        client = db.get_one(Client, client_id)
+        client.removed_at = START
+        return end_participations(db, client, Reason.CLIENT_REMOVED, "session")
+
+
+def test_a_removed_client_is_told_of_every_session_it_took_part_in(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its tokens die, the offline ones too; the sessions go on, for the others."""
+    monkeypatch.setattr(session_ending, "PARTS_AT_ONCE", 1)  # piece by piece
+    provider.change_client(MANAGER, scopes=["openid", "offline_access"])
+    offline = tokens_with_consent(provider, cameron, client_id=MANAGER, scope="openid offline_access")
+    mine = provider.tokens(cameron, DISPATCH)
+    elsewhere = provider.sign_in()
+    provider.tokens(elsewhere, MANAGER)
+    deliveries = remove(provider, MANAGER)
+    assert len(deliveries) == 2
+    assert not provider.works(offline["access_token"])
+    assert provider.works(mine["access_token"])
+    assert [session.ended_at for session in provider.rows(SsoSession)] == [None, None]
+    provider.state.outbox.send(deliveries)
+    tokens = provider.logout_tokens(MANAGER)
+    assert {token["sid"] for token in tokens} == {session.sid for session in provider.rows(SsoSession)}
+    assert {token["reason_user"]["en"] for token in tokens} == {"This app was removed from the sign-in service."}
+    assert provider.logout_tokens(DISPATCH) == []
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_removed_client_is_not_told_again_when_the_session_ends(provider: Provider) -> None:
+    """Its part has ended; the other one's has not."""
+    remove(provider, MANAGER)
+    end(provider)
+    rows = sorted((row.client_id, row.reason) for row in provider.rows(Delivery))
+    removed = (MANAGER, "This app was removed from the sign-in service.")
+    assert rows == [(DISPATCH, "You logged out at the sign-in service."), removed]
+
+
+def test_a_removed_client_hears_nothing_of_sessions_that_have_ended(provider: Provider, cameron: SiteClient) -> None:
+    """It was told then."""
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    assert remove(provider, MANAGER) == []
 
 
 # --- why ---

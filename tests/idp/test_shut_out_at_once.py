@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 import idp as idp_service
 from idp.models import SsoSession, Token, User
+from idp.oauth_server import RefreshGrant
 from idp.operations import OperationError, people, sessions
 from idp.session_ending import Reason
 from pickup_web.database import db
@@ -82,6 +83,42 @@ def test_nobody_slips_in_while_they_are_shut_out(act: str, either: Provider) -> 
     assert [row.sid for row in either.rows(SsoSession) if row.ended_at is None] == []
     alive = [row for row in either.rows(Token) if row.revoked_at is None]
     assert [row for row in alive if act != "reset" or not row.is_offline] == []
+
+
+@pytest.mark.parametrize("act", ["end", "disable"])
+def test_an_ending_waits_for_a_refresh_that_is_under_way_and_takes_its_tokens_too(
+    act: str, either: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither fails: both take the session or the person first, and the token after it."""
+    either.change_client(DISPATCH, scopes=["openid", "offline_access"])
+    browser = either.sign_in(scope="openid")
+    tokens = either.tokens(browser, DISPATCH, scope="openid")
+    if act == "disable":
+        tokens = tokens_with_consent(either, browser, scope="openid offline_access")
+    sid, ended, claim = either.session().sid, threading.Event(), RefreshGrant.authenticate_refresh_token
+
+    def end() -> None:
+        if act == "end":
+            operate(either, sessions.end_one, sid, Reason.OPERATOR, "admin")
+        else:
+            operate(either, people.disable_person, CAMERON, "admin")
+        ended.set()
+
+    ending = threading.Thread(target=end)
+
+    def claim_and_dawdle(grant: RefreshGrant, refresh_token: str) -> Token | None:
+        found = claim(grant, refresh_token)
+        ending.start()
+        assert not ended.wait(0.3), "the ending waits for the refresh's commit"
+        return found
+
+    monkeypatch.setattr(RefreshGrant, "authenticate_refresh_token", claim_and_dawdle)
+    refreshed = either.refresh(tokens["refresh_token"])
+    ending.join()
+    assert ended.is_set(), "and is not refused by the database"
+    assert refreshed.status_code == 200
+    assert not either.works(refreshed.get_json()["access_token"])
+    assert not [row for row in either.rows(Token) if row.revoked_at is None]
 
 
 def test_two_operators_cannot_shut_out_each_other(either: Provider) -> None:
