@@ -15,7 +15,7 @@ from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.console.conftest import operator
 from tests.network import Network
 
-PEOPLE = {"admin": "248289761001", "cameron": "248289761002"}
+PEOPLE = {"admin": "248289761001", "cameron": "248289761002", "alex": "248289761003"}
 
 
 def address(path: str, provider: Provider) -> str:
@@ -128,10 +128,15 @@ def test_every_link_leads_somewhere(below: str, own_settings: Settings, tmp_path
     network.add(settings.dispatch_url, apps[DISPATCH])
     network.add(settings.manager_url, apps[MANAGER])
     provider = Provider(app, settings, network, apps)
-    browser = provider.sign_in()
-    provider.end_session(browser, id_token_hint=provider.tokens(browser)["id_token"])
-    provider.tokens(provider.sign_in())
+    for username in ("cameron", "alex"):
+        browser = provider.sign_in(username=username)
+        provider.tokens(browser, MANAGER)
+        provider.end_session(browser, id_token_hint=provider.tokens(browser)["id_token"])
+        provider.tokens(provider.sign_in(username=username), MANAGER)
     admin = operator(provider, following=f"{below}/console")
+    for gone in (f"{below}/console/applications/{MANAGER}/remove", f"{below}/console/people/{PEOPLE['alex']}/remove"):
+        admin.get(gone)
+        assert admin.submit(gone).status_code == 303
     to_visit, seen = [f"{below}/console"], set()
     while to_visit:
         path = to_visit.pop()
