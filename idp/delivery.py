@@ -39,10 +39,11 @@ from pickup_web.database import add_rows, table_of
 
 IN_FLIGHT = 512  # requests a process makes at the same time: each is an open file
 IN_HAND = 1000  # deliveries a process takes out of the table at most, so that the others get some, too
+SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes the longest
 LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0  # a client's own patience goes as far as this
 TRY_SECONDS = 17  # what a try takes at most, with BODY_SECONDS; a lease is longer, or two could be at one row
-GATHER_SECONDS = 0.03  # how long a result waits for others to be written down with, while there are others
+GATHER_SECONDS = 0.02  # how long a result waits for others to be written down with, while there are others
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -109,7 +110,7 @@ class Outbox:
         self._in_hand: Counter[str] = Counter()  # deliveries by client
         # What follows belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
-        self._signing = asyncio.Lock()  # one after the other: what is signed goes out before the next one is
+        self._signing = asyncio.Semaphore(SIGNED_AT_ONCE)
         self._host_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._results: list[tuple[Result, asyncio.Future[None]]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")  # one database, one writer
@@ -204,7 +205,7 @@ class Outbox:
             # BCL §2.6 (3): with the algorithm registered for the client's ID tokens.
             async with self._signing:
                 token = self._keys.sign(claims, alg=job.alg or "", typ=TYPE)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # let those go out that are signed
         except Exception:
             LOG.exception("op.logout.try_failed", delivery=job.id)
             return Result(job, Outcome("fault of the provider", "pending"), now())
