@@ -154,13 +154,14 @@ class Stack:
 def make_stack(urls: list[str], environment: Mapping[str, str], hands: Hands | None) -> Stack:
     """A stack at these addresses: provider, Dispatch, Manager."""
     idp_url, dispatch_url, manager_url = (url.rstrip("/") for url in urls)
-    known = {app: environment.get(f"PICKUP_{app.upper()}_CLIENT_SECRET", "") for app in ("dispatch", "manager")}
+    clients = ("dispatch", "manager", "admin")
+    known = {client: environment.get(f"PICKUP_{client.upper()}_CLIENT_SECRET", "") for client in clients}
     return Stack(
         idp_url=idp_url,
         dispatch=App("dispatch", "Pickup Dispatch", dispatch_url, "/bookings", "Bookings"),
         manager=App("manager", "Pickup Manager", manager_url, "/overview", "Overview"),
         password=environment["PICKUP_DEMO_PASSWORD"],
-        client_secrets={f"pickup-{app}": secret for app, secret in known.items() if secret},
+        client_secrets={f"pickup-{client}": secret for client, secret in known.items() if secret},
         logout_wait=float(environment.get("PICKUP_LOGOUT_WAIT") or 1.0),
         hands=hands,
     )
@@ -181,7 +182,7 @@ class OwnProcesses(Hands):
             **others,
             **{f"PICKUP_{service.upper()}_PORT": str(port) for service, port in self._ports.items()},
             **{f"PICKUP_{name}": secrets.token_hex() for name in ("SECRET_KEY", "DEMO_PASSWORD")},
-            **{f"PICKUP_{app}_CLIENT_SECRET": secrets.token_hex() for app in ("DISPATCH", "MANAGER")},
+            **{f"PICKUP_{app}_CLIENT_SECRET": secrets.token_hex() for app in ("DISPATCH", "MANAGER", "ADMIN")},
             "PICKUP_DATA_DIR": str(folder),
             "PICKUP_DEMO_PLAIN_HTTP": "true",
             "PICKUP_DEMO_PRIVATE_ADDRESSES": "true",

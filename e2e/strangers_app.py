@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from e2e.stack import App, Stack, free_ports, healthy, last_lines
@@ -21,15 +22,26 @@ def source() -> str:
 
 
 class StrangersApp:
-    """Started by Flask's own command, with the settings that the page names, and no client id: it registers itself."""
+    """Started by Flask's own command, with the settings that the page names, and no client id: it registers itself.
 
-    def __init__(self, folder: Path, stack: Stack, registration_token: str) -> None:
-        self._port = free_ports(1)[0]
+    Unless it is ``given`` settings, and so a client id, for the ``port`` that it was registered with.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stack: Stack,
+        registration_token: str = "",
+        *,
+        given: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        self._port = port or free_ports(1)[0]
         self.app = App("shop", "The shop", f"http://shop.localhost:{self._port}", "/orders", "Orders")
         self._log = folder / "shop.log"
         (folder / "shop.py").write_text(source(), "utf-8")
         others = {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}
-        settings = {
+        settings = given or {
             "FLASK_RELYING_PARTY_ISSUER": stack.idp_url,
             "FLASK_RELYING_PARTY_BASE_URL": self.app.url,
             "FLASK_RELYING_PARTY_REGISTRATION_TOKEN": f'"{registration_token}"',

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from idp import account, authorize, cli, consent, console, discovery, end_session, login, registration, token
+from idp import account, admin_api, authorize, cli, consent, console, discovery, end_session, login, registration, token
 from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
 from idp.fetch import Door
@@ -109,6 +109,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.add_url_rule(path, name, view, methods=methods.split())
     for blueprint in (account.blueprint, console.blueprint):
         app.register_blueprint(blueprint)
+    admin_api.init_app(app)
     for view in FROM_ELSEWHERE:
         csrf.exempt(view)
     app.after_request(allow_scripts)

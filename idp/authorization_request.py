@@ -9,6 +9,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
+from idp.client_credentials import ADMIN_SCOPES
 from idp.models import Client
 
 ACR = "urn:pickup:acr:password"  # the one level of authentication we have (Core §2: acr)
@@ -98,7 +99,8 @@ def check_response_type(client: Client, parameters: MultiDict[str, str]) -> froz
 
 def check_scope(client: Client, parameters: MultiDict[str, str], response_types: frozenset[str]) -> list[str]:
     """The scopes the client may have; unknown ones are ignored (Core §3.1.2.1)."""
-    scopes = client.get_allowed_scope(parameters.get("scope")).split()
+    allowed = client.get_allowed_scope(parameters.get("scope")).split()
+    scopes = [scope for scope in allowed if scope not in ADMIN_SCOPES]  # a program's own, never given for a person
     if not scopes or ("id_token" in response_types and "openid" not in scopes):
         raise AuthorizationError("invalid_scope", "scope holds nothing this client may ask for in this way.")
     # Core §11: access without the person being there needs their consent, and a code to come by.

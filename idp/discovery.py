@@ -31,7 +31,7 @@ def openid_configuration() -> Response:
             "backchannel_logout_session_supported": True,  # BCL §2.1: ID tokens and logout tokens carry sid
             "response_types_supported": list(RESPONSE_TYPES),
             "response_modes_supported": list(MODES),
-            "grant_types_supported": list(GRANT_TYPES),
+            "grant_types_supported": [*GRANT_TYPES, "client_credentials"],
             "subject_types_supported": ["public"],
             "acr_values_supported": [ACR],
             "id_token_signing_alg_values_supported": signing,

@@ -26,8 +26,9 @@ from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, or_, select,
 
 from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
+from idp.client_credentials import ProgramGrant
 from idp.client_keys import ClientKeys
-from idp.models import AuthorizationCode, Client, Participation, Token, User, hash_of
+from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, hash_of
 from idp.sso_session import hold
 from pickup_web import events
 from pickup_web.clock import now
@@ -59,6 +60,7 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
         self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
+        self.register_grant(ProgramGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
@@ -70,11 +72,12 @@ def find_client(client_id: str) -> Client | None:
 
 
 _client, _code, _participation = table_of(Client), table_of(AuthorizationCode), table_of(Participation)
+_session, _user = table_of(SsoSession), table_of(User)
 _is_json = [isinstance(column.type, JSON) for column in _client.columns]
 # Statements that each flow runs are built once: building one takes longer than SQLite takes to answer it.
 CLIENT_ROW = select(
     *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
-).where(_client.c.client_id == bindparam("client_id"))
+).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
 
 
 def known_client(client_id: str) -> Client | None:
@@ -148,6 +151,24 @@ class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
             raise InvalidGrantError("The code_verifier does not belong to the code.")
 
 
+# Whom a refresh token hangs on is held before the token is touched: its session, or of an offline one the person.
+# An ending takes them in the same order. In another one the two would wait for each other, and the ending might lose.
+_is_offline = Token.scope.contains("offline_access")
+_by_refresh = Token.refresh_hash == bindparam("wanted")
+HOLD_SESSION_OF = (
+    update(_session)
+    .where(_session.c.sid == select(Token.sid).where(_by_refresh, ~_is_offline).scalar_subquery())
+    .where(_session.c.ended_at.is_(None))
+    .values(last_seen_at=bindparam("at"))
+    .returning(_session.c.sid)
+)
+HOLD_PERSON_OF = (
+    update(_user)
+    .where(_user.c.sub == select(Token.sub).where(_by_refresh, _is_offline).scalar_subquery())
+    .where(_user.c.disabled_at.is_(None))
+    .values(disabled_at=None)
+    .returning(_user.c.sub)
+)
 CLAIM_REFRESH = (
     update(Token)
     .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
@@ -164,8 +185,13 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
         """The token it belongs to, if it is still good. The first to ask has it, and rotates it (RFC 9700 §4.14.2)."""
-        wanted = hash_of(refresh_token)
-        found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": now()})
+        wanted, at = hash_of(refresh_token), now()
+        if not (
+            db.session.scalar(HOLD_SESSION_OF, {"wanted": wanted, "at": at})
+            or db.session.scalar(HOLD_PERSON_OF, {"wanted": wanted})
+        ):
+            raise InvalidGrantError("The session has ended, the account is disabled, or there is no such token.")
+        found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": at})
         is_first = found is not None
         if found is None:
             found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
@@ -178,14 +204,7 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
         return found
 
     def authenticate_user(self, old: Token) -> Token:
-        """The token, while the session it belongs to lives; offline tokens may outlive theirs (Core §11)."""
-        if old.is_offline:
-            # The person is held until the commit: who is disabled at this moment is left with no new token.
-            able = update(User).where(User.sub == old.sub, User.disabled_at.is_(None))
-            if db.session.scalar(able.values(disabled_at=None).returning(User.sub)) is None:
-                raise InvalidGrantError("The account is disabled.")
-        elif not (old.sid and hold(old.sid)):
-            raise InvalidGrantError("The session has ended.")
+        """Held above: its session lives, or it is offline access and may outlive its session (Core §11)."""
         return old
 
     def revoke_old_credential(self, _old: Token) -> None:

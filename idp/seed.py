@@ -58,16 +58,25 @@ def put_people_and_clients(db: Session, settings: Settings) -> None:
     for person in content["people"]:
         db.merge(User(**person, password_hash=password_hash))
     addresses = {"dispatch_url": settings.dispatch_url, "manager_url": settings.manager_url}
-    secrets = {"pickup-dispatch": settings.dispatch_client_secret, "pickup-manager": settings.manager_client_secret}
+    secrets = {
+        "pickup-dispatch": settings.dispatch_client_secret,
+        "pickup-manager": settings.manager_client_secret,
+        "pickup-admin": settings.admin_client_secret,
+    }
     for client in content["clients"]:
-        secret_hash = hash_of(secrets[client["client_id"]].get_secret_value())
-        db.merge(Client(**FIRST_PARTY, **fill_in(client, addresses), secret_hash=secret_hash))
+        if secret := secrets[client["client_id"]]:
+            secret_hash = hash_of(secret.get_secret_value())
+            db.merge(Client(**{**FIRST_PARTY, **fill_in(client, addresses)}, secret_hash=secret_hash))
+        elif known := db.get(Client, client["client_id"]):
+            known.secret_hash = None  # a secret that was taken out of the settings opens nothing any more
     db.merge(SettingsMark(id=1, fingerprint=fingerprint(settings)))
 
 
 def fingerprint(settings: Settings) -> str:
     """Tells settings apart; keyed, because one of them is a password that could be guessed."""
-    secrets = (settings.demo_password, settings.dispatch_client_secret, settings.manager_client_secret)
+    secrets = [settings.demo_password, settings.dispatch_client_secret, settings.manager_client_secret]
+    if settings.admin_client_secret:
+        secrets.append(settings.admin_client_secret)
     values = [settings.dispatch_url, settings.manager_url, *(secret.get_secret_value() for secret in secrets)]
     key = settings.secret_key.get_secret_value().encode()
     return hmac.new(key, "\n".join(values).encode(), hashlib.sha256).hexdigest()

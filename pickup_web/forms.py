@@ -4,7 +4,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
+
+from werkzeug.datastructures import MultiDict
+
+Value = TypeVar("Value")
 
 
 class Wrong(ValueError):
@@ -19,9 +23,10 @@ class Field:
     label: str
     read: Callable[[str], Any]
     hint: str = ""
-    kind: str = "text"  # the type of <input>, or "select"
+    kind: str = "text"  # the type of <input>, or "select", "textarea", "checkbox", "checkboxes"
     autocomplete: str = "off"
     choices: Sequence[tuple[str, str]] = ()
+    optional: bool = False
 
     @property
     def unbroken(self) -> bool:
@@ -42,13 +47,24 @@ class Form:
     @classmethod
     def read(cls, fields: Sequence[Field], given: Mapping[str, str]) -> "Form":
         """Read a form that was sent. Unknown fields are ignored; ``errors`` is empty when all is well."""
-        form = cls(fields, {field.name: " ".join(given.get(field.name, "").split()) for field in fields})
+        form = cls(fields, {field.name: typed(field, given) for field in fields})
         for field in fields:
             try:
                 form.values[field.name] = field.read(form.given[field.name])
             except Wrong as wrong:
                 form.errors[field.name] = str(wrong)
         return form
+
+
+def typed(field: Field, given: Mapping[str, str]) -> str:
+    """The trimmed text. Lines stay lines where there can be several; each ticked box is one."""
+    if field.kind == "checkboxes":
+        return "\n".join(
+            given.getlist(field.name) if isinstance(given, MultiDict) else given.get(field.name, "").split()
+        )
+    if field.kind == "textarea":
+        return "\n".join(filter(None, (line.strip() for line in given.get(field.name, "").splitlines())))
+    return " ".join(given.get(field.name, "").split())
 
 
 def text(what: str, most: int = 80) -> Callable[[str], str]:
@@ -122,3 +138,20 @@ def choice(choices: Sequence[tuple[str, str]], sentence: str) -> Callable[[str],
         return given
 
     return read
+
+
+def optional(read: Callable[[str], Value]) -> Callable[[str], Value | None]:
+    """The value, or None where nothing was typed."""
+    return lambda given: read(given) if given else None
+
+
+def decimal(given: str) -> float:
+    """A number, perhaps with a decimal point; whoever takes it knows its bounds."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", given):
+        raise Wrong("Enter a number, such as 2.5.")
+    return float(given)
+
+
+def is_ticked(given: str) -> bool:
+    """A checkbox."""
+    return bool(given)

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(description="Signs the cookies that protect forms. `make up` makes one.")
     dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
     manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
+    admin_client_secret: SecretStr | None = Field(
+        default=None, description="Of the client pickup-admin, for the admin API. Without it nobody is that client."
+    )
     demo_password: SecretStr = Field(description="Password of the demo people.")
 
     compose_network: bool = Field(

@@ -32,7 +32,7 @@ class ProviderError(RelyingPartyError):
 
 
 class GrantRefused(ProviderError):
-    """The code or refresh token has expired, was used or was revoked (RFC 6749 §5.2: ``invalid_grant``)."""
+    """A code or token that the provider issued is good no more: it has expired, was used or was revoked."""
 
 
 class LoginFailed(RelyingPartyError):

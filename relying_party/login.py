@@ -64,7 +64,7 @@ def callback() -> ResponseReturnValue:
     """``GET /oauth2client?code=…&state=…`` → a new session → back to where the person wanted to go."""
     try:
         login = take_login()
-        tokens = tokens_for(authorization_code(), login["code_verifier"])
+        tokens = current_state().provider.exchange_code(authorization_code(), login["code_verifier"])
         claims, userinfo = identify(tokens, login["nonce"])
         session = current_session()
         replaced = current_state().sessions.sign_in(session, stored_login(tokens, claims, userinfo))
@@ -106,14 +106,6 @@ def authorization_code() -> str:
     if not code:
         raise LoginFailed("The sign-in service sent no code.")
     return code
-
-
-def tokens_for(code: str, code_verifier: str) -> dict[str, Any]:
-    """The token response. A code that was good a moment ago is refused above all when its session has ended."""
-    try:
-        return current_state().provider.exchange_code(code, code_verifier)
-    except GrantRefused as error:
-        raise LoginFailed(ENDED_MEANWHILE, error.evidence) from error
 
 
 def identify(tokens: dict[str, Any], nonce: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,7 +151,17 @@ def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[
         "access_token_expires_at": now() + tokens["expires_in"],
         "refresh_token": tokens.get("refresh_token"),
         "started_at": now(),
+        "client_id": current_state().provider.client().client_id,
+        "end_session_endpoint": end_session_endpoint(),
     }
+
+
+def end_session_endpoint() -> str | None:
+    """Where to log out, kept so that logging out waits for nobody. RPL-39: not every provider has one."""
+    try:
+        return current_state().provider.endpoint("end_session_endpoint")
+    except ProviderError:
+        return None
 
 
 def access_token() -> str:
@@ -174,10 +176,11 @@ def access_token() -> str:
         if not login["refresh_token"]:
             raise TokenUnavailable("The access token has expired.")
         with sessions.renewal(session) as is_ours:
-            if is_ours:
+            sessions.reload_login(session)
+            if is_ours and session.login == login:  # nobody was faster
                 return renew(session, login)
-        time.sleep(RENEWAL_PAUSE)  # another request of this session, perhaps of another worker, is at it
-        sessions.reload_login(session)
+        if not is_ours:
+            time.sleep(RENEWAL_PAUSE)  # another request of this session, perhaps of another worker, is at it
     raise TokenUnavailable("Nobody is signed in.")
 
 
@@ -253,5 +256,7 @@ def turn_away() -> ResponseReturnValue | None:
 
 def login_failed_page(error: RelyingPartyError) -> ResponseReturnValue:
     """What happened, in a sentence; the evidence is in the log only."""
-    status = 503 if isinstance(error, ProviderError) else 400
-    return message_page("Signing in did not work", str(error), retry_url=url_for("relying_party.login")), status
+    text, status = str(error), 503 if isinstance(error, ProviderError) else 400
+    if isinstance(error, GrantRefused):  # nobody's fault: what was issued a moment ago is revoked with its session
+        text, status = ENDED_MEANWHILE, 400
+    return message_page("Signing in did not work", text, retry_url=url_for("relying_party.login")), status

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from relying_party.errors import ProviderError
 from relying_party.pages import home_url, message_page
 from relying_party.sessions import LOGGED_OUT
 from relying_party.state import current_session, current_state, emit, tell_application
@@ -25,19 +24,18 @@ def logout() -> ResponseReturnValue:
     login = session.login
     if login is None:  # another tab was faster; most often login.ask_first says so
         return redirect(url_for("relying_party.logged_out"), 303)
-    # Our own end comes first: it must not depend on anybody else. The provider's logout token for this
-    # session then finds nothing, and that is answered 200 (BCL §2.7).
+    # Our own end comes first, and depends on nobody else: the provider is not even asked whether it is there. Its
+    # logout token for this session then finds nothing, and that is answered 200 (BCL §2.7).
     ended = state.sessions.sign_out(session, LOGGED_OUT)
     emit("rp.session.ended", sid=login["claims"].get("sid"), outcome=LOGGED_OUT)
     tell_application(ended, LOGGED_OUT)
-    try:
-        endpoint, client_id = state.provider.endpoint("end_session_endpoint"), state.provider.client().client_id
-    except ProviderError:  # RPL-39: without such an endpoint there is nobody to go to
+    endpoint = login.get("end_session_endpoint")
+    if not endpoint:  # RPL-39: then there is nobody to go to
         return redirect(url_for("relying_party.logged_out"), 303)
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
         "id_token_hint": login["id_token"],  # RPIL §2: says which session, and that we are its client
-        "client_id": client_id,
+        "client_id": login["client_id"],
         "post_logout_redirect_uri": state.config.url("/logged-out"),
         "state": session["rp_logout_state"],
     }

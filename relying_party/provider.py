@@ -150,7 +150,7 @@ class Provider:
         try:
             answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
-            kind = GrantRefused if error.error == "invalid_grant" else ProviderError
+            kind = GrantRefused if error.error == "invalid_grant" else ProviderError  # RFC 6749 §5.2
             raise kind("The provider refused the token request.", error.error) from error
         except (requests.RequestException, TypeError, ValueError) as error:
             raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
@@ -172,7 +172,8 @@ class Provider:
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         status, body = self._send("GET", url, headers or {})
         if status != 200:
-            raise ProviderError(f"The provider answered {status} where 200 was expected.", url)
+            kind = GrantRefused if status == 401 and headers else ProviderError  # RFC 6750 §3.1
+            raise kind(f"The provider answered {status} where 200 was expected.", url)
         return json_object(body, url)
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Any = None) -> tuple[int, bytes]:

@@ -44,7 +44,7 @@ def end_one(sid: str) -> ResponseReturnValue:
     here, device, started = sid == g.sso_session.sid, view.device, now()
     if request.method == "GET" and view.session.ended_at is None:
         return ask([view], here=here, device=device)
-    try:
+    try:  # it may have ended since the question was asked
         sessions.end_one(db.session, sid, Reason.LOGOUT if here else Reason.ELSEWHERE, g.person.username)
     except NotFoundError:
         flash("That session has ended already.", "warn")

@@ -59,7 +59,7 @@ def search(db: Session, wanted: Search) -> tuple[list[Entry], int]:
 
 def get_delivery(db: Session, delivery_id: str) -> Entry:
     """One entry; :class:`NotFoundError`."""
-    found = read(db, newest([Delivery.id == delivery_id]))
+    found = read(db, newest([Delivery.id == delivery_id])) if delivery_id.isprintable() else []
     if not found:
         raise NotFoundError("There is no such delivery.")
     return found[0]

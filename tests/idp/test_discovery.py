@@ -41,7 +41,9 @@ def test_what_must_be_there_is_there(document: dict[str, Any]) -> None:
     types = {"code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"}
     assert set(document["response_types_supported"]) == types
     assert set(document["response_modes_supported"]) == {"query", "fragment", "form_post"}
-    assert set(document["grant_types_supported"]) == {"authorization_code", "implicit", "refresh_token"}
+    assert set(document["grant_types_supported"]) == {
+        "authorization_code", "implicit", "refresh_token", "client_credentials",
+    }  # fmt: skip
     assert document["subject_types_supported"] == ["public"]
     assert document["id_token_signing_alg_values_supported"] == ["RS256", "ES256", "EdDSA"]
     assert "RS256" in document["userinfo_signing_alg_values_supported"]

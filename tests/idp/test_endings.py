@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from idp import login
 from idp.models import Client, SsoSession, Token, User
-from idp.oauth_server import RefreshGrant
 from idp.operations import people, sessions
 from idp.session_ending import IDLE_SECONDS, Reason, end_participations
 from idp.sso_session import ABSOLUTE_SECONDS
-from pickup_web.database import db, engine_of
+from pickup_web.database import engine_of
 from tests.conftest import PASSWORD, Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.idp.test_people import CAMERON, operate
@@ -266,29 +265,3 @@ def test_a_sign_in_that_is_under_way_with_the_old_password_fails(
     browser = provider.browser()
     assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401
     assert provider.rows(SsoSession) == []
-
-
-def test_a_person_who_is_disabled_during_a_refresh_is_left_with_no_token(
-    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The old token was read before, the new one is written after: one of the two has to wait for the other."""
-    provider.change_client(DISPATCH, scopes=["openid", "offline_access"])
-    tokens = tokens_with_consent(provider, cameron, scope="openid offline_access")
-    found = RefreshGrant.authenticate_refresh_token
-
-    def disable() -> None:
-        with provider.app.app_context():
-            people.disable_person(db.session, CAMERON, "admin")
-
-    disabling = threading.Thread(target=disable)
-
-    def slowly(grant: RefreshGrant, refresh_token: str) -> Token | None:
-        token = found(grant, refresh_token)
-        disabling.start()
-        return token
-
-    monkeypatch.setattr(RefreshGrant, "authenticate_refresh_token", slowly)
-    provider.refresh(tokens["refresh_token"])
-    disabling.join(timeout=10)
-    assert not disabling.is_alive()
-    assert all(token.revoked_at is not None for token in provider.rows(Token))

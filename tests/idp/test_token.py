@@ -154,7 +154,7 @@ WRONG: list[tuple[str, dict[str, str | None], str]] = [
     ("CODE-05-made-up", {"code": "made up"}, "invalid_grant"),
     ("CODE-05-none", {"code": None}, "invalid_request"),
     ("BCP-05-password-grant", {"grant_type": "password", "username": "cameron"}, "unsupported_grant_type"),
-    ("TOK-02-client-credentials", {"grant_type": "client_credentials"}, "unsupported_grant_type"),
+    ("TOK-02-client-credentials", {"grant_type": "client_credentials"}, "unauthorized_client"),
     ("TOK-02-no-grant-type", {"grant_type": None}, "unsupported_grant_type"),
 ]
 

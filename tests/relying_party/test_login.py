@@ -17,7 +17,7 @@ from relying_party.login import LOGIN_SECONDS, LOGINS_AT_ONCE, local_path
 from relying_party.models import StoredSession
 from relying_party.sessions import hash_of
 from tests.conftest import START, Clock
-from tests.network import Network, Request
+from tests.network import Fault, Network, Request
 from tests.relying_party.conftest import (
     BASE_URL,
     CLIENT_ID,
@@ -318,15 +318,25 @@ def test_an_odd_token_response_is_no_fault_of_ours(odd: dict[str, Any], shop: Sh
     assert answer(shop, shop.browser()).status_code in (303, 400, 503)
 
 
-def test_a_session_that_ends_while_the_code_is_under_way_is_said_to_have_ended(shop: Shop, network: Network) -> None:
-    """RFC 6749 §5.2: the code was revoked with it. That is nobody's fault, so no 5xx, and signing in again works."""
-    network.replace(f"{ISSUER}/token", lambda _: json_response({"error": "invalid_grant"}, 400))
+@pytest.mark.parametrize(
+    ("endpoint", "revoked", "another_fault"),
+    [
+        ("token", replying({"error": "invalid_grant"}, 400), replying({"error": "invalid_client"}, 401)),
+        ("userinfo", replying({}, 401), replying({}, 403)),
+    ],
+    ids=["the-code", "the-access-token"],
+)
+def test_a_session_that_ends_during_the_login_is_said_to_have_ended(
+    endpoint: str, revoked: Fault, another_fault: Fault, shop: Shop, network: Network
+) -> None:
+    """RFC 6749 §5.2, RFC 6750 §3.1: what it issued was revoked. Nobody's fault, so no 5xx; signing in again works."""
+    network.replace(f"{ISSUER}/{endpoint}", revoked)
     response = answer(shop, browser := shop.browser())
     assert_failed(shop, browser, response, "Your session at the sign-in service was ended")
     assert 'href="/login"' in response.text
-    network.replace(f"{ISSUER}/token", lambda _: json_response({"error": "invalid_client"}, 401))
+    network.replace(f"{ISSUER}/{endpoint}", another_fault)
     assert answer(shop, browser).status_code == 503, "the control: that is not what happened here"
-    network.heal(f"{ISSUER}/token")
+    network.heal(f"{ISSUER}/{endpoint}")
     assert who(shop.sign_in(browser)) == "a user"
 
 

@@ -6,6 +6,7 @@ repeat. What is promised is the same: no session lives that the provider has end
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -483,11 +484,27 @@ def test_several_requests_that_need_a_new_access_token_ask_for_one(
     gate = network.hold(f"{ISSUER}/token")
     acts = [Act(lambda: ask_for_access_token(shop, browser)) for _ in range(3)]
     gate.wait_for_request()
-    for _ in acts[1:]:
+    for _ in acts:
         assert waiting.acquire(timeout=MAX_WAIT)
     gate.open()
     assert [act.result() for act in acts] == ["access 2"] * 3
     assert len(network.to(f"{ISSUER}/token")) == 2, "one for the login, and one"
+
+
+def test_a_request_whose_turn_comes_after_the_renewal_uses_what_it_brought(
+    shop: Shop, network: Network, clock: Clock
+) -> None:
+    """Its own look at the session was before; the refresh token it saw there is used up."""
+    browser = shop.sign_in()
+    clock.turn(590)
+    shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
+    cookie = browser.get_cookie("session", "shop.example")
+    assert cookie
+    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+        with ThreadPoolExecutor(1) as faster:
+            assert faster.submit(ask_for_access_token, shop, browser).result() == "access 2"
+        assert access_token() == "access 2"
+    assert len(network.to(f"{ISSUER}/token")) == 2
 
 
 def test_a_request_that_is_killed_while_it_renews_holds_up_the_others_for_a_moment(

@@ -1,0 +1,75 @@
+"""``/admin/api/v1``: what an operator sees and does, for programs.
+
+A request takes these steps; :func:`serve` is their order:
+
+1. access.py: is there an access token of a program, and does its scope allow this?
+2. queries.py: does the query make sense? Nothing here takes a body.
+3. views.py: the operation, by the same functions as the console's (idp/operations/).
+4. resources.py: the shape of the answer. Whatever goes wrong on the way has one shape, too: errors.py.
+
+``openapi.json`` is made of this route map and of those shapes (openapi.py), so it cannot say anything else.
+"""
+
+from collections.abc import Callable
+
+from flask import Blueprint, Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from idp.admin_api import errors, openapi, views
+from idp.admin_api.access import require_scope
+from idp.admin_api.operation import Operation
+from idp.admin_api.queries import read_query, refuse_body
+from idp.admin_api.resources import as_response
+from idp.operations import OperationError
+from pickup_web import csrf
+
+PREFIX = "/admin/api/v1"
+ACCOUNTS = "/identityStores/{identityStoreName}/accounts"
+# fmt: off
+OPERATIONS = [
+    Operation("GET",    ACCOUNTS,                                       "account:read",   views.list_accounts),
+    Operation("GET",    ACCOUNTS + "/{accountId}",                      "account:read",   views.show_account),
+    Operation("GET",    ACCOUNTS + "/{accountId}/sessions",             "account:read",   views.list_sessions),
+    Operation("GET",    ACCOUNTS + "/{accountId}/sessions/{sessionId}", "account:read",   views.show_session),
+    Operation("DELETE", ACCOUNTS + "/{accountId}/sessions/{sessionId}", "account:write",  views.end_session, 204),
+    Operation("DELETE", ACCOUNTS + "/{accountId}/sessions",             "account:write",  views.end_sessions, 204),
+    Operation("GET",    "/clients",                                     "client:read",    views.list_clients),
+    Operation("GET",    "/clients/{clientId}",                          "client:read",    views.show_client),
+    Operation("GET",    "/deliveries",                                  "delivery:read",  views.list_deliveries),
+    Operation("GET",    "/deliveries/{deliveryId}",                     "delivery:read",  views.show_delivery),
+    Operation("POST",   "/deliveries/{deliveryId}/redeliver",           "delivery:write", views.redeliver, 202),
+]
+# fmt: on
+
+
+def init_app(app: Flask) -> None:
+    """Give ``app`` the operations and their description. No cookie counts here, so no form is forged, either."""
+    blueprint = Blueprint("admin_api", __name__, url_prefix=PREFIX)
+    for operation in OPERATIONS:
+        view = serve(operation)
+        blueprint.add_url_rule(
+            operation.rule, operation.name, view, methods=[operation.method], provide_automatic_options=False
+        )
+    blueprint.add_url_rule("/openapi.json", "openapi", describe, provide_automatic_options=False)
+    for kind in (errors.Problem, OperationError, HTTPException):
+        blueprint.register_error_handler(kind, errors.answer)
+    blueprint.before_app_request(errors.refuse_unknown)
+    blueprint.after_request(errors.not_stored)
+    csrf.exempt(blueprint)
+    app.register_blueprint(blueprint)
+
+
+def describe() -> Response:
+    """``openapi.json``, for everybody: it holds nothing that this file does not say."""
+    return as_response(openapi.document(PREFIX, OPERATIONS))
+
+
+def serve(operation: Operation) -> Callable[..., Response]:
+    """The operation, from the request to the answer."""
+
+    def view(**names: str) -> Response:
+        require_scope(operation.scope)
+        refuse_body()
+        return operation.answer(operation.view(**names, **read_query(operation.query)))
+
+    return view

@@ -1,0 +1,39 @@
+"""Who may come in: a program with an access token of its own (idp/client_credentials.py). RFC 6750."""
+
+from flask import g, request
+
+from idp.admin_api.errors import Problem
+from idp.models import Token, hash_of
+from idp.oauth_server import find_client
+from pickup_web import events
+from pickup_web.database import db
+
+REALM = 'Bearer realm="Pickup admin API"'
+
+
+def require_scope(scope: str) -> None:
+    """Sets ``g.caller``, the client's id; :class:`Problem` 401 without a good token, 403 without the scope."""
+    entity = scope.partition(":")[0]
+    # RFC 6750 §2.1: in the header. A form or an address with a token in it ends up in logs.
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not value:  # RFC 6750 §3.1: who brought no token is told no error
+        raise refusal(401, "unauthorized", "This needs an access token, in the header Authorization.", entity, REALM)
+    token = db.session.get(Token, hash_of(value.strip()))
+    client = find_client(token.client_id) if token else None
+    if token is None or client is None or token.is_expired() or token.is_revoked():
+        sentence = "The access token is unknown, expired or revoked."
+        challenge = f'{REALM}, error="invalid_token", error_description="{sentence}"'
+        raise refusal(401, "invalidToken", sentence, entity, challenge)
+    # A person's token belongs to a session. And what the operator has taken from a client, its tokens lose at once.
+    granted = token.sid is None and scope in token.scope.split() and scope in client.scopes
+    if not granted:
+        events.record(db.session, "op.admin_api.refused", client_id=client.client_id, outcome=scope)
+        db.session.commit()
+        challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
+        raise refusal(403, "insufficientScope", f"This needs a token with the scope {scope}.", entity, challenge)
+    g.caller = client.client_id
+
+
+def refusal(status: int, key: str, sentence: str, entity: str, challenge: str) -> Problem:
+    """RFC 6750 §3: why, also in the header."""
+    return Problem(status, key, sentence, entity=entity, headers={"WWW-Authenticate": challenge})

@@ -1,0 +1,154 @@
+"""The API's own description (OpenAPI 3.1), made of the route map, the views' signatures and the resources' shapes."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from idp.admin_api.errors import MEDIA_TYPE, ErrorBody
+from idp.admin_api.operation import Operation
+from idp.admin_api.queries import Query
+from idp.client_credentials import ADMIN_SCOPES
+from idp.state import current_state
+
+REFUSALS = {
+    400: ("BadRequest", "The query holds something that cannot be."),
+    401: ("Unauthorized", "There is no access token, or not a good one."),
+    403: ("Forbidden", "The access token does not have the scope that this needs."),
+    404: ("NotFound", "What the path names does not exist, or not any more."),
+    409: ("Conflict", "It cannot be done, as things are; nothing was changed."),
+    415: ("UnsupportedMediaType", "The request has a body."),
+}
+# What stands in a path, and an example of each that is there after `make up`.
+NAMES = {
+    "identityStoreName": ("Which accounts: there is one store.", {"type": "string", "enum": ["people"]}, "people"),
+    "accountId": ("The subject identifier.", {"type": "string"}, "248289761002"),
+    "sessionId": ("The session's `sid`.", {"type": "string"}, "wVC0cnsVdTLkSXp0VOKCgBNmcOsPQPXn"),
+    "clientId": ("", {"type": "string"}, "pickup-manager"),
+    "deliveryId": ("", {"type": "string"}, "7d1c2a52e3f44f2a8a5b8d0a3a5f1c0e"),
+}
+HEADER = {
+    "X-Total-Count": {"description": "Items on all pages.", "required": True, "schema": {"type": "integer"}},
+    "Link": {
+        "description": "The other pages (RFC 8288): first, prev, next, last.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+
+
+class Shapes(GenerateJsonSchema):
+    """Names of members stand for themselves: no titles made of them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        del schema
+        return False
+
+
+def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
+    """The whole of ``openapi.json``."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = describe(operation)
+    issuer = current_state().issuer
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Pickup admin API",
+            "version": "1",
+            "description": "Accounts, their sessions, and what was told to which app when a session ended. "
+            "Times are seconds since the epoch.",
+        },
+        "servers": [{"url": issuer + prefix}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas(operations),
+            "responses": {name: refusal(status, sentence) for status, (name, sentence) in REFUSALS.items()},
+            "securitySchemes": {
+                "clientCredentials": {
+                    "type": "oauth2",
+                    "description": "The access token goes into the header: `Authorization: Bearer …`.",
+                    "flows": {
+                        "clientCredentials": {"tokenUrl": f"{issuer}/oauth2/token", "scopes": ADMIN_SCOPES},
+                    },
+                }
+            },
+        },
+    }
+
+
+def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The shape of each resource, and of the error."""
+    kinds = {operation.resource: None for operation in operations if operation.resource} | {ErrorBody: None}
+    _, found = models_json_schema(
+        [(kind, "serialization") for kind in kinds],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=Shapes,
+    )
+    shapes: dict[str, Any] = found["$defs"]
+    return shapes
+
+
+def describe(operation: Operation) -> dict[str, Any]:
+    """One operation."""
+    summary, _, description = inspect.cleandoc(operation.view.__doc__ or "").partition("\n\n")
+    refusals = [400, 401, 403, *([404] if operation.names else []), *([409] if operation.status == 202 else []), 415]
+    return {
+        "operationId": operation.name,
+        "summary": summary,
+        "description": " ".join(description.split()),
+        "security": [{"clientCredentials": [operation.scope]}],
+        "parameters": [*map(path_parameter, operation.names), *query_parameters(operation.query)],
+        "responses": {
+            str(operation.status): success(operation),
+            **{str(status): {"$ref": f"#/components/responses/{REFUSALS[status][0]}"} for status in refusals},
+        },
+    }
+
+
+def path_parameter(name: str) -> dict[str, Any]:
+    """A name in the path."""
+    description, schema, example = NAMES[name]
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": schema,
+        "example": example,
+    }
+
+
+def query_parameters(query: type[Query]) -> list[dict[str, Any]]:
+    """The parameters that a query may have; none of them must be there."""
+    found = []
+    for name, schema in query.model_json_schema(schema_generator=Shapes).get("properties", {}).items():
+        kinds = schema.pop("anyOf", [{}])  # of what may be left out, the first kind is the one that can be written
+        description = schema.pop("description", "")
+        schema = {key: value for key, value in (schema | kinds[0]).items() if key != "title" and value is not None}
+        found.append({"name": name, "in": "query", "description": description, "schema": schema})
+    return found
+
+
+def success(operation: Operation) -> dict[str, Any]:
+    """The answer when all goes well."""
+    if operation.resource is None:
+        return {"description": "Done. The answer is empty."}
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{operation.resource.__name__}"}
+    if operation.is_listing:
+        content = {"application/json": {"schema": {"type": "array", "items": schema}}}
+        return {"description": "One page.", "headers": HEADER, "content": content}
+    return {"description": operation.resource.__doc__, "content": {"application/json": {"schema": schema}}}
+
+
+def refusal(status: int, sentence: str) -> dict[str, Any]:
+    """An answer when something is wrong."""
+    answer = {
+        "description": sentence,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+    }
+    if status in (401, 403):  # RFC 6750 §3
+        answer["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+    return answer

@@ -1,0 +1,203 @@
+"""The shapes of the answers. Times are seconds since the epoch; no secret, and no hash of one, has a place here."""
+
+import json
+from typing import Any, Literal, Self
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from idp.models import Client, User
+from idp.operations.deliveries import Entry
+from idp.operations.sessions import SessionView
+
+
+class Resource(BaseModel):
+    """Members are camelCase on the wire."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """What is sent."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def as_response(data: Any, status: int = 200, media_type: str = "application/json") -> Response:
+    """JSON whose members stand in the order of their description."""
+    return Response(json.dumps(data), status, mimetype=media_type)
+
+
+class Account(Resource):
+    """A person who can sign in."""
+
+    id: str = Field(description="The subject identifier: `sub` in every token.", examples=["248289761002"])
+    username: str = Field(examples=["cameron"])
+    name: str | None = Field(examples=["Cameron Reyes"])
+    email: str | None = Field(examples=["cameron@pickup.example"])
+    role: str = Field(json_schema_extra={"enum": ["user", "operator"]})
+    disabled_at: int | None = Field(description="Since when nobody can sign in with it.")
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """One person."""
+        return cls(
+            id=user.sub,
+            username=user.username,
+            name=user.claims.get("name"),
+            email=user.claims.get("email"),
+            role=user.role,
+            disabled_at=user.disabled_at,
+        )
+
+
+class App(Resource):
+    """An app that takes part in a session."""
+
+    client_id: str = Field(examples=["pickup-dispatch"])
+    name: str = Field(examples=["Pickup Dispatch"])
+    since: int
+    told: bool = Field(description="Whether it is told when the session ends.")
+    why_not: str = Field(description="Why it is not told; empty if it is.")
+    policy: str = Field(
+        description="Which of its tokens die with the session.", json_schema_extra={"enum": ["none", "session", "all"]}
+    )
+    access_tokens: int = Field(description="How many are good now.")
+    refresh_tokens: int
+    offline_tokens: int = Field(description="Those that may outlive the session.")
+
+
+class Session(Resource):
+    """One sign-in of one browser, while it lives, and the apps that share it."""
+
+    id: str = Field(description="`sid` in every ID token and logout token of the session.")
+    account_id: str = Field(examples=["248289761002"])
+    device: str = Field(examples=["Chromium on Linux"])
+    signed_in_at: int = Field(description="When the password was entered last.")
+    created_at: int
+    last_seen_at: int
+    expires_at: int = Field(description="At the latest; earlier when nobody uses it.")
+    apps: list[App]
+
+    @classmethod
+    def of(cls, view: SessionView) -> Self:
+        """One session."""
+        session = view.session
+        apps = [
+            App(
+                client_id=app.client.client_id,
+                name=app.client.name,
+                since=app.since,
+                told=app.told,
+                why_not=app.why_not,
+                policy=app.policy,
+                access_tokens=app.access_alive,
+                refresh_tokens=app.refresh_alive,
+                offline_tokens=app.offline_alive,
+            )
+            for app in view.apps
+        ]
+        return cls(
+            id=session.sid,
+            account_id=session.sub,
+            device=view.device,
+            signed_in_at=session.auth_time,
+            created_at=session.created_at,
+            last_seen_at=session.last_seen_at,
+            expires_at=session.expires_at,
+            apps=apps,
+        )
+
+
+class RegisteredClient(Resource):
+    """An application that is registered. How it proves itself is told, what with is not."""
+
+    client_id: str = Field(examples=["pickup-manager"])
+    name: str = Field(examples=["Pickup Manager"])
+    redirect_uris: list[str]
+    post_logout_redirect_uris: list[str]
+    grant_types: list[str]
+    response_types: list[str]
+    scopes: list[str]
+    token_endpoint_auth_method: str
+    id_token_signed_response_alg: str
+    backchannel_logout_uri: str | None
+    backchannel_logout_session_required: bool
+    delete_tokens_on_logout: Literal["none", "session", "all"] | None = Field(
+        description="Which tokens die with a session; null: as the provider's settings say."
+    )
+    connect_timeout: float = Field(description="Seconds, of a logout request.")
+    read_timeout: float = Field(description="Seconds, of a logout request.")
+    retry_seconds: int | None = Field(description="How long a logout is offered; null: as long as for all others.")
+    created_at: int
+
+    @classmethod
+    def of(cls, client: Client) -> Self:
+        """One client."""
+        return cls.model_validate(client)
+
+
+class Delivery(Resource):
+    """One logout that one app had to be told."""
+
+    id: str
+    client_id: str = Field(examples=["pickup-manager"])
+    client_name: str | None = Field(examples=["Pickup Manager"])
+    account_id: str = Field(examples=["248289761002"])
+    username: str | None = Field(examples=["cameron"])
+    session_id: str
+    reason: str = Field(description="Why the session ended, in the words for the user.")
+    state: Literal["pending", "delivered", "refused", "given_up", "not_sent"]
+    note: str = Field(description="Why it was not sent; else empty.")
+    created_at: int
+    next_try_at: int | None = Field(description="Of a pending one.")
+    give_up_at: int
+    tries: int
+    outcome: str = Field(description="Of the last try; else empty.", examples=["delivered", "timeout"])
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """One delivery."""
+        return cls(**cls.values(entry))
+
+    @staticmethod
+    def values(entry: Entry) -> dict[str, Any]:
+        """What an entry of the ledger says."""
+        row = entry.delivery
+        return {
+            "id": row.id,
+            "client_id": row.client_id,
+            "client_name": entry.client_name,
+            "account_id": row.sub,
+            "username": entry.username,
+            "session_id": row.sid,
+            "reason": row.reason,
+            "state": row.state,
+            "note": row.note,
+            "created_at": row.created_at,
+            "next_try_at": row.next_try_at if row.state == "pending" else None,
+            "give_up_at": row.give_up_at,
+            "tries": row.tries,
+            "outcome": row.outcome,
+        }
+
+
+class Attempt(Resource):
+    """One try of a delivery."""
+
+    jti: str = Field(description="The logout token's own name, which is in both sides' records.")
+    at: int
+    milliseconds: int
+    outcome: str = Field(examples=["delivered", "timeout", "refused"])
+    status: int | None = Field(description="Of the app's HTTP answer, if there was one.")
+    answer: str = Field(description="The app's own words, shortened.")
+
+
+class DeliveryWithAttempts(Delivery):
+    """A delivery with every try, the oldest first."""
+
+    attempts: list[Attempt]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """One delivery."""
+        return cls(**cls.values(entry), attempts=[Attempt.model_validate(attempt) for attempt in entry.attempts])

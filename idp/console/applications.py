@@ -1,0 +1,186 @@
+"""Applications: who may sign people in here, where they are answered, and where they are told of a logout."""
+
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flask import flash, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+
+from idp.console.application_form import MAIN, METHODS, MORE, POLICIES, fields, filled_in, first_values, values_of
+from idp.console.parts import ROWS, Page, ask, done, many
+from idp.models import Client, Delivery, Participation, SsoSession
+from idp.operations import InvalidError, applications
+from idp.session_ending import GIVE_UP_SECONDS, policy_of, why_not_told
+from idp.state import current_state
+from pickup_web.database import db
+from pickup_web.forms import Form
+
+SEED = Path(__file__).parent.with_name("seed.toml")
+SEEDED = {client["client_id"] for client in tomllib.loads(SEED.read_text("utf-8"))["clients"]}
+Made = TypeVar("Made")
+
+# --- the pages ---
+
+
+def show_all() -> str:
+    """``GET /console/applications?search=``."""
+    search, page = request.args.get("search", "").strip(), Page()
+    found = applications.list_applications(db.session, search)
+    page.total = len(found)
+    rows = found[page.offset : page.offset + ROWS]
+    return render_template(
+        "console/applications.html",
+        rows=rows,
+        page=page,
+        search=search,
+        sessions=living_sessions(rows),
+        policy=current_state().settings.delete_tokens_on_logout,
+        policy_of=policy_of,
+    )
+
+
+def register() -> ResponseReturnValue:
+    """``GET /console/applications/register`` → the form; ``POST`` → the application, and its secret, this once."""
+    if request.method == "GET":
+        return form_page(filled_in(fields(is_new=True), first_values()))
+    form = Form.read(fields(is_new=True), request.form)
+    made = attempt(form, lambda: applications.register_application(db.session, values_of(form), g.person.username))
+    if made is None:
+        return form_page(form), 422
+    client, secret = made
+    return render_template("console/registered.html", **about(client), secret=secret), 201
+
+
+def show(client_id: str) -> str:
+    """``GET /console/applications/ID``."""
+    client = applications.get_application(db.session, client_id)
+    living = living_sessions([client]).get(client_id, 0)
+    policy = current_state().settings.delete_tokens_on_logout
+    recent = select(Delivery.state, func.count()).where(Delivery.client_id == client_id).group_by(Delivery.state)
+    return render_template(
+        "console/application.html",
+        **about(client),
+        living=living,
+        is_seeded=client_id in SEEDED,
+        told=dict(db.session.execute(recent).all()),
+        policy=POLICIES[policy_of(client, policy)],
+        is_own_policy=client.delete_tokens_on_logout is not None,
+        why_not=why_not_told(client, policy),
+        retry_seconds=GIVE_UP_SECONDS if client.retry_seconds is None else client.retry_seconds,
+    )
+
+
+def edit(client_id: str) -> ResponseReturnValue:
+    """``GET /console/applications/ID/edit`` → the form; ``POST`` → what is in it holds from now on."""
+    client = applications.get_application(db.session, client_id)
+    if request.method == "GET":
+        return form_page(filled_in(fields(is_new=False), applications.values_of(client)), client)
+    had_secret = client.secret_hash is not None
+    form = Form.read(fields(is_new=False), request.form)
+    by = g.person.username
+    if attempt(form, lambda: applications.edit_application(db.session, client_id, values_of(form), by)) is None:
+        return form_page(form, client), 422
+    if applications.has_secret(client) and not had_secret:
+        flash(f"{client.name} has no secret yet and cannot sign anybody in: make one with “New secret”.", "warn")
+    return done(f"Saved {client.name}.", "console.application", client_id=client_id)
+
+
+def check(client_id: str) -> ResponseReturnValue:
+    """``POST /console/applications/ID/check``: whether a logout request would reach it."""
+    result = applications.check_backchannel(db.session, client_id)
+    flash(result.words, result.kind)
+    return redirect(url_for("console.application", client_id=client_id), 303)
+
+
+def renew_secret(client_id: str) -> ResponseReturnValue:
+    """``GET /console/applications/ID/secret`` → asks; ``POST`` → another secret, shown this once."""
+    client = applications.get_application(db.session, client_id)
+    if request.method == "GET":
+        text = (
+            "The old one is worth nothing from that moment on: nobody can sign in to the app until the new one "
+            "is in its settings. Sessions that live are not touched."
+        )
+        keep = url_for("console.application", client_id=client_id)
+        return ask(f"Make a new secret for {client.name}?", text, "Make a new secret", keep)
+    secret = applications.new_secret(db.session, client_id, g.person.username)
+    return render_template("console/registered.html", **about(client), secret=secret, is_renewed=True)
+
+
+def remove(client_id: str) -> ResponseReturnValue:
+    """``GET /console/applications/ID/remove`` → what will happen; ``POST`` → it has."""
+    client = applications.get_application(db.session, client_id)
+    if request.method == "POST":
+        told = applications.remove_application(db.session, client_id, g.person.username)
+        what = (
+            f"{many(told, 'session')} of it {'was' if told == 1 else 'were'} told."
+            if told
+            else "Nobody had to be told."
+        )
+        return done(f"Removed {client.name}. {what}", "console.applications")
+    living = living_sessions([client]).get(client_id, 0)
+    why_not = why_not_told(client, current_state().settings.delete_tokens_on_logout)
+    told_words = f"not told: {why_not}" if why_not else "told at once that they are over"
+    facts = {
+        "Its sessions that live": f"{living}; {told_words}" if living else "none",
+        "Its tokens": "all die, offline access too",
+        "The people's sessions here": "go on, and so do their other apps",
+        "Client ID": f"{client_id}, never given out again",
+    }
+    text = "Nobody can sign in to it any more. This cannot be undone."
+    keep = url_for("console.application", client_id=client_id)
+    return ask(f"Remove {client.name}?", text, f"Remove {client.name}", keep, facts=facts)
+
+
+def form_page(form: Form, client: Client | None = None) -> str:
+    """The form, to register an application or, with ``client``, to edit it."""
+    known = {field.name for field in form.fields}
+    return render_template(
+        "console/application_form.html",
+        form=form,
+        known=known,
+        main=MAIN,
+        more=MORE,
+        client=client,
+        is_seeded=client is not None and client.client_id in SEEDED,
+        other_errors=[sentence for name, sentence in form.errors.items() if name not in known],
+    )
+
+
+def attempt(form: Form, operation: Callable[[], Made]) -> Made | None:
+    """What the operation returns; None when something is wrong, and the form says what."""
+    if form.errors:
+        return None
+    try:
+        return operation()
+    except InvalidError as error:
+        form.errors.update(error.fields)
+        return None
+
+
+def about(client: Client) -> dict[str, Any]:
+    """What the pages say about an application, and what its developer needs."""
+    return {
+        "client": client,
+        "issuer": current_state().issuer,
+        "base_url": base_url(client),
+        "is_plain_http": current_state().issuer.startswith("http:"),
+        "method": METHODS.get(client.token_endpoint_auth_method, client.token_endpoint_auth_method),
+        "has_secret": applications.has_secret(client),
+        "registered_itself": client.registration_token_hash is not None,
+    }
+
+
+def base_url(client: Client) -> str:
+    """Where the application is, as far as its first redirect URI tells."""
+    return re.sub(r"/oauth2client$|(?<=[^/:])/.*$", "", (client.redirect_uris or [""])[0].partition("?")[0])
+
+
+def living_sessions(clients: Sequence[Client]) -> dict[str, int]:
+    """In how many sessions that live each of them takes part."""
+    alive = select(Participation.client_id, func.count()).join(SsoSession, SsoSession.sid == Participation.sid)
+    alive = alive.where(SsoSession.ended_at.is_(None), Participation.client_id.in_([one.client_id for one in clients]))
+    return dict(db.session.execute(alive.group_by(Participation.client_id)).all())

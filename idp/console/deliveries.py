@@ -1,0 +1,86 @@
+"""Deliveries: the ledger of who was told what, try by try; and telling somebody again."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from flask import Response, g, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from idp.console.parts import ROWS, Page, done
+from idp.models import Client, User
+from idp.operations import deliveries
+from idp.operations.deliveries import Entry, Search
+from pickup_web.database import db
+
+STATES = {
+    "pending": "Waiting",
+    "delivered": "Delivered",
+    "refused": "Refused",
+    "given_up": "Given up",
+    "not_sent": "Not sent",
+}
+
+
+def show_all() -> str:
+    """``GET /console/deliveries?client_id=&person=&sid=&state=``; ``?part=table`` → what the script exchanges."""
+    page, asked = Page(), request.args
+    wanted = replace(asked_for(), offset=page.offset, limit=ROWS)
+    rows, page.total = deliveries.search(db.session, wanted)
+    if asked.get("part") == "table":
+        return render_template("console/deliveries_table.html", rows=rows, page=page)
+    apps = db.session.execute(select(Client.client_id, Client.name).order_by(Client.name)).all()
+    filters = {name: asked[name] for name in ("client_id", "person", "sid", "state") if asked.get(name)}
+    return render_template("console/deliveries.html", rows=rows, page=page, apps=apps, states=STATES, filters=filters)
+
+
+def export() -> Response:
+    """``GET /console/deliveries.csv``, with the same filters: all of it, a line for each try."""
+    response = Response(lines(db.engine, asked_for()), mimetype="text/csv")
+    response.headers["Content-Disposition"] = 'attachment; filename="deliveries.csv"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def lines(engine: Engine, wanted: Search) -> Iterator[str]:
+    """The file, piece by piece: it is sent after the request's own database session was closed."""
+    with Session(engine) as session:
+        yield from deliveries.export_csv(session, wanted)
+
+
+def show(delivery_id: str) -> str:
+    """``GET /console/deliveries/ID``."""
+    return render_template("console/delivery.html", entry=deliveries.get_delivery(db.session, delivery_id))
+
+
+def send_again(delivery_id: str) -> ResponseReturnValue:
+    """``POST /console/deliveries/ID/send-again``: tell the app once more, now."""
+    entry = deliveries.send_again(db.session, delivery_id, g.person.username)
+    return done(what_came_of_it(entry), "console.delivery", delivery_id=delivery_id)
+
+
+def asked_for() -> Search:
+    """The filters of the address. A person or app that there is not has no deliveries."""
+    asked = {
+        name: value for name in ("client_id", "person", "sid", "state") if (value := request.args.get(name, "").strip())
+    }
+    if not all(value.isprintable() for value in asked.values()):  # not every database can be asked for it
+        return Search(sid="")
+    person = asked.pop("person", None)
+    sub = db.session.scalar(select(User.sub).where(User.username == person.lower())) if person else None
+    return Search(sub=sub or "" if person else None, **asked)  # type: ignore[arg-type] # texts, as named above
+
+
+def what_came_of_it(entry: Entry) -> str:
+    """A sentence about a try that was made just now."""
+    row, app = entry.delivery, entry.client_name or entry.delivery.client_id
+    last = entry.attempts[-1] if entry.attempts else None
+    if row.state == "delivered":
+        return f"Sent again: {app} was told."
+    if row.state == "pending" and row.tries == 0:
+        return f"It is on its way to {app}, which has not answered yet."
+    word = last.outcome if last else row.outcome
+    if row.state == "pending":
+        return f"Sent again, but {app} was not told: {word}. The next try is soon."
+    return f"Sent again, but {app} was not told: {word}{': ' + last.answer if last and last.answer else ''}."

@@ -1,0 +1,40 @@
+"""Keys: what the provider signs with, and changing it."""
+
+from flask import g, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import or_, select
+
+from idp.console.parts import ask, done, many
+from idp.keys import BEFORE_SIGNING_SECONDS, rotate
+from idp.models import SigningKey
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.database import db
+
+
+def show() -> str:
+    """``GET /console/keys``: all that are published, the newest first; and what each is for now."""
+    published = or_(SigningKey.published_until.is_(None), SigningKey.published_until > now())
+    rows = db.session.scalars(select(SigningKey).where(published).order_by(SigningKey.signs_from.desc())).all()
+    signing: dict[str, str] = {}
+    for key in rows:
+        if key.signs_from <= now():
+            signing.setdefault(key.alg, key.kid)
+    return render_template("console/keys.html", keys=rows, signing=set(signing.values()), now=now())
+
+
+def rotate_now() -> ResponseReturnValue:
+    """``GET /console/keys/rotate`` → asks; ``POST`` → publishes the next keys."""
+    if request.method == "GET":
+        text = (
+            "A new key of each kind is published now, and signs two minutes later, when every app can have seen it. "
+            "The present keys stay published for another day, so that nobody is signed out and no logout is lost."
+        )
+        return ask("Rotate the keys?", text, "Rotate", url_for("console.keys"), danger=False)
+    new = rotate(db.session)
+    for key in new:
+        events.record(db.session, "op.key.published", outcome=key.alg, by=g.person.username)
+    db.session.commit()
+    published = many(len(new), "new key is", "new keys are")
+    sentence = f"{published} published; they sign in {many(BEFORE_SIGNING_SECONDS // 60, 'minute')}."
+    return done(sentence, "console.keys")

@@ -1,0 +1,344 @@
+"""The applications that sign their users in here: register, change, check, remove.
+
+What an application may be is decided where software registers itself (registration.py); here the same rules
+hold, and beside them what only an operator decides.
+"""
+
+import re
+import secrets
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import delete, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from idp import registration
+from idp.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
+from idp.fetch import in_background
+from idp.models import AuthorizationCode, Client, Consent
+from idp.operations import InvalidError, NotFoundError, OperationError
+from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
+from idp.session_ending import Reason, end_participations
+from idp.state import current_state
+from pickup_web import events
+from pickup_web.clock import now
+
+CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
+SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
+MOST_RETRY = 7 * 24 * 3600  # seconds; no session of an app lives that long
+
+Grant = Literal["authorization_code", "implicit", "refresh_token", "client_credentials"]
+
+
+def certificates(pem: str) -> str:
+    """One or more certificates that a TLS library can read, and no private key."""
+    if "PRIVATE KEY" in pem:
+        raise ValueError("this holds a private key, which belongs nowhere but with its owner; paste certificates only")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("these are not certificates in PEM format: -----BEGIN CERTIFICATE----- …") from error
+    return pem
+
+
+class Metadata(ClientMetadata):
+    """The same rules; but an operator may also register a program that acts for itself and signs nobody in."""
+
+    redirect_uris: list[Target] = Field(default=[], max_length=50)
+    grant_types: list[Grant] = Field(default=["authorization_code"])  # type: ignore[assignment] # one more than theirs
+
+    @model_validator(mode="after")
+    def _program(self) -> "Metadata":
+        if self.response_types and not self.redirect_uris:
+            raise ValueError("enter at least one address (redirect_uris)")
+        if not self.response_types and "client_credentials" not in self.grant_types:
+            raise ValueError("choose at least one (response_types), or let it act for itself")
+        if not confidential(self) and "client_credentials" in self.grant_types:  # RFC 6749 §4.4
+            raise ValueError("grant_types may hold client_credentials only where the application can prove who it is")
+        return self
+
+
+class OperatorsWord(BaseModel):
+    """What an application cannot say about itself."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    home_url: Address | None = None
+    require_pkce: bool = True
+    may_introspect: bool = False
+    tell_logout_reason: bool = False
+    delete_tokens_on_logout: Literal["none", "session", "all"] | None = None
+    connect_timeout: float = Field(default=2.0, ge=0.1, le=MAX_CONNECT_SECONDS, allow_inf_nan=False)
+    read_timeout: float = Field(default=5.0, ge=0.1, le=MAX_READ_SECONDS, allow_inf_nan=False)
+    ca_certificates: Annotated[str, Field(max_length=100_000), AfterValidator(certificates)] | None = None
+    retry_seconds: int | None = Field(default=None, ge=0, le=MOST_RETRY)
+
+
+OWN = (*Metadata.model_fields, "client_id")  # what both kinds of registration know
+KNOWN = {*OWN, *OperatorsWord.model_fields}
+
+
+# --- looking ---
+
+
+def list_applications(db: Session, search: str = "") -> list[Client]:
+    """All that are registered, by name; ``search`` is a part of the name or of the client id."""
+    query = select(Client).where(Client.removed_at.is_(None)).order_by(Client.name, Client.client_id)
+    if search:
+        part = search.replace("\0", "?")  # not every database can be asked for it
+        query = query.where(
+            or_(*(column.icontains(part, autoescape=True) for column in (Client.name, Client.client_id)))
+        )
+    return list(db.scalars(query))
+
+
+def get_application(db: Session, client_id: str) -> Client:
+    """The one of this id; :class:`NotFoundError` when there is none, or not any more."""
+    client = db.get(Client, client_id) if client_id.isprintable() else None
+    if client is None or client.removed_at is not None:
+        raise NotFoundError("No application of this id is registered.")
+    return client
+
+
+def values_of(client: Client) -> dict[str, Any]:
+    """All that is set, by the names that :func:`edit_application` takes."""
+    own = {**client.registered, **{name: getattr(client, name) for name in COLUMNS}}
+    words = {name: getattr(client, name) for name in OperatorsWord.model_fields}
+    return {**own, **words, "client_name": client.name, "scope": " ".join(client.scopes)}
+
+
+# --- changing ---
+
+
+def register_application(db: Session, values: Mapping[str, Any], by: str) -> tuple[Client, str | None]:
+    """A new application, and its secret, which is not kept; None for one that needs no secret.
+
+    ``values``: the metadata of RFC 7591 §2, :class:`OperatorsWord`, and perhaps a ``client_id``.
+    :class:`InvalidError` says what is wrong with which of them.
+    """
+    metadata, words, errors = read(values)
+    client_id = values.get("client_id") or secrets.token_hex(12)
+    if not isinstance(client_id, str) or not CLIENT_ID.fullmatch(client_id):
+        errors["client_id"] = "Use letters, digits and . _ ~ - only, 100 at most, and begin with a letter or a digit."
+    elif db.get(Client, client_id):
+        errors["client_id"] = "Another application has this id, or had it: an id is never given out twice."
+    if errors or metadata is None or words is None:
+        raise InvalidError(errors)
+    client = Client(client_id=client_id, created_at=now())
+    apply(client, metadata, words)
+    secret = registration.new_secret(client)
+    db.add(client)
+    events.record(db, "op.client.registered", client_id=client_id, by=by)
+    try:
+        db.commit()
+    except IntegrityError as error:  # somebody took the id at the same moment
+        db.rollback()
+        raise InvalidError({"client_id": "Another application has this id."}) from error
+    return client, secret
+
+
+def edit_application(db: Session, client_id: str, values: Mapping[str, Any], by: str) -> Client:
+    """Change what ``values`` names; the rest stays. A method that needs no secret takes the secret away."""
+    client = get_application(db, client_id)
+    before = values_of(client)
+    metadata, words, errors = read({**before, **values})
+    if errors or metadata is None or words is None:
+        raise InvalidError(errors)
+    apply(client, metadata, words)
+    if not has_secret(client):
+        client.secret_hash = None
+    after = values_of(client)
+    changed = sorted(name for name in values if before.get(name) != after.get(name))
+    if changed:
+        events.record(db, "op.client.changed", client_id=client_id, outcome=", ".join(changed)[:255], by=by)
+    db.commit()
+    return client
+
+
+def new_secret(db: Session, client_id: str, by: str) -> str:
+    """Another secret; the old one is worth nothing from now on."""
+    client = get_application(db, client_id)
+    secret = registration.new_secret(client)
+    if secret is None:
+        raise OperationError(f"{client.name} has no secret: it proves itself in another way.")
+    events.record(db, "op.client.secret_renewed", client_id=client_id, by=by)
+    db.commit()
+    return secret
+
+
+def remove_application(db: Session, client_id: str, by: str) -> int:
+    """Nobody signs in to it any more; its part in every session ends, with all its tokens.
+
+    Returns how many of its sessions it was told of. The row stays: its id is not given out again, and the
+    outbox needs its address until the last logout is told.
+    """
+    client = get_application(db, client_id)
+    client.removed_at, client.secret_hash, client.registration_token_hash = now(), None, None
+    for model in (AuthorizationCode, Consent):
+        db.execute(delete(model).where(model.client_id == client_id))
+    events.record(db, "op.client.removed", client_id=client_id, by=by)
+    state = current_state()
+    to_send = end_participations(db, client, Reason.CLIENT_REMOVED, state.settings.delete_tokens_on_logout)
+    state.outbox.send(to_send)
+    return len(to_send)
+
+
+def has_secret(client: Client) -> bool:
+    """Whether it proves itself by one."""
+    return client.token_endpoint_auth_method.startswith("client_secret")
+
+
+def apply(client: Client, metadata: Metadata, words: OperatorsWord) -> None:
+    """Put checked values into the row."""
+    registration.store(client, metadata)
+    for name, value in words:
+        setattr(client, name, value)
+    client.require_pkce = client.require_pkce or not confidential(metadata)  # PKCE-05
+    asked = (metadata.scope or " ".join(SCOPES)).split()
+    client.scopes = list(
+        dict.fromkeys([*(["openid"] if metadata.response_types else []), *asked])
+    )  # those of our own APIs, too
+
+
+def confidential(metadata: ClientMetadata) -> bool:
+    """RFC 6749 §2.1: whether it can prove who it is."""
+    return metadata.token_endpoint_auth_method != "none"  # noqa: S105 # the name of a method
+
+
+# --- checking what was given ---
+
+
+def read(values: Mapping[str, Any]) -> tuple[Metadata | None, OperatorsWord | None, dict[str, str]]:
+    """Both halves, and a sentence for each value that is wrong."""
+    errors = {name: "There is no such setting." for name in values if name not in KNOWN}
+    metadata = words = None
+    try:
+        words = OperatorsWord.model_validate(dict(values))
+    except ValidationError as error:
+        errors |= sentences(error)
+    if not str(values.get("client_name") or "").strip():
+        errors["client_name"] = "Enter a name."
+    if wrong := [scope for scope in str(values.get("scope") or "").split() if not SCOPE.fullmatch(scope)]:
+        errors["scope"] = f"{wrong[0]} is not a scope: leave out quotation marks, backslashes and accents."
+    try:
+        metadata = Metadata.model_validate(dict(values))
+        check_called_addresses(metadata)
+        registration.check_sector(metadata)
+    except ValidationError as error:
+        errors |= sentences(error)
+    except RegistrationError as error:
+        name, _, text = str(error).partition(": ")
+        errors |= {name.partition(".")[0]: sentence(text)} if name.partition(".")[0] in KNOWN else {"": str(error)}
+    return metadata, words, errors
+
+
+def sentences(error: ValidationError) -> dict[str, str]:
+    """The first complaint about each value. A complaint about several names the value it is about."""
+    found: dict[str, str] = {}
+    for problem in error.errors():
+        text = PLAIN.get(problem["type"], "{msg}").format(msg=problem["msg"], **problem.get("ctx", {}))
+        text = text.removeprefix("Value error, ")
+        name = str(problem["loc"][0]) if problem["loc"] else next(filter(OWN.__contains__, re.split(r"\W+", text)), "")
+        number = problem["loc"][1] if len(problem["loc"]) > 1 else None
+        which = f"Number {number + 1}: " if isinstance(number, int) else ""
+        found.setdefault(name, which + sentence(text))
+    return found
+
+
+PLAIN = {
+    "missing": "Enter at least one.",
+    "too_short": "Enter at least one.",
+    "too_long": "Enter {max_length} at most.",
+    "string_too_long": "Use {max_length} characters at most.",
+    "greater_than_equal": "Enter {ge} or more.",
+    "less_than_equal": "Enter {le} or less.",
+    "literal_error": "Choose one of {expected}.",
+}
+
+
+def sentence(text: str) -> str:
+    """With a capital at the beginning, unless that is a name of the protocol, and a full stop at the end."""
+    first = text.partition(" ")[0]
+    begins = text if "_" in first or first in OWN else text[:1].upper() + text[1:]
+    return begins + ("" if text.endswith((".", "…")) else ".")
+
+
+# --- whether it can be reached ---
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a call to the back-channel logout URL showed. ``kind``: good, warn or bad."""
+
+    reached: bool
+    kind: str
+    words: str
+
+
+def check_backchannel(db: Session, client_id: str) -> Check:
+    """Call the logout URL as a delivery would, with a token that is none: BCL §2.8 has the app answer 400."""
+    client = get_application(db, client_id)
+    if not client.backchannel_logout_uri:
+        return Check(False, "warn", "It has no back-channel logout URL, so it is not told when a session ends.")
+    outcome = in_background(
+        post(
+            current_state().door,
+            client.backchannel_logout_uri,
+            "this.is.a-check",
+            client.connect_timeout,
+            client.read_timeout,
+            client.ca_certificates,
+        )
+    ).result()
+    if outcome.status is None:
+        words = UNREACHED.get(outcome.word, outcome.word + ".")
+        return Check(False, "bad", f"Not reached: {words}{in_a_container(client.backchannel_logout_uri)}")
+    return judge(outcome.status, outcome.answer)
+
+
+def in_a_container(uri: str) -> str:
+    """A hint at what a newcomer cannot know."""
+    if not current_state().settings.compose_network or not (urlsplit(uri).hostname or "").endswith("localhost"):
+        return ""
+    return " This service runs in a container, where a name under localhost is no program of your own machine."
+
+
+UNREACHED = {
+    "timeout": "nothing answered in time. A firewall may be in between, or the app is too busy.",
+    "name unknown": "nobody knows this host name. Compare it with the app's address, letter by letter.",
+    "connection refused": "the machine is there, but nothing listens on that port. Is the app running?",
+    "connection broken": "the connection broke before an answer came. Does that port speak this protocol?",
+    "private address": "the address leads into this server's own network, where no app may send it.",
+    "TLS": "its certificate is not trusted here. If its authority is your own, paste that certificate "
+    "under “CA certificates”.",
+}  # fmt: skip
+
+
+def judge(status: int, answer: str) -> Check:
+    """What the answer to a token that is none says about the app."""
+    said = f" It said: “{answer}”." if answer else ""
+    if status == 400:
+        return Check(True, "good", f"Reached. It refused our test, which is no logout token, as it should (400).{said}")
+    if status in (200, 204):
+        return Check(
+            True, "warn", f"Reached, but it accepted a test that is no logout token ({status}). It does not seem to "
+            "check logout tokens, so anybody could log its users out."
+        )  # fmt: skip
+    if 300 <= status < 400:
+        return Check(
+            True, "warn", f"Something answers, but redirects ({status}). A logout request follows no redirect: enter "
+            "the address it leads to. Often it is the sign-in page of an app that protects its logout URL."
+        )  # fmt: skip
+    if status in (404, 405, 410, 501):
+        return Check(
+            True, "warn", f"Something answers, but takes no logout request at this path ({status}). Compare the path "
+            "with the app's, letter by letter."
+        )  # fmt: skip
+    if status >= 500:
+        return Check(True, "warn", f"Reached, but the app failed ({status}). Its log should say why.{said}")
+    return Check(True, "warn", f"Something answers with {status}; a logout endpoint would say 400 to our test.{said}")

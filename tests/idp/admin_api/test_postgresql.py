@@ -1,0 +1,45 @@
+"""The same with PostgreSQL, which cannot be asked for everything that an address can hold."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import idp as idp_service
+from tests.conftest import close, make_settings, prepared
+from tests.idp.admin_api.conftest import ACCOUNT, SESSIONS, Program, add_program, problem
+from tests.idp.conftest import Provider
+from tests.network import Network
+from tests.postgres import Postgres
+
+
+@pytest.fixture
+def on_postgres(postgres: Postgres, tmp_path: Path, network: Network) -> Iterator[Program]:
+    """A program at a provider with a database there."""
+    url = postgres.new_database().render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(idp_service.create_app(settings), settings.idp_url)
+    program = add_program(Provider(app, settings, network, {}))
+    program.provider.sign_in()
+    program.take_token()
+    yield program
+    close(app)
+
+
+def test_no_name_has_a_nul_in_it(on_postgres: Program) -> None:
+    """In the path: there is no such thing. In the query: nothing is found."""
+    for path in ["/clients/%00", "/deliveries/%00", f"{SESSIONS}/%00", ACCOUNT[:-12] + "%00"]:
+        problem(on_postgres.get(path), 404, "notFound")
+    for query in ["sessionId", "clientId", "accountId", "outcome"]:
+        assert on_postgres.get(f"/deliveries?{query}=%00").get_json() == []
+    for path in ["/identityStores/people/accounts", "/clients"]:
+        assert on_postgres.get(f"{path}?search=%00").get_json() == []
+
+
+def test_sessions_and_pages_are_the_same_there(on_postgres: Program) -> None:
+    """Listing, ending, and what is left."""
+    listed = on_postgres.get(SESSIONS)
+    assert listed.headers["X-Total-Count"] == "1"
+    path = f"{SESSIONS}/{listed.get_json()[0]['id']}"
+    assert [on_postgres.delete(path).status_code for _ in range(2)] == [204, 404]
+    assert on_postgres.get(f"{SESSIONS}?page=1000000&size=200").get_json() == []

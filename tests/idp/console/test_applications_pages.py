@@ -1,0 +1,420 @@
+"""Applications: registered, changed, checked and removed by a person who has only the pages."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from idp.client_authentication import METHODS as KNOWN_METHODS
+from idp.console.application_form import FLOWS, METHODS, fields
+from idp.models import Client, Delivery, Participation
+from idp.operations.applications import values_of
+from idp.registration import RESPONSE_TYPES
+from idp.seed import put_people_and_clients
+from tests.conftest import SiteClient
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.idp.console.conftest import HOSTILE, RADIO, after, form_of, operator, send
+from tests.idp.parties import Registrar
+from tests.reading import words
+from tests.tokens import read
+
+REGISTER = "/console/applications/register"
+TYPED = {
+    "client_name": "Fleet Radio",
+    "home_url": f"{RADIO}/",
+    "redirect_uris": f" {RADIO}/oauth2client \r\n\r\n{RADIO}/other",
+    "backchannel_logout_uri": f"{RADIO}/bclogout",
+    "post_logout_redirect_uris": f"{RADIO}/logged-out",
+}
+
+
+def typed(browser: SiteClient, path: str, **changes: Any) -> dict[str, Any]:
+    """The page's form with what was typed over it; None leaves a box unticked."""
+    values = {**form_of(browser, path), **changes}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def client(provider: Provider, client_id: str = "fleet-radio") -> Client:
+    """The row."""
+    (row,) = (row for row in provider.rows(Client) if row.client_id == client_id)
+    return row
+
+
+@pytest.fixture
+def registered(admin: SiteClient, radio: PaperApp) -> str:
+    """Fleet Radio, by the form; returns its secret."""
+    del radio
+    page = admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, client_id="fleet-radio"))
+    assert page.status_code == 201, words(page)
+    found = re.search(r'id="client-secret">([^<]+)<', page.text)
+    assert found
+    return found[1]
+
+
+# --- registering ---
+
+
+@pytest.mark.usefixtures("registered")
+def test_four_addresses_and_a_name_are_enough(provider: Provider) -> None:
+    row = client(provider)
+    assert (row.name, row.home_url, row.scopes) == ("Fleet Radio", f"{RADIO}/", ["openid", "profile", "email"])
+    assert row.redirect_uris == [f"{RADIO}/oauth2client", f"{RADIO}/other"]
+    assert row.post_logout_redirect_uris == [f"{RADIO}/logged-out"]
+    assert (row.backchannel_logout_uri, row.backchannel_logout_session_required) == (f"{RADIO}/bclogout", True)
+    assert (row.response_types, row.grant_types) == (["code"], ["authorization_code", "refresh_token"])
+    assert (row.require_pkce, row.may_introspect, row.tell_logout_reason) == (True, False, False)
+    assert (row.connect_timeout, row.read_timeout, row.retry_seconds) == (2.0, 5.0, None)
+    assert row.delete_tokens_on_logout is None
+
+
+@pytest.mark.usefixtures("radio")
+def test_the_secret_is_shown_once_with_all_that_the_app_needs(admin: SiteClient, provider: Provider) -> None:
+    page = admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, client_id="fleet-radio"))
+    text = words(page)
+    for needed in (
+        "Fleet Radio is registered", f"Issuer {provider.issuer}", f"{provider.issuer}/.well-known/openid-configuration",
+        "Client ID fleet-radio", f"Redirect URI {RADIO}/oauth2client", "shown this once",
+        f"FLASK_RELYING_PARTY_BASE_URL={RADIO} ", "FLASK_RELYING_PARTY_ALLOW_PLAIN_HTTP=true",
+    ):  # fmt: skip
+        assert needed in text
+    secret = re.search(r'id="client-secret">([^<]+)<', page.text)
+    assert secret
+    assert client(provider).check_client_secret(secret[1])
+    assert secret[1] not in admin.get("/console/applications/fleet-radio").text
+    assert secret[1] not in admin.get("/console/applications/fleet-radio/edit").text
+
+
+@pytest.mark.usefixtures("radio")
+def test_a_second_click_registers_no_twin(admin: SiteClient, provider: Provider) -> None:
+    values = typed(admin, REGISTER, **TYPED)
+    assert admin.submit(REGISTER, **values).status_code == 201
+    again = admin.submit(REGISTER, **values)
+    assert again.status_code == 422
+    assert "Another application has this id" in words(again)
+    assert len([row for row in provider.rows(Client) if row.name == "Fleet Radio"]) == 1
+
+
+def test_a_script_for_the_admin_api_needs_no_redirect_uri(admin: SiteClient, provider: Provider) -> None:
+    """RFC 6749 §4.4: it signs nobody in."""
+    ticked = {"response_types": None, "grant_types": ["client_credentials"], "redirect_uris": "", "client_id": "script"}
+    page = admin.submit(REGISTER, **typed(admin, REGISTER, client_name="Script", scope="account:read", **ticked))
+    assert page.status_code == 201, words(page)
+    row = client(provider, "script")
+    assert (row.grant_types, row.response_types, row.scopes) == (["client_credentials"], [], ["account:read"])
+    path = "/console/applications/script/edit"
+    assert "Saved Script." in after(admin, admin.submit(path, **form_of(admin, path)))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": ({"client_name": "", "redirect_uris": ""}, "Enter a name."),
+    "fragment": ({"redirect_uris": f"{RADIO}/cb#x"}, "The address has a fragment."),
+    "no-address": ({"redirect_uris": "radio"}, "The address is not an https URL."),
+    "second-line": ({"redirect_uris": f"{RADIO}/cb\njavascript:x"}, "Number 2: The address is not an https URL."),
+    "logout-url": ({"backchannel_logout_uri": "ftp://radio.example"}, "The address is not an https URL."),
+    "home": ({"home_url": "javascript:alert(1)"}, "The address is not an https URL."),
+    "method": ({"token_endpoint_auth_method": "none at all"}, "token_endpoint_auth_method is not supported."),
+    "key": ({"token_endpoint_auth_method": "private_key_jwt"}, "private_key_jwt needs jwks or jwks_uri."),
+    "jwks": ({"jwks": "{"}, "This is not JSON."),
+    "jwks-list": ({"jwks": "[]"}, "This is not a JSON object."),
+    "jwks-no-keys": ({"jwks": "{}"}, "jwks is not a JWK Set"),
+    "both-keys": ({"jwks": '{"keys": []}', "jwks_uri": f"{RADIO}/jwks"}, "jwks and jwks_uri exclude each other."),
+    "no-flow": ({"response_types": None}, "Choose at least one (response_types)"),
+    "flow": ({"response_types": ["token"]}, "response_types holds a type that is not supported."),
+    "public-plain": (
+        {"token_endpoint_auth_method": "none", "backchannel_logout_uri": "http://radio.example/b"},
+        "A public client needs https",
+    ),
+    "public-program": (
+        {"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]},
+        "only where the application can prove who it is",
+    ),
+    "grant": ({"grant_types": ["password"]}, "Number 2: Choose one of"),
+    "policy": ({"delete_tokens_on_logout": "some"}, "Choose one of"),
+    "timeout-word": ({"connect_timeout": "two"}, "Enter a number, such as 2.5."),
+    "timeout-empty": ({"read_timeout": ""}, "Enter a number, such as 2.5."),
+    "timeout-long": ({"read_timeout": "600"}, "Enter 10.0 or less."),
+    "deadline": ({"retry_seconds": "1.5"}, "Enter a whole number"),
+    "certificate": ({"ca_certificates": "-----BEGIN CERTIFICATE-----"}, "These are not certificates"),
+    "client-id": ({"client_id": "a b"}, "Use letters, digits and"),
+    "taken": ({"client_id": DISPATCH}, "Another application has this id"),
+    "scope": ({"scope": '"'}, "is not a scope"),
+}
+
+
+@pytest.mark.usefixtures("radio")
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_form_comes_back_with_a_sentence_and_what_was_typed(
+    case: str, admin: SiteClient, provider: Provider
+) -> None:
+    changes, sentence = REFUSED[case]
+    before = len(provider.rows(Client))
+    page = admin.submit(REGISTER, **typed(admin, REGISTER, **{**TYPED, **changes}))
+    assert page.status_code == 422
+    assert sentence in words(page)
+    assert 'aria-invalid="true"' in page.text or "not supported" in sentence or "grant" in case or "program" in case
+    assert f"{RADIO}/logged-out" in page.text, "what was right is not lost"
+    assert "<title>Error: " in page.text
+    assert len(provider.rows(Client)) == before
+
+
+@pytest.mark.usefixtures("radio")
+def test_a_fault_under_more_settings_is_in_sight(admin: SiteClient) -> None:
+    page = admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, read_timeout="x"))
+    assert '<details class="card more" open>' in page.text
+
+
+def test_every_field_is_explained_with_an_example(admin: SiteClient) -> None:
+    """A newcomer has only the page's own words."""
+    for field in fields(is_new=True):
+        if field.kind in ("text", "url", "textarea") and field.name != "retry_seconds":
+            assert "For example: " in field.hint or field.name == "jwks", field.name
+    page = admin.get(REGISTER)
+    assert "You need four addresses" in words(page)
+
+
+def test_the_form_offers_what_the_provider_can() -> None:
+    assert set(FLOWS) == set(RESPONSE_TYPES)
+    assert set(METHODS) == set(KNOWN_METHODS)
+
+
+@pytest.mark.usefixtures("radio")
+def test_a_hostile_name_is_text(admin: SiteClient) -> None:
+    admin.submit(REGISTER, **typed(admin, REGISTER, **{**TYPED, "client_name": HOSTILE}, client_id="fleet-radio"))
+    for path in ("", "/fleet-radio", "/fleet-radio/edit", "/fleet-radio/remove", "/fleet-radio/secret"):
+        page = admin.get("/console/applications" + path)
+        assert "<script>alert" not in page.text
+        assert HOSTILE in words(page) or path.endswith("edit")
+
+
+# --- the list ---
+
+
+def test_the_list_tells_what_matters(admin: SiteClient, provider: Provider, registered: str) -> None:
+    del registered
+    text = words(admin.get("/console/applications"))
+    assert "Pickup Dispatch pickup-dispatch" in text
+    assert f"Fleet Radio fleet-radio {RADIO}/bclogout session 0" in text
+    provider.change_client("fleet-radio", backchannel_logout_uri=None)
+    assert "none: it is not told" in words(admin.get("/console/applications"))
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_application_is_found_and_what_is_not_there_is_said(admin: SiteClient) -> None:
+    found = words(admin.get("/console/applications?search=radio"))
+    assert "Fleet Radio" in found
+    assert "Pickup Manager" not in found
+    assert "No application is called so" in words(admin.get("/console/applications?search=%25"))
+
+
+def test_a_long_list_comes_in_pages(admin: SiteClient, provider: Provider) -> None:
+    names: dict[str, Any] = {
+        "redirect_uris": [],
+        "post_logout_redirect_uris": [],
+        "scopes": [],
+        "grant_types": [],
+        "response_types": [],
+    }
+    with provider.database() as db:
+        db.add_all(Client(client_id=f"app-{number:03}", name=f"App {number:03}", **names) for number in range(120))
+    first = admin.get("/console/applications?search=app-")
+    assert "App 049" in first.text
+    assert "App 050" not in first.text
+    assert "Page 1 of 3" in words(first)
+    last = admin.get("/console/applications?search=app-&page=3")
+    assert "App 119" in last.text
+    assert 'href="/console/applications?search=app-&amp;page=2"' in last.text
+    assert ">Next<" not in last.text
+
+
+def test_software_that_registered_itself_is_marked(register: Registrar, provider: Provider) -> None:
+    party = register()
+    admin = operator(provider)
+    assert "registered itself" in words(admin.get("/console/applications"))
+    assert "registered itself" in words(admin.get(f"/console/applications/{party.id}"))
+    assert "may still change its own entry" in words(admin.get(f"/console/applications/{party.id}/edit"))
+
+
+# --- changing ---
+
+
+@pytest.mark.usefixtures("radio")
+@pytest.mark.parametrize("client_id", [DISPATCH, MANAGER])
+def test_saving_without_a_change_changes_nothing(client_id: str, admin: SiteClient, provider: Provider) -> None:
+    """The form knows every value: none is lost on the way through it."""
+    path = f"/console/applications/{client_id}/edit"
+    before = values_of(client(provider, client_id))
+    assert "Saved" in after(admin, admin.submit(path, **form_of(admin, path)))
+    assert values_of(client(provider, client_id)).items() >= before.items()
+    assert provider.events("op.client.changed") == []
+
+
+@pytest.mark.usefixtures("registered")
+def test_each_setting_can_be_changed(admin: SiteClient, provider: Provider, a_certificate: str) -> None:
+    path = "/console/applications/fleet-radio/edit"
+    changes = {
+        "client_name": "Radio 2",
+        "redirect_uris": f"{RADIO}/cb2",
+        "token_endpoint_auth_method": "client_secret_post",
+        "scope": "openid fleet.read offline_access",
+        "backchannel_logout_uri": f"{RADIO}/bcl2?tenant=1",
+        "post_logout_redirect_uris": "",
+        "delete_tokens_on_logout": "all",
+        "jwks_uri": f"{RADIO}/jwks.json",
+        "response_types": ["code", "code id_token"],
+        "grant_types": None,
+        "require_pkce": None,
+        "id_token_signed_response_alg": "ES256",
+        "may_introspect": "yes",
+        "backchannel_logout_session_required": None,
+        "tell_logout_reason": "yes",
+        "connect_timeout": "0.5",
+        "read_timeout": "1.25",
+        "retry_seconds": "60",
+        "ca_certificates": a_certificate,
+    }
+    page = after(admin, admin.submit(path, **typed(admin, path, **changes)))
+    assert "Saved Radio 2." in page
+    row = client(provider)
+    assert (row.name, row.redirect_uris, row.post_logout_redirect_uris) == ("Radio 2", [f"{RADIO}/cb2"], [])
+    assert row.scopes == ["openid", "fleet.read", "offline_access"]
+    assert (row.token_endpoint_auth_method, row.id_token_signed_response_alg) == ("client_secret_post", "ES256")
+    assert (row.backchannel_logout_uri, row.delete_tokens_on_logout) == (f"{RADIO}/bcl2?tenant=1", "all")
+    assert row.registered["jwks_uri"] == f"{RADIO}/jwks.json"
+    assert row.response_types == ["code", "code id_token"]
+    assert row.grant_types == ["authorization_code", "implicit"]
+    assert (row.require_pkce, row.may_introspect, row.tell_logout_reason) == (False, True, True)
+    assert row.backchannel_logout_session_required is False
+    assert (row.connect_timeout, row.read_timeout, row.retry_seconds) == (0.5, 1.25, 60)
+    assert row.ca_certificates == a_certificate.strip()
+    assert admin.submit(path, **form_of(admin, path)).status_code == 303, "and the form takes back what it shows"
+    assert client(provider).ca_certificates == a_certificate.strip()
+
+
+@pytest.fixture(scope="session")
+def a_certificate() -> str:
+    """Of an authority of one's own, in PEM."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.not_valid_before(datetime(2026, 1, 1, tzinfo=UTC)).not_valid_after(
+        datetime(2036, 1, 1, tzinfo=UTC)
+    )
+    signed = builder.serial_number(1).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_bad_change_changes_nothing(admin: SiteClient, provider: Provider) -> None:
+    path = "/console/applications/fleet-radio/edit"
+    page = admin.submit(path, **typed(admin, path, client_name="Other", redirect_uris="nowhere"))
+    assert page.status_code == 422
+    assert "The address is not an https URL." in words(page)
+    assert client(provider).name == "Fleet Radio"
+
+
+@pytest.mark.usefixtures("registered")
+def test_the_client_id_stays(admin: SiteClient, provider: Provider) -> None:
+    path = "/console/applications/fleet-radio/edit"
+    assert 'name="client_id"' not in admin.get(path).text
+    admin.submit(path, **typed(admin, path, client_id=DISPATCH, client_name="Other"))
+    assert client(provider).name == "Other"
+    assert client(provider, DISPATCH).name == "Pickup Dispatch"
+
+
+def test_the_page_says_what_the_settings_would_write_anew(admin: SiteClient, provider: Provider) -> None:
+    """seed.py: after an address was changed, what was edited here goes."""
+    path = f"/console/applications/{DISPATCH}/edit"
+    assert "written anew" in words(admin.get(path))
+    admin.submit(path, **typed(admin, path, client_name="Other"))
+    with provider.database() as db:
+        put_people_and_clients(db, provider.settings)
+    assert client(provider, DISPATCH).name == "Pickup Dispatch"
+
+
+@pytest.mark.usefixtures("registered")
+def test_who_needs_a_secret_from_now_on_is_told_so(admin: SiteClient, provider: Provider) -> None:
+    path = "/console/applications/fleet-radio/edit"
+    admin.submit(path, **typed(admin, path, token_endpoint_auth_method="none"))
+    assert client(provider).secret_hash is None
+    page = after(admin, admin.submit(path, **typed(admin, path, token_endpoint_auth_method="client_secret_basic")))
+    assert "has no secret yet" in page
+    page = words(send(admin, "/console/applications/fleet-radio/secret"))
+    assert "A new secret for Fleet Radio" in page
+
+
+def test_a_new_secret_is_asked_for_and_shown_once(registered: str, admin: SiteClient, provider: Provider) -> None:
+    path = "/console/applications/fleet-radio/secret"
+    assert "The old one is worth nothing" in words(admin.get(path))
+    assert client(provider).check_client_secret(registered), "the question alone changes nothing"
+    page = admin.submit(path)
+    found = re.search(r'id="client-secret">([^<]+)<', page.text)
+    assert found
+    assert client(provider).check_client_secret(found[1])
+    assert not client(provider).check_client_secret(registered)
+
+
+@pytest.mark.usefixtures("registered")
+def test_who_has_no_secret_gets_none(admin: SiteClient, provider: Provider) -> None:
+    provider.change_client("fleet-radio", token_endpoint_auth_method="none", secret_hash=None)
+    answer = send(admin, "/console/applications/fleet-radio/secret")
+    assert answer.status_code == 409
+    assert "has no secret: it proves itself in another way. Nothing has changed." in words(answer)
+
+
+# --- checking ---
+
+
+@pytest.mark.usefixtures("registered")
+def test_the_check_says_in_words_whether_the_app_can_be_told(admin: SiteClient, provider: Provider) -> None:
+    path = "/console/applications/fleet-radio"
+    admin.get(path)
+    page = after(admin, admin.submit(f"{path}/check"))
+    assert "Reached. It refused our test" in page
+    provider.network.refuse(RADIO)
+    page = after(admin, admin.submit(f"{path}/check"))
+    assert "Not reached: the machine is there, but nothing listens on that port." in page
+
+
+# --- removing ---
+
+
+def test_removing_asks_says_what_dies_and_says_what_happened(provider: Provider, cameron: SiteClient) -> None:
+    """Its sessions are told; the people's sessions and their other apps go on."""
+    tokens, kept = provider.tokens(cameron, MANAGER), provider.tokens(cameron, DISPATCH)
+    admin = operator(provider)
+    path = f"/console/applications/{MANAGER}/remove"
+    question = words(admin.get(path))
+    assert "Remove Pickup Manager?" in question
+    assert "Its sessions that live 1; told at once" in question
+    assert provider.works(tokens["access_token"]), "the question alone changes nothing"
+    page = after(admin, admin.submit(path))
+    assert "Removed Pickup Manager. 1 session of it was told." in page
+    assert "pickup-manager" not in page
+    (told,) = provider.logout_tokens(MANAGER)
+    assert told["sub"] == tokens_sub(tokens)
+    assert not provider.works(tokens["access_token"])
+    assert provider.works(kept["access_token"])
+    assert [row.client_id for row in provider.rows(Participation)] == [DISPATCH]
+    assert provider.logout_tokens(DISPATCH) == []
+    assert admin.get(path).status_code == 404
+    assert admin.submit(path).status_code == 404, "a second click finds nothing"
+    (event,) = provider.events("op.client.removed")
+    assert event.detail == {"by": "admin"}
+
+
+def tokens_sub(tokens: dict[str, Any]) -> str:
+    """Whose they are."""
+    return str(read(tokens["id_token"])[1]["sub"])
+
+
+def test_removing_what_cannot_be_told_says_so(provider: Provider, cameron: SiteClient) -> None:
+    del cameron
+    provider.change_client(MANAGER, backchannel_logout_uri=None)
+    admin = operator(provider)
+    path = f"/console/applications/{MANAGER}/remove"
+    assert "1; not told: The client has no back-channel logout URI." in words(admin.get(path))
+    assert "Removed Pickup Manager. Nobody had to be told." in after(admin, admin.submit(path))
+    assert [row.state for row in provider.rows(Delivery)] == ["not_sent"]

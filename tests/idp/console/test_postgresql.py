@@ -1,0 +1,63 @@
+"""Every list, search and page of the console with PostgreSQL, which refuses more than SQLite does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import idp as idp_service
+from idp.models import Delivery, SsoSession
+from tests.conftest import close, make_settings, prepared
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.idp.console.conftest import after, operator
+from tests.network import Network
+from tests.postgres import Postgres
+
+ODD = (
+    "",
+    "a",
+    "%25_",
+    "%00",
+    "%F0%9F%9A%95",
+    "'",
+    "%5C",
+)  # nothing, wild cards, no text, a cab, what SQL is written with
+
+
+@pytest.fixture
+def on_postgres(postgres: Postgres, tmp_path: Path, network: Network) -> Iterator[Provider]:
+    """The provider of the other tests, but for its database."""
+    url = postgres.new_database().render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(idp_service.create_app(settings), settings.idp_url)
+    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
+    for address, site in (
+        (settings.idp_url, app),
+        (settings.dispatch_url, apps[DISPATCH]),
+        (settings.manager_url, apps[MANAGER]),
+    ):
+        network.add(address, site)
+    yield Provider(app, settings, network, apps)
+    close(app)
+
+
+def test_every_search_is_answered_and_a_session_is_ended(on_postgres: Provider) -> None:
+    browser = on_postgres.sign_in()
+    on_postgres.tokens(browser)
+    on_postgres.tokens(browser, MANAGER)
+    admin = operator(on_postgres)
+    lists = [f"{section}?search={odd}" for section in ("applications", "people", "sessions") for odd in ODD]
+    filters = [f"deliveries?{name}={odd}" for name in ("client_id", "person", "sid", "state") for odd in ODD]
+    pages = ["sessions?search=a&all=1&page=2", "deliveries.csv", "", f"applications/{DISPATCH}", "keys", "settings"]
+    for path in (*lists, *filters, *pages):
+        assert admin.get(f"/console/{path}".rstrip("/")).status_code == 200, path
+    for path in ("applications", "people", "sessions", "deliveries"):
+        assert admin.get(f"/console/{path}/a%00b").status_code == 404
+    sid = next(row.sid for row in on_postgres.rows(SsoSession) if row.sub == "248289761002")
+    admin.get(f"/console/sessions/{sid}/end")
+    page = after(admin, admin.submit(f"/console/sessions/{sid}/end"))
+    assert "2 apps were told." in page
+    row = on_postgres.rows(Delivery)[0]
+    assert "was told" in after(admin, admin.submit(f"/console/deliveries/{row.id}/send-again"))
+    page = after(admin, admin.submit(f"/console/applications/{MANAGER}/remove"))
+    assert "Removed Pickup Manager. Nobody had to be told." in page

@@ -1,0 +1,85 @@
+"""The overview, the keys and the settings."""
+
+import pytest
+from pydantic import SecretStr
+
+from idp.models import Delivery, SigningKey
+from pickup_web import Settings
+from tests.conftest import Clock, SiteClient
+from tests.idp.conftest import MANAGER, Provider
+from tests.idp.console.conftest import after, operator
+from tests.reading import words
+
+# --- overview ---
+
+
+def count(browser: SiteClient, name: str) -> str:
+    """The number on a tile."""
+    return browser.get("/console").text.partition(f'id="count-{name}">')[2].partition("<")[0]
+
+
+def test_the_overview_counts_what_matters(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    provider.network.refuse(provider.url(MANAGER))
+    admin = operator(provider)
+    assert (count(admin, "sessions"), count(admin, "pending"), count(admin, "applications")) == (
+        "2",
+        "0",
+        str(words(admin.get("/console/applications")).count(" Edit ")),
+    )
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    assert (count(admin, "sessions"), count(admin, "pending"), count(admin, "refused")) == ("1", "1", "0")
+    with provider.database() as db:
+        db.get_one(Delivery, provider.delivery(MANAGER).id).state = "refused"
+    assert (count(admin, "pending"), count(admin, "refused"), count(admin, "people")) == ("0", "1", "3")
+    clock.turn(25 * 3600)
+    assert count(operator(provider), "refused") == "0", "yesterday's is no news"
+
+
+# --- keys ---
+
+
+def test_the_keys_page_says_which_key_does_what(admin: SiteClient, provider: Provider) -> None:
+    text = words(admin.get("/console/keys"))
+    for row in provider.rows(SigningKey):
+        assert f"{row.kid} {row.alg} signs" in text
+    assert "private" not in text
+
+
+def test_rotating_asks_and_says_what_happened(admin: SiteClient, provider: Provider, clock: Clock) -> None:
+    before = {row.kid for row in provider.rows(SigningKey)}
+    assert "nobody is signed out" in words(admin.get("/console/keys/rotate"))
+    assert {row.kid for row in provider.rows(SigningKey)} == before, "the question alone changes nothing"
+    page = after(admin, admin.submit("/console/keys/rotate"))
+    assert "3 new keys are published; they sign in 2 minutes." in page
+    assert page.count("signs in 2 minutes") == 3
+    clock.turn(121)
+    page = words(admin.get("/console/keys"))
+    assert page.count(" signs ") == 3
+    assert page.count("verifies only") == 3
+    clock.turn(30 * 3600)
+    page = words(operator(provider).get("/console/keys"))
+    assert not any(kid in page for kid in before), "what is not published any more is not shown"
+    assert {event.detail.get("by") for event in provider.events("op.key.published")} == {"admin"}
+
+
+# --- settings ---
+
+
+def test_each_setting_stands_there_with_its_reason(admin: SiteClient) -> None:
+    text = words(admin.get("/console/settings"))
+    for name, field in Settings.model_fields.items():
+        assert f"PICKUP_{name.upper()}" in text
+        assert " ".join((field.description or "").split()) in text
+
+
+def test_no_secret_is_shown(admin: SiteClient, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {name: value for name, value in provider.settings if isinstance(value, SecretStr)}
+    assert len(secrets) >= 4
+    monkeypatch.setattr(
+        provider.settings, "idp_database_url", "postgresql+psycopg://pickup:hunter2@db.example/idp?password=hunter3"
+    )
+    page = admin.get("/console/settings").text
+    for value in secrets.values():
+        assert value.get_secret_value() not in page
+    assert "hunter" not in page
+    assert "postgresql+psycopg://pickup:***@db.example/idp" in page

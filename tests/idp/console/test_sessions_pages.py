@@ -1,0 +1,98 @@
+"""Sessions: seen, and ended after a look at what that does."""
+
+from idp.models import Participation, SsoSession
+from tests.conftest import Clock, SiteClient
+from tests.idp.conftest import DISPATCH, MANAGER, Provider
+from tests.idp.console.conftest import HOSTILE, after, operator
+from tests.reading import words
+
+
+def sid_of(provider: Provider, sub: str = "248289761002") -> str:
+    """Cameron's session."""
+    return next(row.sid for row in provider.rows(SsoSession) if row.sub == sub)
+
+
+def test_the_list_tells_who_where_and_with_which_apps(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    del cameron
+    clock.turn(600)
+    text = words(operator(provider).get("/console/sessions"))
+    assert "Cameron Reyes , A browser A browser 10 minutes ago 10 minutes ago Pickup Dispatch, Pickup Manager 2" in text
+    assert "Ada Minister , A browser this one" in text
+
+
+def test_sessions_are_found_and_ended_ones_on_request(provider: Provider, cameron: SiteClient) -> None:
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    admin = operator(provider)
+    assert "Cameron" not in words(admin.get("/console/sessions"))
+    found = words(admin.get("/console/sessions?search=reyes&all=yes"))
+    assert "Cameron Reyes , A browser ended" in found
+    assert "Logged out, now" in found
+    assert "Ada" not in found.partition("Search")[2]
+    assert "No such session" in words(admin.get("/console/sessions?search=zz"))
+
+
+def test_a_sessions_page_tells_what_each_app_has(provider: Provider, cameron: SiteClient) -> None:
+    del cameron
+    provider.change_client(MANAGER, backchannel_logout_uri=None)
+    text = words(operator(provider).get(f"/console/sessions/{sid_of(provider)}"))
+    assert f"Session ID sid {sid_of(provider)}" in text
+    assert "Pickup Dispatch now yes 1 access, 1 refresh, 0 offline session" in text
+    assert (
+        "Pickup Manager now no: The client has no back-channel logout URI. 1 access, 1 refresh, 0 offline session"
+        in text
+    )
+
+
+def test_before_the_end_the_page_says_what_dies_and_who_is_told(provider: Provider, cameron: SiteClient) -> None:
+    """A dry run: nothing has happened."""
+    provider.change_client(MANAGER, delete_tokens_on_logout="none")
+    kept, dying = provider.tokens(cameron, MANAGER), provider.tokens(cameron)
+    admin, path = operator(provider), f"/console/sessions/{sid_of(provider)}/end"
+    text = words(admin.get(path))
+    assert "Is told at once Pickup Dispatch" in text
+    assert "Is not told Pickup Manager: Its policy is to keep tokens and to send no logout request." in text
+    assert "Tokens that die Pickup Dispatch: 4" in text
+    assert "Tokens that stay Pickup Manager: 4 (its policy is to keep them)" in text
+    assert provider.works(dying["access_token"])
+    assert provider.network.logout_tokens(f"{provider.url(DISPATCH)}/bclogout") == []
+    page = after(admin, admin.submit(path))
+    assert "Ended the session of Cameron Reyes. 1 app was told; 1 app is not told." in page
+    assert "Ended by an operator" in page
+    assert not provider.works(dying["access_token"])
+    assert provider.works(kept["access_token"])
+    (told,) = provider.logout_tokens(DISPATCH)
+    assert told["reason_user"] == {"en": "An operator ended your session."}
+    assert admin.submit(path).status_code == 404, "a second click finds nothing to end"
+    assert [event.detail["by"] for event in provider.events("op.session.end_requested")] == ["admin"]
+
+
+def test_an_app_that_is_away_does_not_hold_up_the_operator(provider: Provider, cameron: SiteClient) -> None:
+    del cameron
+    provider.network.refuse(provider.url(MANAGER))
+    admin, path = operator(provider), f"/console/sessions/{sid_of(provider)}/end"
+    admin.get(path)
+    page = after(admin, admin.submit(path))
+    assert "1 app was told; 1 app did not answer yet and is tried again." in page
+    assert "It has not confirmed yet; it is tried again." in page
+
+
+def test_who_ends_their_own_session_is_warned_and_out(provider: Provider, admin: SiteClient) -> None:
+    path = f"/console/sessions/{sid_of(provider, '248289761001')}/end"
+    assert "This is your own session" in words(admin.get(path))
+    answer = admin.submit(path)
+    assert answer.status_code == 303
+    assert admin.get(answer.location).location.startswith("/login")
+
+
+def test_what_a_browser_calls_itself_is_text(provider: Provider, cameron: SiteClient) -> None:
+    del cameron
+    with provider.database() as db:
+        db.get_one(SsoSession, sid_of(provider)).user_agent = HOSTILE
+    page = operator(provider).get(f"/console/sessions/{sid_of(provider)}")
+    assert "<script>alert" not in page.text
+    assert HOSTILE in words(page)
+
+
+def test_a_session_without_apps_says_so(provider: Provider, admin: SiteClient) -> None:
+    assert provider.rows(Participation) == []
+    assert "No app yet" in words(admin.get(f"/console/sessions/{sid_of(provider, '248289761001')}"))
