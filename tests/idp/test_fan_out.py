@@ -5,22 +5,33 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from secrets import token_hex
 
 import pytest
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
+from idp import create_app, session_ending
 from idp import delivery as module
-from idp import session_ending
 from idp.delivery import Outbox
 from idp.fetch import Answer, Door, Request, in_background
 from idp.keys import KeyRing
 from idp.models import Client, Delivery, Participation, SsoSession, User
-from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS, SESSIONS_AT_ONCE, Reason, end_sessions
+from idp.operations.deliveries import Search, export_csv, search
+from idp.session_ending import (
+    IDLE_SECONDS,
+    LEASE_SECONDS,
+    SESSIONS_AT_ONCE,
+    Reason,
+    end_participations,
+    end_sessions,
+)
 from pickup_web.database import engine_of
-from tests.conftest import START, Clock, eventually, settle
+from tests.conftest import START, Clock, close, eventually, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.network import Network
+from tests.postgres import Postgres
 
 EMPTY: list[str] = []
 
@@ -337,3 +348,44 @@ def test_control_sessions_that_are_used_do_not_expire(provider: Provider, clock:
     clock.turn(IDLE_SECONDS - 1)
     provider.state.outbox.look()
     assert provider.session().ended_at is None
+
+
+# --- the other database ---
+
+
+def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path: Path, clock: Clock) -> None:
+    """Sessions that expire under the eyes of four processes; what is due is taken once; the ledger is found."""
+    url = postgres.new_database().render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(create_app(settings), settings.idp_url)
+    provider = Provider(app, settings, network, {})
+    apps = add_apps(provider, 3)
+    network.refuse(f"http://{apps[0]}.")
+    add_sessions(provider, 20, apps)
+    processes, together = [another_process(provider, per_host=40) for _ in range(4)], threading.Barrier(4)
+
+    def process(outbox: Outbox) -> None:
+        together.wait()
+        outbox.look()
+
+    for turn, expected in [(IDLE_SECONDS, {"delivered": 40, "pending": 20}), (60, {"delivered": 60})]:
+        clock.turn(turn)
+        threads = [threading.Thread(target=process, args=[outbox]) for outbox in processes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for outbox in processes:
+            settle(outbox)
+        assert states(provider) == expected
+        network._faults.clear()  # the app that refused is back
+    assert len(network.exchanges) == 80
+    with provider.database() as db:
+        entries, total = search(db, Search(client_id=apps[0]))
+        assert len("".join(export_csv(db, Search())).splitlines()) == 81
+    assert (total, len(entries[0].attempts)) == (20, 2)
+    add_sessions(provider, 3, apps)
+    with Session(engine_of(app)) as session:
+        removed = session.get_one(Client, apps[1])
+        assert len(end_participations(session, removed, Reason.CLIENT_REMOVED, "session")) == 3
+    close(app)
