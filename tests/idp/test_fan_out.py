@@ -301,6 +301,23 @@ def test_a_look_leaves_alone_what_would_only_stand_in_line(provider: Provider, s
     settle(outbox)
 
 
+def test_a_crowd_before_a_slow_host_does_not_keep_out_the_others(
+    provider: Provider, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process has in hand is bounded; who stands in line does not count."""
+    monkeypatch.setattr(module, "IN_HAND", 10)
+    apps, outbox = add_apps(provider, 2), another_process(provider, per_host=3)
+    outbox.send_later(end(provider, add_sessions(provider, 20, apps[:1])))
+    waiting = end(provider, add_sessions(provider, 3, apps[1:]))
+    with provider.database() as db:
+        for delivery_id in waiting:
+            db.get_one(Delivery, delivery_id).taken_until = 0
+    outbox.look()
+    eventually(lambda: slow.waiting["app1.example"] == 3, "they are not even taken")
+    slow.let_go()
+    settle(outbox)
+
+
 def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Provider, slow: Slow, clock: Clock) -> None:
     """Its lease would end during the try, and two could be at one row."""
     apps, outbox = add_apps(provider, 1), another_process(provider, per_host=1)
