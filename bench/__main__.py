@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.deliveries import deliveries
+from bench.provider import flow
 from bench.relying_party import Figure, route, sessions, tokens
 from bench.tabs import open_tabs
 
@@ -22,7 +23,7 @@ def show(title: str, figures: Iterable[Figure]) -> None:
 def main() -> None:
     """All parts."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Figures of the relying party and of the provider's outbox."
+        prog="python -m bench", description="Figures of the relying party and of the provider."
     )
     parser.add_argument("--million", action="store_true", help="also with 10⁶ stored sessions (a minute, 1 GB)")
     parser.add_argument("--database", default="", metavar="URL", help="of an empty database, instead of a SQLite file")
@@ -32,6 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         show("Logout tokens checked, one thread", tokens(options.seconds))
         show("Requests answered, one thread, no network", route(Path(folder) / "route", options.seconds))
+        show("One sign-in at the provider, one thread, no network, on the disk", flow(Path(folder) / "provider", 200))
         show("Stored sessions, median of an act", sessions(options.database, Path(folder) / "sessions", sizes, 200))
     show("Memory", open_tabs())
     show("The last app is asked, after a session ended; apps that take 20 ms", deliveries())

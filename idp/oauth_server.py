@@ -92,7 +92,7 @@ def known_client(client_id: str) -> Client | None:
     return _client_of(tuple(row)) if row else None
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=1000)
 def _client_of(row: tuple[Any, ...]) -> Client:
     values = (json.loads(value) if json_ and value else value for value, json_ in zip(row, _is_json, strict=True))
     return Client(**dict(zip(_client.columns.keys(), values, strict=True)))
@@ -264,7 +264,9 @@ def take_part(sid: str, client_id: str, sub: str) -> None:
 def revoke_family(family: str, client: Client, why: str) -> None:
     """Revoke everything that came from one code; at once, whatever happens to the request."""
     alive = update(Token).where(Token.family == family, Token.revoked_at.is_(None))
-    db.session.execute(alive.values(revoked_at=now()))
+    # Again until there are none: one that was being given out just now is there by the second time.
+    while db.session.scalars(alive.values(revoked_at=now()).returning(Token.access_hash)).all():
+        pass
     events.record(db.session, "op.tokens.revoked", client_id=client.client_id, outcome=why)
     db.session.commit()
 

@@ -1,7 +1,6 @@
 """One database a service: a SQLite file by default, PostgreSQL by its URL."""
 
 import functools
-import threading
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, cast
@@ -11,8 +10,9 @@ from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import Engine, Insert, Table, event, insert, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from pickup_web import sqlite
+
 CONNECTIONS = 20  # kept open in a process: one for each of its threads, or they would be opened again and again
-PATIENCE = 10  # seconds that a writer waits for the others
 
 db = SQLAlchemy()
 
@@ -27,6 +27,7 @@ def init_app(app: Flask, url: str) -> None:
     }
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        options["connect_args"] = {"factory": sqlite.connection_class()}
     app.config["SQLALCHEMY_ENGINES"] = {"default": options}
     db.init_app(app)
     # There are no asynchronous sessions to close here, and looking for them costs a thread a request (1 ms).
@@ -34,35 +35,9 @@ def init_app(app: Flask, url: str) -> None:
     with app.app_context():
         engine = db.engine
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        _take_turns(engine)
+        event.listen(engine, "connect", sqlite.prepare)
     # The inherited connections belong to the master: forget them here, but do not close them.
     app.extensions["after_fork"].append(lambda: engine.dispose(close=False))
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # Readers do not wait for the writer (WAL), a second writer waits for the first, and what is
-    # committed is on the disk (FULL): the outbox promises that nothing recorded is lost.
-    waiting = f"busy_timeout = {PATIENCE * 1000}"
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", waiting, "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _take_turns(engine: Engine) -> None:
-    """Let a process's writers queue. SQLite has no queue: it sleeps and looks again, up to 100 ms too late."""
-    turn = threading.Lock()
-
-    def take(connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:
-        writes = context.isinsert or context.isupdate or context.isdelete
-        if writes and not connection.info.get("has turn"):
-            connection.info["has turn"] = turn.acquire(timeout=PATIENCE)
-
-    def give_back(_connection: Any, record: Any) -> None:
-        if record.info.pop("has turn", False):
-            turn.release()
-
-    event.listen(engine, "before_cursor_execute", take)
-    event.listen(engine, "checkin", give_back)
 
 
 def table_of(model: type[DeclarativeBase]) -> Table:
@@ -84,6 +59,13 @@ def add_rows(session: Session, model: type[DeclarativeBase], rows: list[dict[str
 @functools.cache
 def _insert(model: type[DeclarativeBase]) -> Insert:
     return insert(table_of(model))
+
+
+def relax(session: Session) -> None:
+    """What is written next need not survive a power cut, only the end of this process. Before the first write."""
+    connection: object = session.connection().connection.dbapi_connection
+    if isinstance(connection, sqlite.Connection):
+        connection.relax()
 
 
 def engine_of(app: Flask) -> Engine:

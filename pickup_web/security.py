@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flask import Flask, Response
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 
 
 def init_app(app: Flask, form_action: Sequence[str]) -> None:
     """Add the headers to each response that does not bring its own."""
     policy = content_security_policy(form_action)
+    app.session_interface = CookieSessions(app)
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -20,6 +23,17 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
         if "Cache-Control" not in headers and response.mimetype == "text/html":
             headers["Cache-Control"] = "no-store"  # a page of an ended session must not come back from a cache
         return response
+
+
+class CookieSessions(SecureCookieSessionInterface):
+    """Flask's own, which makes a signer for each request; this one keeps it."""
+
+    def __init__(self, app: Flask) -> None:
+        self._signer = super().get_signing_serializer(app)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:  # noqa: ARG002 # Flask passes it
+        """For the cookie of ``app``."""
+        return self._signer
 
 
 def content_security_policy(form_action: Sequence[str], images: Sequence[str] = ()) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.models import AuthorizationCode, Participation, SsoSession, Token
+from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider, hidden
 from tests.network import query_of
@@ -326,3 +326,14 @@ def test_a_code_alone_makes_nobody_take_part(provider: Provider) -> None:
     provider.code(browser, MANAGER)
     assert provider.rows(Participation) == []
     assert provider.rows(Token) == []
+
+
+def test_an_operators_change_of_a_client_counts_at_once(provider: Provider, cameron: SiteClient) -> None:
+    """Another process made it: what this one remembers of a client is never older than the row."""
+    assert provider.authorize(cameron).status_code == 303
+    with provider.database() as db:
+        db.get_one(Client, DISPATCH).redirect_uris = []
+    assert provider.authorize(cameron).status_code == 400
+    with provider.database() as db:
+        db.get_one(Client, DISPATCH).redirect_uris = [f"{provider.url(DISPATCH)}/oauth2client"]
+    assert provider.authorize(cameron).status_code == 303

@@ -348,6 +348,29 @@ def test_using_a_replaced_token_does_not_prolong_its_grace(
     assert_refused(provider.refresh(old), "invalid_grant")
 
 
+def test_of_two_refreshes_at_the_same_moment_one_is_the_second(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TOK-13: rotated by one conditional update, for all workers alike; without the grace, the second is a theft."""
+    monkeypatch.setattr("idp.oauth_server.GRACE_SECONDS", -1)
+    old, together, answers = provider.tokens(cameron)["refresh_token"], threading.Barrier(3), []
+
+    def refresh() -> None:
+        together.wait()
+        answers.append(provider.refresh(old))
+
+    threads = [threading.Thread(target=refresh) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first, *others = sorted(answers, key=lambda answer: answer.status_code)
+    assert first.status_code == 200
+    for other in others:
+        assert_refused(other, "invalid_grant")
+    assert not provider.works(first.get_json()["access_token"])
+
+
 def test_a_refresh_token_is_its_clients_own(provider: Provider, cameron: SiteClient) -> None:
     """TOK-11: and a made-up one is nobody's."""
     token = provider.tokens(cameron)["refresh_token"]

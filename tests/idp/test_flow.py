@@ -1,0 +1,34 @@
+"""What a sign-in flow costs: its statements and its commits, so that nobody adds one unnoticed."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from bench import provider as bench
+from pickup_web.database import engine_of
+from tests.conftest import SiteClient
+from tests.idp.conftest import Provider
+
+
+def test_single_sign_on_takes_ten_statements_and_two_commits(provider: Provider, cameron: SiteClient) -> None:
+    """Measured: more than half of a flow's time goes into them."""
+    provider.tokens(cameron)  # keys are loaded by now
+    sent: list[str] = []
+    event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))
+    event.listen(engine_of(provider.app), "commit", lambda _: sent.append("COMMIT"))
+    code = provider.code(cameron)
+    assert sent == ["SELECT", "SELECT", "INSERT", "INSERT", "COMMIT"]
+    sent.clear()
+    assert provider.redeem(code).status_code == 200
+    assert sorted(sent) == ["COMMIT", "INSERT", "INSERT", "INSERT", "SELECT", "UPDATE", "UPDATE"]
+
+
+def test_the_bench_signs_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``python -m bench`` keeps working; its figures are for people, and nothing depends on them."""
+    figures = list(bench.flow(tmp_path, 1))
+    assert [figure.value.split()[2:] for figure in figures[:2]] == [["4", "statements"], ["6", "statements"]]
+    assert capsys.readouterr().out == ""
+    flow = bench.Flow(tmp_path)
+    flow.sign_in()
+    assert '"id_token"' in flow.redeem(flow.code())
