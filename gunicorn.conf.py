@@ -2,6 +2,8 @@
 
 import gc
 import os
+import socket
+from contextlib import suppress
 from typing import Any
 
 os.umask(0o077)  # the databases are nobody else's to read
@@ -34,6 +36,16 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
     """A connection or a thread does not survive a fork: each worker drops and starts its own."""
     for hook in server.app.wsgi().extensions["after_fork"]:
         hook()
+
+
+def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noqa: ARG001 # gunicorn passes them
+    """A body that nobody read, as of a form that is refused before, is not waited for.
+
+    gunicorn would, to use the connection again; a sender of single bytes would hold the thread for as long as he likes.
+    """
+    if getattr(req.body.reader, "length", 1):  # what is missing; one sent in chunks does not tell
+        with suppress(OSError, KeyError):  # it has hung up; or there was no request after all
+            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
 
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both

@@ -23,7 +23,9 @@ SOON = 3_000  # milliseconds within which an open tab must have noticed
 @pytest.fixture
 def office(new_device: NewDevice, stack: Stack) -> ConsolePage:
     """The operator's own browser, at the console."""
-    return ConsolePage(new_device().context.new_page(), stack).sign_in()
+    device = new_device()
+    device.may_complain("net::ERR_FAILED.*part=table")  # of a story in which the ledger gets no answer
+    return ConsolePage(device.context.new_page(), stack).sign_in()
 
 
 def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
@@ -146,6 +148,19 @@ def test_what_did_not_arrive_is_seen_and_sent_again(
     office.row("Pickup Manager").get_by_role("button", name="Send again").click()
     expect(office.notice).to_have_text("Sent again: Pickup Manager was told.")
     expect(office.rows).to_have_count(2)
+
+
+def test_a_ledger_that_gets_no_answer_says_so(office: ConsolePage) -> None:
+    """Such as when the operator's own session has ended meanwhile."""
+    office.open("/deliveries")
+    expect(office.main).to_contain_text("The list keeps itself up to date.")
+    office.tab.route("**/deliveries?part=table", lambda route: route.abort())
+    expect(office.main).to_contain_text("The list is not up to date", timeout=SOON)
+    office.click("Live")
+    expect(office.main).to_contain_text("The list stands still.")
+    office.tab.unroute("**/deliveries?part=table")
+    office.click("Live")
+    expect(office.main).to_contain_text("The list keeps itself up to date.")
 
 
 def test_the_ledger_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:

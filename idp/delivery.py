@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -28,7 +27,7 @@ import structlog
 from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from idp.fetch import AddressError, Answer, Door, FetchError, Request, in_background
+from idp.fetch import BODY_SECONDS, AddressError, Answer, Door, FetchError, Request, in_background
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
@@ -40,9 +39,11 @@ from pickup_web.database import add_rows, table_of
 IN_FLIGHT = 512  # requests a process makes at the same time: each is an open file
 IN_HAND = 1000  # deliveries a process takes out of the table at most, so that the others get some, too
 LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due
-MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0  # a client's own patience goes as far as this
-TRY_SECONDS = 17  # what a try takes at most, with BODY_SECONDS; a lease is longer, or two could be at one row
-GATHER_SECONDS = 0.03  # how long a result waits for others to be written down with, while there are others
+PUMP_SECONDS = 0.1  # and while there are more of them than it can have in hand
+SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes the longest
+# A client's own patience goes as far as this: with BODY_SECONDS less than a lease, or two could be at one row.
+MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
+GATHER_SECONDS = 0.02  # how long a result waits for others to be written down with, while there are others
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -67,6 +68,15 @@ class Job(NamedTuple):
     connect_timeout: float | None
     read_timeout: float | None
     ca_certificates: str | None
+
+    def longest_try(self) -> float:
+        """Seconds that a try can take."""
+        connect, read = self.patience()
+        return connect + read + BODY_SECONDS
+
+    def patience(self) -> tuple[float, float]:
+        """Seconds to connect, and to wait for the answer."""
+        return min(self.connect_timeout or 0, MAX_CONNECT_SECONDS), min(self.read_timeout or 0, MAX_READ_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Outbox:
         self._in_hand: Counter[str] = Counter()  # deliveries by client
         # What follows belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
-        self._signing = asyncio.Lock()  # one after the other: what is signed goes out before the next one is
+        self._signing = asyncio.Semaphore(SIGNED_AT_ONCE)
         self._host_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._results: list[tuple[Result, asyncio.Future[None]]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")  # one database, one writer
@@ -121,8 +131,12 @@ class Outbox:
 
     def send(self, delivery_ids: Sequence[str]) -> None:
         """Send these now, all at once; wait for them no longer than a user may be kept waiting."""
-        with suppress(TimeoutError):
+        try:
             self.send_later(delivery_ids).result(self._redirect_wait)
+        except TimeoutError:
+            return
+        except Exception:  # the session has ended, and the rows are there: whoever looks next sends them
+            LOG.exception("op.outbox.failed")
 
     def send_later(self, delivery_ids: Sequence[str]) -> Future[Any]:
         """Send these now, and do not wait for them. The caller took them, or has just written them."""
@@ -138,7 +152,7 @@ class Outbox:
             time.sleep(spread(LOOK_SECONDS))
             try:
                 while self.look():
-                    pass
+                    time.sleep(PUMP_SECONDS)
             except Exception:  # the next look may succeed, and there must be one
                 LOG.exception("op.outbox.failed")
 
@@ -148,7 +162,8 @@ class Outbox:
         Returns whether there may be more to do right away.
         """
         with self._lock:
-            room = IN_HAND - self._in_hand.total()
+            # What stands in line for a host that is slow must not keep out what is for others.
+            room = IN_HAND - sum(min(number, self._per_host) for number in self._in_hand.values())
             busy = [client_id for client_id, number in self._in_hand.items() if number >= self._per_host]
         with Session(self._engine) as db:
             over = expired_sessions(db, IN_HAND)
@@ -169,7 +184,7 @@ class Outbox:
         """One try. An unexpected fault leaves the row to whoever looks when the lease is over."""
         try:
             async with self._host_slot(job.uri), self._all_slots:
-                if now() + TRY_SECONDS > job.taken_until:
+                if now() + job.longest_try() > job.taken_until:
                     return  # it stood in line for too long
                 result = await self._try(job)
             await self._write_down(result)
@@ -204,14 +219,12 @@ class Outbox:
             # BCL §2.6 (3): with the algorithm registered for the client's ID tokens.
             async with self._signing:
                 token = self._keys.sign(claims, alg=job.alg or "", typ=TYPE)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # let those go out that are signed
         except Exception:
             LOG.exception("op.logout.try_failed", delivery=job.id)
             return Result(job, Outcome("fault of the provider", "pending"), now())
         started, at = time.monotonic(), now()
-        outcome = await post(
-            self._door, job.uri, token, job.connect_timeout or 0, job.read_timeout or 0, job.ca_certificates
-        )
+        outcome = await post(self._door, job.uri, token, *job.patience(), job.ca_certificates)
         return Result(job, outcome, at, round((time.monotonic() - started) * 1000), claims["jti"])
 
     # --- the ledger ---
@@ -249,8 +262,8 @@ async def post(
         uri,
         form=urlencode({"logout_token": token}).encode(),
         limit=MAX_ANSWER,
-        connect_seconds=min(connect_timeout, MAX_CONNECT_SECONDS),
-        answer_seconds=min(read_timeout, MAX_READ_SECONDS),
+        connect_seconds=connect_timeout,
+        answer_seconds=read_timeout,
         ca_certificates=ca_certificates,
         user_agent=USER_AGENT,
     )

@@ -64,8 +64,10 @@ def count(db: Session, username: str) -> None:
 
 def forget(db: Session, username: str) -> None:
     """The right password. The caller commits."""
-    if row := db.get(FailedLogins, key_of(username)):
-        db.delete(row)
+    key = key_of(username)
+    if db.get(FailedLogins, key):  # mostly there is nothing to write
+        mine = delete(FailedLogins).where(FailedLogins.key == key)
+        db.execute(mine.execution_options(synchronize_session=False))
 
 
 def remember(response: Response, username: str) -> None:

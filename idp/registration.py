@@ -13,13 +13,15 @@ from urllib.parse import urlsplit
 from flask import Response, jsonify, make_response, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from idp.clean_up import clean_up
 from idp.client_authentication import METHODS
 from idp.client_keys import ALGORITHMS
 from idp.fetch import FetchError
-from idp.models import AuthorizationCode, Client, Consent, Participation, Token, hash_of
+from idp.models import AuthorizationCode, Client, Consent, hash_of
 from idp.oauth_server import find_client
+from idp.session_ending import Reason, end_participations
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
@@ -192,7 +194,7 @@ def manage(client_id: str) -> Response:
     if kind.lower() != "bearer" or not known or not hmac.compare_digest(known, hash_of(token)) or client is None:
         return unauthorized("The registration access token is not one of this client.")
     if request.method == "DELETE":
-        remove(client)
+        remove(db.session, client, by=client_id)
         return make_response("", 204)
     secret = None
     if request.method == "PUT":
@@ -207,13 +209,21 @@ def manage(client_id: str) -> Response:
     return client_information(client, 200, secret=secret, management_token=token)
 
 
-def remove(client: Client) -> None:
-    """RFC 7592 §2.3: the client and everything that was issued to it."""
-    for model in (Token, AuthorizationCode, Participation, Consent):
-        db.session.execute(delete(model).where(model.client_id == client.client_id))
-    events.record(db.session, "op.client.removed", client_id=client.client_id)
-    db.session.delete(client)
-    db.session.commit()
+def remove(session: Session, client: Client, by: str) -> int:
+    """RFC 7592 §2.3: nobody signs in to it any more; its part in every session ends, with all its tokens.
+
+    Returns how many of its sessions it is told of. The row stays: its id is not given out again, and the
+    outbox needs its address until the last logout is told.
+    """
+    client.removed_at, client.secret_hash, client.registration_token_hash = now(), None, None
+    for model in (AuthorizationCode, Consent):
+        session.execute(delete(model).where(model.client_id == client.client_id))
+    events.record(session, "op.client.removed", client_id=client.client_id, by=by)
+    state = current_state()
+    policy = state.settings.delete_tokens_on_logout
+    to_send = end_participations(session, client, Reason.CLIENT_REMOVED, policy)
+    state.outbox.send(to_send)
+    return len(to_send)
 
 
 def refuse_initial_token() -> Response | None:

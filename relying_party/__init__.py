@@ -4,7 +4,7 @@
     rp.init_app(app)
 
 Signing in and out, sessions that somebody else can end, and the address where the provider says so.
-Reading order: login.py, sessions.py, logout.py, backchannel.py, logout_token.py, live.py.
+Reading order: login.py, sessions.py, logout.py, backchannel.py, logout_token.py, live.py; guard.py is what views use.
 """
 
 import threading
@@ -14,11 +14,12 @@ from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Engine
 
-from relying_party import backchannel, live, login, logout, pages
+from relying_party import backchannel, guard, live, login, logout, pages
+from relying_party.access_tokens import access_token
 from relying_party.config import Config
 from relying_party.database import open_engine
 from relying_party.errors import RelyingPartyError, TokenUnavailable
-from relying_party.login import access_token, login_required
+from relying_party.guard import login_required
 from relying_party.models import make_tables
 from relying_party.provider import Provider
 from relying_party.registration import Registration
@@ -77,13 +78,13 @@ class RelyingParty:
         app.jinja_env.globals.update(relying_party_marks=page_marks, relying_party_page=pages.this_page)  # live.html
         app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
         app.register_blueprint(make_blueprint())
-        app.before_request_funcs.setdefault(None, []).insert(0, login.ask_first)
+        app.before_request_funcs.setdefault(None, []).insert(0, guard.ask_first)
         exempt_from_csrf(app)
         app.before_request(lambda: exempt_from_csrf(app))  # for protection that is set up after this extension
 
     @staticmethod
     def access_token() -> str:
-        """See :func:`relying_party.login.access_token`."""
+        """See :func:`relying_party.access_tokens.access_token`."""
         return access_token()
 
 

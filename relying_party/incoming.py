@@ -34,16 +34,18 @@ def reading_ends_after(seconds: float) -> Iterator[None]:
     No timeout of the socket, as each byte would begin it anew.
     """
     shown = connection()
-
-    def stop_reading() -> None:
-        with suppress(OSError):  # it is closed already
-            if shown:
-                shown.shutdown(socket.SHUT_RD)  # we can still answer
-
-    timer = threading.Timer(seconds, stop_reading)
-    if shown:
-        timer.start()
+    if shown is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop_reading, [shown])
+    timer.start()
     try:
         yield
     finally:
         timer.cancel()
+
+
+def stop_reading(connection: socket.socket) -> None:
+    """Nothing more comes in; an answer can still go out."""
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RD)

@@ -5,34 +5,21 @@ back is checked here, in the order of the specification, and nothing is believed
 """
 
 import secrets
-import time
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from flask import abort, current_app, redirect, request, url_for
+from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from relying_party import jws
 from relying_party.clock import now
-from relying_party.errors import (
-    GrantRefused,
-    InvalidToken,
-    LoginFailed,
-    ProviderError,
-    RelyingPartyError,
-    TokenUnavailable,
-    UnknownKey,
-)
+from relying_party.errors import GrantRefused, LoginFailed, ProviderError, RelyingPartyError, UnknownKey
 from relying_party.id_token import validate_id_token
-from relying_party.pages import home_url, message_page, this_page
-from relying_party.sessions import REPLACED, AppSession
+from relying_party.pages import home_url, message_page
+from relying_party.sessions import REPLACED
 from relying_party.state import current_session, current_state, emit, tell_application
 
 LOGIN_SECONDS = 600  # how long a person may take at the provider
 LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
-EARLY_REFRESH = 20  # seconds before its end at which an access token is renewed
-RENEWAL_PAUSE = 0.1  # seconds between looks whether another request has renewed it
 ENDED_MEANWHILE = "Your session at the sign-in service was ended, or this took too long. Please sign in again."
 
 
@@ -164,94 +151,11 @@ def end_session_endpoint() -> str | None:
         return None
 
 
-def access_token() -> str:
-    """An access token of the current session, renewed when it is about to expire.
-
-    Raises :class:`TokenUnavailable` when nobody is signed in or the provider renews it no more.
-    """
-    session, sessions = current_session(), current_state().sessions
-    while (login := session.login) is not None:
-        if login["access_token_expires_at"] > now() + EARLY_REFRESH:
-            return str(login["access_token"])
-        if not login["refresh_token"]:
-            raise TokenUnavailable("The access token has expired.")
-        with sessions.renewal(session) as is_ours:
-            sessions.reload_login(session)
-            if is_ours and session.login == login:  # nobody was faster
-                return renew(session, login)
-        if not is_ours:
-            time.sleep(RENEWAL_PAUSE)  # another request of this session, perhaps of another worker, is at it
-    raise TokenUnavailable("Nobody is signed in.")
-
-
-def renew(session: AppSession, login: dict[str, Any]) -> str:
-    """A new access token, which the session keeps (RFC 6749 §6)."""
-    try:
-        tokens = current_state().provider.refresh(login["refresh_token"])
-        if tokens.get("id_token"):
-            check_same_user(login["claims"], verified_id_token(tokens, None))
-    except (ProviderError, InvalidToken) as error:
-        raise TokenUnavailable("The sign-in service does not renew the access token.", error.evidence) from error
-    renewed = {name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)}
-    expires_at = now() + tokens["expires_in"]
-    current_state().sessions.update_login(session, {**login, **renewed, "access_token_expires_at": expires_at})
-    return str(renewed["access_token"])
-
-
-def check_same_user(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Core §12.2: a refreshed ID token is about the same user, provider and sign-in."""
-    if (before["iss"], before["sub"]) != (after["iss"], after["sub"]):
-        raise InvalidToken("The renewed ID token is about somebody else.")
-    for name in ("auth_time", "nonce"):  # they may be missing, but not different
-        if name in after and after[name] != before.get(name, after[name]):
-            raise InvalidToken(f"The renewed ID token has another {name}.", after[name])
-
-
 def local_path(path: str) -> str:
     """``path``, if it is a path on this very site; else empty. No open redirector (RFC 9700 §4.11)."""
     # Browsers read a backslash as a slash, and pass over tabs and line ends.
     harmless = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if harmless else ""
-
-
-def login_required(view: Callable[..., Any]) -> Any:
-    """View decorator: a page leads to the login and back, everything else is answered 401."""
-
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        return turn_away() or view(*args, **kwargs)
-
-    guarded.login_required = True  # type: ignore[attr-defined] # for ask_first
-    return guarded
-
-
-def ask_first() -> ResponseReturnValue | None:
-    """Asks for the login before anything else looks at the request.
-
-    CSRF protection, for one: the token of a form died with its session, so it would call the form forged, and
-    nobody would learn that they are signed out.
-    """
-    view = current_app.view_functions.get(request.endpoint or "")
-    if getattr(view, "login_required", False):
-        return turn_away()
-    if request.endpoint == "relying_party.logout" and current_session().login is None:
-        return redirect(url_for("relying_party.logged_out"), 303)  # which is what they wanted
-    return None
-
-
-def turn_away() -> ResponseReturnValue | None:
-    """The answer to somebody who is not signed in; None for those who are."""
-    session = current_session()
-    if session.login is not None:
-        return None
-    if not request.accept_mimetypes.accept_html:
-        abort(401)
-    login_url = url_for("relying_party.login", next=this_page() or None)
-    if request.method == "GET":
-        return redirect(login_url, 303)
-    reason = session.ended.reason if session.ended else "You are not signed in."
-    text = f"{reason} So what you sent was not carried out. Sign in, and send it again."
-    return message_page("You are signed out", text, retry_url=login_url, kept=True), 401
 
 
 def login_failed_page(error: RelyingPartyError) -> ResponseReturnValue:

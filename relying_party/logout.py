@@ -22,7 +22,7 @@ def logout() -> ResponseReturnValue:
         abort(400, "This form came from another site.")  # also in an application without CSRF tokens
     session, state = current_session(), current_state()
     login = session.login
-    if login is None:  # another tab was faster; most often login.ask_first says so
+    if login is None:  # another tab was faster; most often guard.ask_first says so
         return redirect(url_for("relying_party.logged_out"), 303)
     # Our own end comes first, and depends on nobody else: the provider is not even asked whether it is there. Its
     # logout token for this session then finds nothing, and that is answered 200 (BCL §2.7).

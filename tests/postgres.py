@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, create_engine, text
 
+REQUIRED = os.environ.get("PICKUP_TEST_POSTGRESQL") == "required"
 # Nothing of this must outlive the tests, so nothing waits for the disk.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
 
@@ -66,7 +67,7 @@ def postgres() -> Iterator[Postgres]:
     """See :class:`Postgres`."""
     found = programs()
     if found is None:
-        give_up = pytest.fail if os.environ.get("PICKUP_TEST_POSTGRESQL") == "required" else pytest.skip
+        give_up = pytest.fail if REQUIRED else pytest.skip
         give_up("there is no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
     # Not below pytest's folder: a socket's path may have about a hundred characters, and its folders are root's.
     folder = Path(tempfile.mkdtemp(prefix="pg"))

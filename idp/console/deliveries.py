@@ -51,7 +51,10 @@ def lines(engine: Engine, wanted: Search) -> Iterator[str]:
 
 def show(delivery_id: str) -> str:
     """``GET /console/deliveries/ID``."""
-    return render_template("console/delivery.html", entry=deliveries.get_delivery(db.session, delivery_id))
+    entry = deliveries.get_delivery(db.session, delivery_id)
+    client = db.session.get(Client, entry.delivery.client_id)
+    is_registered = client is not None and client.removed_at is None
+    return render_template("console/delivery.html", entry=entry, is_registered=is_registered)
 
 
 def send_again(delivery_id: str) -> ResponseReturnValue:

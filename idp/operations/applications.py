@@ -13,17 +13,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import delete, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from idp import registration
 from idp.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
 from idp.fetch import in_background
-from idp.models import AuthorizationCode, Client, Consent
+from idp.models import Client
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
-from idp.session_ending import Reason, end_participations
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
@@ -172,20 +171,8 @@ def new_secret(db: Session, client_id: str, by: str) -> str:
 
 
 def remove_application(db: Session, client_id: str, by: str) -> int:
-    """Nobody signs in to it any more; its part in every session ends, with all its tokens.
-
-    Returns how many of its sessions it was told of. The row stays: its id is not given out again, and the
-    outbox needs its address until the last logout is told.
-    """
-    client = get_application(db, client_id)
-    client.removed_at, client.secret_hash, client.registration_token_hash = now(), None, None
-    for model in (AuthorizationCode, Consent):
-        db.execute(delete(model).where(model.client_id == client_id))
-    events.record(db, "op.client.removed", client_id=client_id, by=by)
-    state = current_state()
-    to_send = end_participations(db, client, Reason.CLIENT_REMOVED, state.settings.delete_tokens_on_logout)
-    state.outbox.send(to_send)
-    return len(to_send)
+    """As when it removes itself; returns how many of its sessions it is told of."""
+    return registration.remove(db, get_application(db, client_id), by)
 
 
 def has_secret(client: Client) -> bool:

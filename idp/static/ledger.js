@@ -4,32 +4,46 @@
 const PAUSE = 2000; // milliseconds between two questions
 const ATTENTION = 15 * 60 * 1000; // an open page alone must not keep its session alive for ever
 
+const UP_TO_DATE = "The list keeps itself up to date.";
+const BEHIND = "The list is not up to date: the server does not answer, or you are signed out. Refresh the page.";
+const STILL = "The list stands still.";
+
 const ledger = document.getElementById("ledger");
 const button = document.getElementById("live");
 const words = document.getElementById("live-words");
 const refresh = document.getElementById("refresh");
 let until = Date.now() + ATTENTION;
+let isPressed = false;
 
 const table = new URL(location.href);
 table.searchParams.set("part", "table");
 
 const isLive = () => button.getAttribute("aria-pressed") === "true";
 
+// A click that has begun, or text that is marked, must not lose what it is about.
+const isInUse = () => isPressed || !getSelection().isCollapsed;
+
 function set(live) {
   button.setAttribute("aria-pressed", String(live));
-  words.textContent = live ? "The list keeps itself up to date." : "The list stands still.";
+  say(live ? UP_TO_DATE : STILL);
   until = Date.now() + ATTENTION;
 }
 
-async function ask() {
-  const response = await fetch(table, { redirect: "error" }).catch(() => null);
-  if (response === null) {
-    words.textContent = "The list is not up to date: the server does not answer, or you are signed out. Refresh the page.";
-    return;
+// Read out when it changes, and only then.
+function say(text) {
+  if (words.textContent !== text) {
+    words.textContent = text;
   }
-  if (response.ok && isLive()) {
-    show(await response.text());
-    words.textContent = "The list keeps itself up to date.";
+}
+
+async function ask() {
+  const response = await fetch(table, { redirect: "error" });
+  if (!response.ok) {
+    throw new Error(`The server answers ${response.status}.`);
+  }
+  const html = await response.text();
+  if (isLive() && !isInUse()) {
+    show(html);
   }
 }
 
@@ -53,7 +67,8 @@ async function run() {
     if (Date.now() > until) {
       set(false);
     } else {
-      await ask();
+      const text = await ask().then(() => UP_TO_DATE, () => BEHIND);
+      say(isLive() ? text : STILL);
     }
   }
   setTimeout(run, PAUSE);
@@ -62,6 +77,10 @@ async function run() {
 button.addEventListener("click", () => set(!isLive()));
 for (const kind of ["pointerdown", "keydown"]) {
   addEventListener(kind, () => (until = Date.now() + ATTENTION));
+}
+addEventListener("pointerdown", () => (isPressed = true));
+for (const kind of ["pointerup", "pointercancel"]) {
+  addEventListener(kind, () => (isPressed = false));
 }
 button.hidden = words.hidden = false;
 refresh.hidden = true;

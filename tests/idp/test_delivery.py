@@ -14,7 +14,8 @@ from idp.delivery import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     MAX_ANSWER,
-    TRY_SECONDS,
+    MAX_CONNECT_SECONDS,
+    MAX_READ_SECONDS,
     Job,
     Outbox,
     Outcome,
@@ -91,7 +92,8 @@ def test_no_patience_is_longer_than_a_lease(provider: Provider, cameron: SiteCli
     """Else another process would take over a try that is under way."""
     provider.change_client(MANAGER, connect_timeout=100, read_timeout=100)
     log_out(provider, cameron)
-    assert sum(patience(provider, MANAGER)) + BODY_SECONDS <= TRY_SECONDS < LEASE_SECONDS
+    assert patience(provider, MANAGER) == (MAX_CONNECT_SECONDS, MAX_READ_SECONDS)
+    assert sum(patience(provider, MANAGER)) + BODY_SECONDS < LEASE_SECONDS
 
 
 def test_an_app_with_certificates_of_its_own_is_trusted_by_those(provider: Provider, cameron: SiteClient) -> None:
@@ -265,6 +267,20 @@ def end_without_sending(provider: Provider) -> None:
     """A process that dies right after the ending."""
     with Session(engine_of(provider.app)) as db:
         end_session(db, provider.session().sid, Reason.LOGOUT, "session", initiator=db.get_one(Client, DISPATCH))
+
+
+def test_a_fault_of_our_own_after_the_ending_is_no_fault_for_the_user(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """The session has ended; the apps hear when somebody looks."""
+    hint = provider.tokens(cameron)["id_token"]
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "load", lambda *_: 1 / 0)
+        assert provider.end_session(cameron, id_token_hint=hint).status_code == 200
+    assert {row.state for row in provider.rows(Delivery)} == {"pending"}
+    clock.turn(LEASE_SECONDS)
+    provider.state.outbox.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
 # --- again ---

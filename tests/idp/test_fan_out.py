@@ -5,22 +5,33 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from secrets import token_hex
 
 import pytest
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
+from idp import create_app, session_ending
 from idp import delivery as module
-from idp import session_ending
 from idp.delivery import Outbox
 from idp.fetch import Answer, Door, Request, in_background
 from idp.keys import KeyRing
 from idp.models import Client, Delivery, Participation, SsoSession, User
-from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS, SESSIONS_AT_ONCE, Reason, end_sessions
+from idp.operations.deliveries import Search, export_csv, search
+from idp.session_ending import (
+    IDLE_SECONDS,
+    LEASE_SECONDS,
+    SESSIONS_AT_ONCE,
+    Reason,
+    end_participations,
+    end_sessions,
+)
 from pickup_web.database import engine_of
-from tests.conftest import START, Clock, eventually, settle
+from tests.conftest import START, Clock, close, eventually, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.network import Network
+from tests.postgres import Postgres
 
 EMPTY: list[str] = []
 
@@ -290,6 +301,23 @@ def test_a_look_leaves_alone_what_would_only_stand_in_line(provider: Provider, s
     settle(outbox)
 
 
+def test_a_crowd_before_a_slow_host_does_not_keep_out_the_others(
+    provider: Provider, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process has in hand is bounded; who stands in line does not count."""
+    monkeypatch.setattr(module, "IN_HAND", 10)
+    apps, outbox = add_apps(provider, 2), another_process(provider, per_host=3)
+    outbox.send_later(end(provider, add_sessions(provider, 20, apps[:1])))
+    waiting = end(provider, add_sessions(provider, 3, apps[1:]))
+    with provider.database() as db:
+        for delivery_id in waiting:
+            db.get_one(Delivery, delivery_id).taken_until = 0
+    outbox.look()
+    eventually(lambda: slow.waiting["app1.example"] == 3, "they are not even taken")
+    slow.let_go()
+    settle(outbox)
+
+
 def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Provider, slow: Slow, clock: Clock) -> None:
     """Its lease would end during the try, and two could be at one row."""
     apps, outbox = add_apps(provider, 1), another_process(provider, per_host=1)
@@ -337,3 +365,44 @@ def test_control_sessions_that_are_used_do_not_expire(provider: Provider, clock:
     clock.turn(IDLE_SECONDS - 1)
     provider.state.outbox.look()
     assert provider.session().ended_at is None
+
+
+# --- the other database ---
+
+
+def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path: Path, clock: Clock) -> None:
+    """Sessions that expire under the eyes of four processes; what is due is taken once; the ledger is found."""
+    url = postgres.new_database().render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(create_app(settings), settings.idp_url)
+    provider = Provider(app, settings, network, {})
+    apps = add_apps(provider, 3)
+    network.refuse(f"http://{apps[0]}.")
+    add_sessions(provider, 20, apps)
+    processes, together = [another_process(provider, per_host=40) for _ in range(4)], threading.Barrier(4)
+
+    def process(outbox: Outbox) -> None:
+        together.wait()
+        outbox.look()
+
+    for turn, expected in [(IDLE_SECONDS, {"delivered": 40, "pending": 20}), (60, {"delivered": 60})]:
+        clock.turn(turn)
+        threads = [threading.Thread(target=process, args=[outbox]) for outbox in processes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for outbox in processes:
+            settle(outbox)
+        assert states(provider) == expected
+        network._faults.clear()  # the app that refused is back
+    assert len(network.exchanges) == 80
+    with provider.database() as db:
+        entries, total = search(db, Search(client_id=apps[0]))
+        assert len("".join(export_csv(db, Search())).splitlines()) == 81
+    assert (total, len(entries[0].attempts)) == (20, 2)
+    add_sessions(provider, 3, apps)
+    with Session(engine_of(app)) as session:
+        removed = session.get_one(Client, apps[1])
+        assert len(end_participations(session, removed, Reason.CLIENT_REMOVED, "session")) == 3
+    close(app)

@@ -401,30 +401,37 @@ def test_a_wrong_replacement_changes_nothing(
 def test_a_client_removes_itself_and_everything_it_was_given(
     shop: Party, provider: Provider, cameron: SiteClient, register: Registrar
 ) -> None:
-    """REG-04, RFC 7592 §2.3: 204; tokens and codes are worth nothing, the name is unknown; the person stays in."""
+    """REG-04, RFC 7592 §2.3: 204; tokens and codes are worth nothing, the name is unknown; the person stays in.
+
+    BCL §2.3: and it hears that its part in their session is over.
+    """
     tokens, code = shop.tokens(cameron), shop.answer(cameron)["code"]
     assert shop.manage("DELETE").status_code == 204
     assert not provider.works(tokens["access_token"])
     assert shop.redeem(code).get_json()["error"] == "invalid_client"
     assert shop.ask(cameron).status_code == 400
     assert shop.manage("GET").status_code == 401
-    kept: list[Token | AuthorizationCode | Participation | Consent] = []
-    for kind in (Token, AuthorizationCode, Participation, Consent):
+    assert all(token.revoked_at for token in provider.rows(Token) if token.client_id == shop.id)
+    kept: list[AuthorizationCode | Participation | Consent] = []
+    for kind in (AuthorizationCode, Participation, Consent):
         kept += provider.rows(kind)
     assert shop.id not in {row.client_id for row in kept}
+    assert provider.delivery(shop.id).state == "delivered"
+    assert provider.session().ended_at is None
     assert "code" in register().answer(cameron, prompt="none").parameters
 
 
 def test_a_logout_under_way_to_a_client_that_goes_is_no_fault(
     shop: Party, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """BCL-34: it was down, and then removed itself: the delivery ends, and says why."""
+    """BCL-34: it was down, and then removed itself: its users were logged out all the same, and it hears of it."""
     provider.network.refuse(SHOP)
     provider.end_session(cameron, id_token_hint=shop.tokens(cameron)["id_token"])
     shop.manage("DELETE")
+    provider.network.heal(SHOP)
     clock.turn(10)
     provider.state.outbox.look()
-    eventually(lambda: provider.delivery(shop.id).state == "not_sent")
+    eventually(lambda: provider.delivery(shop.id).state == "delivered")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text, update
 from werkzeug.test import TestResponse
 
-from relying_party import access_token, login, sessions
+from relying_party import access_token, access_tokens, sessions
 from relying_party.errors import LoginFailed, ReplayedToken
 from relying_party.logout_token import LogoutToken
 from relying_party.models import StoredSession, make_tables
@@ -473,7 +473,7 @@ def test_several_requests_that_need_a_new_access_token_ask_for_one(
     browser, waiting = shop.sign_in(), threading.Semaphore(0)
     clock.turn(590)
     shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
-    monkeypatch.setattr(login, "RENEWAL_PAUSE", 0.01)
+    monkeypatch.setattr(access_tokens, "RENEWAL_PAUSE", 0.01)
     really = SessionStore.reload_login
 
     def reload_login(self: SessionStore, session: AppSession) -> None:

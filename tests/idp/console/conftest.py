@@ -30,11 +30,11 @@ def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
     return app
 
 
-def operator(provider: Provider, username: str = "admin") -> SiteClient:
+def operator(provider: Provider, username: str = "admin", following: str = "/console") -> SiteClient:
     """Sign in by the console's own door."""
     browser = provider.browser()
-    browser.get("/login?next=/console")
-    assert browser.submit("/login", next="/console", username=username, password=PASSWORD).status_code == 303
+    browser.get("/login", query_string={"next": following})
+    assert browser.submit("/login", next=following, username=username, password=PASSWORD).status_code == 303
     browser.csrf_token = None
     return browser
 

@@ -1,16 +1,21 @@
 """Who gets in, and what every form of the console has in common."""
 
+import html
 import re
+from pathlib import Path
 
 import pytest
 
+import idp as idp_service
 from idp.console import ROUTES
 from idp.models import Base, Client, SigningKey, SsoSession, User
-from tests.conftest import SiteClient
-from tests.idp.conftest import DISPATCH, Provider
+from pickup_web import Settings
+from tests.conftest import SiteClient, close, make_settings, prepared
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.console.conftest import operator
+from tests.network import Network
 
-PEOPLE = {"admin": "248289761001", "cameron": "248289761002"}
+PEOPLE = {"admin": "248289761001", "cameron": "248289761002", "alex": "248289761003"}
 
 
 def address(path: str, provider: Provider) -> str:
@@ -111,3 +116,35 @@ def test_what_there_is_not_is_not_found(path: str, admin: SiteClient) -> None:
 @pytest.mark.parametrize("path", ["applications", "people", "sessions", "deliveries"])
 def test_any_page_number_is_answered(path: str, query: str, admin: SiteClient) -> None:
     assert admin.get(f"/console/{path}?{query}").status_code == 200
+
+
+@pytest.mark.parametrize("below", ["", "/op"], ids=["", "an issuer with a path"])
+def test_every_link_leads_somewhere(below: str, own_settings: Settings, tmp_path: Path, network: Network) -> None:
+    """From page to page, as somebody who clicks on everything."""
+    settings = make_settings(tmp_path, idp_url=own_settings.idp_url + below)
+    app = prepared(idp_service.create_app(settings), settings.idp_url)
+    network.add(settings.idp_url, app)
+    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
+    network.add(settings.dispatch_url, apps[DISPATCH])
+    network.add(settings.manager_url, apps[MANAGER])
+    provider = Provider(app, settings, network, apps)
+    for username in ("cameron", "alex"):
+        browser = provider.sign_in(username=username)
+        provider.tokens(browser, MANAGER)
+        provider.end_session(browser, id_token_hint=provider.tokens(browser)["id_token"])
+        provider.tokens(provider.sign_in(username=username), MANAGER)
+    admin = operator(provider, following=f"{below}/console")
+    for gone in (f"{below}/console/applications/{MANAGER}/remove", f"{below}/console/people/{PEOPLE['alex']}/remove"):
+        admin.get(gone)
+        assert admin.submit(gone).status_code == 303
+    to_visit, seen = [f"{below}/console"], set()
+    while to_visit:
+        path = to_visit.pop()
+        page = admin.get(path)
+        assert page.status_code == 200, path
+        links = {html.unescape(link).partition("#")[0] for link in re.findall(r'(?:href|src)="(/[^"]*)"', page.text)}
+        page.close()
+        seen.add(path)
+        to_visit += [link for link in links - seen - set(to_visit) if "/console" in link or "/static" in link]
+    assert len(seen) > 40
+    close(app)
