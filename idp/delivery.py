@@ -43,7 +43,8 @@ PUMP_SECONDS = 0.1  # and while there are more of them than it can have in hand
 SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes the longest
 # A client's own patience goes as far as this: with BODY_SECONDS less than a lease, or two could be at one row.
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
-GATHER_SECONDS = 0.02  # how long a result waits for others to be written down with, while there are others
+MANY = 20  # deliveries in hand; while there are more than so many,
+GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -237,7 +238,7 @@ class Outbox:
         if not self._is_writing:
             self._is_writing = True
             while self._results:
-                if self._in_hand.total() > len(self._results):
+                if self._in_hand.total() > len(self._results) + MANY:
                     await asyncio.sleep(GATHER_SECONDS)
                 batch, self._results = self._results, []
                 try:

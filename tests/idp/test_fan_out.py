@@ -1,6 +1,8 @@
 """Many apps, many sessions, ill apps: each app hears as soon as if it were alone, and nobody is kept waiting."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -406,3 +408,10 @@ def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path
         removed = session.get_one(Client, apps[1])
         assert len(end_participations(session, removed, Reason.CLIENT_REMOVED, "session")) == 3
     close(app)
+
+
+def test_the_bench_keeps_working() -> None:
+    """In a process of its own, with real sockets; its figures are for people, and nothing depends on them."""
+    program = "from bench import deliveries as bench; bench.SIZES = [2]; print(next(bench.deliveries()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "a session with 2 apps" in done.stdout, done.stderr
