@@ -1,4 +1,4 @@
-"""Rows that nobody can need any more are deleted: a few at each sign-in, so that it is never a stop."""
+"""Rows that nobody can need any more are deleted: a few each minute (delivery.py), so that it is never a stop."""
 
 from typing import Any
 

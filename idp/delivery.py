@@ -27,18 +27,28 @@ import structlog
 from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
 
+from idp.clean_up import clean_up
 from idp.fetch import BODY_SECONDS, AddressError, Answer, Door, FetchError, Request, in_background
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
-from idp.session_ending import LEASE_SECONDS, end_sessions, expired_sessions
+from idp.session_ending import (
+    LEASE_SECONDS,
+    Reason,
+    end_participations,
+    end_sessions,
+    expired_sessions,
+    unfinished_endings,
+    unfinished_removals,
+)
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_rows, table_of
 
 IN_FLIGHT = 512  # requests a process makes at the same time: each is an open file
 IN_HAND = 1000  # deliveries a process takes out of the table at most, so that the others get some, too
-LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due
+LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due,
+ROUND_SECONDS = 60  # and for what somebody left unfinished or nobody needs any more
 PUMP_SECONDS = 0.1  # and while there are more of them than it can have in hand
 SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes the longest
 # A client's own patience goes as far as this: with BODY_SECONDS less than a lease, or two could be at one row.
@@ -149,11 +159,15 @@ class Outbox:
     # --- what is due ---
 
     def _look_for_ever(self) -> None:
+        next_round = 0.0
         while True:
             time.sleep(spread(LOOK_SECONDS))
             try:
                 while self.look():
                     time.sleep(PUMP_SECONDS)
+                if next_round <= time.monotonic():
+                    next_round = time.monotonic() + spread(ROUND_SECONDS)
+                    self.go_round()
             except Exception:  # the next look may succeed, and there must be one
                 LOG.exception("op.outbox.failed")
 
@@ -167,14 +181,24 @@ class Outbox:
             room = IN_HAND - sum(min(number, self._per_host) for number in self._in_hand.values())
             busy = [client_id for client_id, number in self._in_hand.items() if number >= self._per_host]
         with Session(self._engine) as db:
-            over = expired_sessions(db, IN_HAND)
-            for reason, sids in over.items():
-                self.send_later(end_sessions(db, sids, reason, self._policy))
+            self._end(db, expired_sessions(db, IN_HAND))
             due = take(db, room, busy) if room > 0 else []
             events.prune(db)
             db.commit()
         self.send_later(due)
         return room > 0 and len(due) == room
+
+    def go_round(self) -> None:
+        """Finish what a process that was killed left unfinished, and delete what nobody needs any more."""
+        with Session(self._engine) as db:
+            self._end(db, unfinished_endings(db, IN_HAND))
+            for client in unfinished_removals(db):
+                self.send_later(end_participations(db, client, Reason.CLIENT_REMOVED, self._policy))
+            clean_up(db)
+
+    def _end(self, db: Session, sessions: dict[Reason, list[str]]) -> None:
+        for reason, sids in sessions.items():
+            self.send_later(end_sessions(db, sids, reason, self._policy))
 
     # --- one delivery ---
 

@@ -15,7 +15,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from idp.clean_up import clean_up
 from idp.client_authentication import METHODS
 from idp.client_keys import ALGORITHMS
 from idp.fetch import FetchError
@@ -173,7 +172,6 @@ def register() -> Response:
     db.session.add(client)
     events.record(db.session, "op.client.registered", client_id=client.client_id)
     db.session.commit()
-    clean_up(db.session)
     return client_information(client, 201, secret=secret, management_token=management_token)
 
 

@@ -14,10 +14,10 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, load_only
 
-from idp.models import Client, Delivery, Participation, SsoSession, Token
+from idp.models import Client, Delivery, Participation, SsoSession, Token, User
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_rows
@@ -237,6 +237,23 @@ def expired_sessions(db: Session, limit: int) -> dict[Reason, list[str]]:
     for sid, was_idle in rows:
         found[Reason.IDLE if was_idle else Reason.EXPIRED].append(sid)
     return found
+
+
+def unfinished_endings(db: Session, limit: int) -> dict[Reason, list[str]]:
+    """Sessions of people who were shut out, by whoever was killed before the last of them was ended."""
+    query = select(SsoSession.sid, User.removed_at.is_not(None)).join(User)
+    rows = db.execute(query.where(SsoSession.ended_at.is_(None), User.disabled_at.is_not(None)).limit(limit))
+    found: dict[Reason, list[str]] = {Reason.USER_DISABLED: [], Reason.USER_REMOVED: []}
+    for sid, was_removed in rows:
+        found[Reason.USER_REMOVED if was_removed else Reason.USER_DISABLED].append(sid)
+    return found
+
+
+def unfinished_removals(db: Session) -> list[Client]:
+    """Clients that were removed, by whoever was killed before the last of their parts was ended."""
+    alive = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
+    takes_part = exists().where(Participation.client_id == Client.client_id, Participation.sid.in_(alive))
+    return list(db.scalars(select(Client).where(Client.removed_at.is_not(None), takes_part)))
 
 
 def in_pieces(items: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -7,7 +7,6 @@ from sqlalchemy import bindparam, select, update
 from werkzeug.wrappers import Response
 
 from idp import session_ending
-from idp.clean_up import clean_up
 from idp.models import SsoSession, User, hash_of
 from idp.session_ending import IDLE_SECONDS, Reason
 from idp.state import current_state
@@ -80,7 +79,6 @@ def start_session(user: User) -> str | None:
         db.session.add(session)
         events.record(db.session, "op.session.created", sid=session.sid)
     db.session.commit()
-    clean_up(db.session)
     return cookie
 
 

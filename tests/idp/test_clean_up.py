@@ -1,9 +1,13 @@
-"""What nobody can need any more goes, a little at each sign-in."""
+"""What nobody can need any more goes, a little each minute; what was left unfinished is finished."""
+
+import pytest
+from sqlalchemy import select
 
 from idp.clean_up import BATCH, CODE_SECONDS, LEDGER_SECONDS, UNUSED_SECONDS
-from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token
+from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token, User
 from idp.oauth_server import REFRESH_SECONDS
-from tests.conftest import Clock, SiteClient
+from idp.session_ending import Reason
+from tests.conftest import Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import Registrar
 
@@ -19,6 +23,7 @@ def test_a_client_that_registered_itself_and_is_not_used_goes(
     by_hand, forgotten = client_ids(provider), register()
     clock.turn(UNUSED_SECONDS + 1)
     fresh = register()
+    provider.state.outbox.go_round()
     assert client_ids(provider) == {*by_hand, fresh.id}, "only the forgotten one is gone"
     assert forgotten.id not in client_ids(provider)
 
@@ -31,7 +36,7 @@ def test_control_a_client_that_is_used_stays(register: Registrar, provider: Prov
     provider.sign_in(browser)
     used.answer(browser, response_type="code token", nonce="n")
     clock.turn(120)
-    register()
+    provider.state.outbox.go_round()
     assert used.id in client_ids(provider)
 
 
@@ -41,11 +46,11 @@ def test_dead_tokens_and_old_codes_go(provider: Provider, cameron: SiteClient, c
     assert provider.rows(Token)
     first = {code.code_hash for code in provider.rows(AuthorizationCode)}
     clock.turn(REFRESH_SECONDS + 1)
-    provider.sign_in(provider.browser())
+    provider.state.outbox.go_round()
     assert not provider.rows(Token)
     assert first <= {code.code_hash for code in provider.rows(AuthorizationCode)}, "codes are remembered for longer"
     clock.turn(CODE_SECONDS)
-    provider.sign_in(provider.browser())
+    provider.state.outbox.go_round()
     assert not first & {code.code_hash for code in provider.rows(AuthorizationCode)}
 
 
@@ -55,20 +60,20 @@ def test_it_is_done_in_small_pieces(register: Registrar, provider: Provider, clo
     for _ in range(BATCH + 2):
         register()
     clock.turn(UNUSED_SECONDS + 1)
-    register()
-    assert len(client_ids(provider)) == before + 3
-    register()
+    provider.state.outbox.go_round()
     assert len(client_ids(provider)) == before + 2
+    provider.state.outbox.go_round()
+    assert len(client_ids(provider)) == before
 
 
 # --- the ledger ---
 
 
-def sign_in_later(provider: Provider, clock: Clock, seconds: int) -> None:
-    """Somebody comes, and what is old goes; a few times, as each time it is a little."""
+def look_later(provider: Provider, clock: Clock, seconds: int) -> None:
+    """What is old goes; a few times, as each time it is a little."""
     clock.turn(seconds)
     for _ in range(3):
-        provider.sign_in(provider.browser())
+        provider.state.outbox.go_round()
 
 
 def test_the_ledger_and_its_sessions_go_after_three_months(
@@ -77,9 +82,9 @@ def test_the_ledger_and_its_sessions_go_after_three_months(
     """Not a day before; with every try and every app's part."""
     sid = provider.session().sid
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
-    sign_in_later(provider, clock, LEDGER_SECONDS - 60)
+    look_later(provider, clock, LEDGER_SECONDS - 60)
     assert len(provider.rows(Delivery)) == len(provider.attempts()) == 2
-    sign_in_later(provider, clock, 120)
+    look_later(provider, clock, 120)
     assert (provider.rows(Delivery), provider.rows(DeliveryAttempt)) == ([], [])
     assert sid not in {row.sid for row in provider.rows(SsoSession)}
     assert sid not in {row.sid for row in provider.rows(Participation)}
@@ -90,7 +95,7 @@ def test_what_is_still_to_be_told_stays(provider: Provider, cameron: SiteClient,
     sid = provider.session().sid
     provider.network.refuse(provider.url(MANAGER))
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
-    sign_in_later(provider, clock, LEDGER_SECONDS + 60)
+    look_later(provider, clock, LEDGER_SECONDS + 60)
     assert [row.client_id for row in provider.rows(Delivery)] == [MANAGER]
     assert sid in {row.sid for row in provider.rows(SsoSession)}
 
@@ -101,8 +106,39 @@ def test_a_removed_client_goes_when_the_ledger_no_longer_tells_of_it(
     """It has a name there until then, and an address for its last logouts."""
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     provider.change_client(MANAGER, removed_at=int(clock()))
-    sign_in_later(provider, clock, 60)
+    look_later(provider, clock, 60)
     assert MANAGER in client_ids(provider)
-    sign_in_later(provider, clock, LEDGER_SECONDS)
+    look_later(provider, clock, LEDGER_SECONDS)
     assert MANAGER not in client_ids(provider)
     assert DISPATCH in client_ids(provider), "the other one was not removed"
+
+
+# --- what somebody left unfinished ---
+
+
+@pytest.mark.parametrize("reason", [Reason.USER_DISABLED, Reason.USER_REMOVED])
+def test_a_session_of_somebody_who_was_shut_out_is_ended_though_the_process_was_killed(
+    provider: Provider, cameron: SiteClient, reason: Reason
+) -> None:
+    """Many sessions are ended piece by piece; the last pieces are another process's then, and no app is forgotten."""
+    provider.tokens(cameron)
+    with provider.database() as db:
+        user = db.scalars(select(User).where(User.username == "cameron")).one()
+        user.disabled_at = 1
+        user.removed_at = 1 if reason is Reason.USER_REMOVED else None
+        db.commit()
+    provider.state.outbox.go_round()
+    assert provider.session().end_reason == reason
+    eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
+
+
+def test_the_parts_of_a_removed_client_are_ended_though_the_process_was_killed(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """The session goes on without it."""
+    provider.tokens(cameron)
+    provider.change_client(DISPATCH, removed_at=int(clock()))
+    provider.state.outbox.go_round()
+    eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
+    assert provider.session().ended_at is None
+    assert not [row for row in provider.rows(Participation) if row.client_id == DISPATCH]
