@@ -54,7 +54,8 @@ SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes 
 # A client's own patience goes as far as this: with BODY_SECONDS less than a lease, or two could be at one row.
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
 MANY = 20  # deliveries in hand; while there are more than so many,
-GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with
+GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with,
+GATHER_TIMES = 10  # and so often at most, while there are apps that were not asked yet
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -130,6 +131,7 @@ class Outbox:
         self._in_hand: Counter[str] = Counter()  # deliveries by client
         # What follows belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
+        self._unsigned = 0
         self._signing = asyncio.Semaphore(SIGNED_AT_ONCE)
         self._host_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._results: list[tuple[Result, asyncio.Future[None]]] = []
@@ -242,7 +244,9 @@ class Outbox:
                 reason=job.reason if job.tell_reason else None,
             )
             # BCL §2.6 (3): with the algorithm registered for the client's ID tokens.
+            self._unsigned += 1
             async with self._signing:
+                self._unsigned -= 1
                 token = self._keys.sign(claims, alg=job.alg or "", typ=TYPE)
                 await asyncio.sleep(0)  # let those go out that are signed
         except Exception:
@@ -262,8 +266,7 @@ class Outbox:
         if not self._is_writing:
             self._is_writing = True
             while self._results:
-                if self._in_hand.total() > len(self._results) + MANY:
-                    await asyncio.sleep(GATHER_SECONDS)
+                await self._gather_results()
                 batch, self._results = self._results, []
                 try:
                     await loop.run_in_executor(self._writer, self._write, [one for one, _ in batch])
@@ -273,6 +276,14 @@ class Outbox:
                     waiter.set_result(None)
             self._is_writing = False
         await is_written
+
+    async def _gather_results(self) -> None:
+        """While many are in hand: first what the apps wait for, then what the ledger waits for."""
+        for _ in range(GATHER_TIMES):
+            if self._in_hand.total() > len(self._results) + MANY:
+                await asyncio.sleep(GATHER_SECONDS)
+            if not self._unsigned:
+                return
 
     def _write(self, results: list[Result]) -> None:
         with Session(self._engine) as db, db.begin():
