@@ -329,9 +329,12 @@ def own_words(body: bytes) -> str:
     """The client's error (BCL §2.8), for the ledger; behaviour never depends on it (BCL-66)."""
     try:
         answer = json.loads(body)
-        return ": ".join(str(answer[name])[:200] for name in ("error", "error_description") if name in answer)
+        words = ": ".join(str(answer[name])[:200] for name in ("error", "error_description") if name in answer)
     except (ValueError, TypeError, RecursionError):
         return ""
+    return "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words
+    )  # as databases take it
 
 
 def spread(seconds: float) -> float:

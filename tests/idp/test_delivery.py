@@ -180,6 +180,19 @@ def test_a_network_fault_is_named_recorded_and_tried_again(fault: str, provider:
     assert provider.delivery(DISPATCH).state == "delivered", "one app's fault is no other's"
 
 
+@pytest.mark.parametrize("odd", ["\\ud800", "\\u0000", "\\u001b[2J"])
+def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
+    provider: Provider, cameron: SiteClient, odd: str
+) -> None:
+    """Half a character, a NUL, a terminal's command: the try is written down, and they are not."""
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, f'{{"error": "bad{odd}"}}'
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    assert provider.delivery(MANAGER).state == "refused"
+    assert next(attempt.answer for attempt in provider.attempts() if attempt.answer).startswith(
+        "bad\N{REPLACEMENT CHARACTER}"
+    )
+
+
 def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
     """BCL-34, BCL §2.8: who operates the provider sees why, shortened; not more than the two members."""
     words = {"error": "invalid_request", "error_description": "x" * 500, "other": "never kept"}
