@@ -17,24 +17,23 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import certifi
+import httptools
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0  # to connect, and from then on until the answer's headers are complete;
 BODY_SECONDS = 2.0  # and until its body is
 RESOLVERS = 32  # names that are looked up at the same time
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 WRAPPINGS = [ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
+MAX_HEAD = 64 * 1024  # bytes of status and headers
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |\r)")
-CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r\n", re.DOTALL)
 
 T = TypeVar("T")
 
@@ -130,15 +129,16 @@ class Door:
             async with asyncio.timeout(request.connect_seconds):
                 reader, writer = await self._connect(parts, request.ca_certificates)
             try:
+                reply = Reply()
                 async with asyncio.timeout(request.answer_seconds):
                     writer.write(request.as_bytes(parts))
-                    status, headers = await read_head(reader)
-                body, fault = await read_body(reader, status, headers, request.limit)
+                    await read_head(reader, reply)
+                fault = await read_body(reader, reply, request.limit)
             finally:
                 writer.transport.abort()  # nothing more is wanted from there
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise FetchError(fault_in_words(error)) from error
-        return Answer(status, headers, body, fault)
+        return Answer(reply.status, reply.headers, reply.body[: request.limit], fault)
 
     async def _connect(
         self, parts: SplitResult, ca_certificates: str | None
@@ -167,72 +167,75 @@ class Door:
         return found
 
 
-async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    """RFC 9112 §4, §5: status and headers of the final answer; :class:`ValueError` if it is no such thing."""
-    while True:
-        line, _, rest = (await reader.readuntil(b"\r\n\r\n")).partition(b"\n")
-        if (found := STATUS_LINE.match(line)) is None:
-            raise ValueError("not HTTP")
-        status = int(found[1])
-        if status >= 200:  # what comes before is interim (RFC 9110 §15.2)
-            break
-    headers = [line.partition(":") for line in rest.decode("latin-1").split("\r\n")]
-    return status, {name.lower(): value.strip() for name, _, value in headers}
+class Reply:
+    """What llhttp, the parser of Node.js, finds in an answer (RFC 9112): its status, headers and body, as they come."""
+
+    def __init__(self) -> None:
+        self.status, self.body = 0, b""
+        self.headers: dict[str, str] = {}
+        self.is_over = self.is_broken = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, piece: bytes) -> None:
+        """:class:`ValueError` if it is no HTTP from the start; nothing that comes after the answer matters."""
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserError as error:
+            if not self.status:
+                raise ValueError("not HTTP") from error
+            self.is_broken = not self.is_over
+
+    def end(self) -> None:
+        """The other side has hung up. Only a body without a length ends so (§6.3)."""
+        self.is_broken = not {"content-length", "transfer-encoding"}.isdisjoint(self.headers)
+        self.is_over = not self.is_broken
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if not self.status:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser. What comes before the final answer is interim (RFC 9110 §15.2)."""
+        self.status = self.status or self._parser.get_status_code()
+        if self.status < 200:
+            self.status, self.headers = 0, {}
+
+    def on_body(self, piece: bytes) -> None:
+        """Called by the parser."""
+        if not self.is_over:
+            self.body += piece
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        self.is_over = self.status > 0
 
 
-async def read_body(
-    reader: asyncio.StreamReader, status: int, headers: dict[str, str], limit: int
-) -> tuple[bytes, str]:
-    """As much of the body as may be, and what is wrong with it: it is too large, too slow, or breaks off."""
-    body = b""
+async def read_head(reader: asyncio.StreamReader, reply: Reply) -> None:
+    """Until the final answer's headers are complete; they are bounded."""
+    seen = 0
+    while not reply.status:
+        piece = await reader.read(4096)
+        seen += len(piece)
+        if not piece or seen > MAX_HEAD:
+            raise EOFError("no headers")
+        reply.feed(piece)
+
+
+async def read_body(reader: asyncio.StreamReader, reply: Reply, limit: int) -> str:
+    """As much of the body as may be. Returns what is wrong with it: it is too large, too slow, or breaks off."""
     try:
-        async with asyncio.timeout(BODY_SECONDS), aclosing(pieces_of_body(reader, status, headers)) as pieces:
-            async for piece in pieces:
-                body += piece
-                if len(body) > limit:
-                    return body[:limit], "response too large"
+        async with asyncio.timeout(BODY_SECONDS):
+            while not (reply.is_over or reply.is_broken) and len(reply.body) <= limit:
+                if piece := await reader.read(4096):
+                    reply.feed(piece)
+                else:
+                    reply.end()
     except TimeoutError:
-        return body, "response too slow"
-    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-        return body, "response broken off"
-    return body, ""
-
-
-async def pieces_of_body(
-    reader: asyncio.StreamReader, status: int, headers: dict[str, str]
-) -> AsyncGenerator[bytes, None]:
-    """RFC 9112 §6.3: where the body ends."""
-    if status in (204, 304):
-        return
-    if headers.get("transfer-encoding", "").lower() == "chunked":  # RFC 9112 §7.1
-        while size := await chunk_size(reader):
-            async for piece in exactly(reader, size):
-                yield piece
-            await reader.readexactly(2)
-    elif "content-length" in headers:
-        async for piece in exactly(reader, int(headers["content-length"])):
-            yield piece
-    else:
-        while piece := await reader.read(4096):
-            yield piece
-
-
-async def chunk_size(reader: asyncio.StreamReader) -> int:
-    """The line before a chunk; the last chunk's size is 0."""
-    line = await reader.readuntil(b"\r\n")
-    if (found := CHUNK_SIZE.fullmatch(line)) is None:
-        raise ValueError("no chunk")
-    return int(found[1], 16)
-
-
-async def exactly(reader: asyncio.StreamReader, size: int) -> AsyncGenerator[bytes, None]:
-    """The next ``size`` bytes, as they come."""
-    while size > 0:
-        piece = await reader.read(min(size, 4096))
-        if not piece:
-            raise EOFError("broken off")
-        size -= len(piece)
-        yield piece
+        return "response too slow"
+    except OSError:
+        reply.is_broken = True
+    return "response broken off" if reply.is_broken else "response too large" if len(reply.body) > limit else ""
 
 
 @lru_cache(maxsize=256)

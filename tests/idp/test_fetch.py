@@ -371,6 +371,9 @@ NOT_HTTP = {
     "half": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
     "http-2": b"HTTP/2 200\r\n\r\n",
     "status": b"HTTP/1.1 20 OK\r\n\r\n",
+    "length-a-word": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nbody",
+    "two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
+    "interim-for-ever": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5000,
     "large-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
 }
 
@@ -385,7 +388,6 @@ def test_what_is_no_answer_is_a_fault(answer: bytes, site: Site) -> None:
 
 ODD_BODIES = {
     "too-short": (b"Content-Length: 9\r\n\r\nbody", "response broken off"),
-    "length-a-word": (b"Content-Length: x\r\n\r\nbody", "response broken off"),
     "chunk-a-word": (b"Transfer-Encoding: chunked\r\n\r\nxx\r\nbody", "response broken off"),
     "chunk-negative": (b"Transfer-Encoding: chunked\r\n\r\n-4\r\nbody", "response broken off"),
     "chunk-too-short": (b"Transfer-Encoding: chunked\r\n\r\n9\r\nbody", "response broken off"),
