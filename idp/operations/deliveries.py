@@ -1,7 +1,6 @@
 """The ledger: what each app was told about each ending, try by try; and telling it again."""
 
 import csv
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from idp.models import Client, Delivery, DeliveryAttempt, SsoSession, User
 from idp.operations import NotFoundError, OperationError
@@ -18,6 +17,7 @@ from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
 
+LAST_TRIES, ALL_TRIES = 10, 10_000  # of each delivery
 PAGE = 500  # entries that an export holds in memory at a time
 COLUMNS = (
     "delivery", "ended", "app", "app_name", "person", "sid", "reason", "state", "note", "next_try",
@@ -40,21 +40,22 @@ class Search:
     limit: int = 50
 
 
-@dataclass(frozen=True)
+@dataclass
 class Entry:
-    """One line of the ledger: a delivery and its tries, the first one first."""
+    """One line of the ledger: a delivery and its tries, the first one first; in a list only the last ones."""
 
     delivery: Delivery
     client_name: str | None  # of a client that is gone for good nothing is known
     username: str | None
     attempts: list[DeliveryAttempt] = field(default_factory=list)
+    all_attempts: int = 0  # how many there were
 
 
 def search(db: Session, wanted: Search) -> tuple[list[Entry], int]:
     """The entries of one page, the newest first; and how many there are in all."""
     conditions = conditions_of(wanted)
     total = db.scalar(select(func.count()).select_from(Delivery).where(*conditions)) or 0
-    return read(db, newest(conditions).offset(wanted.offset).limit(wanted.limit)), total
+    return read(db, newest(conditions).offset(wanted.offset).limit(wanted.limit), LAST_TRIES), total
 
 
 def get_delivery(db: Session, delivery_id: str) -> Entry:
@@ -132,15 +133,20 @@ def newest(conditions: list[ColumnElement[bool]]) -> Select[Delivery, str, str]:
     return query.where(*conditions).order_by(Delivery.created_at.desc(), Delivery.id.desc())
 
 
-def read(db: Session, query: Select[Delivery, str, str]) -> list[Entry]:
+def read(db: Session, query: Select[Delivery, str, str], at_most: int = ALL_TRIES) -> list[Entry]:
     """Two queries, however many entries. What another process wrote meanwhile is seen."""
     found = db.execute(query.execution_options(populate_existing=True)).all()
-    tries = defaultdict(list)
-    ids = [delivery.id for delivery, _, _ in found]
-    of_these = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(ids))
-    for attempt in db.scalars(of_these.order_by(DeliveryAttempt.at)):
-        tries[attempt.delivery_id].append(attempt)
-    return [Entry(delivery, name, username, tries[delivery.id]) for delivery, name, username in found]
+    entries = {delivery.id: Entry(delivery, name, username) for delivery, name, username in found}
+    of_each: dict[str, Any] = {"partition_by": DeliveryAttempt.delivery_id}
+    age = func.row_number().over(**of_each, order_by=DeliveryAttempt.at.desc()).label("age")
+    ranked = select(DeliveryAttempt, age, func.count().over(**of_each).label("total"))
+    tries = ranked.where(DeliveryAttempt.delivery_id.in_(entries)).subquery()
+    attempt = aliased(DeliveryAttempt, tries)
+    for one, total in db.execute(select(attempt, tries.c.total).where(tries.c.age <= at_most).order_by(attempt.at)):
+        entry = entries[one.delivery_id]
+        entry.attempts.append(one)
+        entry.all_attempts = total
+    return list(entries.values())
 
 
 def lines_of(entry: Entry) -> Iterator[list[Any]]:

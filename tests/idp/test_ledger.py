@@ -8,9 +8,9 @@ from io import StringIO
 import pytest
 from sqlalchemy.orm import Session
 
-from idp.models import Delivery
+from idp.models import Delivery, DeliveryAttempt
 from idp.operations import NotFoundError, OperationError
-from idp.operations.deliveries import COLUMNS, Search, export_csv, get_delivery, search, send_again
+from idp.operations.deliveries import COLUMNS, LAST_TRIES, Search, export_csv, get_delivery, search, send_again
 from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS
 from pickup_web.database import db
 from tests.conftest import START, Clock, SiteClient
@@ -42,6 +42,24 @@ def test_a_line_of_the_ledger_names_who_what_when_and_how(provider: Provider, ca
     assert (entry.client_name, entry.username) == ("Pickup Manager", "cameron")
     assert (entry.delivery.state, entry.delivery.outcome, entry.delivery.created_at) == ("delivered",) * 2 + (START,)
     assert [(attempt.outcome, attempt.status) for attempt in entry.attempts] == [("delivered", 200)]
+
+
+def test_a_list_reads_the_last_tries_and_the_lines_own_page_all_of_them(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    """An app that was away all night is tried six hundred times, and a page of the ledger has fifty lines."""
+    log_out(provider, cameron)
+    row = provider.delivery(MANAGER)
+    values = {"delivery_id": row.id, "milliseconds": 1, "outcome": "timeout", "answer": ""}
+    with provider.database() as session:
+        session.add_all(DeliveryAttempt(jti=f"try {number}", at=START - number, **values) for number in range(1, 13))
+        session.commit()
+    with operator(provider) as session:
+        (entry,) = search(session, Search(client_id=MANAGER))[0]
+        whole = get_delivery(session, row.id)
+    assert (len(entry.attempts), entry.all_attempts) == (LAST_TRIES, 13)
+    assert entry.attempts[-1].outcome == "delivered"
+    assert (len(whole.attempts), whole.all_attempts) == (13, 13)
 
 
 def test_the_ledger_is_searched(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
