@@ -38,6 +38,7 @@ from idp.session_ending import (
     end_participations,
     end_sessions,
     expired_sessions,
+    finish_endings,
     unfinished_endings,
     unfinished_removals,
 )
@@ -193,7 +194,8 @@ class Outbox:
     def go_round(self) -> None:
         """Finish what a process that was killed left unfinished, and delete what nobody needs any more."""
         with Session(self._engine) as db:
-            self._end(db, unfinished_endings(db, IN_HAND))
+            for reason, sids in unfinished_endings(db, IN_HAND).items():
+                self.send_later(finish_endings(db, sids, reason, self._policy))
             for client in unfinished_removals(db):
                 self.send_later(end_participations(db, client, Reason.CLIENT_REMOVED, self._policy))
             clean_up(db)

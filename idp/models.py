@@ -135,6 +135,14 @@ class SsoSession(Base):
     end_reason: Mapped[str | None] = mapped_column(String(40))
 
 
+class UnfinishedEnding(Base):
+    """A session that has ended, while the deliveries to its apps are still to be written; see session_ending.py."""
+
+    __tablename__ = "unfinished_ending"
+
+    sid: Mapped[str] = mapped_column(ID, primary_key=True)
+
+
 class Participation(Base):
     """BCL §2.3: a client that received an ID token in a session, and so hears when it ends."""
 

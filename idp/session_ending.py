@@ -4,20 +4,24 @@
     send the deliveries                                                      delivery.py, afterwards
 
 If the process dies between the two, the deliveries are in the outbox, and another one sends them. If
-it dies before, nothing has happened. There is no third case. Many sessions are ended piece by piece, each
-piece so; what a piece costs does not depend on how many sessions or clients are in it, but for its rows.
+it dies before, nothing has happened.
+
+Many sessions end for everybody in that one transaction, too, but only the first piece of them gets its deliveries
+there. The others get theirs piece by piece, so that others can write in between; until then each has a row in
+``unfinished_ending``, and another process finishes what this one leaves. What a piece costs does not depend on how
+many sessions or clients are in it, but for its rows.
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, load_only
 
-from idp.models import Client, Delivery, Participation, SsoSession, Token, User
+from idp.models import Client, Delivery, Participation, SsoSession, Token, UnfinishedEnding
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_rows
@@ -26,7 +30,7 @@ IDLE_SECONDS = 2 * 3600  # a session ends when no app and no page asked for it f
 GIVE_UP_SECONDS = 10 * 3600  # how long a logout is offered: no session of an app should live longer
 LEASE_SECONDS = 20  # how long a process that took a delivery has for it; longer than any try takes (delivery.py)
 SEND_NOW = 1000  # deliveries that an ending's own process takes; the rest is anybody's who looks
-SESSIONS_AT_ONCE = 50  # ended in one transaction,
+SESSIONS_AT_ONCE = 50  # ended sessions whose deliveries are written in one transaction,
 PARTS_AT_ONCE = 500  # and of a removed client's participations: others can write in between
 
 
@@ -76,35 +80,78 @@ def end_session(
     Does nothing, and returns nothing, for a session that has ended: exactly one caller ends it.
     ``initiator`` is the client in which the user logged out. Commits.
     """
-    return _end_together(db, [sid], reason, default_policy, initiator)
+    return end_sessions(db, [sid], reason, default_policy, initiator=initiator)
 
 
-def end_sessions(db: Session, sids: Iterable[str], reason: Reason, default_policy: str) -> list[str]:
-    """End many sessions, however many; returns the ids of the deliveries to send now. Commits."""
-    to_send: list[str] = []
-    for piece in in_pieces(sids, SESSIONS_AT_ONCE):
-        to_send += _end_together(db, piece, reason, default_policy, already=len(to_send))
-    return to_send
-
-
-def _end_together(
-    db: Session, sids: list[str], reason: Reason, default_policy: str, initiator: Client | None = None, already: int = 0
+def end_sessions(
+    db: Session, sids: Sequence[str], reason: Reason, default_policy: str, *, initiator: Client | None = None
 ) -> list[str]:
+    """The same for many, however many. If this dies after its first commit, :func:`finish_endings` has the rest."""
+    ended = begin_ending(db, SsoSession.sid.in_(sids), reason, default_policy)
+    return finish_ending(db, ended, reason, default_policy, initiator=initiator)
+
+
+def begin_ending(db: Session, which: ColumnElement[bool], reason: Reason, default_policy: str) -> list[str]:
+    """End those of these that live, and revoke their tokens; returns their ``sid``, for :func:`finish_ending`.
+
+    Does not commit. What the caller writes in between is one transaction with it.
+    """
     # First the rows that everything else hangs on. Whoever is giving out tokens for these sessions right
     # now either commits before this (and is seen below) or finds the session ended. In one order, so that
     # two who end the same sessions wait for each other once, not each for the other.
-    alive = select(SsoSession.sid).where(SsoSession.sid.in_(sids), SsoSession.ended_at.is_(None))
+    alive = select(SsoSession.sid).where(which, SsoSession.ended_at.is_(None))
     mine = update(SsoSession).where(SsoSession.sid.in_(alive.order_by(SsoSession.sid).with_for_update()))
     mine = mine.where(SsoSession.ended_at.is_(None)).execution_options(synchronize_session=False)
-    ended = db.scalars(mine.values(ended_at=now(), end_reason=reason).returning(SsoSession.sid)).all()
-    if not ended:
-        db.rollback()
+    ended = list(db.scalars(mine.values(ended_at=now(), end_reason=reason).returning(SsoSession.sid)))
+    for piece in in_pieces(ended, PARTS_AT_ONCE):
+        revoke_tokens(db, piece, default_policy)
+    return ended
+
+
+def finish_ending(
+    db: Session, ended: Sequence[str], reason: Reason, default_policy: str, *, initiator: Client | None = None
+) -> list[str]:
+    """Write the deliveries of what :func:`begin_ending` ended; returns the ids of those to send now.
+
+    Commits, the first time with whatever was changed before, also if no session was ended.
+    """
+    first, rest = ended[:SESSIONS_AT_ONCE], ended[SESSIONS_AT_ONCE:]
+    add_rows(db, UnfinishedEnding, [{"sid": sid} for sid in rest])
+    to_send = _tell(db, first, reason, default_policy, initiator)
+    return to_send + finish_endings(db, rest, reason, default_policy, already=len(to_send))
+
+
+def finish_endings(
+    db: Session, unfinished: Sequence[str], reason: Reason, default_policy: str, *, already: int = 0
+) -> list[str]:
+    """Write the deliveries that are not written yet, each session's once, whoever else is at it.
+
+    Returns the ids of those to send now. ``already``: how many of them the caller has. Commits each piece.
+    """
+    to_send: list[str] = []
+    for piece in in_pieces(unfinished, SESSIONS_AT_ONCE):
+        free = select(UnfinishedEnding.sid).where(UnfinishedEnding.sid.in_(piece)).with_for_update(skip_locked=True)
+        mine = delete(UnfinishedEnding).where(UnfinishedEnding.sid.in_(free)).returning(UnfinishedEnding.sid)
+        sids = db.scalars(mine.execution_options(synchronize_session=False)).all()
+        to_send += _tell(db, sids, reason, default_policy, already=already + len(to_send))
+    return to_send
+
+
+def _tell(
+    db: Session,
+    sids: Sequence[str],
+    reason: Reason,
+    default_policy: str,
+    initiator: Client | None = None,
+    already: int = 0,
+) -> list[str]:
+    if not sids:
+        db.commit()
         return []
-    parts = participants(db, ended)
-    revoke_tokens(db, ended, default_policy)
     by = initiator and initiator.client_id
+    parts = participants(db, sids)
     events.record_all(
-        db, ({"name": "op.session.ended", "sid": sid, "client_id": by, "outcome": str(reason)} for sid in ended)
+        db, ({"name": "op.session.ended", "sid": sid, "client_id": by, "outcome": str(reason)} for sid in sids)
     )
     return _commit_deliveries(db, parts, sentence_for(reason, initiator), default_policy, already)
 
@@ -240,12 +287,13 @@ def expired_sessions(db: Session, limit: int) -> dict[Reason, list[str]]:
 
 
 def unfinished_endings(db: Session, limit: int) -> dict[Reason, list[str]]:
-    """Sessions of people who were shut out, by whoever was killed before the last of them was ended."""
-    query = select(SsoSession.sid, User.removed_at.is_not(None)).join(User)
-    rows = db.execute(query.where(SsoSession.ended_at.is_(None), User.disabled_at.is_not(None)).limit(limit))
-    found: dict[Reason, list[str]] = {Reason.USER_DISABLED: [], Reason.USER_REMOVED: []}
-    for sid, was_removed in rows:
-        found[Reason.USER_REMOVED if was_removed else Reason.USER_DISABLED].append(sid)
+    """Sessions that have ended while their deliveries are not written: somebody is at it, or was killed."""
+    rows = db.execute(
+        select(SsoSession.sid, SsoSession.end_reason).where(SsoSession.sid == UnfinishedEnding.sid).limit(limit)
+    )
+    found: dict[Reason, list[str]] = {}
+    for sid, reason in rows:
+        found.setdefault(Reason(str(reason)), []).append(sid)
     return found
 
 

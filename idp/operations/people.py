@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from idp import login
 from idp.models import Consent, SsoSession, Token, User
 from idp.operations import InvalidError, NotFoundError, OperationError
-from idp.operations.sessions import any_contains, end_and_tell, hold_all_of
+from idp.operations.sessions import all_of, any_contains, end, tell
 from idp.session_ending import Reason
 from pickup_web import events
 from pickup_web.clock import now
@@ -136,7 +136,7 @@ def reset_password(db: Session, sub: str, by: str, password: str | None = None) 
     person.password_hash = login.hasher.hash(password)
     db.flush()
     events.record(db, "op.user.password_reset", by=by, sub=sub)
-    end_and_tell(db, hold_all_of(db, sub), Reason.PASSWORD_CHANGED)
+    tell(db, end(db, all_of(sub), Reason.PASSWORD_CHANGED), Reason.PASSWORD_CHANGED)
     return password
 
 
@@ -155,8 +155,8 @@ def change_own_password(db: Session, user: User, old: str, new: str, keep_sid: s
         db.rollback()
         raise InvalidError({"old": "Your password was changed just now."})
     events.record(db, "op.user.password_changed", by=user.username, sub=user.sub)
-    others = hold_all_of(db, user.sub, keep_sid)
-    end_and_tell(db, others, Reason.PASSWORD_CHANGED)
+    others = end(db, all_of(user.sub, keep_sid), Reason.PASSWORD_CHANGED)
+    tell(db, others, Reason.PASSWORD_CHANGED)
     return len(others)
 
 
@@ -204,8 +204,8 @@ def shut_out(
 ) -> None:
     """Everything that was given to a person is taken back, in one transaction with what the caller wrote."""
     db.flush()
-    sids = hold_all_of(db, person.sub)
+    ended = end(db, all_of(person.sub), reason)
     given = update(Token).where(Token.sub == person.sub, Token.revoked_at.is_(None))
     db.execute(given.values(revoked_at=now()).execution_options(synchronize_session=False))
     events.record(db, event, by=by, sub=person.sub)
-    end_and_tell(db, sids, reason)
+    tell(db, ended, reason)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, false, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, false, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from idp import session_ending
@@ -134,51 +134,44 @@ def dry_run(db: Session, sids: Sequence[str]) -> list[SessionView]:
 
 def dry_run_all_of(db: Session, sub: str, *, keep_sid: str | None = None) -> list[SessionView]:
     """The same for :func:`end_all_of`."""
-    return views(db, select(SsoSession, User).join(User).where(*alive_of(sub, keep_sid)))
+    alive = all_of(sub, keep_sid) & SsoSession.ended_at.is_(None)
+    return views(db, select(SsoSession, User).join(User).where(alive))
 
 
 def end_one(db: Session, sid: str, reason: Reason, by: str) -> None:
     """End it, revoke, tell its apps. :class:`NotFoundError` if there is none, or not any more."""
-    # The row is held from here on: of two who end it, one is told that it is over.
-    still_alive = update(SsoSession).where(SsoSession.sid == sid, SsoSession.ended_at.is_(None))
-    held = still_alive.values(last_seen_at=SsoSession.last_seen_at).returning(SsoSession.sid)
-    if not sid.isprintable() or db.scalar(held) is None:
+    ended = end(db, SsoSession.sid == sid, reason) if sid.isprintable() else []
+    if not ended:  # of two who end it, one is told that it is over
         db.rollback()
         raise NotFoundError("There is no such session, or it has ended already.")
     events.record(db, "op.session.end_requested", sid=sid, outcome=reason, by=by)
-    end_and_tell(db, [sid], reason)
+    tell(db, ended, reason)
 
 
 def end_all_of(db: Session, sub: str, reason: Reason, by: str, *, keep_sid: str | None = None) -> int:
     """End all of a person's sessions, but for ``keep_sid``; returns how many those were."""
-    sids = hold_all_of(db, sub, keep_sid)
-    if sids:
-        events.record(db, "op.session.end_requested", outcome=reason, by=by, sub=sub, sessions=len(sids))
-    end_and_tell(db, sids, reason)
-    return len(sids)
+    ended = end(db, all_of(sub, keep_sid), reason)
+    if ended:
+        events.record(db, "op.session.end_requested", outcome=reason, by=by, sub=sub, sessions=len(ended))
+    tell(db, ended, reason)
+    return len(ended)
 
 
-def alive_of(sub: str, keep_sid: str | None) -> list[ColumnElement[bool]]:
+def all_of(sub: str, keep_sid: str | None = None) -> ColumnElement[bool]:
     """A person's sessions, but for one."""
-    mine = [SsoSession.sub == sub, SsoSession.ended_at.is_(None)]
-    return mine if keep_sid is None else [*mine, SsoSession.sid != keep_sid]
+    mine = SsoSession.sub == sub
+    return mine if keep_sid is None else mine & (SsoSession.sid != keep_sid)
 
 
-def hold_all_of(db: Session, sub: str, keep_sid: str | None = None) -> list[str]:
-    """A person's sessions, each held until the commit: nobody else ends it, no app gets a token out of it."""
-    mine = select(SsoSession.sid).where(*alive_of(sub, keep_sid))
-    # In the order in which session_ending.py takes them: two who do this wait once, not each for the other.
-    held = update(SsoSession).where(SsoSession.sid.in_(mine.order_by(SsoSession.sid).with_for_update()))
-    held = held.where(SsoSession.ended_at.is_(None)).values(last_seen_at=SsoSession.last_seen_at)
-    return list(db.scalars(held.returning(SsoSession.sid).execution_options(synchronize_session=False)))
+def end(db: Session, which: ColumnElement[bool], reason: Reason) -> list[str]:
+    """Through the one door: from here on they have ended, if the caller's transaction is committed."""
+    return session_ending.begin_ending(db, which, reason, current_state().settings.delete_tokens_on_logout)
 
 
-def end_and_tell(db: Session, sids: Sequence[str], reason: Reason) -> None:
-    """Through the one door, with all that the caller wrote in the same transaction. Commits."""
+def tell(db: Session, ended: list[str], reason: Reason) -> None:
+    """Tell the apps of what :func:`end` ended. Commits, with all that the caller wrote."""
     state = current_state()
-    deliveries = session_ending.end_sessions(db, sids, reason, state.settings.delete_tokens_on_logout)
-    db.commit()  # where there was no session to end
-    state.outbox.send(deliveries)
+    state.outbox.send(session_ending.finish_ending(db, ended, reason, state.settings.delete_tokens_on_logout))
 
 
 # --- what is shown of a session ---

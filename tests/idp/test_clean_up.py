@@ -1,12 +1,8 @@
 """What nobody can need any more goes, a little each minute; what was left unfinished is finished."""
 
-import pytest
-from sqlalchemy import select
-
 from idp.clean_up import BATCH, CODE_SECONDS, LEDGER_SECONDS, UNUSED_SECONDS
-from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token, User
+from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token
 from idp.oauth_server import REFRESH_SECONDS
-from idp.session_ending import Reason
 from tests.conftest import Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import Registrar
@@ -113,23 +109,7 @@ def test_a_removed_client_goes_when_the_ledger_no_longer_tells_of_it(
     assert DISPATCH in client_ids(provider), "the other one was not removed"
 
 
-# --- what somebody left unfinished ---
-
-
-@pytest.mark.parametrize("reason", [Reason.USER_DISABLED, Reason.USER_REMOVED])
-def test_a_session_of_somebody_who_was_shut_out_is_ended_though_the_process_was_killed(
-    provider: Provider, cameron: SiteClient, reason: Reason
-) -> None:
-    """Many sessions are ended piece by piece; the last pieces are another process's then, and no app is forgotten."""
-    provider.tokens(cameron)
-    with provider.database() as db:
-        user = db.scalars(select(User).where(User.username == "cameron")).one()
-        user.disabled_at = 1
-        user.removed_at = 1 if reason is Reason.USER_REMOVED else None
-        db.commit()
-    provider.state.outbox.go_round()
-    assert provider.session().end_reason == reason
-    eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
+# --- what somebody left unfinished; of endings, see test_shut_out_at_once.py ---
 
 
 def test_the_parts_of_a_removed_client_are_ended_though_the_process_was_killed(

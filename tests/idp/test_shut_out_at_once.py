@@ -1,24 +1,34 @@
-"""Operations at the same moment as sign-ins and refreshes, on both databases: nothing slips through."""
+"""Operations at the same moment as sign-ins and refreshes, or killed: nothing slips through, on both databases."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 import idp as idp_service
-from idp.models import SsoSession, Token, User
+from idp import login, session_ending
+from idp.models import Delivery, Participation, SsoSession, Token, UnfinishedEnding, User, hash_of
 from idp.oauth_server import RefreshGrant
 from idp.operations import OperationError, people, sessions
-from idp.session_ending import Reason
+from idp.session_ending import LEASE_SECONDS, Reason
+from idp.sso_session import COOKIE
 from pickup_web.database import db
-from tests.conftest import PASSWORD, SiteClient, close, make_settings, prepared
+from tests.conftest import PASSWORD, START, Clock, SiteClient, close, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.test_people import ADMIN, ALEX, CAMERON, operate, person
 from tests.idp.test_session_ending import tokens_with_consent
 from tests.network import Network
+
+EMPTY: list[str] = []
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -35,6 +45,29 @@ def either(request: pytest.FixtureRequest, tmp_path: Path, network: Network) -> 
         network.add(address, there)
     yield Provider(app, settings, network, apps)
     close(app)
+
+
+def sign_in_often(provider: Provider, number: int) -> list[str]:
+    """Cameron in so many browsers, in each of them at Dispatch; a browser's cookie is its session's ``sid``."""
+    sids, at = [f"sid{index}" for index in range(number)], {"auth_time": START, "amr": EMPTY}
+    with provider.database() as rows:
+        for sid in sids:
+            times = {"created_at": START, "last_seen_at": START, "expires_at": START + 36000}
+            rows.add(SsoSession(sid=sid, cookie_hash=hash_of(sid), sub=CAMERON, user_agent="", **at, **times))
+            rows.flush()
+            rows.add(Participation(sid=sid, client_id=DISPATCH, sub=CAMERON, since=START))
+            token = {"client_id": DISPATCH, "sid": sid, "sub": CAMERON, "scope": "openid", **at}
+            rows.add(
+                Token(access_hash=hash_of(sid), family=sid, issued_at=START, access_expires_at=START + 600, **token)
+            )
+    return sids
+
+
+def is_signed_in(provider: Provider, sid: str) -> bool:
+    """Whether the cookie of that browser opens a page."""
+    browser = provider.browser()
+    browser.set_cookie(COOKIE, sid, domain="idp.localhost")
+    return browser.get("/account").status_code == 200
 
 
 def keep_signing_in(provider: Provider, password: str, stop: threading.Event, offline: str) -> None:
@@ -155,3 +188,166 @@ def test_lists_searches_and_ends_work_on_either_database(either: Provider) -> No
         assert set(rows.scalars(select(SsoSession.end_reason).join(User))) == {"operator"}
     with either.app.app_context():
         assert people.add_person(db.session, "kim", "Kim", "", "eight or more", "user", "admin").username == "kim"
+
+
+# --- who is killed on the way ---
+
+
+def change_own_password(provider: Provider) -> None:
+    with provider.app.app_context():
+        people.change_own_password(db.session, db.session.get_one(User, CAMERON), PASSWORD, "another one", "")
+
+
+ACTS: dict[str, tuple[Callable[[Provider], object], str]] = {
+    "disable": (lambda provider: operate(provider, people.disable_person, CAMERON, "admin"), "user_disabled"),
+    "remove": (lambda provider: operate(provider, people.remove_person, CAMERON, "admin"), "user_removed"),
+    "reset": (lambda provider: operate(provider, people.reset_password, CAMERON, "admin"), "password_changed"),
+    "change": (change_own_password, "password_changed"),
+    "end all": (
+        lambda provider: operate(provider, sessions.end_all_of, CAMERON, Reason.OPERATOR, "admin"),
+        "operator",
+    ),
+}
+
+
+def is_done(provider: Provider, act: str) -> bool:
+    """Whether the act itself is in the database."""
+    them = person(provider, CAMERON)
+    if act == "end all":
+        return len(provider.events("op.session.end_requested")) == 1
+    if act in ("reset", "change"):
+        with provider.app.app_context():
+            return login.authenticate("cameron", PASSWORD) is None
+    return (them.disabled_at, them.removed_at) == (START, START if act == "remove" else None)
+
+
+def assert_all_hear_of_it_once(provider: Provider, sids: list[str], reason: str) -> None:
+    """Another process's round finishes what is left; a second one finds nothing to do."""
+    for _ in range(2):
+        provider.state.outbox.go_round()
+        settle(provider.state.outbox)
+    provider.state.outbox.look()
+    settle(provider.state.outbox)
+    once = dict.fromkeys(sids, 1)
+    assert Counter(row.sid for row in provider.rows(Delivery)) == once
+    assert Counter(event.sid for event in provider.events("op.session.ended")) == once
+    assert {event.outcome for event in provider.events("op.session.ended")} == {reason}
+    assert Counter(token["sid"] for token in provider.logout_tokens(DISPATCH)) == once
+    assert provider.rows(UnfinishedEnding) == []
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_who_dies_after_the_first_piece_has_ended_all(
+    act: str, either: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The act and the end of every session are one transaction; what is left is to tell the apps."""
+    sids = sign_in_often(either, 120)
+    assert is_signed_in(either, sids[-1]), "control"
+    do, reason = ACTS[act]
+    with monkeypatch.context() as broken:
+        broken.setattr(session_ending, "finish_endings", killed)
+        with pytest.raises(KeyboardInterrupt):
+            do(either)
+    assert is_done(either, act)
+    assert {(row.end_reason, row.ended_at) for row in either.rows(SsoSession)} == {(reason, START)}
+    assert not [row for row in either.rows(Token) if row.revoked_at is None]
+    assert len(either.rows(UnfinishedEnding)) == 70
+    if act == "disable":
+        operate(either, people.enable_person, CAMERON, "admin")
+    assert not any(is_signed_in(either, sid) for sid in sids), "what has ended stays ended"
+    clock.turn(LEASE_SECONDS)
+    assert_all_hear_of_it_once(either, sids, reason)
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+VICTIM = """
+import os, signal, sys, time
+time.time = lambda: float(sys.argv[2])
+from sqlalchemy.orm import Session
+from idp import create_app, session_ending
+from idp.operations import people
+from pickup_web.database import db
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+app = create_app()
+if sys.argv[1] == "before the commit":
+    Session.commit = die
+else:
+    session_ending.finish_endings = die
+with app.app_context():
+    people.disable_person(db.session, sys.argv[3], "admin")
+"""
+
+
+@pytest.mark.parametrize("step", ["before the commit", "after the first piece"])
+def test_kill_9_leaves_nobody_half_shut_out(step: str, either: Provider, clock: Clock) -> None:
+    """A real process: either nothing has happened, or all sessions have ended and each app will hear of each."""
+    sids, settings = sign_in_often(either, 120), either.settings
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PICKUP_DATA_DIR": str(settings.data_dir),
+        "PICKUP_IDP_DATABASE_URL": settings.idp_database_url,
+        "PICKUP_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "PICKUP_DISPATCH_CLIENT_SECRET": settings.dispatch_client_secret.get_secret_value(),
+        "PICKUP_MANAGER_CLIENT_SECRET": settings.manager_client_secret.get_secret_value(),
+        "PICKUP_DEMO_PASSWORD": PASSWORD,
+        "PICKUP_DEMO_PLAIN_HTTP": "true",
+    }
+    command = [sys.executable, "-c", VICTIM, step, str(START), CAMERON]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert is_done(either, "disable") == (step == "after the first piece")
+    if step == "before the commit":
+        assert is_signed_in(either, sids[-1])
+        operate(either, people.disable_person, CAMERON, "admin")
+    operate(either, people.enable_person, CAMERON, "admin")
+    assert not any(is_signed_in(either, sid) for sid in sids)
+    clock.turn(LEASE_SECONDS)
+    assert_all_hear_of_it_once(either, sids, "user_disabled")
+
+
+def test_of_several_who_finish_an_ending_each_app_hears_once(either: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers go their rounds while the ending's own process is still at it."""
+    monkeypatch.setattr(session_ending, "SESSIONS_AT_ONCE", 5)
+    sids, finish = sign_in_often(either, 120), session_ending.finish_endings
+    rounds = [threading.Thread(target=either.state.outbox.go_round) for _ in range(3)]
+
+    def finish_together(*arguments: Any, **options: Any) -> list[str]:
+        monkeypatch.setattr(session_ending, "finish_endings", finish)
+        for one in rounds:
+            one.start()
+        return finish(*arguments, **options)
+
+    monkeypatch.setattr(session_ending, "finish_endings", finish_together)
+    operate(either, people.disable_person, CAMERON, "admin")
+    for one in rounds:
+        one.join()
+    settle(either.state.outbox)
+    assert_all_hear_of_it_once(either, sids, "user_disabled")
+
+
+@pytest.mark.parametrize("policy", ["none", "session"])
+def test_no_code_is_redeemed_between_the_pieces_of_an_ending(
+    policy: str, either: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where tokens outlive the session: it has ended with the others, though its app is not told yet."""
+    either.change_client(DISPATCH, delete_tokens_on_logout=policy)
+    monkeypatch.setattr(session_ending, "SESSIONS_AT_ONCE", 1)
+    codes = [either.code(either.sign_in()) for _ in range(3)]
+    answers: list[str] = []
+    finish = session_ending.finish_endings
+
+    def redeem_before(*arguments: Any, **options: Any) -> list[str]:
+        answers.extend(either.redeem(code).get_json().get("error") for code in codes)
+        return finish(*arguments, **options)
+
+    monkeypatch.setattr(session_ending, "finish_endings", redeem_before)
+    operate(either, people.disable_person, CAMERON, "admin")
+    assert answers == ["invalid_grant"] * 3
+    assert not [row for row in either.rows(Token) if row.revoked_at is None]
