@@ -5,7 +5,19 @@ import hmac
 from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    SQLColumnExpression,
+    String,
+    Text,
+    func,
+    literal,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pickup_web.clock import now
@@ -16,6 +28,15 @@ ID = String(255)  # subject identifiers, session ids, client ids
 def hash_of(secret: str) -> str:
     """What is stored of a random secret: enough to recognise it, useless to a reader of the table."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def has_word(words: SQLColumnExpression[str], word: str) -> ColumnElement[bool]:
+    """Whether ``word`` is one of these, which spaces separate; the very same one.
+
+    ``LIKE`` would find parts of others, take ``_`` for any character, and on SQLite A for a.
+    """
+    spaced = literal(" ") + words + literal(" ")
+    return func.replace(spaced, f" {word} ", "") != spaced
 
 
 class Base(DeclarativeBase):

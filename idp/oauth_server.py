@@ -28,7 +28,7 @@ from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
 from idp.client_credentials import ProgramGrant
 from idp.client_keys import ClientKeys
-from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, hash_of
+from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, has_word, hash_of
 from idp.sso_session import hold
 from pickup_web import events
 from pickup_web.clock import now
@@ -153,7 +153,7 @@ class Pkce(CodeChallenge):  # type: ignore[misc] # Authlib has no types
 
 # Whom a refresh token hangs on is held before the token is touched: its session, or of an offline one the person.
 # An ending takes them in the same order. In another one the two would wait for each other, and the ending might lose.
-_is_offline = Token.scope.contains("offline_access")
+_is_offline = has_word(Token.scope, "offline_access")
 _by_refresh = Token.refresh_hash == bindparam("wanted")
 HOLD_SESSION_OF = (
     update(_session)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, load_only
 
-from idp.models import Client, Delivery, Participation, SsoSession, Token, UnfinishedEnding
+from idp.models import Client, Delivery, Participation, SsoSession, Token, UnfinishedEnding, has_word
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_rows
@@ -208,7 +208,7 @@ def revoke_tokens(db: Session, sids: Collection[str], default_policy: str) -> No
         others = select(Client.client_id).where(its_policy != policy)
         those = update(Token).where(Token.sid.in_(sids), Token.revoked_at.is_(None), Token.client_id.not_in(others))
         if policy == "session":
-            those = those.where(~Token.scope.contains("offline_access"))
+            those = those.where(~has_word(Token.scope, "offline_access"))
         db.execute(those.values(revoked_at=now()).execution_options(synchronize_session=False))
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from idp import session_ending
-from idp.models import Client, Delivery, Participation, SsoSession, Token, User
+from idp.models import Client, Delivery, Participation, SsoSession, Token, User, has_word
 from idp.operations import NotFoundError
 from idp.session_ending import Reason, policy_of
 from idp.state import current_state
@@ -229,8 +229,7 @@ def why_not_told(client: Client, part: Participation | None, default_policy: str
 
 def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:
     """How many tokens each client holds in each session, by kind, while they are good."""
-    words = literal(" ") + Token.scope + literal(" ")
-    is_offline = words.contains(" offline_access ")
+    is_offline = has_word(Token.scope, "offline_access")
     is_good = Token.revoked_at.is_(None)
     has_access = is_good & (Token.access_expires_at > now())
     has_refresh = (
@@ -241,7 +240,7 @@ def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:
             Token.sid,
             Token.client_id,
             func.min(Token.issued_at).label("since"),
-            func.max(case((words.contains(" openid "), 1), else_=0)).label("openid"),
+            func.max(case((has_word(Token.scope, "openid"), 1), else_=0)).label("openid"),
             count_if(has_access & ~is_offline).label("access"),
             count_if(has_refresh & ~is_offline).label("refresh"),
             count_if((has_access | has_refresh) & is_offline).label("offline"),

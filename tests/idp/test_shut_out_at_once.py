@@ -190,6 +190,24 @@ def test_lists_searches_and_ends_work_on_either_database(either: Provider) -> No
         assert people.add_person(db.session, "kim", "Kim", "", "eight or more", "user", "admin").username == "kim"
 
 
+@pytest.mark.parametrize(
+    "scope", ["maps.offline_access", "offline_access.maps", "maps.offline-access", "offline-access", "Offline_Access"]
+)
+def test_only_the_very_word_makes_a_token_outlive_its_session(scope: str, either: Provider) -> None:
+    """A scope of some API that looks like offline_access is no such thing (Core §11), whatever the database's LIKE."""
+    either.change_client(DISPATCH, scopes=["openid", scope])
+    tokens = either.tokens(either.sign_in(), DISPATCH, scope=f"openid {scope}")
+    sid = either.session().sid
+    ((app,),) = (view.apps for view in operate(either, sessions.dry_run, [sid]))
+    assert (app.dies, app.stays) == (2, 0), "and so it is foretold"
+    refreshed = either.refresh(tokens["refresh_token"])
+    assert refreshed.get_json()["scope"] == f"openid {scope}", "control"
+    operate(either, sessions.end_one, sid, Reason.OPERATOR, "admin")
+    assert not either.works(refreshed.get_json()["access_token"])
+    assert either.refresh(refreshed.get_json()["refresh_token"]).get_json()["error"] == "invalid_grant"
+    assert not [row for row in either.rows(Token) if row.revoked_at is None]
+
+
 # --- who is killed on the way ---
 
 
