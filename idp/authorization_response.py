@@ -12,7 +12,7 @@ from idp import token
 from idp.addresses import with_parameters
 from idp.authorization_request import AuthorizationError, AuthorizationRequest
 from idp.models import AuthorizationCode, SsoSession, Token, hash_of
-from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS, take_part
+from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS, note_use, take_part
 from idp.sso_session import hold
 from idp.state import current_state
 from pickup_web import events
@@ -28,6 +28,8 @@ def grant(wanted: AuthorizationRequest, session: SsoSession) -> Response:
         relax(db.session)  # nor has a code that nobody redeemed to outlive a power cut
     elif not hold(session.sid):
         raise AuthorizationError("login_required", "The session has just ended.")
+    else:
+        note_use(wanted.client)
     values: dict[str, Any] = {}
     client_id = wanted.client.client_id
     code = secrets.token_urlsafe(32) if "code" in wanted.response_types else None

@@ -33,14 +33,14 @@ def clean_up(db: Session) -> None:
     has_tokens = exists().where(Token.client_id == Client.client_id)
     dead = (Token.access_expires_at < now()) & (Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now()))
     told_long_ago = (Delivery.state != "pending") & (Delivery.created_at < now() - LEDGER_SECONDS)
-    is_gone = Client.removed_at.is_not(None) & ~exists().where(Delivery.client_id == Client.client_id)
+    is_gone = Client.removed_at.is_not(None) & ~is_told_of() & ~has_tokens
     kinds: list[tuple[InstrumentedAttribute[str], ColumnElement[bool]]] = [
         (Delivery.id, told_long_ago),
         (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & ~is_needed()),
-        (Client.client_id, is_gone & ~exists().where(Participation.client_id == Client.client_id)),
+        (Client.client_id, is_gone),
         (AuthorizationCode.code_hash, AuthorizationCode.expires_at < now() - CODE_SECONDS),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
-        (Client.client_id, Client.registration_token_hash.is_not(None) & is_old_client() & ~has_tokens),
+        (Client.client_id, is_unused_client() & ~is_told_of() & ~has_tokens),
         (Token.access_hash, dead),
     ]
     for key, is_over in kinds:
@@ -56,6 +56,13 @@ def is_needed() -> ColumnElement[bool]:
     return exists().where(Delivery.sid == SsoSession.sid) | exists().where(Token.sid == SsoSession.sid)
 
 
-def is_old_client() -> ColumnElement[bool]:
-    """Registered so long ago that it would have been used by now."""
-    return Client.created_at < now() - UNUSED_SECONDS
+def is_told_of() -> ColumnElement[bool]:
+    """The client takes part in a session, or the ledger has a row about it."""
+    takes_part = exists().where(Participation.client_id == Client.client_id)
+    return takes_part | exists().where(Delivery.client_id == Client.client_id)
+
+
+def is_unused_client() -> ColumnElement[bool]:
+    """It registered itself, and so long ago that it would have been used by now."""
+    is_old = Client.created_at < now() - UNUSED_SECONDS
+    return Client.registration_token_hash.is_not(None) & Client.used_at.is_(None) & is_old

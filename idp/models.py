@@ -82,6 +82,7 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     registered: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the rest of Registration §2: registration.py
     registration_token_hash: Mapped[str | None] = mapped_column(String(64))  # RFC 7592 §3
     created_at: Mapped[int] = mapped_column(default=now)
+    used_at: Mapped[int | None]  # the first time, if it registered itself: such a client stays (clean_up.py)
 
     # What the operator decides about the client; it cannot register these itself.
     require_pkce: Mapped[bool] = mapped_column(default=True)

@@ -223,6 +223,7 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     """Store a token response, and that the client now takes part in the session."""
     code: AuthorizationCode | None = oauth_request.authorization_code
     origin: AuthorizationCode | Token = oauth_request.authorization_code or oauth_request.refresh_token
+    note_use(oauth_request.client)
     scope = tokens.get("scope", "")
     lifetime = OFFLINE_SECONDS if "offline_access" in scope.split() else REFRESH_SECONDS
     add_row(
@@ -245,6 +246,16 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     )
     if code and "openid" in scope.split():
         take_part(code.sid, code.client_id, code.sub)
+
+
+def note_use(client: Client) -> None:
+    """REG-17: a client that registered itself stays if somebody signed in to it, once and however long ago."""
+    if client.registration_token_hash is None or client.used_at is not None:
+        return
+    # Whoever holds its row just now changes or removes it, and may wait for us: then the next use is noted.
+    free = select(Client.client_id).where(Client.client_id == client.client_id).with_for_update(skip_locked=True)
+    used = update(Client).where(Client.client_id.in_(free)).values(used_at=now())
+    db.session.execute(used.execution_options(synchronize_session=False))
 
 
 _new = [bindparam(column.key, type_=column.type) for column in _participation.columns]
@@ -301,7 +312,7 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # Authlib has 
 
     def query_token(self, value: str, _hint: str | None) -> Token | None:
         """Access tokens only: a refresh token is of no use at an API."""
-        return db.session.get(Token, hash_of(value))
+        return token.find_access_token(value)
 
     def check_permission(self, found: Token, client: Client, _request: OAuth2Request) -> bool:
         """RFC 7662 §4: its own tokens, or any if it is an API; for everybody else the token is not active."""

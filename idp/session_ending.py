@@ -161,13 +161,12 @@ def end_participations(db: Session, client: Client, reason: Reason, default_poli
 
     Returns the ids of the deliveries to send now. Commits, with whatever the caller changed before.
     """
-    db.execute(
-        update(Token).where(Token.client_id == client.client_id, Token.revoked_at.is_(None)).values(revoked_at=now())
-    )
+    given = update(Token).where(Token.client_id == client.client_id, Token.revoked_at.is_(None))
     alive = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
     mine = select(Participation.sid).where(Participation.client_id == client.client_id, Participation.sid.in_(alive))
     to_send: list[str] = []
-    while True:
+    while True:  # and each time the tokens, too: one that was being given out just now may be there by then
+        db.execute(given.values(revoked_at=now()).execution_options(synchronize_session=False))
         those = delete(Participation).where(
             Participation.client_id == client.client_id, Participation.sid.in_(mine.limit(PARTS_AT_ONCE))
         )

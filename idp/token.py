@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, jsonify, make_response, request
+from sqlalchemy import bindparam, select
 
 from idp.models import AuthorizationCode, Client, Token, User, hash_of
 from pickup_web import events
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from idp.state import State
 
 ID_TOKEN_SECONDS = 3600
+TOKEN_OF_CLIENT = (
+    select(Token)
+    .join(Client, Client.client_id == Token.client_id)
+    .where(Token.access_hash == bindparam("access_hash"), Client.removed_at.is_(None))
+)
 # Core §5.4: which claims a scope opens.
 SCOPE_CLAIMS = {
     "profile": "name family_name given_name middle_name nickname preferred_username profile picture website gender "
@@ -130,7 +136,7 @@ def userinfo() -> Response:
         return refuse_token("")
     if len(values) > 1:  # RFC 6750 §2: one way at a time
         return refuse_token('error="invalid_request", error_description="The token is there more than once."', 400)
-    found = db.session.get(Token, hash_of(values[0]))
+    found = find_access_token(values[0])
     if found is None or found.is_expired() or found.is_revoked():
         return refuse_token('error="invalid_token", error_description="The token is unknown, expired or revoked."')
     if "openid" not in found.scope.split():  # Core §5.3: for tokens of OpenID Connect requests
@@ -151,6 +157,11 @@ def userinfo_response(client_id: str, claims: dict[str, Any]) -> Response:
     response = make_response(signed)
     response.mimetype = "application/jwt"
     return uncached(response)
+
+
+def find_access_token(value: str) -> Token | None:
+    """Its row, good or not; but none if its client was removed, were it just as the token was being given out."""
+    return db.session.scalar(TOKEN_OF_CLIENT, {"access_hash": hash_of(value)})
 
 
 def bearer_tokens() -> list[str]:

@@ -1,9 +1,11 @@
 """What nobody can need any more goes, a little each minute; what was left unfinished is finished."""
 
+import pytest
+
 from idp.clean_up import BATCH, CODE_SECONDS, LEDGER_SECONDS, UNUSED_SECONDS
 from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token
 from idp.oauth_server import REFRESH_SECONDS
-from tests.conftest import Clock, SiteClient, eventually
+from tests.conftest import Clock, SiteClient, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import Registrar
 
@@ -24,15 +26,44 @@ def test_a_client_that_registered_itself_and_is_not_used_goes(
     assert forgotten.id not in client_ids(provider)
 
 
-def test_control_a_client_that_is_used_stays(register: Registrar, provider: Provider, clock: Clock) -> None:
-    """REG-17: as long as something that was issued to it lives."""
-    used = register.of_type("code", "code token")
-    clock.turn(UNUSED_SECONDS - 60)
-    browser = provider.browser()
-    provider.sign_in(browser)
-    used.answer(browser, response_type="code token", nonce="n")
-    clock.turn(120)
-    provider.state.outbox.go_round()
+@pytest.mark.parametrize("response_type", ["code", "id_token", "code id_token"])
+def test_control_a_client_that_was_used_stays(
+    response_type: str, register: Registrar, provider: Provider, clock: Clock
+) -> None:
+    """REG-17: also if nobody has signed in for a night, or for a season, and nothing else is left of it."""
+    used, browser = register.of_type(response_type), provider.sign_in()
+    if response_type == "code":
+        used.tokens(browser)
+    else:
+        used.answer(browser, response_type=response_type, nonce="n")
+    for _ in range(4):
+        provider.state.outbox.look()  # it ends what has expired,
+        settle(provider.state.outbox)  # and the apps are told
+        look_later(provider, clock, LEDGER_SECONDS + CODE_SECONDS)
+    assert not [row for kind in (Token, Participation, Delivery) for row in provider.rows(kind)]
+    assert used.id in client_ids(provider)
+    used.answer(provider.sign_in(), response_type=response_type, nonce="n")
+
+
+def test_control_a_client_that_was_only_asked_for_goes(
+    register: Registrar, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """A code that it never redeemed is no use of it."""
+    forgotten = register.of_type("code")
+    forgotten.answer(cameron)
+    look_later(provider, clock, UNUSED_SECONDS + 1)
+    assert forgotten.id not in client_ids(provider)
+
+
+def test_a_client_of_an_earlier_version_stays_while_there_is_a_trace_of_it(
+    register: Registrar, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """Its use was not noted then; but it takes part in a session, or the ledger tells of it."""
+    used = register.of_type("code")
+    used.tokens(cameron)
+    provider.change_client(used.id, used_at=None)
+    look_later(provider, clock, UNUSED_SECONDS + 1)
+    assert not provider.rows(Token), "control"
     assert used.id in client_ids(provider)
 
 

@@ -8,16 +8,17 @@ from functools import partial
 import pytest
 from sqlalchemy.orm import Session
 
-from idp import login
-from idp.models import Client, SsoSession, Token, User
+from idp import authorization_response, login
+from idp.models import Client, Participation, SsoSession, Token, User
 from idp.operations import people, sessions
 from idp.session_ending import IDLE_SECONDS, Reason, end_participations
-from idp.sso_session import ABSOLUTE_SECONDS
+from idp.sso_session import ABSOLUTE_SECONDS, hold
 from pickup_web.database import engine_of
 from tests.conftest import PASSWORD, Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.idp.parties import Party
 from tests.idp.test_people import CAMERON, operate
-from tests.idp.test_session_ending import tokens_with_consent
+from tests.idp.test_session_ending import remove, tokens_with_consent
 
 
 @dataclass
@@ -239,6 +240,28 @@ def test_a_removed_client_hears_the_last_of_it_and_the_others_go_on(provider: Pr
     assert provider.session().ended_at is None
     assert not provider.works(gone["access_token"])
     assert provider.works(stays["access_token"])
+
+
+@pytest.mark.parametrize("response_type", ["id_token token", "code token", "code id_token token"])
+def test_a_client_that_is_removed_while_it_is_answered_gets_nothing_that_works(
+    response_type: str, provider: Provider, shop: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request was checked just before; what it is given all the same is dead, and its part in the session ends."""
+    token = shop.answer(cameron, response_type=response_type, nonce="n")["access_token"]
+    assert provider.works(token), "control"
+
+    def hold_late(sid: str) -> bool:
+        remove(provider, shop.id)
+        return hold(sid)
+
+    monkeypatch.setattr(authorization_response, "hold", hold_late)
+    answer = shop.answer(cameron, response_type=response_type, nonce="n")
+    for dead in (token, answer["access_token"]):
+        assert not provider.works(dead)
+        assert not provider.post("/oauth2/introspect", MANAGER, token=dead).get_json()["active"]
+    provider.state.outbox.go_round()
+    assert shop.id not in {row.client_id for row in provider.rows(Participation)}
+    assert shop.id in {row.client_id for row in provider.rows(Client)}, "its id is not free while its tokens live"
 
 
 # --- at the very moment ---

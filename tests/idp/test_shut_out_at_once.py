@@ -25,7 +25,7 @@ from pickup_web.database import db
 from tests.conftest import PASSWORD, START, Clock, SiteClient, close, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.test_people import ADMIN, ALEX, CAMERON, operate, person
-from tests.idp.test_session_ending import tokens_with_consent
+from tests.idp.test_session_ending import remove, tokens_with_consent
 from tests.network import Network
 
 EMPTY: list[str] = []
@@ -151,6 +151,28 @@ def test_an_ending_waits_for_a_refresh_that_is_under_way_and_takes_its_tokens_to
     assert ended.is_set(), "and is not refused by the database"
     assert refreshed.status_code == 200
     assert not either.works(refreshed.get_json()["access_token"])
+    assert not [row for row in either.rows(Token) if row.revoked_at is None]
+
+
+def test_a_client_that_is_removed_during_a_refresh_has_no_token_left(
+    either: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is first: the new token is one of the client's, and dies with the others."""
+    refresh_token = either.tokens(either.sign_in(), DISPATCH)["refresh_token"]
+    removal, claim = threading.Thread(target=remove, args=(either, DISPATCH)), RefreshGrant.authenticate_refresh_token
+
+    def claim_and_dawdle(grant: RefreshGrant, refresh_token: str) -> Token | None:
+        found = claim(grant, refresh_token)
+        removal.start()
+        removal.join(0.3)
+        return found
+
+    monkeypatch.setattr(RefreshGrant, "authenticate_refresh_token", claim_and_dawdle)
+    refreshed = either.refresh(refresh_token)
+    removal.join()
+    token = refreshed.get_json()["access_token"]
+    assert not either.works(token)
+    assert not either.post("/oauth2/introspect", MANAGER, token=token).get_json()["active"]
     assert not [row for row in either.rows(Token) if row.revoked_at is None]
 
 
