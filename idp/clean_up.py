@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy import ColumnElement, delete, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from idp.models import (
@@ -13,6 +13,7 @@ from idp.models import (
     Participation,
     SsoSession,
     Token,
+    UnfinishedEnding,
     UsedAssertion,
 )
 from pickup_web.clock import now
@@ -52,8 +53,10 @@ def clean_up(db: Session) -> None:
 
 
 def is_needed() -> ColumnElement[bool]:
-    """The ledger still tells of the session, or tokens of it live on."""
-    return exists().where(Delivery.sid == SsoSession.sid) | exists().where(Token.sid == SsoSession.sid)
+    """Its apps are not told yet, the ledger still tells of it, or tokens of it live on."""
+    return or_(
+        *(exists().where(column == SsoSession.sid) for column in (UnfinishedEnding.sid, Delivery.sid, Token.sid))
+    )
 
 
 def is_told_of() -> ColumnElement[bool]:

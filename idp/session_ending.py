@@ -279,9 +279,9 @@ def expired_sessions(db: Session, limit: int) -> dict[Reason, list[str]]:
     rows = db.execute(
         select(SsoSession.sid, idle_at < SsoSession.expires_at).where(SsoSession.ended_at.is_(None), over).limit(limit)
     )
-    found: dict[Reason, list[str]] = {Reason.IDLE: [], Reason.EXPIRED: []}
+    found: dict[Reason, list[str]] = {}  # mostly nothing; and a look must not keep those who write waiting
     for sid, was_idle in rows:
-        found[Reason.IDLE if was_idle else Reason.EXPIRED].append(sid)
+        found.setdefault(Reason.IDLE if was_idle else Reason.EXPIRED, []).append(sid)
     return found
 
 

@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from idp import session_ending
@@ -335,3 +336,12 @@ def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
     assert provider.session().end_reason == reason
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
     assert provider.logout_tokens(MANAGER)[0]["reason_user"] == {"en": sentence}
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_look_that_finds_nothing_writes_nothing(provider: Provider) -> None:
+    """Every process looks each second, and on SQLite who writes keeps the others waiting."""
+    sent: list[str] = []
+    event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))
+    provider.state.outbox.look()
+    assert set(sent) == {"SELECT"}
