@@ -42,7 +42,7 @@ def end_one(sid: str) -> ResponseReturnValue:
     if view.session.sub != g.person.sub:  # somebody else's: as if there were none
         abort(404)
     here, device, started = sid == g.sso_session.sid, view.device, now()
-    if request.method == "GET" and view.session.ended_at is None:
+    if request.method != "POST" and view.session.ended_at is None:
         return ask([view], here=here, device=device)
     try:  # it may have ended since the question was asked
         sessions.end_one(db.session, sid, Reason.LOGOUT if here else Reason.ELSEWHERE, g.person.username)
@@ -56,7 +56,7 @@ def end_one(sid: str) -> ResponseReturnValue:
 def end_others() -> ResponseReturnValue:
     """End all but this one."""
     keep, started = g.sso_session.sid, now()
-    if request.method == "GET":
+    if request.method != "POST":
         return ask(sessions.dry_run_all_of(db.session, g.person.sub, keep_sid=keep))
     ended = sessions.end_all_of(db.session, g.person.sub, Reason.ELSEWHERE, g.person.username, keep_sid=keep)
     return say(f"{in_words(ended)} ended. Only this browser is signed in.", started)
@@ -66,7 +66,7 @@ def end_others() -> ResponseReturnValue:
 def end_all() -> ResponseReturnValue:
     """End all, this one, too."""
     started = now()
-    if request.method == "GET":
+    if request.method != "POST":
         return ask(sessions.dry_run_all_of(db.session, g.person.sub), here=True)
     ended = sessions.end_all_of(db.session, g.person.sub, Reason.EVERYWHERE, g.person.username)
     return logged_out(started, ended)

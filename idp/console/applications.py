@@ -45,7 +45,7 @@ def show_all() -> str:
 
 def register() -> ResponseReturnValue:
     """``GET /console/applications/register`` → the form; ``POST`` → the application, and its secret, this once."""
-    if request.method == "GET":
+    if request.method != "POST":
         return form_page(filled_in(fields(is_new=True), first_values()))
     form = Form.read(fields(is_new=True), request.form)
     made = attempt(form, lambda: applications.register_application(db.session, values_of(form), g.person.username))
@@ -77,7 +77,7 @@ def show(client_id: str) -> str:
 def edit(client_id: str) -> ResponseReturnValue:
     """``GET /console/applications/ID/edit`` → the form; ``POST`` → what is in it holds from now on."""
     client = applications.get_application(db.session, client_id)
-    if request.method == "GET":
+    if request.method != "POST":
         return form_page(filled_in(fields(is_new=False), applications.values_of(client)), client)
     had_secret = client.secret_hash is not None
     form = Form.read(fields(is_new=False), request.form)
@@ -99,7 +99,7 @@ def check(client_id: str) -> ResponseReturnValue:
 def renew_secret(client_id: str) -> ResponseReturnValue:
     """``GET /console/applications/ID/secret`` → asks; ``POST`` → another secret, shown this once."""
     client = applications.get_application(db.session, client_id)
-    if request.method == "GET":
+    if request.method != "POST":
         text = (
             "The old one is worth nothing from that moment on: nobody can sign in to the app until the new one "
             "is in its settings. Sessions that live are not touched."
