@@ -49,7 +49,7 @@ def head_everywhere(browser: SiteClient, values: dict[str, str]) -> int:
     for rule in rules:
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values[found[1]], rule.rule)
         answer = browser.head(path)
-        assert answer.status_code < 500, path
+        assert answer.status_code != 500, path
         assert answer.data == b"", path
         answer.close()
         assert contents(app) == before, f"HEAD {path} changed the database"
