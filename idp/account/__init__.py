@@ -17,6 +17,7 @@ from pickup_web.clock import now
 from pickup_web.database import db
 
 PAGE = 50  # sessions on a page
+NAMED = 10  # apps in a sentence; it travels in a cookie, which browsers drop beyond 4 kB
 MANY = 10_000  # nobody has so many, and every database can count to it
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
@@ -118,9 +119,10 @@ def say(sentence: str, since: int) -> ResponseReturnValue:
     """Back to the page, which says what happened."""
     flash(sentence)
     if names := unreached(since):
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         flash(
-            f"{', '.join(names)} could not be told yet. It is being tried again; until then that session may "
-            "still be open there.",
+            f"{', '.join(names[:NAMED])}{more} could not be told yet. It is being tried again; until then that "
+            "session may still be open there.",
             "warn",
         )
     return redirect(url_for(".show"), 303)

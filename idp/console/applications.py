@@ -81,8 +81,8 @@ def edit(client_id: str) -> ResponseReturnValue:
         return form_page(filled_in(fields(is_new=False), applications.values_of(client)), client)
     had_secret = client.secret_hash is not None
     form = Form.read(fields(is_new=False), request.form)
-    by = g.person.username
-    if attempt(form, lambda: applications.edit_application(db.session, client_id, values_of(form), by)) is None:
+    by, seen = g.person.username, request.form.get("version", "")
+    if attempt(form, lambda: applications.edit_application(db.session, client_id, values_of(form), by, seen)) is None:
         return form_page(form, client), 422
     if applications.has_secret(client) and not had_secret:
         flash(f"{client.name} has no secret yet and cannot sign anybody in: make one with “New secret”.", "warn")
@@ -145,6 +145,7 @@ def form_page(form: Form, client: Client | None = None) -> str:
         main=MAIN,
         more=MORE,
         client=client,
+        version=request.form.get("version") or (applications.version_of(client) if client else ""),
         is_seeded=client is not None and client.client_id in SEEDED,
         other_errors=[sentence for name, sentence in form.errors.items() if name not in known],
     )
