@@ -10,7 +10,7 @@ from idp.login import MAX_PASSWORD
 from idp.models import Client, Delivery, SsoSession
 from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
-from idp.own_pages import require_person
+from idp.own_pages import guard, require_person
 from idp.session_ending import Reason
 from idp.sso_session import COOKIE
 from pickup_web.clock import now
@@ -21,7 +21,7 @@ NAMED = 10  # apps in a sentence; it travels in a cookie, which browsers drop be
 MANY = 10_000  # nobody has so many, and every database can count to it
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
-blueprint.before_request(require_person)
+guard(blueprint, require_person)
 
 
 @blueprint.get("")
@@ -89,20 +89,20 @@ def password() -> ResponseReturnValue:
 
 def change_password() -> int:
     """As the form says; returns how many other sessions ended. Whoever sits there now cannot guess the old one."""
-    username = g.person.username
+    key = failed_logins.key_of_account(g.person.username)
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     if new != again:
         raise InvalidError({"again": "This is not the same as the new password above."})
-    if seconds := failed_logins.seconds_to_wait(db.session, username):
+    if seconds := failed_logins.seconds_to_wait(db.session, key):
         raise InvalidError({"old": failed_logins.sentence(seconds)})
     try:
         ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
     except InvalidError as error:
-        if "old" in error.fields:
-            failed_logins.count(db.session, username)
+        if "old" not in error.fields:  # that one was right
+            failed_logins.forget(db.session, key)
             db.session.commit()
         raise
-    failed_logins.forget(db.session, username)
+    failed_logins.forget(db.session, key)
     db.session.commit()
     return ended
 

@@ -7,24 +7,12 @@ import pytest
 from flask import Flask, request
 from sqlalchemy import MetaData
 
-from idp.models import Delivery, SsoSession
 from pickup_web.database import engine_of
 from tests.conftest import SignIn, SiteClient
-from tests.idp.conftest import DISPATCH, Provider, cameron, cameron_once, provider
-from tests.idp.console.conftest import operator
 from tests.manager.conftest import fleet_manager, introspection
 from tests.web.test_service import client
 
-__all__ = [
-    "cameron",
-    "cameron_once",
-    "client",
-    "fleet_manager",
-    "introspection",
-    "provider",
-]  # fixtures of their services
-
-CAMERON = "248289761002"
+__all__ = ["client", "fleet_manager", "introspection"]  # fixtures
 
 
 def contents(app: Flask) -> dict[str, list[tuple[Any, ...]]]:
@@ -54,29 +42,6 @@ def head_everywhere(browser: SiteClient, values: dict[str, str]) -> int:
         answer.close()
         assert contents(app) == before, f"HEAD {path} changed the database"
     return len(rules)
-
-
-def test_no_head_changes_anything_at_the_provider(provider: Provider, cameron: SiteClient) -> None:
-    """An operator's browser, and a person's own."""
-    sid = provider.session().sid
-    admin = operator(provider)
-    own = next(row.sid for row in provider.rows(SsoSession) if row.sid != sid)
-    other = provider.sign_in(username="alex")
-    provider.tokens(other)
-    provider.end_session(other, id_token_hint=provider.tokens(other)["id_token"])
-    (delivery, *_) = provider.rows(Delivery)
-    values = {
-        "client_id": DISPATCH, "sub": CAMERON, "sid": sid, "delivery_id": delivery.id, "filename": "pickup.css",
-        "identity_store_name": "people", "account_id": CAMERON, "session_id": sid,
-    }  # fmt: skip
-    assert head_everywhere(admin, values) > 40
-    head_everywhere(admin, {**values, "sid": own})
-    head_everywhere(cameron, values)
-    before = contents(provider.app)
-    for path in ("/console/keys/rotate", f"/console/people/{CAMERON}/role"):
-        admin.get(path)
-        admin.submit(path)
-        assert contents(provider.app) != before, "control: the same with POST"
 
 
 @pytest.mark.usefixtures("idp")
