@@ -42,7 +42,7 @@ def seconds_to_wait(db: Session, key: str) -> int:
         db.rollback()  # others came at once, and took what was free
         return 1
     if row.wait_until > now():
-        return row.wait_until - now()
+        return int(row.wait_until) - now()
     pause = min(2 ** (row.failures - FREE), LONGEST_WAIT)
     mine = update(FailedLogins).where(FailedLogins.key == key, FailedLogins.wait_until <= now())
     one_more = {"failures": FailedLogins.failures + 1, "failed_at": now(), "wait_until": now() + pause}
@@ -66,14 +66,15 @@ def count(db: Session, key: str) -> int:
     one_more = update(FailedLogins).where(FailedLogins.key == key)
     one_more = one_more.values(failures=FailedLogins.failures + 1, failed_at=at).returning(FailedLogins.failures)
     one_more = one_more.execution_options(synchronize_session=False)
-    if failures := db.scalar(one_more):
+    failures: int | None = db.scalar(one_more)
+    if failures is not None:
         return failures
     try:
         with db.begin_nested():
             add_row(db, FailedLogins, key=key, failures=1, failed_at=at, wait_until=0)
     except IntegrityError:  # another worker's was the first
-        return db.scalar(one_more) or 1
-    return 1
+        failures = db.scalar(one_more)
+    return failures or 1
 
 
 def forget(db: Session, key: str) -> None:
