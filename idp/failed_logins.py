@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response
 from idp.models import FailedLogins
 from idp.state import current_state
 from pickup_web.clock import now
+from pickup_web.database import add_row
 
 FREE = 10  # wrong passwords in a row that cost nothing: people mistype, and try the ones they remember
 LONGEST_WAIT = 300  # seconds; 288 tries a day, where NIST SP 800-63B §5.2.2 allows 100 in a row
@@ -26,16 +27,26 @@ COOKIE = "pickup_idp_known"
 COOKIE_SECONDS = 365 * 24 * 3600
 
 
-def seconds_to_wait(db: Session, username: str) -> int:
-    """0: the password may be looked at. After many wrong ones that is one try a pause, whoever comes at once."""
-    row = db.get(FailedLogins, key_of(username))
+def seconds_to_wait(db: Session, key: str) -> int:
+    """0: the password may be looked at, and is counted as a wrong one until :func:`forget`. Commits.
+
+    After many wrong ones that is one try a pause, whoever comes at once.
+    """
+    row = db.execute(
+        select(FailedLogins.failures, FailedLogins.failed_at, FailedLogins.wait_until).where(FailedLogins.key == key)
+    ).one_or_none()
     if row is None or row.failures < FREE or row.failed_at + FORGOTTEN_SECONDS <= now():
-        return 0
+        if count(db, key) <= FREE:
+            db.commit()
+            return 0
+        db.rollback()  # others came at once, and took what was free
+        return 1
     if row.wait_until > now():
-        return row.wait_until - now()
+        return int(row.wait_until) - now()
     pause = min(2 ** (row.failures - FREE), LONGEST_WAIT)
-    mine = update(FailedLogins).where(FailedLogins.key == row.key, FailedLogins.wait_until <= now())
-    taken = db.scalar(mine.values(wait_until=now() + pause).returning(FailedLogins.key))
+    mine = update(FailedLogins).where(FailedLogins.key == key, FailedLogins.wait_until <= now())
+    one_more = {"failures": FailedLogins.failures + 1, "failed_at": now(), "wait_until": now() + pause}
+    taken = db.scalar(mine.values(one_more).returning(FailedLogins.key))
     db.commit()
     return 0 if taken else pause
 
@@ -45,29 +56,31 @@ def sentence(seconds: int) -> str:
     return f"Too many wrong passwords for this name. Try again in {seconds} second{'s' if seconds > 1 else ''}."
 
 
-def count(db: Session, username: str) -> None:
-    """A wrong password. The caller commits."""
-    key, at = key_of(username), now()
+def count(db: Session, key: str) -> int:
+    """One more try; returns how many that makes. The caller commits."""
+    at = now()
     is_old = FailedLogins.failed_at <= at - FORGOTTEN_SECONDS
     some = FailedLogins.key.in_(select(FailedLogins.key).where(is_old).limit(FORGET_AT_ONCE))
     forgotten = delete(FailedLogins).where(is_old, some | (FailedLogins.key == key))
     db.execute(forgotten.execution_options(synchronize_session=False))
     one_more = update(FailedLogins).where(FailedLogins.key == key)
     one_more = one_more.values(failures=FailedLogins.failures + 1, failed_at=at).returning(FailedLogins.failures)
-    if db.scalar(one_more) is None:
-        try:
-            with db.begin_nested():
-                db.add(FailedLogins(key=key, failures=1, failed_at=at, wait_until=0))
-        except IntegrityError:  # another worker's was the first
-            db.execute(one_more)
+    one_more = one_more.execution_options(synchronize_session=False)
+    failures: int | None = db.scalar(one_more)
+    if failures is not None:
+        return failures
+    try:
+        with db.begin_nested():
+            add_row(db, FailedLogins, key=key, failures=1, failed_at=at, wait_until=0)
+    except IntegrityError:  # another worker's was the first
+        failures = db.scalar(one_more)
+    return failures or 1
 
 
-def forget(db: Session, username: str) -> None:
+def forget(db: Session, key: str) -> None:
     """The right password. The caller commits."""
-    key = key_of(username)
-    if db.get(FailedLogins, key):  # mostly there is nothing to write
-        mine = delete(FailedLogins).where(FailedLogins.key == key)
-        db.execute(mine.execution_options(synchronize_session=False))
+    mine = delete(FailedLogins).where(FailedLogins.key == key)
+    db.execute(mine.execution_options(synchronize_session=False))
 
 
 def remember(response: Response, username: str) -> None:
@@ -90,8 +103,13 @@ def known_as(username: str) -> str:
 
 
 def key_of(username: str) -> str:
-    """What is counted. Keyed, as people type passwords into the name's field, too."""
+    """What is counted at the login. Keyed, as people type passwords into the name's field, too."""
     return seal(username, known_as(username), "count")
+
+
+def key_of_account(username: str) -> str:
+    """What is counted where somebody is signed in: whoever sits there could forget any cookie but that one."""
+    return seal(username, "", "account")
 
 
 def seal(username: str, *more: str) -> str:

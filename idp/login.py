@@ -51,18 +51,18 @@ def sign_in() -> ResponseReturnValue:
             return too_late()
         target = pending.resume_url()
     username = request.form.get("username", "")
-    if seconds := failed_logins.seconds_to_wait(db.session, username):
+    key = failed_logins.key_of(username)
+    if seconds := failed_logins.seconds_to_wait(db.session, key):
         return too_many(waiting, client, username, seconds)
     user = authenticate(username, request.form.get("password", ""))
-    if user:
-        failed_logins.forget(db.session, username)
     cookie = start_session(user) if user else None
     if cookie is None:
-        failed_logins.count(db.session, username)
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
         wrong = "That username and password do not belong together."
         return login_page(waiting, client, username=username, error=wrong)
+    failed_logins.forget(db.session, key)
+    db.session.commit()
     response = redirect(target, 303)
     set_cookie(response, cookie)
     failed_logins.remember(response, username)

@@ -1,11 +1,37 @@
 """Who may see the provider's own pages, /account and /console: people who are signed in, and operators."""
 
-from flask import abort, g, redirect, request, url_for
+from collections.abc import Callable
+
+from flask import Blueprint, abort, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError, generate_csrf, validate_csrf
 
 from idp.models import User
 from idp.sso_session import current_sso_session
+from pickup_web import csrf
 from pickup_web.database import db
+
+
+def guard(blueprint: Blueprint, require: Callable[[], ResponseReturnValue | None]) -> None:
+    """Before each request of ``blueprint``: who it is, by ``require``, and whether the form is one of this sign-in."""
+    csrf.exempt(blueprint)  # our own check does the same, and more
+    blueprint.before_request(require)
+    blueprint.before_request(require_own_form)
+
+
+def require_own_form() -> None:
+    """A form's token is good in the session that it was made in, and in no other.
+
+    The browser's cookie alone does not tell: a site beside ours, below the same domain, can put one there, even one of
+    ours, whose token it knows (RFC 6265 §8.6). But no token was ever made for it with the name of this session.
+    """
+    secret = f"{current_app.secret_key!r} {g.sso_session.sid}"
+    if request.method != "GET":
+        try:
+            validate_csrf(request.form.get("csrf_token"), secret)
+        except ValueError as error:  # the ValidationError of WTForms is one
+            raise CSRFError(str(error)) from error
+    generate_csrf(secret)  # Flask-WTF keeps it for the forms of this page
 
 
 def require_person() -> ResponseReturnValue | None:

@@ -165,7 +165,7 @@ def register() -> Response:
         metadata = read_metadata()
     except RegistrationError as error:
         return registration_error(error)
-    client = Client(client_id=secrets.token_urlsafe(16), delete_tokens_on_logout=None)
+    client = Client(client_id=secrets.token_urlsafe(16), scopes=list(SCOPES), require_pkce=False)
     store(client, metadata)
     secret, management_token = new_secret(client), secrets.token_urlsafe(32)
     client.registration_token_hash = hash_of(management_token)
@@ -251,7 +251,7 @@ def read_metadata(client: Client | None = None) -> ClientMetadata:
     if client:
         check_identity(client, content)
     check_called_addresses(metadata)
-    check_sector(metadata)
+    check_sector(metadata, client)
     return metadata
 
 
@@ -280,12 +280,21 @@ def check_identity(client: Client, content: dict[str, Any]) -> None:
         raise RegistrationError("invalid_client_metadata", "client_secret: it is not this client's")
 
 
-def check_sector(metadata: ClientMetadata) -> None:
-    """Registration §5: the sector's file must list every redirect URI, or a stranger could join the sector."""
-    if metadata.sector_identifier_uri is None:
+def check_sector(metadata: ClientMetadata, client: Client | None = None) -> None:
+    """Registration §5: the sector's file must list every redirect URI, or a stranger could join the sector.
+
+    It is asked once: an entry that keeps both is not refused because the sector's site is away.
+    """
+    sector = metadata.sector_identifier_uri
+    is_checked = (
+        client is not None
+        and client.registered.get("sector_identifier_uri") == sector
+        and set(metadata.redirect_uris) <= set(client.redirect_uris)
+    )
+    if sector is None or is_checked:
         return
     try:
-        listed = json.loads(current_state().door.get(metadata.sector_identifier_uri))
+        listed = json.loads(current_state().door.get(sector))
     except (FetchError, ValueError, RecursionError) as error:
         raise RegistrationError("invalid_client_metadata", f"sector_identifier_uri: {error}") from error
     if not isinstance(listed, list) or any(uri not in listed for uri in metadata.redirect_uris):
@@ -293,17 +302,23 @@ def check_sector(metadata: ClientMetadata) -> None:
 
 
 def store(client: Client, metadata: ClientMetadata) -> None:
-    """Put the metadata into the client: what the flows ask for into columns, the rest beside them."""
+    """Put the metadata into the client: what the flows ask for into columns, the rest beside them.
+
+    What the operator decided stays: a client gives scopes up (RFC 7592 §2.2), but takes none, and PKCE, once required,
+    is required.
+    """
     values = metadata.model_dump(exclude_none=True)
     client.backchannel_logout_uri = None
     for name in COLUMNS:
         if name in values:
             setattr(client, name, values.pop(name))
     client.name = values.pop("client_name", None) or client.client_id
-    asked = (metadata.scope or " ".join(SCOPES)).split()
-    client.scopes = [scope for scope in SCOPES if scope in asked or scope == "openid"]
+    if metadata.scope:
+        given_up = set(SCOPES) - {"openid", *metadata.scope.split()}  # those of the company's APIs are not its to name
+        client.scopes = [scope for scope in client.scopes if scope not in given_up]
     client.registered = values
-    client.require_pkce = client.token_endpoint_auth_method == "none"  # noqa: S105 # PKCE-05: others have a secret
+    if client.token_endpoint_auth_method == "none":  # noqa: S105 # PKCE-05: others have a secret
+        client.require_pkce = True
 
 
 def client_information(

@@ -71,7 +71,7 @@ def start_session(user: User) -> str | None:
     if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
         db.session.rollback()
         return None
-    if session:
+    if session and hold(session.sid):  # it may have ended since we looked
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:

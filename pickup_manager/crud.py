@@ -23,7 +23,7 @@ def show_all(kind: str) -> ResponseReturnValue:
 def add(kind: str) -> ResponseReturnValue:
     """``GET /drivers/add`` → the form; ``POST`` → a new row."""
     resource = RESOURCES[kind]
-    if request.method == "GET":
+    if request.method != "POST":
         return form_page(resource, Form(resource.fields))
     form = Form.read(resource.fields, request.form)
     if form.errors:
@@ -41,7 +41,7 @@ def add(kind: str) -> ResponseReturnValue:
 def edit(kind: str, key: str) -> ResponseReturnValue:
     """``GET /drivers/D0072/edit`` → the form; ``POST`` → the row is changed. The key stays."""
     resource, row = RESOURCES[kind], find(kind, key)
-    if request.method == "GET":
+    if request.method != "POST":
         return form_page(resource, Form(resource.fields, values_of(resource, row)), row)
     form = Form.read(resource.fields, {**request.form, "id": key})
     if form.errors:
@@ -55,7 +55,7 @@ def remove(kind: str, key: str) -> ResponseReturnValue:
     """``GET /drivers/D0072/remove`` → asks once; ``POST`` → the row is gone."""
     resource, row = RESOURCES[kind], find(kind, key)
     title = title_of(resource, row)
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("remove.html", resource=resource, row=row, title=title)
     db.session.execute(delete(resource.model).where(resource.model.id == key))
     db.session.commit()

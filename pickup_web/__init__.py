@@ -5,8 +5,9 @@ Read :func:`create_service` first: it is the list of what every service gets.
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, render_template
+from flask import Flask, Request, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
@@ -16,6 +17,9 @@ from pickup_web import database, events, localhost, logs, security
 from pickup_web.mount import health_check, mount
 from pickup_web.pages import register_pages
 from pickup_web.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["Settings", "create_service", "csrf"]
 
@@ -39,6 +43,7 @@ def create_service(
     besides our own (browsers apply that rule to the redirects after a form, too).
     """
     app = Flask(import_name)
+    app.request_class = HeadIsGet
     app.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
         WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the session it belongs to
@@ -66,6 +71,19 @@ def create_service(
     # Flask's documented way to add middleware; to a type checker, methods are not for assigning.
     app.wsgi_app = behind_proxies  # type: ignore[method-assign]
     return app
+
+
+class HeadIsGet(Request):
+    """Flask answers HEAD wherever it answers GET, and a HEAD does what a GET does (RFC 9110 §9.3.2): no more than ask.
+
+    So no view meets a method that it does not know, and takes it for the other one. The body is left out
+    all the same: Werkzeug looks at the environment.
+    """
+
+    def __init__(self, environ: "WSGIEnvironment", *args: Any, **kwargs: Any) -> None:
+        super().__init__(environ, *args, **kwargs)
+        if self.method == "HEAD":
+            self.method = "GET"
 
 
 def error_page(error: HTTPException) -> ResponseReturnValue:

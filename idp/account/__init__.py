@@ -10,17 +10,18 @@ from idp.login import MAX_PASSWORD
 from idp.models import Client, Delivery, SsoSession
 from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
-from idp.own_pages import require_person
+from idp.own_pages import guard, require_person
 from idp.session_ending import Reason
 from idp.sso_session import COOKIE
 from pickup_web.clock import now
 from pickup_web.database import db
 
 PAGE = 50  # sessions on a page
+NAMED = 10  # apps in a sentence; it travels in a cookie, which browsers drop beyond 4 kB
 MANY = 10_000  # nobody has so many, and every database can count to it
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
-blueprint.before_request(require_person)
+guard(blueprint, require_person)
 
 
 @blueprint.get("")
@@ -42,7 +43,7 @@ def end_one(sid: str) -> ResponseReturnValue:
     if view.session.sub != g.person.sub:  # somebody else's: as if there were none
         abort(404)
     here, device, started = sid == g.sso_session.sid, view.device, now()
-    if request.method == "GET" and view.session.ended_at is None:
+    if request.method != "POST" and view.session.ended_at is None:
         return ask([view], here=here, device=device)
     try:  # it may have ended since the question was asked
         sessions.end_one(db.session, sid, Reason.LOGOUT if here else Reason.ELSEWHERE, g.person.username)
@@ -56,7 +57,7 @@ def end_one(sid: str) -> ResponseReturnValue:
 def end_others() -> ResponseReturnValue:
     """End all but this one."""
     keep, started = g.sso_session.sid, now()
-    if request.method == "GET":
+    if request.method != "POST":
         return ask(sessions.dry_run_all_of(db.session, g.person.sub, keep_sid=keep))
     ended = sessions.end_all_of(db.session, g.person.sub, Reason.ELSEWHERE, g.person.username, keep_sid=keep)
     return say(f"{in_words(ended)} ended. Only this browser is signed in.", started)
@@ -66,7 +67,7 @@ def end_others() -> ResponseReturnValue:
 def end_all() -> ResponseReturnValue:
     """End all, this one, too."""
     started = now()
-    if request.method == "GET":
+    if request.method != "POST":
         return ask(sessions.dry_run_all_of(db.session, g.person.sub), here=True)
     ended = sessions.end_all_of(db.session, g.person.sub, Reason.EVERYWHERE, g.person.username)
     return logged_out(started, ended)
@@ -88,20 +89,20 @@ def password() -> ResponseReturnValue:
 
 def change_password() -> int:
     """As the form says; returns how many other sessions ended. Whoever sits there now cannot guess the old one."""
-    username = g.person.username
+    key = failed_logins.key_of_account(g.person.username)
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     if new != again:
         raise InvalidError({"again": "This is not the same as the new password above."})
-    if seconds := failed_logins.seconds_to_wait(db.session, username):
+    if seconds := failed_logins.seconds_to_wait(db.session, key):
         raise InvalidError({"old": failed_logins.sentence(seconds)})
     try:
         ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
     except InvalidError as error:
-        if "old" in error.fields:
-            failed_logins.count(db.session, username)
+        if "old" not in error.fields:  # that one was right
+            failed_logins.forget(db.session, key)
             db.session.commit()
         raise
-    failed_logins.forget(db.session, username)
+    failed_logins.forget(db.session, key)
     db.session.commit()
     return ended
 
@@ -118,9 +119,10 @@ def say(sentence: str, since: int) -> ResponseReturnValue:
     """Back to the page, which says what happened."""
     flash(sentence)
     if names := unreached(since):
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         flash(
-            f"{', '.join(names)} could not be told yet. It is being tried again; until then that session may "
-            "still be open there.",
+            f"{', '.join(names[:NAMED])}{more} could not be told yet. It is being tried again; until then that "
+            "session may still be open there.",
             "warn",
         )
     return redirect(url_for(".show"), 303)

@@ -25,7 +25,8 @@ def require_scope(scope: str) -> None:
         challenge = f'{REALM}, error="invalid_token", error_description="{sentence}"'
         raise refusal(401, "invalidToken", sentence, entity, challenge)
     # A person's token belongs to a session. And what the operator has taken from a client, its tokens lose at once.
-    granted = token.sid is None and scope in token.scope.split() and scope in client.scopes
+    is_program = token.sid is None and client.check_grant_type("client_credentials")
+    granted = is_program and scope in token.scope.split() and scope in client.scopes
     if not granted:
         events.record(db.session, "op.admin_api.refused", client_id=client.client_id, outcome=scope)
         db.session.commit()

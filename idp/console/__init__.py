@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from idp.console import applications, deliveries, keys, overview, people, sessions, settings
 from idp.console.parts import ago, only_printable, refused
 from idp.operations import OperationError
-from idp.own_pages import require_operator
+from idp.own_pages import guard, require_operator
 
 Route = tuple[str, str, str, Callable[..., ResponseReturnValue]]
 
@@ -52,7 +52,7 @@ ROUTES: list[Route] = [
 # fmt: on
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
-blueprint.before_request(require_operator)
+guard(blueprint, require_operator)
 blueprint.before_request(only_printable)
 blueprint.register_error_handler(OperationError, refused)
 blueprint.add_app_template_filter(ago)

@@ -45,7 +45,7 @@ def show_all() -> str:
 
 def register() -> ResponseReturnValue:
     """``GET /console/applications/register`` → the form; ``POST`` → the application, and its secret, this once."""
-    if request.method == "GET":
+    if request.method != "POST":
         return form_page(filled_in(fields(is_new=True), first_values()))
     form = Form.read(fields(is_new=True), request.form)
     made = attempt(form, lambda: applications.register_application(db.session, values_of(form), g.person.username))
@@ -77,12 +77,12 @@ def show(client_id: str) -> str:
 def edit(client_id: str) -> ResponseReturnValue:
     """``GET /console/applications/ID/edit`` → the form; ``POST`` → what is in it holds from now on."""
     client = applications.get_application(db.session, client_id)
-    if request.method == "GET":
+    if request.method != "POST":
         return form_page(filled_in(fields(is_new=False), applications.values_of(client)), client)
     had_secret = client.secret_hash is not None
     form = Form.read(fields(is_new=False), request.form)
-    by = g.person.username
-    if attempt(form, lambda: applications.edit_application(db.session, client_id, values_of(form), by)) is None:
+    by, seen = g.person.username, request.form.get("version", "")
+    if attempt(form, lambda: applications.edit_application(db.session, client_id, values_of(form), by, seen)) is None:
         return form_page(form, client), 422
     if applications.has_secret(client) and not had_secret:
         flash(f"{client.name} has no secret yet and cannot sign anybody in: make one with “New secret”.", "warn")
@@ -99,7 +99,7 @@ def check(client_id: str) -> ResponseReturnValue:
 def renew_secret(client_id: str) -> ResponseReturnValue:
     """``GET /console/applications/ID/secret`` → asks; ``POST`` → another secret, shown this once."""
     client = applications.get_application(db.session, client_id)
-    if request.method == "GET":
+    if request.method != "POST":
         text = (
             "The old one is worth nothing from that moment on: nobody can sign in to the app until the new one "
             "is in its settings. Sessions that live are not touched."
@@ -145,6 +145,7 @@ def form_page(form: Form, client: Client | None = None) -> str:
         main=MAIN,
         more=MORE,
         client=client,
+        version=request.form.get("version") or (applications.version_of(client) if client else ""),
         is_seeded=client is not None and client.client_id in SEEDED,
         other_errors=[sentence for name, sentence in form.errors.items() if name not in known],
     )

@@ -25,7 +25,7 @@ def show() -> str:
 
 def rotate_now() -> ResponseReturnValue:
     """``GET /console/keys/rotate`` → asks; ``POST`` → publishes the next keys."""
-    if request.method == "GET":
+    if request.method != "POST":
         text = (
             "A new key of each kind is published now, and signs two minutes later, when every app can have seen it. "
             "The present keys stay published for another day, so that nobody is signed out and no logout is lost."

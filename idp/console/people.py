@@ -35,7 +35,7 @@ def show_all() -> str:
 def add() -> ResponseReturnValue:
     """``GET /console/people/add`` → the form; ``POST`` → the person, and a first password, shown this once."""
     form = Form.read(FIELDS, request.form) if request.method == "POST" else Form(FIELDS)
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("console/person_form.html", form=form)
     values, password = form.values, first_password()
     try:
@@ -61,7 +61,7 @@ def sign_out(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/sign-out`` → what it would do; ``POST`` → all their sessions have ended."""
     person = people.get_person(db.session, sub)
     views, total = sessions.list_sessions(db.session, sub=sub, limit=ROWS)
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template(
             "console/end_sessions.html",
             title=f"Sign {name_of(person)} out everywhere?",
@@ -154,7 +154,7 @@ def change(
 ) -> ResponseReturnValue:
     """Ask, or do it and say so. The person's name goes into the braces."""
     person = people.get_person(db.session, sub)
-    if request.method == "GET":
+    if request.method != "POST":
         return ask_about(person, question, text, button)
     name, alive = name_of(person), sessions.list_sessions(db.session, sub=sub, limit=ROWS)
     operation(db.session, sub, g.person.username)

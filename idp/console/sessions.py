@@ -27,7 +27,7 @@ def show(sid: str) -> str:
 
 def end(sid: str) -> ResponseReturnValue:
     """``GET /console/sessions/SID/end`` → what it would do; ``POST`` → it is done."""
-    if request.method == "GET":
+    if request.method != "POST":
         views = sessions.dry_run(db.session, [sid])
         if not views:
             raise NotFoundError("There is no such session, or it has ended already.")

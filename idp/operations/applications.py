@@ -4,6 +4,7 @@ What an application may be is decided where software registers itself (registrat
 hold, and beside them what only an operator decides.
 """
 
+import json
 import re
 import secrets
 import ssl
@@ -13,14 +14,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from idp import registration
 from idp.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
 from idp.fetch import in_background
-from idp.models import Client
+from idp.models import Client, Token, hash_of
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
 from idp.state import current_state
@@ -28,6 +29,7 @@ from pickup_web import events
 from pickup_web.clock import now
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
+RESERVED = ("register",)  # /console/applications/register is the form
 SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
 MOST_RETRY = 7 * 24 * 3600  # seconds; no session of an app lives that long
 
@@ -40,7 +42,7 @@ def certificates(pem: str) -> str:
         raise ValueError("this holds a private key, which belongs nowhere but with its owner; paste certificates only")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: letters that are not of ASCII
         raise ValueError("these are not certificates in PEM format: -----BEGIN CERTIFICATE----- …") from error
     return pem
 
@@ -111,6 +113,11 @@ def values_of(client: Client) -> dict[str, Any]:
     return {**own, **words, "client_name": client.name, "scope": " ".join(client.scopes)}
 
 
+def version_of(client: Client) -> str:
+    """Another one after each change."""
+    return hash_of(json.dumps(values_of(client), sort_keys=True))
+
+
 # --- changing ---
 
 
@@ -124,11 +131,13 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
     client_id = values.get("client_id") or secrets.token_hex(12)
     if not isinstance(client_id, str) or not CLIENT_ID.fullmatch(client_id):
         errors["client_id"] = "Use letters, digits and . _ ~ - only, 100 at most, and begin with a letter or a digit."
+    elif client_id in RESERVED:
+        errors["client_id"] = "This word is taken: choose another id."
     elif db.get(Client, client_id):
         errors["client_id"] = "Another application has this id, or had it: an id is never given out twice."
     if errors or metadata is None or words is None:
         raise InvalidError(errors)
-    client = Client(client_id=client_id, created_at=now())
+    client = Client(client_id=client_id, created_at=now(), scopes=[])
     apply(client, metadata, words)
     secret = registration.new_secret(client)
     db.add(client)
@@ -141,13 +150,25 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
     return client, secret
 
 
-def edit_application(db: Session, client_id: str, values: Mapping[str, Any], by: str) -> Client:
-    """Change what ``values`` names; the rest stays. A method that needs no secret takes the secret away."""
+def edit_application(
+    db: Session, client_id: str, values: Mapping[str, Any], by: str, seen: str | None = None
+) -> Client:
+    """Change what ``values`` names; the rest stays. A method that needs no secret takes the secret away.
+
+    ``seen``: the :func:`version_of` what was looked at before; where it is another by now, nothing changes.
+    """
     client = get_application(db, client_id)
     before = values_of(client)
-    metadata, words, errors = read({**before, **values})
+    metadata, words, errors = read({**before, **values}, client)
     if errors or metadata is None or words is None:
         raise InvalidError(errors)
+    # The row is held until the commit: of two who save what they made of the same entry, one is told.
+    db.execute(update(Client).where(Client.client_id == client_id).values(name=Client.name))
+    db.refresh(client)
+    if seen not in (None, version_of(client)):
+        db.rollback()
+        sentence = "Somebody else changed this application meanwhile, so nothing of this is saved. Open the form again."
+        raise InvalidError({"": sentence})
     apply(client, metadata, words)
     if not has_secret(client):
         client.secret_hash = None
@@ -160,11 +181,13 @@ def edit_application(db: Session, client_id: str, values: Mapping[str, Any], by:
 
 
 def new_secret(db: Session, client_id: str, by: str) -> str:
-    """Another secret; the old one is worth nothing from now on."""
+    """Another secret; the old one is worth nothing from now on, nor is a token that the client got for itself by it."""
     client = get_application(db, client_id)
     secret = registration.new_secret(client)
     if secret is None:
         raise OperationError(f"{client.name} has no secret: it proves itself in another way.")
+    own = (Token.client_id == client_id) & Token.sid.is_(None) & Token.revoked_at.is_(None)
+    db.execute(update(Token).where(own).values(revoked_at=now()).execution_options(synchronize_session=False))
     events.record(db, "op.client.secret_renewed", client_id=client_id, by=by)
     db.commit()
     return secret
@@ -200,8 +223,10 @@ def confidential(metadata: ClientMetadata) -> bool:
 # --- checking what was given ---
 
 
-def read(values: Mapping[str, Any]) -> tuple[Metadata | None, OperatorsWord | None, dict[str, str]]:
-    """Both halves, and a sentence for each value that is wrong."""
+def read(
+    values: Mapping[str, Any], client: Client | None = None
+) -> tuple[Metadata | None, OperatorsWord | None, dict[str, str]]:
+    """Both halves, and a sentence for each value that is wrong. ``client``: the one that is edited."""
     errors = {name: "There is no such setting." for name in values if name not in KNOWN}
     metadata = words = None
     try:
@@ -215,7 +240,7 @@ def read(values: Mapping[str, Any]) -> tuple[Metadata | None, OperatorsWord | No
     try:
         metadata = Metadata.model_validate(dict(values))
         check_called_addresses(metadata)
-        registration.check_sector(metadata)
+        registration.check_sector(metadata, client)
     except ValidationError as error:
         errors |= sentences(error)
     except RegistrationError as error:

@@ -76,6 +76,7 @@ def test_somebody_elses_sessions_are_nobodys_business(provider: Provider, camero
     browser = provider.sign_in(username="alex")
     assert "In this browser only." in words(browser.get("/account"))
     (sid,) = (row.sid for row in provider.rows(SsoSession) if row.sub == CAMERON)
+    browser.get("/account/password")  # has a form, whose token is good here
     for path in (f"/account/sessions/{sid}/end", "/account/sessions/no-such/end"):
         assert browser.get(path).status_code == 404
         assert browser.submit(path).status_code == 404
@@ -275,3 +276,16 @@ def test_any_characters_will_do(password: str, provider: Provider, cameron: Site
     browser = provider.browser()
     done = provider.enter_password(browser, provider.authorize(browser), "cameron", password)
     assert "code=" in done.location
+
+
+def test_a_browser_is_not_sent_the_names_of_a_hundred_apps(
+    cameron: SiteClient, phone: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They travel in a cookie, and beyond 4 kB a browser drops it, and what it says."""
+    del phone
+    monkeypatch.setattr(
+        "idp.account.unreached", lambda _: [f"App {number} {hash(str(number))}" for number in range(200)]
+    )
+    done = answer(cameron, "/account/end-others")
+    assert len(done.headers["Set-Cookie"]) < 4000
+    assert "and 190 more could not be told yet." in notices(cameron)

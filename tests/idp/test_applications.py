@@ -109,9 +109,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "not-a-number": ("connect_timeout", float("nan"), "Input should be a finite number."),
     "deadline": ("retry_seconds", -1, "Enter 0 or more."),
     "certificate": ("ca_certificates", "hello", "These are not certificates in PEM format"),
+    "certificate-with-a-name": ("ca_certificates", "Größe\n-----BEGIN", "These are not certificates"),
     "private-key": ("ca_certificates", "-----BEGIN PRIVATE KEY-----", "This holds a private key"),
     "scope": ("scope", 'openid "fleet"', '"fleet" is not a scope'),
     "client-id": ("client_id", "fleet radio", "Use letters, digits and"),
+    "client-id-of-the-form": ("client_id", "register", "This word is taken"),
     "unknown": ("secret_hash", "x", "There is no such setting."),
 }  # fmt: skip
 
@@ -124,7 +126,7 @@ def test_bad_values_are_refused_with_a_sentence_and_change_nothing(case: str, db
     with pytest.raises(InvalidError) as refused:
         register(db, **{name: value})
     assert refused.value.fields[blamed].startswith(sentence)
-    if case != "client-id":
+    if name != "client_id":
         with pytest.raises(InvalidError):
             applications.edit_application(db, DISPATCH, {name: value}, "admin")
     db.rollback()
@@ -325,3 +327,35 @@ def test_without_a_logout_url_there_is_nothing_to_reach(db: Session) -> None:
     register(db, client_id="fleet-radio", backchannel_logout_uri=None)
     check = applications.check_backchannel(db, "fleet-radio")
     assert (check.reached, check.kind) == (False, "warn")
+
+
+# --- two at once ---
+
+
+def test_who_saves_what_was_changed_meanwhile_is_told_and_changes_nothing(db: Session) -> None:
+    client, _ = register(db, client_id="fleet-radio")
+    seen = applications.version_of(client)
+    assert applications.edit_application(db, "fleet-radio", {"client_name": "First"}, "admin", seen).name == "First"
+    with pytest.raises(InvalidError) as refused:
+        applications.edit_application(db, "fleet-radio", {"read_timeout": 9.0}, "alex", seen)
+    assert "Somebody else changed this application meanwhile" in refused.value.fields[""]
+    assert (client.name, client.read_timeout) == ("First", 5.0)
+    applications.edit_application(db, "fleet-radio", {"read_timeout": 9.0}, "alex", applications.version_of(client))
+    assert client.read_timeout == 9.0
+
+
+@pytest.mark.parametrize("changes", [{}, {"redirect_uris": [f"{RADIO}/other"]}], ids=["the same", "another address"])
+def test_an_entry_is_edited_while_its_sectors_file_cannot_be_had(
+    changes: dict[str, Any], db: Session, provider: Provider
+) -> None:
+    """Registration §5 is about the redirect URIs: it was checked, unless these change."""
+    sector = f"{RADIO}/sector.json"
+    provider.network.answer(sector, 200, f'["{RADIO}/callback"]')
+    register(db, client_id="fleet-radio", sector_identifier_uri=sector)
+    provider.network.refuse(sector)
+    values = {"client_name": "Radio", **changes}
+    if changes:
+        with pytest.raises(InvalidError, match="Connection refused"):
+            applications.edit_application(db, "fleet-radio", values, "admin")
+    else:
+        assert applications.edit_application(db, "fleet-radio", values, "admin").name == "Radio"

@@ -1,11 +1,12 @@
 """Guessing passwords is slow, for everybody but the person themselves."""
 
 import threading
+from contextlib import suppress
 
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.failed_logins import FORGOTTEN_SECONDS, FREE, LONGEST_WAIT
+from idp.failed_logins import COOKIE, FORGOTTEN_SECONDS, FREE, LONGEST_WAIT
 from idp.models import FailedLogins
 from tests.conftest import PASSWORD, Clock, SiteClient
 from tests.idp.conftest import Provider
@@ -136,3 +137,44 @@ def test_the_form_for_a_new_password_is_no_place_to_guess_the_old_one(cameron: S
     for _ in range(FREE + 1):
         assert "That is not your password." in change("a guess").text
     assert "Too many wrong passwords" in change(PASSWORD).text
+
+
+def test_many_at_once_are_no_more_than_one_by_one(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try is counted before its password is looked at, so nobody sends a hundred while the tenth is looked at."""
+    guess(provider, FREE - 1)
+    looked: list[str] = []
+    together, answers = threading.Barrier(8), []
+
+    def dawdle(*_: str) -> None:
+        looked.append("at a password")
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.2)  # until all have come that can
+
+    def guesser() -> None:
+        browser = provider.browser()
+        browser.get("/login?next=/account")
+        answers.append(browser.submit("/login", next="/account", username="cameron", password="a guess").status_code)
+
+    monkeypatch.setattr("idp.login.authenticate", dawdle)
+    guessers = [threading.Thread(target=guesser) for _ in range(8)]
+    for one in guessers:
+        one.start()
+    for one in guessers:
+        one.join()
+    assert len(looked) <= 2, "the last free one, and perhaps the one after it, which begins a pause"
+    assert sorted(answers) == [401] * len(looked) + [429] * (8 - len(looked))
+
+
+def test_whoever_forgets_the_cookie_has_no_more_guesses_at_the_old_password(provider: Provider) -> None:
+    """At the form for a new one they are counted by the account, whatever the browser says of itself."""
+    browser = provider.sign_in()
+    browser.get("/account/password")
+
+    def change(old: str) -> str:
+        return browser.submit("/account/password", old=old, new="a better one", again="a better one").text
+
+    for _ in range(FREE + 1):
+        assert "That is not your password." in change("a guess")
+    assert browser.get_cookie(COOKIE, "idp.localhost")
+    browser.delete_cookie(COOKIE, domain="idp.localhost")
+    assert "Too many wrong passwords" in change(PASSWORD)

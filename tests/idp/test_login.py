@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from argon2.exceptions import VerifyMismatchError
+from sqlalchemy import update
 
+from idp import sso_session
 from idp.login import MAX_PASSWORD
 from idp.models import SsoSession, User, hash_of
 from idp.pending import PENDING_SECONDS
@@ -264,3 +266,24 @@ def test_the_start_page_says_who_is_signed_in(provider: Provider) -> None:
     page = unescape(browser.get("/").text)
     assert "Cameron Reyes" in page
     assert "Go to Pickup Dispatch" in page
+
+
+def test_a_session_that_ends_while_the_password_is_checked_does_not_come_back(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its apps were told that it is over. The password makes another one."""
+    old, look = provider.session().sid, sso_session.current_sso_session
+
+    def look_and_lose() -> SsoSession | None:
+        found = look()
+        with provider.database() as db:
+            db.execute(update(SsoSession).where(SsoSession.sid == old).values(ended_at=START))
+        return found
+
+    cameron.get("/login?next=/account")
+    with monkeypatch.context() as patch:
+        patch.setattr(sso_session, "current_sso_session", look_and_lose)
+        assert cameron.submit("/login", next="/account", username="cameron", password=PASSWORD).status_code == 303
+    assert cameron.get("/account").status_code == 200
+    (new,) = (row for row in provider.rows(SsoSession) if row.ended_at is None)
+    assert new.sid != old

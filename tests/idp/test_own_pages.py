@@ -6,6 +6,7 @@ from werkzeug.test import TestResponse
 from idp.sso_session import COOKIE
 from tests.conftest import PASSWORD, SiteClient
 from tests.idp.conftest import Provider, hidden
+from tests.idp.console.conftest import operator
 
 
 def sign_in_for(provider: Provider, path: str, username: str = "admin") -> tuple[SiteClient, TestResponse]:
@@ -45,3 +46,18 @@ def test_the_sign_in_leads_to_no_other_site(provider: Provider, following: str) 
     answer = browser.submit("/login", next=following, username="admin", password=PASSWORD)
     assert answer.status_code == 400
     assert browser.get_cookie(COOKIE, domain="idp.localhost") is None
+
+
+@pytest.mark.parametrize("path", ["/account/end-others", "/console/keys/rotate"])
+def test_a_form_of_another_sign_in_is_refused(path: str, provider: Provider) -> None:
+    """A site beside ours puts its own cookie of ours into the browser: then it knows the token that goes with it."""
+    victim, attacker = operator(provider), operator(provider)
+    attacker.get(path)
+    name = provider.app.config["SESSION_COOKIE_NAME"]
+    tossed = attacker.get_cookie(name, "idp.localhost")
+    assert tossed
+    victim.set_cookie(name, tossed.value, domain="idp.localhost")
+    assert victim.post(path, data={"csrf_token": attacker.csrf_token}).status_code == 400
+    victim.get("/login?next=/account")  # a form of nobody in particular
+    assert victim.submit(path).status_code == 400
+    assert attacker.submit(path).status_code == 303, "control: there it is good"

@@ -550,3 +550,14 @@ def test_every_response_type_we_announce_can_be_registered(register: Registrar) 
     """DISC-06, REG-08."""
     for response_type in ALL_TYPES:
         assert register.of_type(response_type).information["response_types"] == [response_type]
+
+
+def test_it_does_not_undo_what_the_operator_decided(register: Registrar, provider: Provider) -> None:
+    """RFC 7592 §2.2 lets the server set values of its own: PKCE stays required, scopes stay given and taken."""
+    party = register(scope="openid profile email")
+    provider.change_client(party.id, require_pkce=True, scopes=["openid", "profile", "fleet.read"])
+    for scope, left in [({}, "profile fleet.read"), ({"scope": "openid email"}, "fleet.read")]:
+        answer = party.manage("PUT", json={"redirect_uris": [party.uri], **scope})
+        assert answer.get_json()["scope"] == f"openid {left}"
+    (client,) = (row for row in provider.rows(Client) if row.client_id == party.id)
+    assert client.require_pkce

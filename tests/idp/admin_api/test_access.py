@@ -4,6 +4,8 @@ import pytest
 
 from idp.client_credentials import ADMIN_SCOPES
 from idp.models import SsoSession, Token, hash_of
+from idp.operations import applications
+from pickup_web.database import db as request_db
 from tests.conftest import PASSWORD, Clock, SiteClient
 from tests.idp.admin_api.conftest import ACCOUNT, PREFIX, SESSIONS, Program, add_program, problem
 from tests.idp.conftest import Provider, hidden
@@ -124,3 +126,16 @@ def test_a_program_needs_only_what_is_registered(provider: Provider, cameron: Si
     (session,) = reader.get(SESSIONS).get_json()
     problem(reader.delete(f"{SESSIONS}/{session['id']}"), 403, "insufficientScope")
     assert reader.get(f"{SESSIONS}/{session['id']}").status_code == 200
+
+
+def test_without_its_grant_a_programs_tokens_open_nothing(program: Program) -> None:
+    """The operator takes client_credentials away."""
+    program.provider.change_client("scripts", grant_types=["authorization_code"])
+    problem(program.get("/clients"), 403, "insufficientScope")
+
+
+def test_a_new_secret_ends_the_tokens_that_the_old_one_brought(program: Program) -> None:
+    """Whoever stole the old one had them, too. A person's tokens are not the program's own."""
+    with program.provider.app.app_context():
+        applications.new_secret(request_db.session, "scripts", "admin")
+    problem(program.get("/clients"), 401, "invalidToken")

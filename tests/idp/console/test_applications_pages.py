@@ -418,3 +418,19 @@ def test_removing_what_cannot_be_told_says_so(provider: Provider, cameron: SiteC
     assert "1; not told: The client has no back-channel logout URI." in words(admin.get(path))
     assert "Removed Pickup Manager. Nobody had to be told." in after(admin, admin.submit(path))
     assert [row.state for row in provider.rows(Delivery)] == ["not_sent"]
+
+
+@pytest.mark.usefixtures("radio")
+def test_of_two_operators_the_second_is_told_that_the_form_is_stale(admin: SiteClient, provider: Provider) -> None:
+    """What the first saved holds, and what the second typed is still there."""
+    path = f"/console/applications/{DISPATCH}/edit"
+    first, second = form_of(admin, path), form_of(admin, path)
+    assert admin.submit(path, **{**first, "read_timeout": "9"}).status_code == 303
+    for _ in range(2):
+        answer = admin.submit(path, **{**second, "connect_timeout": "3"})
+        assert answer.status_code == 422
+        assert "Somebody else changed this application meanwhile" in words(answer)
+        assert 'name="connect_timeout"' in answer.text
+    (client,) = (row for row in provider.rows(Client) if row.client_id == DISPATCH)
+    assert (client.read_timeout, client.connect_timeout) == (9.0, 2.0)
+    assert admin.submit(path, **{**form_of(admin, path), "connect_timeout": "3"}).status_code == 303

@@ -90,7 +90,7 @@ def test_a_form_changes_nothing_for_who_may_not_send_it(
     browser.get("/oidc/logout")
     fields = {} if who == "no CSRF token" else {"csrf_token": browser.csrf_token or ""}
     answer = browser.post(where, data=fields)
-    assert answer.status_code == {"stranger": 400, "cameron": 403, "no CSRF token": 400}[who]
+    assert answer.status_code == {"stranger": 401, "cameron": 403, "no CSRF token": 400}[who]
     assert state(provider) == before
     assert not [event for event in provider.events() if event.detail.get("by")]
 

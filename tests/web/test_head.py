@@ -1,0 +1,66 @@
+"""HEAD asks what GET would answer (RFC 9110 §9.3.2). It brings no form, so it changes nothing, wherever it is sent."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from sqlalchemy import MetaData
+
+from pickup_web.database import engine_of
+from tests.conftest import SignIn, SiteClient
+from tests.manager.conftest import fleet_manager, introspection
+from tests.web.test_service import client
+
+__all__ = ["client", "fleet_manager", "introspection"]  # fixtures
+
+
+def contents(app: Flask) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table; but the apps' browsers' own, where a form's token is kept, and a login begins."""
+    engine, tables = engine_of(app), MetaData()
+    tables.reflect(engine)
+    with engine.connect() as connection:
+        return {
+            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for name, table in tables.tables.items()
+            if name != "rp_session"
+        }
+
+
+def head_everywhere(browser: SiteClient, values: dict[str, str]) -> int:
+    """HEAD to each route, with things that there are in its path; returns how many those were."""
+    app = browser.application
+    before = contents(app)
+    of_a_login = ("relying_party.login", "relying_party.callback")  # each writes an event, also for a GET
+    rules = [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    rules = [rule for rule in rules if rule.endpoint not in of_a_login]
+    for rule in rules:
+        path = re.sub(r"<(?:[^<>]+:)?(\w+)>", lambda found: values[found[1]], rule.rule)
+        answer = browser.head(path)
+        assert answer.status_code != 500, path
+        assert answer.data == b"", path
+        answer.close()
+        assert contents(app) == before, f"HEAD {path} changed the database"
+    return len(rules)
+
+
+@pytest.mark.usefixtures("idp")
+def test_no_head_changes_anything_at_manager(fleet_manager: SiteClient) -> None:
+    """Where a driver is removed."""
+    values = {"kind": "drivers", "key": "D0072", "filename": "pickup.css"}
+    head_everywhere(fleet_manager, values)
+    assert fleet_manager.get("/drivers/D0072/edit").status_code == 200, "and signs nobody out"
+
+
+@pytest.mark.usefixtures("idp")
+def test_no_head_changes_anything_at_dispatch(dispatch_client: SiteClient, sign_in: SignIn) -> None:
+    """Where a passenger is booked."""
+    sign_in(dispatch_client)
+    head_everywhere(dispatch_client, {"filename": "pickup.css", "driver_id": "D0072", "booking_id": "1"})
+    assert dispatch_client.get("/bookings").status_code == 200, "and signs nobody out"
+
+
+def test_a_view_takes_head_for_get(client: SiteClient) -> None:
+    """The rule itself, for views that are still to be written."""
+    with client.application.test_request_context("/", method="HEAD"):
+        assert request.method == "GET"
