@@ -18,13 +18,14 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from idp.clean_up import clean_up
@@ -286,8 +287,27 @@ class Outbox:
                 return
 
     def _write(self, results: list[Result]) -> None:
+        """All together; if one cannot be written, the others must not be lost with it."""
+        try:
+            return self._write_together(results)
+        except OperationalError:  # it is the database itself; the rows are tried again after their lease
+            raise
+        except Exception:
+            LOG.exception("op.outbox.failed")
+        for result in results:
+            self._write_alone(result)
+
+    def _write_together(self, results: list[Result]) -> None:
         with Session(self._engine) as db, db.begin():
             record_tries(db, results)
+
+    def _write_alone(self, result: Result) -> None:
+        """If need be without the app's own words, the one part that is not ours."""
+        for outcome in (result.outcome, replace(result.outcome, answer="")):
+            try:
+                return self._write_together([result._replace(outcome=outcome)])
+            except Exception:
+                LOG.exception("op.logout.try_failed", delivery=result.job.id)
 
 
 async def post(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,6 +192,20 @@ def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
     assert next(attempt.answer for attempt in provider.attempts() if attempt.answer).startswith(
         "bad\N{REPLACEMENT CHARACTER}"
     )
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: Provider) -> None:
+    """It is written without the app's words; if it was not those, it alone waits for the next look."""
+    end_without_sending(provider)
+    rows = [provider.delivery(client_id) for client_id in (DISPATCH, MANAGER)]
+    good, odd = (Result(job_of(row), Outcome("refused", "refused", 400, "no"), START, 5, row.client_id) for row in rows)
+    provider.state.outbox._write([odd._replace(outcome=replace(odd.outcome, answer="\ud800")), good])
+    assert {row.state for row in provider.rows(Delivery)} == {"refused"}
+    assert {attempt.jti: attempt.answer for attempt in provider.attempts()} == {MANAGER: "", DISPATCH: "no"}
+    gone = odd._replace(jti="of nobody", job=odd.job._replace(id="a row that is gone"))
+    provider.state.outbox._write([gone, good._replace(jti="another")])
+    assert {attempt.jti for attempt in provider.attempts()} == {MANAGER, DISPATCH, "another"}
 
 
 def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
