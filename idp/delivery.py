@@ -29,7 +29,16 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from idp.clean_up import clean_up
-from idp.fetch import BODY_SECONDS, AddressError, Answer, Door, FetchError, Request, in_background
+from idp.fetch import (
+    BODY_SECONDS,
+    LOOK_UP_SECONDS,
+    AddressError,
+    Answer,
+    Door,
+    FetchError,
+    Request,
+    in_background,
+)
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
@@ -52,7 +61,7 @@ LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due,
 ROUND_SECONDS = 60  # and for what somebody left unfinished or nobody needs any more
 PUMP_SECONDS = 0.1  # and while there are more of them than it can have in hand
 SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes the longest
-# A client's own patience goes as far as this: with BODY_SECONDS less than a lease, or two could be at one row.
+# A client's own patience goes as far as this: with look-up and body less than a lease, or two could be at one row.
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
 MANY = 20  # deliveries in hand; while there are more than so many,
 GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with,
@@ -85,7 +94,7 @@ class Job(NamedTuple):
     def longest_try(self) -> float:
         """Seconds that a try can take."""
         connect, read = self.patience()
-        return connect + read + BODY_SECONDS
+        return LOOK_UP_SECONDS + connect + read + BODY_SECONDS
 
     def patience(self) -> tuple[float, float]:
         """Seconds to connect, and to wait for the answer."""
@@ -289,13 +298,13 @@ class Outbox:
     def _write(self, results: list[Result]) -> None:
         """All together; if one cannot be written, the others must not be lost with it."""
         try:
-            return self._write_together(results)
+            self._write_together(results)
         except OperationalError:  # it is the database itself; the rows are tried again after their lease
             raise
         except Exception:
             LOG.exception("op.outbox.failed")
-        for result in results:
-            self._write_alone(result)
+            for result in results:
+                self._write_alone(result)
 
     def _write_together(self, results: list[Result]) -> None:
         with Session(self._engine) as db, db.begin():
@@ -305,7 +314,8 @@ class Outbox:
         """If need be without the app's own words, the one part that is not ours."""
         for outcome in (result.outcome, replace(result.outcome, answer="")):
             try:
-                return self._write_together([result._replace(outcome=outcome)])
+                self._write_together([result._replace(outcome=outcome)])
+                break
             except Exception:
                 LOG.exception("op.logout.try_failed", delivery=result.job.id)
 
