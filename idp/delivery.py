@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import Engine, bindparam, or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -67,6 +67,7 @@ MANY = 20  # deliveries in hand; while there are more than so many,
 GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with,
 GATHER_TIMES = 10  # and so often at most, while there are apps that were not asked yet
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
+FARTHEST_SECONDS = 2 * LONGEST_PAUSE  # no next try is set farther ahead than this
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
 
@@ -80,6 +81,7 @@ class Job(NamedTuple):
     client_id: str
     sid: str
     sub: str
+    host: str
     reason: str
     tries: int
     give_up_at: int
@@ -138,7 +140,7 @@ class Outbox:
         self._engine, self._keys, self._door, self._issuer = engine, keys, door, issuer
         self._redirect_wait, self._policy, self._per_host = redirect_wait, policy, per_host
         self._lock = threading.Lock()
-        self._in_hand: Counter[str] = Counter()  # deliveries by client
+        self._in_hand: Counter[str] = Counter()  # deliveries by host
         # What follows belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
         self._unsigned = 0
@@ -165,7 +167,7 @@ class Outbox:
         """Send these now, and do not wait for them. The caller took them, or has just written them."""
         jobs = load(self._engine, delivery_ids)
         with self._lock:
-            self._in_hand.update(job.client_id for job in jobs)
+            self._in_hand.update(job.host for job in jobs)
         return in_background(self._deliver_all(jobs))
 
     # --- what is due ---
@@ -191,7 +193,7 @@ class Outbox:
         with self._lock:
             # What stands in line for a host that is slow must not keep out what is for others.
             room = IN_HAND - sum(min(number, self._per_host) for number in self._in_hand.values())
-            busy = [client_id for client_id, number in self._in_hand.items() if number >= self._per_host]
+            busy = [host for host, number in self._in_hand.items() if number >= self._per_host]
         with Session(self._engine) as db:
             self._end(db, expired_sessions(db, IN_HAND))
             due = take(db, room, busy) if room > 0 else []
@@ -220,22 +222,22 @@ class Outbox:
     async def _deliver(self, job: Job) -> None:
         """One try. An unexpected fault leaves the row to whoever looks when the lease is over."""
         try:
-            async with self._host_slot(job.uri), self._all_slots:
+            async with self._host_slot(job.host), self._all_slots:
                 if now() + job.longest_try() > job.taken_until:
-                    return  # it stood in line for too long
+                    return  # it stood in line for too long, and goes to the end of it
                 result = await self._try(job)
             await self._write_down(result)
         except Exception:
             LOG.exception("op.logout.try_failed", delivery=job.id)
         finally:
             with self._lock:
-                self._in_hand[job.client_id] -= 1
-                if not self._in_hand[job.client_id]:
-                    del self._in_hand[job.client_id]
+                self._in_hand[job.host] -= 1
+                if not self._in_hand[job.host]:
+                    del self._in_hand[job.host]
 
-    def _host_slot(self, uri: str | None) -> asyncio.Semaphore:
+    def _host_slot(self, host: str) -> asyncio.Semaphore:
         """So many at a time to one host; who waits for a slow one takes nobody else's place."""
-        slot = self._host_slots.get(host := (uri or "").partition("://")[2].partition("/")[0])
+        slot = self._host_slots.get(host)
         if slot is None:
             slot = self._host_slots[host] = asyncio.Semaphore(self._per_host)
         return slot
@@ -380,7 +382,7 @@ def load(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
     if not delivery_ids:
         return []
     columns = (
-        Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.reason, Delivery.tries,
+        Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.host, Delivery.reason, Delivery.tries,
         Delivery.give_up_at, Delivery.taken_until, Client.backchannel_logout_uri, Client.id_token_signed_response_alg,
         Client.tell_logout_reason, Client.connect_timeout, Client.read_timeout, Client.ca_certificates,
     )  # fmt: skip
@@ -392,16 +394,25 @@ def load(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
         ]
 
 
-def take(db: Session, limit: int, but_not_of: Collection[str] = ()) -> list[str]:
-    """Take deliveries that are due, unless another process was faster. The row tells until when they are taken."""
-    is_free = (Delivery.state == "pending", Delivery.next_try_at <= now(), Delivery.taken_until <= now())
-    due = select(Delivery.id).where(*is_free, Delivery.client_id.not_in(but_not_of))
-    found = db.scalars(due.order_by(Delivery.next_try_at).limit(limit)).all()
+def take(db: Session, limit: int, but_not_to: Collection[str] = ()) -> list[str]:
+    """Take deliveries that are due, unless another process was faster. The row tells until when they are taken.
+
+    If it is not tried by then, it is behind all that are due meanwhile. A time so far ahead as we never set it is
+    of a clock that was wrong then, or is now.
+    """
+    is_late, is_odd = Delivery.next_try_at <= now(), Delivery.next_try_at > now() + FARTHEST_SECONDS
+    is_let_go = or_(Delivery.taken_until <= now(), Delivery.taken_until > now() + LEASE_SECONDS)
+    is_free = (Delivery.state == "pending", is_let_go)
+    due = select(Delivery.id).where(*is_free, Delivery.host.not_in(but_not_to)).order_by(Delivery.next_try_at)
+    # One after the other: each is a piece of the index, both together are not.
+    found = [one for when in (is_late, is_odd) for one in db.scalars(due.where(when).limit(limit))][:limit]
     if not found:  # mostly; and a look must not keep those who write waiting
         return []
-    free = select(Delivery.id).where(Delivery.id.in_(found), *is_free).with_for_update(skip_locked=True)
-    mine = update(Delivery).where(Delivery.id.in_(free), *is_free).execution_options(synchronize_session=False)
-    taken = db.scalars(mine.values(taken_until=now() + LEASE_SECONDS).returning(Delivery.id)).all()
+    still = (*is_free, or_(is_late, is_odd))
+    free = select(Delivery.id).where(Delivery.id.in_(found), *still).with_for_update(skip_locked=True)
+    mine = update(Delivery).where(Delivery.id.in_(free), *still).execution_options(synchronize_session=False)
+    until = now() + LEASE_SECONDS
+    taken = db.scalars(mine.values(taken_until=until, next_try_at=until).returning(Delivery.id)).all()
     db.commit()
     return list(taken)
 

@@ -282,6 +282,14 @@ def trusting(ca_certificates: str | None, ca_bundle: str | None) -> ssl.SSLConte
     return ssl.create_default_context(cafile=ca_bundle or certifi.where())
 
 
+def host_of(url: str) -> str:
+    """Host and port, of which there may be none: an address that cannot be called is written down at the call."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+
+
 def fault_in_words(error: Exception) -> str:
     """What went wrong on the network."""
     kinds = [

@@ -467,6 +467,37 @@ def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock
     assert sorted(taken) == sorted(row.id for row in provider.rows(Delivery))
 
 
+# --- the clock ---
+
+
+@pytest.mark.parametrize("column", ["next_try_at", "taken_until"])
+def test_a_clock_that_was_ahead_holds_nothing_up(
+    column: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """It was set back by an hour after a try, or in the middle of one."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.network.heal(provider.url(MANAGER))
+    clock.turn(5)
+    with provider.database() as db:
+        setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + 3600)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+@pytest.mark.parametrize(("column", "ahead"), [("next_try_at", LONGEST_PAUSE * 1.3), ("taken_until", LEASE_SECONDS)])
+def test_control_times_as_we_set_them_are_waited_for(
+    column: str, ahead: float, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-35: the longest pause and a whole lease."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    clock.turn(5)
+    with provider.database() as db:
+        setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + round(ahead))
+        assert take(db, 10) == []
+
+
 # --- the record ---
 
 
@@ -566,6 +597,6 @@ def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
 def job_of(row: Delivery) -> Job:
     """A delivery as a process had it in hand."""
     return Job(
-        row.id, row.client_id, row.sid, row.sub, row.reason, row.tries, row.give_up_at, row.taken_until,
+        row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
         "https://x.example/", "RS256", False, 1, 1, None,
     )  # fmt: skip
