@@ -2,11 +2,14 @@
 
 Browsers and curl follow that rule, Python on plain Linux does not. The RFC wants no name server asked for these
 names, and rightly: one that cannot be reached would hold up every logout for seconds. Only in a compose network
-the resolver does know ``idp.localhost``, as the name of another container; there it is asked first.
+the resolver does know ``idp.localhost``, as the name of another container; there it is asked first. What it does
+not know there is a program on the machine that runs the containers, as it is for the browser.
 """
 
 import socket
 from typing import Any
+
+MACHINE = "host.docker.internal"  # what Docker calls it; docker-compose.services.yml makes it known on Linux, too
 
 _ask_resolver = socket.getaddrinfo
 
@@ -22,9 +25,14 @@ def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def resolve_as_container(host: Any, *args: Any, **kwargs: Any) -> Any:
-    """The same, unless the resolver knows better."""
+    """The same in a container, where a name below ``localhost`` is another container or the machine around it."""
     try:
         return _ask_resolver(host, *args, **kwargs)
+    except socket.gaierror:
+        if not is_localhost_name(host):
+            raise
+    try:
+        return _ask_resolver(MACHINE, *args, **kwargs)
     except socket.gaierror:
         return resolve(host, *args, **kwargs)
 

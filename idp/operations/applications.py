@@ -290,9 +290,13 @@ def check_backchannel(db: Session, client_id: str) -> Check:
 
 def in_a_container(uri: str) -> str:
     """A hint at what a newcomer cannot know."""
-    if not current_state().settings.compose_network or not (urlsplit(uri).hostname or "").endswith("localhost"):
+    host = urlsplit(uri).hostname or ""
+    if not current_state().settings.compose_network or host.rpartition(".")[2] != "localhost":
         return ""
-    return " This service runs in a container, where a name under localhost is no program of your own machine."
+    advice = "start the app with --host 0.0.0.0, or Pickup with make up MODE=local"
+    if host == "localhost":
+        advice = f"give it a name of its own, such as app.localhost, and {advice}"
+    return f" This service runs in a container; to be reached from there, {advice}."
 
 
 UNREACHED = {

@@ -14,7 +14,7 @@ import pickup_dispatch
 from pickup_web import Settings, events
 from pickup_web.database import engine_of
 from pickup_web.events import Event
-from pickup_web.localhost import is_localhost_name, resolve, resolve_as_container
+from pickup_web.localhost import MACHINE, is_localhost_name, resolve, resolve_as_container
 from pickup_web.pages import datetime_element, pretty_json
 from tests.conftest import START, SiteClient, client_of, close, make_settings, prepared
 
@@ -194,13 +194,19 @@ def test_no_resolver_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_in_a_compose_network_the_resolver_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There it knows the names; those it does not know are the loopback; others stay unknown."""
-    asked = record_resolver(monkeypatch, known=["127.0.0.1", "manager.localhost"])
+    """There it knows the names; those it does not know are programs on the machine around; others stay unknown."""
+    asked = record_resolver(monkeypatch, known=["127.0.0.1", "manager.localhost", MACHINE])
     assert resolve_as_container("manager.localhost", 80) == "manager.localhost:80"
-    assert resolve_as_container("idp.localhost", 80) == "127.0.0.1:80"
+    assert resolve_as_container("shop.localhost", 80) == f"{MACHINE}:80"
     with pytest.raises(socket.gaierror):
         resolve_as_container("idp.example", 80)
-    assert asked == ["manager.localhost", "idp.localhost", "127.0.0.1", "idp.example", "idp.example"]
+    assert asked == ["manager.localhost", "shop.localhost", MACHINE, "idp.example"]
+
+
+def test_where_nobody_knows_the_machine_around_it_is_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other engines than Docker may not have that name."""
+    record_resolver(monkeypatch, known=["127.0.0.1"])
+    assert resolve_as_container("shop.localhost", 80) == "127.0.0.1:80"
 
 
 def record_resolver(monkeypatch: pytest.MonkeyPatch, known: list[str]) -> list[str]:
