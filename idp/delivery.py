@@ -18,17 +18,27 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import Engine, bindparam, or_, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from idp.clean_up import clean_up
-from idp.fetch import BODY_SECONDS, AddressError, Answer, Door, FetchError, Request, in_background
+from idp.fetch import (
+    BODY_SECONDS,
+    LOOK_UP_SECONDS,
+    AddressError,
+    Answer,
+    Door,
+    FetchError,
+    Request,
+    in_background,
+)
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
 from idp.models import Client, Delivery, DeliveryAttempt
@@ -52,12 +62,13 @@ LOOK_SECONDS = 1.0  # how often a process looks for deliveries that are due,
 ROUND_SECONDS = 60  # and for what somebody left unfinished or nobody needs any more
 PUMP_SECONDS = 0.1  # and while there are more of them than it can have in hand
 SIGNED_AT_ONCE = 16  # before the first of them goes out: signing is what takes the longest
-# A client's own patience goes as far as this: with BODY_SECONDS less than a lease, or two could be at one row.
+# A client's own patience goes as far as this: with look-up and body less than a lease, or two could be at one row.
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
 MANY = 20  # deliveries in hand; while there are more than so many,
 GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with,
 GATHER_TIMES = 10  # and so often at most, while there are apps that were not asked yet
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
+FARTHEST_SECONDS = 2 * LONGEST_PAUSE  # no next try is set farther ahead than this
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
 
@@ -71,6 +82,7 @@ class Job(NamedTuple):
     client_id: str
     sid: str
     sub: str
+    host: str
     reason: str
     tries: int
     give_up_at: int
@@ -85,7 +97,7 @@ class Job(NamedTuple):
     def longest_try(self) -> float:
         """Seconds that a try can take."""
         connect, read = self.patience()
-        return connect + read + BODY_SECONDS
+        return LOOK_UP_SECONDS + connect + read + BODY_SECONDS
 
     def patience(self) -> tuple[float, float]:
         """Seconds to connect, and to wait for the answer."""
@@ -129,7 +141,7 @@ class Outbox:
         self._engine, self._keys, self._door, self._issuer = engine, keys, door, issuer
         self._redirect_wait, self._policy, self._per_host = redirect_wait, policy, per_host
         self._lock = threading.Lock()
-        self._in_hand: Counter[str] = Counter()  # deliveries by client
+        self._in_hand: Counter[str] = Counter()  # deliveries by host
         # What follows belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
         self._unsigned = 0
@@ -156,7 +168,7 @@ class Outbox:
         """Send these now, and do not wait for them. The caller took them, or has just written them."""
         jobs = load(self._engine, delivery_ids)
         with self._lock:
-            self._in_hand.update(job.client_id for job in jobs)
+            self._in_hand.update(job.host for job in jobs)
         return in_background(self._deliver_all(jobs))
 
     # --- what is due ---
@@ -182,7 +194,7 @@ class Outbox:
         with self._lock:
             # What stands in line for a host that is slow must not keep out what is for others.
             room = IN_HAND - sum(min(number, self._per_host) for number in self._in_hand.values())
-            busy = [client_id for client_id, number in self._in_hand.items() if number >= self._per_host]
+            busy = [host for host, number in self._in_hand.items() if number >= self._per_host]
         with Session(self._engine) as db:
             self._end(db, expired_sessions(db, IN_HAND))
             due = take(db, room, busy) if room > 0 else []
@@ -212,22 +224,22 @@ class Outbox:
     async def _deliver(self, job: Job) -> None:
         """One try. An unexpected fault leaves the row to whoever looks when the lease is over."""
         try:
-            async with self._host_slot(job.uri), self._all_slots:
+            async with self._host_slot(job.host), self._all_slots:
                 if now() + job.longest_try() > job.taken_until:
-                    return  # it stood in line for too long
+                    return  # it stood in line for too long, and goes to the end of it
                 result = await self._try(job)
             await self._write_down(result)
         except Exception:
             LOG.exception("op.logout.try_failed", delivery=job.id)
         finally:
             with self._lock:
-                self._in_hand[job.client_id] -= 1
-                if not self._in_hand[job.client_id]:
-                    del self._in_hand[job.client_id]
+                self._in_hand[job.host] -= 1
+                if not self._in_hand[job.host]:
+                    del self._in_hand[job.host]
 
-    def _host_slot(self, uri: str | None) -> asyncio.Semaphore:
+    def _host_slot(self, host: str) -> asyncio.Semaphore:
         """So many at a time to one host; who waits for a slow one takes nobody else's place."""
-        slot = self._host_slots.get(host := (uri or "").partition("://")[2].partition("/")[0])
+        slot = self._host_slots.get(host)
         if slot is None:
             slot = self._host_slots[host] = asyncio.Semaphore(self._per_host)
         return slot
@@ -288,8 +300,28 @@ class Outbox:
                 return
 
     def _write(self, results: list[Result]) -> None:
+        """All together; if one cannot be written, the others must not be lost with it."""
+        try:
+            self._write_together(results)
+        except OperationalError:  # it is the database itself; the rows are tried again after their lease
+            raise
+        except Exception:
+            LOG.exception("op.outbox.failed")
+            for result in results:
+                self._write_alone(result)
+
+    def _write_together(self, results: list[Result]) -> None:
         with Session(self._engine) as db, db.begin():
             record_tries(db, results)
+
+    def _write_alone(self, result: Result) -> None:
+        """If need be without the app's own words, the one part that is not ours."""
+        for outcome in (result.outcome, replace(result.outcome, answer="")):
+            try:
+                self._write_together([result._replace(outcome=outcome)])
+                break
+            except Exception:
+                LOG.exception("op.logout.try_failed", delivery=result.job.id)
 
 
 async def post(
@@ -352,7 +384,7 @@ def load(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
     if not delivery_ids:
         return []
     columns = (
-        Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.reason, Delivery.tries,
+        Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.host, Delivery.reason, Delivery.tries,
         Delivery.give_up_at, Delivery.taken_until, Client.backchannel_logout_uri, Client.id_token_signed_response_alg,
         Client.tell_logout_reason, Client.connect_timeout, Client.read_timeout, Client.ca_certificates,
     )  # fmt: skip
@@ -364,16 +396,25 @@ def load(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
         ]
 
 
-def take(db: Session, limit: int, but_not_of: Collection[str] = ()) -> list[str]:
-    """Take deliveries that are due, unless another process was faster. The row tells until when they are taken."""
-    is_free = (Delivery.state == "pending", Delivery.next_try_at <= now(), Delivery.taken_until <= now())
-    due = select(Delivery.id).where(*is_free, Delivery.client_id.not_in(but_not_of))
-    found = db.scalars(due.order_by(Delivery.next_try_at).limit(limit)).all()
+def take(db: Session, limit: int, but_not_to: Collection[str] = ()) -> list[str]:
+    """Take deliveries that are due, unless another process was faster. The row tells until when they are taken.
+
+    If it is not tried by then, it is behind all that are due meanwhile. A time so far ahead as we never set it is
+    of a clock that was wrong then, or is now.
+    """
+    is_late, is_odd = Delivery.next_try_at <= now(), Delivery.next_try_at > now() + FARTHEST_SECONDS
+    is_let_go = or_(Delivery.taken_until <= now(), Delivery.taken_until > now() + LEASE_SECONDS)
+    is_free = (Delivery.state == "pending", is_let_go)
+    due = select(Delivery.id).where(*is_free, Delivery.host.not_in(but_not_to)).order_by(Delivery.next_try_at)
+    # One after the other: each is a piece of the index, both together are not.
+    found = [one for when in (is_late, is_odd) for one in db.scalars(due.where(when).limit(limit))][:limit]
     if not found:  # mostly; and a look must not keep those who write waiting
         return []
-    free = select(Delivery.id).where(Delivery.id.in_(found), *is_free).with_for_update(skip_locked=True)
-    mine = update(Delivery).where(Delivery.id.in_(free), *is_free).execution_options(synchronize_session=False)
-    taken = db.scalars(mine.values(taken_until=now() + LEASE_SECONDS).returning(Delivery.id)).all()
+    still = (*is_free, or_(is_late, is_odd))
+    free = select(Delivery.id).where(Delivery.id.in_(found), *still).with_for_update(skip_locked=True)
+    mine = update(Delivery).where(Delivery.id.in_(free), *still).execution_options(synchronize_session=False)
+    until = now() + LEASE_SECONDS
+    taken = db.scalars(mine.values(taken_until=until, next_try_at=until).returning(Delivery.id)).all()
     db.commit()
     return list(taken)
 

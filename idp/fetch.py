@@ -17,25 +17,32 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, TypeVar
+from functools import lru_cache, partial
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
+from weakref import WeakValueDictionary
 
 import certifi
 import httptools
 
+LOOK_UP_SECONDS = 2.0  # for a name to be looked up, in its turn
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0  # to connect, and from then on until the answer's headers are complete;
 BODY_SECONDS = 2.0  # and until its body is
-RESOLVERS = 32  # names that are looked up at the same time
+HEAD_START_SECONDS = 0.25  # for each address of a name before the next one is tried beside it (RFC 8305 §8)
+MAX_ADDRESSES = 8  # of a name that are tried
+RESOLVERS = 256  # names that are looked up at the same time: a thread each, while there are so many,
+RESOLVERS_A_DOMAIN = 32  # and of one domain, whose name servers may be slow
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 WRAPPINGS = [ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
 MAX_HEAD = 64 * 1024  # bytes of status and headers
+MAX_INTERIM = 8  # answers before the final one
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
 
 T = TypeVar("T")
+Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class FetchError(Exception):
@@ -126,8 +133,10 @@ class Door:
         """One request, whatever is answered; :class:`FetchError` if nothing is."""
         parts = self.check(request.url)
         try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                addresses = await self._addresses(parts.hostname or "")
             async with asyncio.timeout(request.connect_seconds):
-                reader, writer = await self._connect(parts, request.ca_certificates)
+                reader, writer = await self._connect(parts, addresses, request.ca_certificates)
             try:
                 reply = Reply()
                 async with asyncio.timeout(request.answer_seconds):
@@ -140,38 +149,58 @@ class Door:
             raise FetchError(fault_in_words(error)) from error
         return Answer(reply.status, reply.headers, reply.body[: request.limit], fault)
 
-    async def _connect(
-        self, parts: SplitResult, ca_certificates: str | None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self, parts: SplitResult, addresses: list[str], ca_certificates: str | None) -> Connection:
         tls: dict[str, Any] = {}
         if parts.scheme == "https":
             tls = {"ssl": trusting(ca_certificates, self.ca_bundle), "server_hostname": parts.hostname}
         port = parts.port or (443 if tls else 80)
         # The very address that was looked at is connected to: a name may answer differently the second time.
-        *others, last = await self._addresses(parts.hostname or "")
-        for address in others:
-            try:
-                return await asyncio.open_connection(address, port, **tls)
-            except OSError:
-                continue
-        return await asyncio.open_connection(last, port, **tls)
+        return await first_of([partial(asyncio.open_connection, address, port, **tls) for address in addresses])
 
     async def _addresses(self, host: str) -> list[str]:
         try:
             found = [str(ipaddress.ip_address(host))]
         except ValueError:
-            found = await asyncio.get_running_loop().run_in_executor(None, addresses_of, host)
+            found = await look_up(host)
         if not self.allow_private_addresses:
             for address in found:
                 require_public_address(address)
-        return found
+        return found[:MAX_ADDRESSES]
+
+
+async def first_of(connects: list[Callable[[], Coroutine[Any, Any, Connection]]]) -> Connection:
+    """RFC 8305 §5: each has a head start before the next; a dead address costs no more, a slow one is waited for."""
+    left, attempts = list(connects), set[asyncio.Task[Connection]]()
+    fault: BaseException = OSError("no address")
+    try:
+        while left or attempts:
+            if left:
+                attempts.add(asyncio.create_task(left.pop(0)()))
+            patience = HEAD_START_SECONDS if left else None
+            done, _ = await asyncio.wait(attempts, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in done:
+                attempts.remove(attempt)
+                if not (error := attempt.exception()):
+                    return attempt.result()
+                fault = error
+        raise fault
+    finally:
+        for attempt in attempts:  # one of them may have got through just now
+            attempt.cancel()
+            attempt.add_done_callback(hang_up)
+
+
+def hang_up(attempt: asyncio.Task[Connection]) -> None:
+    """Nobody wants it any more."""
+    if not attempt.cancelled() and not attempt.exception():
+        attempt.result()[1].transport.abort()
 
 
 class Reply:
     """What llhttp, the parser of Node.js, finds in an answer (RFC 9112): its status, headers and body, as they come."""
 
     def __init__(self) -> None:
-        self.status, self.body = 0, b""
+        self.status, self.interim, self.body = 0, 0, b""
         self.headers: dict[str, str] = {}
         self.is_over = self.is_broken = False
         self._parser = httptools.HttpResponseParser(self)
@@ -199,7 +228,9 @@ class Reply:
         """Called by the parser. What comes before the final answer is interim (RFC 9110 §15.2)."""
         self.status = self.status or self._parser.get_status_code()
         if self.status < 200:
-            self.status, self.headers = 0, {}
+            self.status, self.headers, self.interim = 0, {}, self.interim + 1
+            if self.interim > MAX_INTERIM:
+                raise ValueError("no final answer")
 
     def on_body(self, piece: bytes) -> None:
         """Called by the parser."""
@@ -220,6 +251,7 @@ async def read_head(reader: asyncio.StreamReader, reply: Reply) -> None:
         if not piece or seen > MAX_HEAD:
             raise EOFError("no headers")
         reply.feed(piece)
+        await asyncio.sleep(0)  # what has come already is read without a pause: the others are to have their turn
 
 
 async def read_body(reader: asyncio.StreamReader, reply: Reply, limit: int) -> str:
@@ -229,6 +261,7 @@ async def read_body(reader: asyncio.StreamReader, reply: Reply, limit: int) -> s
             while not (reply.is_over or reply.is_broken) and len(reply.body) <= limit:
                 if piece := await reader.read(4096):
                     reply.feed(piece)
+                    await asyncio.sleep(0)
                 else:
                     reply.end()
     except TimeoutError:
@@ -249,6 +282,14 @@ def trusting(ca_certificates: str | None, ca_bundle: str | None) -> ssl.SSLConte
     return ssl.create_default_context(cafile=ca_bundle or certifi.where())
 
 
+def host_of(url: str) -> str:
+    """Host and port, of which there may be none: an address that cannot be called is written down at the call."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+
+
 def fault_in_words(error: Exception) -> str:
     """What went wrong on the network."""
     kinds = [
@@ -263,6 +304,36 @@ def fault_in_words(error: Exception) -> str:
 
 class PrivateAddressError(OSError):
     """The name leads to a machine that is not on the public internet."""
+
+
+_being_looked_up: dict[str, asyncio.Task[list[str]]] = {}
+_turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+
+async def look_up(host: str) -> list[str]:
+    """:func:`addresses_of`, in a thread. A name costs one, however many ask for it; a domain has a share of them.
+
+    Nothing stops a thread that waits for a name server. So one that is slow must not have all of them.
+    """
+    if host not in _being_looked_up:
+        task = _being_looked_up[host] = asyncio.create_task(_look_up_in_turn(host))
+        task.add_done_callback(partial(_looked_up, host))
+    return await asyncio.shield(_being_looked_up[host])
+
+
+def _looked_up(host: str, task: asyncio.Task[list[str]]) -> None:
+    _being_looked_up.pop(host, None)
+    if not task.cancelled():
+        task.exception()  # those who asked may all be gone, and it is no fault of ours
+
+
+async def _look_up_in_turn(host: str) -> list[str]:
+    domain = ".".join(host.rstrip(".").split(".")[-2:])
+    turn = _turns.get(domain)
+    if turn is None:
+        turn = _turns[domain] = asyncio.Semaphore(RESOLVERS_A_DOMAIN)
+    async with turn:
+        return await asyncio.get_running_loop().run_in_executor(None, addresses_of, host)
 
 
 def addresses_of(host: str) -> list[str]:
@@ -300,7 +371,8 @@ def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddres
 
 _starting = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
-os.register_at_fork(after_in_child=_loops.clear)  # a thread does not survive a fork: each process starts its own
+# A thread does not survive a fork: each process starts its own, and nobody will ever end the look-ups of another.
+os.register_at_fork(after_in_child=lambda: [of.clear() for of in (_loops, _being_looked_up, _turns)])
 
 
 def in_background(task: Coroutine[Any, Any, T]) -> Future[T]:

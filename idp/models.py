@@ -296,6 +296,7 @@ class Delivery(Base):
     client_id: Mapped[str] = mapped_column(ID, index=True)
     sid: Mapped[str] = mapped_column(ID, index=True)
     sub: Mapped[str] = mapped_column(ID)  # as sent to this client
+    host: Mapped[str] = mapped_column(Text, default="")  # with port: in whose line it stands
     reason: Mapped[str] = mapped_column(Text)  # a sentence for the user
     state: Mapped[str] = mapped_column(String(20))  # pending, delivered, refused, given_up, not_sent
     note: Mapped[str] = mapped_column(Text, default="")  # why it was not sent

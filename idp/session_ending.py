@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, load_only
 
+from idp.fetch import host_of
 from idp.models import Client, Delivery, Participation, SsoSession, Token, UnfinishedEnding, has_word
 from pickup_web import events
 from pickup_web.clock import now
@@ -250,6 +251,7 @@ def make_delivery(part: Part, sentence: str, default_policy: str) -> dict[str, A
         "client_id": client.client_id,
         "sid": part.sid,
         "sub": part.sub,
+        "host": host_of(client.backchannel_logout_uri or ""),
         "reason": sentence,
         "state": "not_sent" if note else "pending",
         "note": note,

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def init(service: str) -> None:
@@ -14,7 +15,8 @@ def init(service: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Not the local variables, as is the default: passwords and keys are among them.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             lambda _logger, _method, line: in_reading_order(service, line),
             structlog.processors.JSONRenderer(),
         ],

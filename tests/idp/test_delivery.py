@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from idp.delivery import (
     record_tries,
     take,
 )
-from idp.fetch import BODY_SECONDS
+from idp.fetch import BODY_SECONDS, LOOK_UP_SECONDS
 from idp.keys import KeyRing
 from idp.models import Client, Delivery
 from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
@@ -93,7 +94,7 @@ def test_no_patience_is_longer_than_a_lease(provider: Provider, cameron: SiteCli
     provider.change_client(MANAGER, connect_timeout=100, read_timeout=100)
     log_out(provider, cameron)
     assert patience(provider, MANAGER) == (MAX_CONNECT_SECONDS, MAX_READ_SECONDS)
-    assert sum(patience(provider, MANAGER)) + BODY_SECONDS < LEASE_SECONDS
+    assert LOOK_UP_SECONDS + sum(patience(provider, MANAGER)) + BODY_SECONDS < LEASE_SECONDS
 
 
 def test_an_app_with_certificates_of_its_own_is_trusted_by_those(provider: Provider, cameron: SiteClient) -> None:
@@ -191,6 +192,20 @@ def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
     assert next(attempt.answer for attempt in provider.attempts() if attempt.answer).startswith(
         "bad\N{REPLACEMENT CHARACTER}"
     )
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: Provider) -> None:
+    """It is written without the app's words; if it was not those, it alone waits for the next look."""
+    end_without_sending(provider)
+    rows = [provider.delivery(client_id) for client_id in (DISPATCH, MANAGER)]
+    good, odd = (Result(job_of(row), Outcome("refused", "refused", 400, "no"), START, 5, row.client_id) for row in rows)
+    provider.state.outbox._write([odd._replace(outcome=replace(odd.outcome, answer="\ud800")), good])
+    assert {row.state for row in provider.rows(Delivery)} == {"refused"}
+    assert {attempt.jti: attempt.answer for attempt in provider.attempts()} == {MANAGER: "", DISPATCH: "no"}
+    gone = odd._replace(jti="of nobody", job=odd.job._replace(id="a row that is gone"))
+    provider.state.outbox._write([gone, good._replace(jti="another")])
+    assert {attempt.jti for attempt in provider.attempts()} == {MANAGER, DISPATCH, "another"}
 
 
 def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
@@ -452,6 +467,37 @@ def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock
     assert sorted(taken) == sorted(row.id for row in provider.rows(Delivery))
 
 
+# --- the clock ---
+
+
+@pytest.mark.parametrize("column", ["next_try_at", "taken_until"])
+def test_a_clock_that_was_ahead_holds_nothing_up(
+    column: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """It was set back by an hour after a try, or in the middle of one."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.network.heal(provider.url(MANAGER))
+    clock.turn(5)
+    with provider.database() as db:
+        setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + 3600)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+@pytest.mark.parametrize(("column", "ahead"), [("next_try_at", LONGEST_PAUSE * 1.3), ("taken_until", LEASE_SECONDS)])
+def test_control_times_as_we_set_them_are_waited_for(
+    column: str, ahead: float, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-35: the longest pause and a whole lease."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    clock.turn(5)
+    with provider.database() as db:
+        setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + round(ahead))
+        assert take(db, 10) == []
+
+
 # --- the record ---
 
 
@@ -551,6 +597,6 @@ def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
 def job_of(row: Delivery) -> Job:
     """A delivery as a process had it in hand."""
     return Job(
-        row.id, row.client_id, row.sid, row.sub, row.reason, row.tries, row.give_up_at, row.taken_until,
+        row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
         "https://x.example/", "RS256", False, 1, 1, None,
     )  # fmt: skip

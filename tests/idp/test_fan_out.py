@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from idp import create_app, session_ending
 from idp import delivery as module
-from idp.delivery import Outbox
+from idp.delivery import Outbox, take
 from idp.fetch import Answer, Door, Request, in_background
 from idp.keys import KeyRing
 from idp.models import Client, Delivery, Participation, SsoSession, User
@@ -318,6 +318,36 @@ def test_a_crowd_before_a_slow_host_does_not_keep_out_the_others(
     eventually(lambda: slow.waiting["app1.example"] == 3, "they are not even taken")
     slow.let_go()
     settle(outbox)
+
+
+def test_many_apps_at_one_slow_host_are_no_more_in_the_way_than_one(
+    provider: Provider, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever registers thirty clients for one address that hangs still has one host."""
+    monkeypatch.setattr(module, "IN_HAND", 10)
+    apps, outbox = add_apps(provider, 6), another_process(provider, per_host=3)
+    for index, app in enumerate(apps[:5]):
+        provider.change_client(app, backchannel_logout_uri=f"http://HANGS.example/{index}?")
+    waiting = end(provider, add_sessions(provider, 10, apps[:5])) + end(provider, add_sessions(provider, 1, apps[5:]))
+    with provider.database() as db:
+        for delivery_id in waiting:
+            db.get_one(Delivery, delivery_id).taken_until = 0
+    outbox.look()
+    outbox.look()
+    eventually(lambda: slow.waiting["app5.example"] == 1, "it is not even taken")
+    slow.let_go()
+    settle(outbox)
+
+
+def test_what_was_taken_and_not_tried_is_behind_what_is_due_since(provider: Provider, clock: Clock) -> None:
+    """Else a line that is too long would begin with the same ones each time."""
+    apps = add_apps(provider, 2)
+    first, second = end(provider, add_sessions(provider, 1, apps))
+    clock.turn(LEASE_SECONDS)
+    with Session(engine_of(provider.app)) as db:
+        (taken,) = take(db, 1)
+        clock.turn(LEASE_SECONDS)
+        assert take(db, 1) == [{first: second, second: first}[taken]]
 
 
 def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Provider, slow: Slow, clock: Clock) -> None:

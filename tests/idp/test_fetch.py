@@ -4,11 +4,12 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -241,6 +242,77 @@ def test_only_the_strict_door_looks_at_addresses(wire: Wire) -> None:
     assert wire.connected == ["127.0.0.1:81"]
 
 
+# --- name servers that are slow ---
+
+
+class SlowNames:
+    """Name servers that do not answer for ``slow…`` before they are told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer = threading.Event()
+
+    def addresses_of(self, host: str) -> list[str]:
+        """In place of :func:`idp.fetch.addresses_of`."""
+        self.asked.append(host)
+        if host.startswith("slow"):
+            self.answer.wait(10)
+        return ["93.184.216.34"]
+
+
+@pytest.fixture
+def slow_names(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+    """See :class:`SlowNames`; whoever is connected to refuses."""
+    del wire
+    ours = SlowNames()
+    monkeypatch.setattr(fetch, "addresses_of", ours.addresses_of)
+    yield ours
+    ours.answer.set()
+    eventually(lambda: not fetch._being_looked_up, "a look-up never ended")
+
+
+def test_slow_names_of_one_domain_keep_nobody_elses_name_waiting(slow_names: SlowNames) -> None:
+    """ROB-08: a thread that waits for a name server cannot be stopped, so a domain has its share of them."""
+    number = fetch.RESOLVERS + 50
+    slow = [in_background(STRICT.ask(Request(f"https://slow{one}.evil.example/"))) for one in range(number)]
+    eventually(lambda: len(slow_names.asked) >= 32)
+    with pytest.raises(FetchError, match=r"^connection refused$"):
+        STRICT.get("https://good.shop.example/")
+    assert not any(one.done() for one in slow)
+    assert len(slow_names.asked) == fetch.RESOLVERS_A_DOMAIN + 1
+    slow_names.answer.set()
+    for one in slow:
+        assert isinstance(one.exception(), FetchError)
+
+
+def test_a_name_is_looked_up_once_however_many_ask(slow_names: SlowNames) -> None:
+    """ROB-08: all the deliveries to a host whose name server hangs cost one thread."""
+    asked = [in_background(STRICT.ask(Request("https://slow.example/"))) for _ in range(50)]
+    eventually(lambda: slow_names.asked)
+    slow_names.answer.set()
+    assert {str(one.exception()) for one in asked} == {"connection refused"}
+    assert slow_names.asked == ["slow.example"]
+
+
+def test_the_time_to_connect_is_for_connecting(slow_names: SlowNames) -> None:
+    """BCL-32: whoever stands in line for a look-up has not begun yet."""
+    asked = in_background(STRICT.ask(Request("https://slow.example/", connect_seconds=0.05)))
+    with pytest.raises(TimeoutError):
+        asked.result(0.2)
+    slow_names.answer.set()
+    assert str(asked.exception()) == "connection refused"
+
+
+def test_a_name_that_nobody_answers_for_is_not_waited_for(
+    slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-32."""
+    monkeypatch.setattr(fetch, "LOOK_UP_SECONDS", 0.05)
+    with pytest.raises(FetchError, match=r"^timeout$"):
+        STRICT.get("https://slow.example/")
+    assert slow_names.asked == ["slow.example"]
+
+
 # --- the request, on real sockets ---
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -373,6 +445,7 @@ NOT_HTTP = {
     "status": b"HTTP/1.1 20 OK\r\n\r\n",
     "length-a-word": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nbody",
     "two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
+    "interim-nine": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "interim-for-ever": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5000,
     "large-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
 }
@@ -384,6 +457,21 @@ def test_what_is_no_answer_is_a_fault(answer: bytes, site: Site) -> None:
     site.answer = answer
     with pytest.raises(FetchError, match=r"^connection broken$"):
         DEMO.get(site.url())
+
+
+def test_whoever_sends_much_at_once_takes_nobody_elses_turn() -> None:
+    """All requests are made by one thread: between two pieces of an answer the others go on."""
+
+    async def turns_of_another() -> int:
+        reader, turns = asyncio.StreamReader(), 0
+        reader.feed_data(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000 + b"\r\n\r\n")
+        reading = asyncio.create_task(fetch.read_head(reader, fetch.Reply()))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert in_background(turns_of_another()).result() > 10
 
 
 ODD_BODIES = {
@@ -506,6 +594,82 @@ def test_certificates_that_are_none_are_a_fault_in_words(tls_site: Site) -> None
     """Not of ours."""
     with pytest.raises(FetchError, match=r"^TLS$"):
         ask(Request(tls_site.url(), ca_certificates="hello"))
+
+
+# --- several addresses ---
+
+
+@pytest.mark.parametrize("dead", [1, 3])
+def test_an_address_that_drops_packets_does_not_make_an_app_unreachable(
+    dead: int, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8305: the next one is tried beside it, within the time there is to connect."""
+    really_open = asyncio.open_connection
+
+    async def open_connection(address: str, port: int) -> Any:
+        if address != "127.0.0.1":
+            await asyncio.Event().wait()
+        return await really_open(address, port)
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "addresses_of", lambda _: [f"192.0.2.{one}" for one in range(dead)] + ["127.0.0.1"])
+    assert DEMO.get(site.url().replace("127.0.0.1", "two.example")) == b"document"
+
+
+class Line:
+    """A connection, made of paper. It is both halves of it, and knows whether it was hung up."""
+
+    def __init__(self) -> None:
+        self.transport, self.is_hung_up, self.gets_through = self, False, asyncio.Event()
+
+    async def connect(self) -> Any:
+        """As :func:`asyncio.open_connection`."""
+        await self.gets_through.wait()
+        return self, self
+
+    def abort(self) -> None:
+        """Of the transport."""
+        self.is_hung_up = True
+
+
+async def refused() -> Any:
+    """Nobody listens."""
+    raise ConnectionRefusedError
+
+
+def test_a_slow_address_is_waited_for_when_the_others_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8305 §5: that its head start is over does not end its attempt."""
+    monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
+
+    async def race() -> bool:
+        slow = Line()
+
+        async def refuse_and_let_through() -> Any:
+            slow.gets_through.set()
+            raise ConnectionRefusedError
+
+        return (await fetch.first_of([slow.connect, refused, refuse_and_let_through]))[0] is cast(Any, slow)
+
+    assert in_background(race()).result()
+
+
+def test_of_two_that_get_through_at_once_one_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays open that nobody reads."""
+    monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0)
+
+    async def race() -> list[bool]:
+        lines = [Line(), Line()]
+        racing = asyncio.create_task(fetch.first_of([line.connect for line in lines]))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        for line in lines:
+            line.gets_through.set()
+        await racing
+        await asyncio.sleep(0)
+        return [line.is_hung_up for line in lines]
+
+    assert sorted(in_background(race()).result()) == [False, True]
 
 
 # --- faults have names ---
