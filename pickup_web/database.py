@@ -22,6 +22,7 @@ def init_app(app: Flask, url: str) -> None:
     parsed = make_url(url)
     options: dict[str, Any] = {
         "url": url,
+        "hide_parameters": True,  # of a statement that fails, in the log: they may be somebody's
         "pool_pre_ping": parsed.get_backend_name() != "sqlite",
         "pool_size": CONNECTIONS,
     }

@@ -23,11 +23,11 @@ class Settings(BaseSettings):
     manager_url: str = Field("", description="Base URL of Pickup Manager, without a trailing slash.")
 
     data_dir: Path = Field(Path("var"), description="Folder of the SQLite files, one a service.")
-    idp_database_url: str = Field("", description="Another database for the provider (SQLAlchemy URL).")
-    dispatch_database_url: str = Field("", description="Another database for Dispatch.")
-    manager_database_url: str = Field("", description="Another database for Manager.")
+    idp_database_url: str = Field("", description="Database of the provider (SQLAlchemy URL); else a file.")
+    dispatch_database_url: str = Field("", description="Database of Dispatch.")
+    manager_database_url: str = Field("", description="Database of Manager.")
 
-    secret_key: SecretStr = Field(description="Signs the cookies that protect forms. `make up` makes one.")
+    secret_key: SecretStr = Field(description="Signs the cookies that protect forms. “make up” makes one.")
     dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
     manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
     admin_client_secret: SecretStr | None = Field(

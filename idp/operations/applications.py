@@ -337,7 +337,7 @@ UNREACHED = {
 
 def judge(status: int, answer: str) -> Check:
     """What the answer to a token that is none says about the app."""
-    said = f" It said: “{answer}”." if answer else ""
+    said = f" It said: “{answer}”" if answer else ""
     if status == 400:
         return Check(True, "good", f"Reached. It refused our test, which is no logout token, as it should (400).{said}")
     if status in (200, 204):

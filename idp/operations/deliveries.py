@@ -73,7 +73,9 @@ def send_again(db: Session, delivery_id: str, by: str) -> Entry:
     """
     delivery = get_delivery(db, delivery_id).delivery
     client = db.get(Client, delivery.client_id)
-    if client is None or not client.backchannel_logout_uri:
+    if client is None or client.removed_at is not None:
+        raise OperationError("There is nobody to send it to: the app was removed.")
+    if not client.backchannel_logout_uri:
         raise OperationError("There is nowhere to send it: the app has no back-channel logout URL.")
     at = now()
     free = update(Delivery).where(

@@ -34,7 +34,7 @@ def test_the_ledger_tells_each_app_and_each_try(logged_out: SiteClient) -> None:
     text = words(page)
     assert "Pickup Dispatch Delivered now cameron" in text
     assert "Pickup Manager Refused now cameron" in text
-    assert "You logged out of Pickup Dispatch. 1 try: refused" in text
+    assert "“You logged out of Pickup Dispatch.” 1 try: refused (400)" in text
     assert "refused (400): “invalid_request: wrong <b>key</b>”" in text
     assert "<b>key" not in page.text
     assert 'src="/static/ledger.js"' in page.text
@@ -110,7 +110,7 @@ def test_one_deliverys_page_tells_every_try(logged_out: SiteClient, provider: Pr
     text = words(logged_out.get(f"/console/deliveries/{provider.delivery(MANAGER).id}"))
     (attempt,) = (one for one in provider.attempts() if one.outcome == "refused")
     assert "Delivery to Pickup Manager Refused" in text
-    assert "Why You logged out of Pickup Dispatch." in text
+    assert "Why “You logged out of Pickup Dispatch.”" in text
     assert f"invalid_request: wrong <b>key</b> {attempt.jti}" in text
 
 
