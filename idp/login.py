@@ -2,6 +2,7 @@
 
 import functools
 import secrets
+import threading
 
 import structlog
 from argon2 import PasswordHasher
@@ -26,6 +27,7 @@ MAX_PASSWORD = 1024  # characters; hashing more is work for an attacker's amusem
 LOG = structlog.get_logger()
 
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # Argon2id; why these: docs/decisions.md
+hashing = threading.BoundedSemaphore(2)  # at a time: each takes 19 MiB that the process then keeps; more are no faster
 
 
 def ask_for_password(pending: Pending, client: Client, hinted_name: str = "") -> Response:
@@ -97,7 +99,8 @@ def authenticate(username: str, password: str) -> User | None:
     # What cannot be printed is nobody's name, and not every database can be asked for it.
     user = db.session.scalar(select(User).where(User.username == name)) if name.isprintable() else None
     try:
-        hasher.verify(user.password_hash if user else _nobodys_hash(), password[:MAX_PASSWORD])
+        with hashing:
+            hasher.verify(user.password_hash if user else _nobodys_hash(), password[:MAX_PASSWORD])
     except (Argon2Error, InvalidHashError):
         return None
     return user if user and user.disabled_at is None else None
