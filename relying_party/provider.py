@@ -113,6 +113,8 @@ class Provider:
         return keys
 
     def _may_refetch(self) -> bool:
+        if now() < self._refilled_at:  # the clock was set back: count from here
+            self._refilled_at = now()
         refill = (now() - self._refilled_at) // REFETCH_SECONDS
         if refill:
             self._refetches = min(REFETCHES, self._refetches + refill)

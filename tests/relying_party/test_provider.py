@@ -182,6 +182,17 @@ def test_looks_for_new_keys_are_rationed(network: Network, clock: Clock) -> None
 
 
 @pytest.mark.usefixtures("provider")
+def test_a_clock_that_is_set_back_does_not_lift_the_ration(network: Network, clock: Clock) -> None:
+    """BCL-71: forged key ids must not make this app ask the provider without a bound."""
+    asked = known()
+    asked.keys()
+    clock.turn(-100 * REFETCH_SECONDS)
+    for _ in range(50):
+        asked.keys(refetch=True)
+    assert len(network.to(JWKS)) == 1 + REFETCHES
+
+
+@pytest.mark.usefixtures("provider")
 def test_keys_are_believed_for_an_hour(network: Network, clock: Clock) -> None:
     """RP-04: a key the provider withdrew is not trusted for ever."""
     asked = known()
