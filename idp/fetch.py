@@ -17,7 +17,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -36,7 +36,10 @@ MAX_ADDRESSES = 8  # of a name that are tried
 RESOLVERS = 256  # names that are looked up at the same time: a thread each, while there are so many,
 RESOLVERS_A_DOMAIN = 32  # and of one domain, whose name servers may be slow
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-WRAPPINGS = [ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
+LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: it leads into a network of the operator's
+WRAPPINGS = [
+    ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+]
 MAX_HEAD = 64 * 1024  # bytes of status and headers
 MAX_INTERIM = 8  # answers before the final one
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
@@ -109,16 +112,14 @@ class Door:
             raise AddressError("contains characters that no URL has")
         return parts
 
-    def check_public(self, url: str) -> None:
-        """Where its name leads today; whoever calls it looks again. A name that nobody knows yet may come to be."""
+    def leading_inside(self, urls: Iterable[str]) -> set[str]:
+        """Those whose names resolve to private addresses now; checked again on every request.
+
+        A name that is not known, or not within LOOK_UP_SECONDS for all together, may be known later.
+        """
         if self.allow_private_addresses:
-            return
-        try:
-            require_public(urlsplit(url).hostname or "")
-        except PrivateAddressError as error:
-            raise FetchError("leads to a private address") from error
-        except OSError:
-            return
+            return set()
+        return set(in_background(private_ones(set(urls))).result())
 
     def get(self, url: str) -> bytes:
         """The document at ``url``; :class:`FetchError` if there is none to be had."""
@@ -345,26 +346,49 @@ def addresses_of(host: str) -> list[str]:
     return [str(address[0]) for *_, address in found]
 
 
-def require_public(host: str) -> None:
-    """Every address of the name is a public one."""
-    for address in addresses_of(host.strip("[]")):
-        require_public_address(address)
+async def private_ones(urls: Collection[str]) -> list[str]:
+    """Those of the URLs that have a private address; all names are looked up side by side, in LOOK_UP_SECONDS."""
+    tasks = {url: asyncio.create_task(look_up((urlsplit(url).hostname or "").strip("[]"))) for url in urls}
+    if tasks:
+        await asyncio.wait(tasks.values(), timeout=LOOK_UP_SECONDS)
+    return [url for url, task in tasks.items() if leads_inside(task)]
+
+
+def leads_inside(task: asyncio.Task[list[str]]) -> bool:
+    """Whether a look-up found a private address; one that failed, or is not done, found none."""
+    if not task.done():
+        task.cancel()
+        return False
+    try:
+        for address in task.result():
+            require_public_address(address)
+    except PrivateAddressError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def require_public_address(address: Any) -> None:
     """One address. "Global" leaves out private, loopback, link-local, reserved and documentation networks."""
     ip = ipaddress.ip_address(str(address).partition("%")[0])
-    if any(not one.is_global or one.is_multicast for one in [ip, *embedded(ip)]) or getattr(ip, "is_site_local", False):
+    if (
+        ip in LOCAL_TRANSLATION
+        or any(not one.is_global or one.is_multicast for one in [ip, *embedded(ip)])
+        or getattr(ip, "is_site_local", False)
+    ):
         raise PrivateAddressError("private address")
 
 
 def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 address that an IPv6 address may stand for: mapped, compatible, translated (NAT64), tunnelled (6to4)."""
+    """The IPv4 address that an IPv6 address may stand for: mapped, compatible, translated (RFC 2765 §2.1,
+    RFC 6052), tunnelled (6to4; Teredo, which names two).
+    """
     if isinstance(ip, ipaddress.IPv4Address):
         return []
     last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     is_wrapped = any(ip in network for network in WRAPPINGS)
-    return [last] if is_wrapped else [ip.sixtofour] if ip.sixtofour else []
+    return [last] if is_wrapped else [ip.sixtofour] if ip.sixtofour else list(ip.teredo or [])
 
 
 # --- the thread that makes all requests ---

@@ -69,7 +69,17 @@ def printable(text: str) -> str:
 Address = Annotated[str, Field(max_length=2000), AfterValidator(address)]
 Target = Annotated[str, Field(max_length=2000), AfterValidator(without_fragment)]
 Text = Annotated[str, Field(max_length=255), AfterValidator(printable)]
-SigningAlg = Literal["RS256", "ES256", "EdDSA"]
+
+
+def offered_algorithm(alg: str) -> str:
+    """Registration §2: one that discovery announces."""
+    offered = current_state().settings.signing_algorithms
+    if alg not in offered:
+        raise ValueError(f"this provider signs with {' or '.join(offered)}")
+    return alg
+
+
+SigningAlg = Annotated[str, AfterValidator(offered_algorithm)]
 
 
 class ClientMetadata(BaseModel):
@@ -263,12 +273,10 @@ def check_called_addresses(metadata: ClientMetadata) -> None:
         "sector_identifier_uri": metadata.sector_identifier_uri,
         **{f"request_uris.{number}": uri for number, uri in enumerate(metadata.request_uris or [])},
     }
+    inside = current_state().door.leading_inside(url for url in called.values() if url)
     for name, url in called.items():
-        try:
-            if url:
-                current_state().door.check_public(url)
-        except FetchError as error:
-            raise RegistrationError("invalid_client_metadata", f"{name}: the address {error}") from error
+        if url in inside:
+            raise RegistrationError("invalid_client_metadata", f"{name}: the address leads to a private address")
 
 
 def check_identity(client: Client, content: dict[str, Any]) -> None:

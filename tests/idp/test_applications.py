@@ -25,7 +25,7 @@ GOOD: dict[str, Any] = {
 @pytest.fixture
 def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
     """The third app's site; its name is in nobody's DNS."""
-    monkeypatch.setattr("idp.fetch.require_public", lambda _: None)
+    monkeypatch.setattr("idp.fetch.addresses_of", lambda _: [])
     app = PaperApp(status=400)
     provider.network.add(RADIO, app)
     return app
@@ -100,7 +100,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "post-logout": ("post_logout_redirect_uris", ["/bye"], "Number 1: The address is not an https URL."),
     "method": ("token_endpoint_auth_method", "tls", "token_endpoint_auth_method is not supported."),
     "key-without-keys": ("token_endpoint_auth_method", "private_key_jwt", "private_key_jwt needs jwks or jwks_uri."),
-    "algorithm": ("id_token_signed_response_alg", "HS256", "Choose one of 'RS256', 'ES256' or 'EdDSA'."),
+    "algorithm": ("id_token_signed_response_alg", "HS256", "This provider signs with RS256 or ES256 or EdDSA."),
     "flow": ("response_types", ["token"], "response_types holds a type that is not supported."),
     "no-flow": ("response_types", [], "Choose at least one (response_types)"),
     "policy": ("delete_tokens_on_logout", "some", "Choose one of 'none', 'session' or 'all'."),

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -138,6 +139,9 @@ PRIVATE = {
     "translated-ten": "64:ff9b::a00:1",
     "tunnelled-loopback": "2002:7f00:1::",
     "tunnelled-ten": "2002:a00:1::1",
+    "translated-by-ourselves": "64:ff9b:1::808:808",  # RFC 8215 §3: into a network of the operator's own
+    "translated-stateless": "::ffff:0:127.0.0.1",  # RFC 2765 §2.1
+    "teredo-loopback": "2001:0:7f00:1::1",
 }
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 
@@ -220,9 +224,10 @@ def test_a_name_is_looked_up_once_and_cannot_change_its_mind(wire: Wire) -> None
 def test_an_address_in_place_of_a_name_is_looked_at_too(host: str, wire: Wire) -> None:
     """BCL-69: and the short forms that a resolver understands; at the registration and at the call."""
     wire.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
-    for call in (STRICT.check_public, STRICT.get):
-        with pytest.raises(FetchError, match="private address"):
-            call(f"https://{host}/x")
+    url = f"https://{host}/x"
+    assert STRICT.leading_inside([url]) == {url}
+    with pytest.raises(FetchError, match="private address"):
+        STRICT.get(url)
     assert wire.connected == []
 
 
@@ -231,7 +236,7 @@ def test_a_name_that_cannot_be_one_is_unknown(host: str, wire: Wire) -> None:
     """BCL-69: not a fault of ours; the resolver would raise something that is no network error."""
     with pytest.raises(FetchError, match=r"^name unknown$"):
         STRICT.get(f"https://{host}/")
-    STRICT.check_public(f"https://{host}/")
+    assert STRICT.leading_inside([f"https://{host}/"]) == set()
     assert wire.connected == []
 
 
@@ -728,7 +733,7 @@ def test_nobody_registers_an_address_inside_for_us_to_call(
     changes: dict[str, Any], register: Registrar, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BCL-69: at the registration, too; browsers may be sent there, as an app may well live inside."""
-    monkeypatch.setattr(fetch, "require_public", really_require_public)
+    monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
     wire.answers["inside.example"] = ["10.0.0.7"]
     response = register.post(**changes)
     assert (response.status_code, response.get_json()["error"]) == (400, "invalid_client_metadata")
@@ -737,7 +742,7 @@ def test_nobody_registers_an_address_inside_for_us_to_call(
     assert register.post(redirect_uris=["https://inside.example/cb"]).status_code == 201
 
 
-really_require_public = fetch.require_public
+really_addresses_of = fetch.addresses_of
 
 
 def test_an_address_that_moved_inside_gets_no_logout_token(
@@ -754,6 +759,7 @@ def test_an_address_that_moved_inside_gets_no_logout_token(
         return await (really_ask(strict, request) if is_shop else provider.network.ask(door, request))
 
     monkeypatch.setattr(Door, "ask", ask)
+    monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
     wire.answers["shop.example"] = ["127.0.0.1"]
     provider.end_session(cameron, id_token_hint=hint)
     eventually(lambda: provider.delivery(party.id).tries == 1)
@@ -762,3 +768,28 @@ def test_an_address_that_moved_inside_gets_no_logout_token(
     assert wire.connected == []
     assert provider.delivery(MANAGER).state == "delivered"
     del clock
+
+
+def test_slow_name_servers_hold_up_a_registration_for_the_set_time_once(
+    register: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many names it brings. They are looked up again at each call, so nothing is let through by this."""
+    is_over = threading.Event()
+
+    def addresses_of(_: str) -> list[str]:
+        is_over.wait()
+        return ["10.0.0.7"]
+
+    monkeypatch.setattr(fetch, "addresses_of", addresses_of)
+    monkeypatch.setattr(fetch, "LOOK_UP_SECONDS", 0.05)
+    slow = {
+        "backchannel_logout_uri": "https://slow1.example/bc",
+        "jwks_uri": "https://slow2.example/jwks",
+        "request_uris": [f"https://slow{number}.example/r" for number in range(3, 20)],
+    }
+    started = time.monotonic()
+    try:
+        assert register.post(**slow).status_code == 201
+        assert time.monotonic() - started < 1, "each name was waited for"
+    finally:
+        is_over.set()
