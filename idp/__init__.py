@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     follow_settings(engine, settings)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
     cli.add_commands(app)
-    keys = KeyRing(engine)
+    keys = KeyRing(engine, settings.signing_algorithms)
     door = Door(
         allow_plain_http=settings.demo_plain_http,
         allow_private_addresses=settings.demo_private_addresses,

@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from idp.client_credentials import ADMIN_SCOPES
 from idp.models import Client
+from idp.state import current_state
 
 ACR = "urn:pickup:acr:password"  # the one level of authentication we have (Core §2: acr)
 DEFAULT_MODES = {"code": "query"}  # Multiple Response Types §5: all others answer in the fragment
@@ -59,6 +60,7 @@ def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | Non
     if parameters.get("registration"):
         raise AuthorizationError("registration_not_supported", "The registration parameter is not supported.")
     response_types = check_response_type(client, parameters)
+    check_algorithm(client)
     scopes = check_scope(client, parameters, response_types)
     claims = check_claims(parameters)
     if "id_token" in response_types and not parameters.get("nonce"):
@@ -95,6 +97,13 @@ def check_response_type(client: Client, parameters: MultiDict[str, str]) -> froz
         # Multiple Response Types §5: tokens in a query end up in logs and histories.
         raise AuthorizationError("invalid_request", "response_mode query is not allowed with tokens.")
     return words
+
+
+def check_algorithm(client: Client) -> None:
+    """The algorithm registered for its ID tokens may have been taken out of the settings since."""
+    if client.id_token_signed_response_alg not in current_state().settings.signing_algorithms:
+        alg = client.id_token_signed_response_alg
+        raise AuthorizationError("unauthorized_client", f"This provider does not sign with {alg}, as the client wants.")
 
 
 def check_scope(client: Client, parameters: MultiDict[str, str], response_types: frozenset[str]) -> list[str]:

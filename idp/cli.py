@@ -6,8 +6,9 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from idp.keys import BEFORE_SIGNING_SECONDS, rotate
+from idp.keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from idp.models import Client
+from idp.state import current_state
 from pickup_web import events
 from pickup_web.database import db
 
@@ -26,9 +27,12 @@ def add_commands(app: Flask) -> None:
 
 def rotate_keys() -> None:
     """The command itself."""
-    for key in rotate(db.session):
+    for key in rotate(db.session, current_state().settings.signing_algorithms):
         events.record(db.session, "op.key.published", outcome=key.alg)
-        click.echo(f"{key.kid} ({key.alg}) is published and signs in {BEFORE_SIGNING_SECONDS} seconds.")
+        click.echo(
+            f"{key.kid} ({key.alg}): every worker publishes it within {RELOAD_SECONDS} seconds, "
+            f"and signs with it in {BEFORE_SIGNING_SECONDS} seconds."
+        )
     db.session.commit()
 
 

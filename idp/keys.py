@@ -8,6 +8,7 @@ published until nothing that it signed can come back.
 
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +24,14 @@ from pickup_web.clock import now
 # RFC 9864 gives EdDSA with this curve a name of its own, which clients do not know yet; nothing is insecure about it.
 JWSRegistry.algorithms["EdDSA"].security_warning = None
 
-ALGORITHMS = ("RS256", "ES256", "EdDSA")  # RS256 is what every client can (Core §15.1)
 RELOAD_SECONDS = 30  # how soon a process notices another's new key
 BEFORE_SIGNING_SECONDS = 120  # how long a key is published before it signs: longer than that, and than JWKS are cached
 AFTER_SIGNING_SECONDS = 24 * 3600  # ID tokens of ten-hour sessions come back as hints (RPIL §2)
 RSA_BITS = 2048
+
+
+class NoSigningKeyError(Exception):
+    """A client is registered for an algorithm that this provider does not offer, or no longer."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,20 @@ class LoadedKey:
 class KeyRing:
     """The keys of one provider, as this process knows them. Shared by its threads."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, algorithms: Sequence[str]) -> None:
+        self._engine, self._algorithms = engine, algorithms
         self._lock = threading.Lock()
         self._loaded: dict[str, LoadedKey] = {}
         self._loaded_at = 0
 
     def sign(self, claims: dict[str, Any], *, alg: str, typ: str) -> str:
         """``claims`` as a signed JWT with the header's ``kid`` and ``typ``."""
-        current = [key for key in self._keys() if key.alg == alg and key.signs_from <= now()]
-        signer = max(current, key=lambda key: key.signs_from)
+        keys = [key for key in self._keys() if key.alg == alg]
+        if not keys:
+            raise NoSigningKeyError(alg)
+        current = [key for key in keys if key.signs_from <= now()]
+        # The clock was ahead when the first key was made, and is right now: that key is the only one anybody knows.
+        signer = max(current, key=lambda key: key.signs_from) if current else min(keys, key=lambda key: key.signs_from)
         return jwt.encode({"alg": alg, "kid": signer.kid, "typ": typ}, claims, signer.key, [alg])
 
     def jwks(self) -> dict[str, Any]:
@@ -64,8 +72,8 @@ class KeyRing:
         return KeySet([loaded.key for loaded in self._keys()])
 
     def algorithms(self) -> list[str]:
-        """What we can sign with."""
-        return [alg for alg in ALGORITHMS if any(key.alg == alg for key in self._keys())]
+        """The offered algorithms that there is a key for."""
+        return [alg for alg in self._algorithms if any(key.alg == alg for key in self._keys())]
 
     def _keys(self) -> list[LoadedKey]:
         if self._loaded_at + RELOAD_SECONDS < now() or not self._loaded:
@@ -75,7 +83,8 @@ class KeyRing:
 
     def _reload(self) -> None:
         with Session(self._engine) as db:
-            rows = db.scalars(select(SigningKey).order_by(SigningKey.created_at)).all()
+            offered = select(SigningKey).where(SigningKey.alg.in_(self._algorithms))
+            rows = db.scalars(offered.order_by(SigningKey.created_at)).all()
         published = [row for row in rows if row.published_until is None or row.published_until > now()]
         known = self._loaded
         self._loaded = {row.kid: known.get(row.kid) or load(row) for row in published}
@@ -108,18 +117,18 @@ def make_key(alg: str, signs_from: int) -> SigningKey:
     )
 
 
-def make_first_keys(db: Session) -> None:
-    """A key for each algorithm that has none: all of them in a new provider, later those of a new version."""
+def make_first_keys(db: Session, algorithms: Sequence[str]) -> None:
+    """A key for each offered algorithm that has none: all in a new provider, later those that are switched on."""
     present = set(db.scalars(select(SigningKey.alg)))
-    db.add_all([make_key(alg, now()) for alg in ALGORITHMS if alg not in present])
+    db.add_all([make_key(alg, now()) for alg in algorithms if alg not in present])
 
 
-def rotate(db: Session) -> list[SigningKey]:
+def rotate(db: Session, algorithms: Sequence[str]) -> list[SigningKey]:
     """Publish the next keys, and set when the present ones go. Commits; returns the new ones."""
     signs_from = now() + BEFORE_SIGNING_SECONDS
     retired = update(SigningKey).where(SigningKey.published_until.is_(None))
     db.execute(retired.values(published_until=signs_from + RELOAD_SECONDS + AFTER_SIGNING_SECONDS))
-    new = [make_key(alg, signs_from) for alg in ALGORITHMS]
+    new = [make_key(alg, signs_from) for alg in algorithms]
     db.add_all(new)
     db.commit()
     return new

@@ -14,7 +14,7 @@ from base64 import urlsafe_b64encode
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.oauth2.rfc6749 import InvalidGrantError, OAuth2Request
+from authlib.oauth2.rfc6749 import InvalidGrantError, OAuth2Request, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGrant
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from authlib.oauth2.rfc7009 import RevocationEndpoint
@@ -28,6 +28,7 @@ from idp import token
 from idp.client_authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, client_secret_basic
 from idp.client_credentials import ProgramGrant
 from idp.client_keys import ClientKeys
+from idp.keys import NoSigningKeyError
 from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, has_word, hash_of
 from idp.sso_session import hold
 from pickup_web import events
@@ -216,7 +217,10 @@ class IdToken(OpenIDToken):  # type: ignore[misc] # Authlib has no types
 
     def encode_id_token(self, tokens: dict[str, Any], oauth_request: OAuth2Request) -> str:
         """Authlib would import the private key each time; ours is loaded."""
-        return token.id_token(tokens, oauth_request)
+        try:
+            return token.id_token(tokens, oauth_request)
+        except NoSigningKeyError as error:  # taken out of the settings since the client was registered
+            raise UnauthorizedClientError(f"This provider does not sign with {error}, as the client wants.") from error
 
 
 def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:

@@ -32,7 +32,7 @@ def from_settings(settings: Settings) -> Load:
     def load(connection: Connection) -> None:
         with Session(connection, join_transaction_mode="create_savepoint") as db:
             put_people_and_clients(db, settings)
-            make_first_keys(db)
+            make_first_keys(db, settings.signing_algorithms)
             db.commit()
 
     return load
@@ -47,7 +47,7 @@ def follow_settings(engine: Engine, settings: Settings) -> None:
         mark = db.get(SettingsMark, 1)
         if mark is None or mark.fingerprint != fingerprint(settings):
             put_people_and_clients(db, settings)
-        make_first_keys(db)
+        make_first_keys(db, settings.signing_algorithms)
         db.commit()
 
 

@@ -1,12 +1,12 @@
 """Every setting of the environment, typed, each with its reason. All are variables ``PICKUP_…``."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     )
     demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
 
+    signing_algorithms: Annotated[tuple[Literal["RS256", "ES256", "EdDSA"], ...], NoDecode] = Field(
+        default=("RS256", "ES256"),
+        description="What the provider signs with, separated by spaces; clients register for one of them. RS256 must "
+        "be there (Core §15.1). Some key libraries and one certification module cannot read EdDSA keys.",
+    )
     logout_wait: float = Field(
         default=1.0,
         ge=0,
@@ -83,6 +88,11 @@ class Settings(BaseSettings):
         "logout request is sent), session (not the offline ones), all.",
     )
 
+    @field_validator("signing_algorithms", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         self.idp_url = self.idp_url or f"http://idp.localhost:{self.idp_port}"
@@ -93,6 +103,8 @@ class Settings(BaseSettings):
             self._check_url(f"PICKUP_{name.upper()}_URL", url)
             if not getattr(self, f"{name}_database_url"):
                 setattr(self, f"{name}_database_url", f"sqlite:///{self.data_dir.absolute()}/{name}.db")
+        if "RS256" not in self.signing_algorithms:
+            raise ValueError("PICKUP_SIGNING_ALGORITHMS must contain RS256 (Core §15.1).")
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
             raise ValueError(f"PICKUP_CA_BUNDLE is {self.ca_bundle!r}; there is no such file.")
         return self

@@ -118,6 +118,9 @@ def no_settings_from_outside() -> Iterator[None]:
         yield
 
 
+ALGORITHMS = ("RS256", "ES256", "EdDSA")  # all that can be offered
+
+
 def make_settings(folder: Path, **values: Any) -> Settings:
     """Settings of a demonstration, with the databases in ``folder``."""
     known: dict[str, Any] = {
@@ -127,6 +130,7 @@ def make_settings(folder: Path, **values: Any) -> Settings:
         "manager_client_secret": SecretStr("manager/secret&more"),
         "demo_password": SecretStr(PASSWORD),
         "demo_plain_http": True,
+        "signing_algorithms": ALGORITHMS,
         "demo_events": True,
         "logout_wait": 10,  # a busy machine is no reason to fail
     }

@@ -36,7 +36,6 @@ GRANTS = {
     "client_credentials": "Act for itself, without a person (client_credentials), such as a script for the admin API. "
     "If that is all, take away the ticks above: then it needs no redirect URI",
 }
-ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ MORE = [
                 as_typed,
                 "Of its ID tokens and logout tokens. Every library knows RS256.",
                 kind="select",
-                choices=[(alg, alg) for alg in ALGORITHMS],
+                choices=[("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA (only if the settings offer it)")],
             ),
             Field(
                 "may_introspect",

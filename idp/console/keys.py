@@ -5,8 +5,9 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import or_, select
 
 from idp.console.parts import ask, done, many
-from idp.keys import BEFORE_SIGNING_SECONDS, rotate
+from idp.keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from idp.models import SigningKey
+from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db
@@ -27,14 +28,16 @@ def rotate_now() -> ResponseReturnValue:
     """``GET /console/keys/rotate`` → asks; ``POST`` → publishes the next keys."""
     if request.method != "POST":
         text = (
-            "A new key of each kind is published now, and signs two minutes later, when every app can have seen it. "
+            "Every worker publishes a new key of each kind within half a minute. It signs two minutes later, "
+            "when every app can have seen it. "
             "The present keys stay published for another day, so that nobody is signed out and no logout is lost."
         )
         return ask("Rotate the keys?", text, "Rotate", url_for("console.keys"), danger=False)
-    new = rotate(db.session)
+    new = rotate(db.session, current_state().settings.signing_algorithms)
     for key in new:
         events.record(db.session, "op.key.published", outcome=key.alg, by=g.person.username)
     db.session.commit()
     published = many(len(new), "new key is", "new keys are")
-    sentence = f"{published} published; they sign in {many(BEFORE_SIGNING_SECONDS // 60, 'minute')}."
+    within, later = many(RELOAD_SECONDS, "second"), many(BEFORE_SIGNING_SECONDS // 60, "minute")
+    sentence = f"{published} published by every worker within {within}; they sign in {later}."
     return done(sentence, "console.keys")

@@ -408,7 +408,7 @@ def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
 def another_process(provider: Provider) -> Outbox:
     """An outbox over the same tables, with nothing else in common."""
     engine = engine_of(provider.app)
-    keys, door = KeyRing(engine), provider.state.door
+    keys, door = KeyRing(engine, ["RS256"]), provider.state.door
     return Outbox(engine, keys, door, issuer=provider.issuer, redirect_wait=1, policy="session", per_host=9)
 
 

@@ -85,7 +85,7 @@ def another_process(provider: Provider, per_host: int = 9) -> Outbox:
     """An outbox over the same tables, with nothing else in common."""
     engine = engine_of(provider.app)
     return Outbox(
-        engine, KeyRing(engine), provider.state.door,
+        engine, KeyRing(engine, ["RS256"]), provider.state.door,
         issuer=provider.issuer, redirect_wait=10, policy="session", per_host=per_host,
     )  # fmt: skip
 

@@ -1,17 +1,21 @@
 """Signing keys: made once, kept, rotated without a restart, private for ever."""
 
+from pathlib import Path
+
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from idp.keys import ALGORITHMS, RELOAD_SECONDS, KeyRing, make_first_keys
+from idp import create_app
+from idp.keys import RELOAD_SECONDS, KeyRing, NoSigningKeyError, make_first_keys
 from idp.models import SigningKey
 from idp.seed import follow_settings
 from pickup_web.database import engine_of
-from tests.conftest import START, Clock
-from tests.idp.conftest import Provider
+from pickup_web.settings import Settings
+from tests.conftest import ALGORITHMS, START, Clock, SiteClient, close, make_settings
+from tests.idp.conftest import DISPATCH, Provider
 from tests.tokens import read
 
 
@@ -44,8 +48,8 @@ def test_a_new_provider_has_one_key_for_each_algorithm_and_keeps_it(provider: Pr
     """JWK-05: made at the first start and not again: tokens out there stay verifiable."""
     before = [kids(ring, alg) for alg in ALGORITHMS]
     with provider.database() as db:
-        make_first_keys(db)
-    assert [kids(KeyRing(engine_of(provider.app)), alg) for alg in ALGORITHMS] == before
+        make_first_keys(db, ALGORITHMS)
+    assert [kids(KeyRing(engine_of(provider.app), ALGORITHMS), alg) for alg in ALGORITHMS] == before
     assert [len(names) for names in before] == [1, 1, 1]
 
 
@@ -55,7 +59,7 @@ def test_data_of_an_earlier_version_get_the_keys_they_lack(provider: Provider, r
     with provider.database() as db:
         db.execute(delete(SigningKey).where(SigningKey.alg != "RS256"))
     follow_settings(engine_of(provider.app), provider.settings)
-    after = KeyRing(engine_of(provider.app))
+    after = KeyRing(engine_of(provider.app), ALGORITHMS)
     assert kids(after) == [first]
     assert after.algorithms() == list(ALGORITHMS)
 
@@ -107,6 +111,66 @@ def test_what_is_published_verifies_and_is_public(ring: KeyRing) -> None:
 def test_two_processes_that_start_together_agree(provider: Provider) -> None:
     """JWK-07."""
     engine = engine_of(provider.app)
-    assert kids(KeyRing(engine)) == kids(KeyRing(engine))
+    assert kids(KeyRing(engine, ALGORITHMS)) == kids(KeyRing(engine, ALGORITHMS))
     with Session(engine) as db:
         assert db.query(SigningKey).count() == len(ALGORITHMS)
+
+
+# --- the clock ---
+
+
+def test_a_clock_that_was_ahead_at_the_first_start_stops_no_sign_in(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """The key's time has not come yet by the right clock; it is the only one, and it is published."""
+    with provider.database() as db:
+        db.query(SigningKey).update({"signs_from": START + 3600, "created_at": START + 3600})
+    clock.turn(RELOAD_SECONDS + 1)
+    provider.state.keys._loaded.clear()
+    response = provider.redeem(provider.code(cameron))
+    assert response.status_code == 200, response.text
+    (kid,) = kids(provider.state.keys)
+    assert read(response.get_json()["id_token"])[0]["kid"] == kid
+
+
+# --- the algorithms that are offered ---
+
+
+def test_eddsa_is_neither_offered_nor_published_unless_the_settings_say_so() -> None:
+    """Older key libraries stumble over a key of its kind."""
+    assert Settings.model_fields["signing_algorithms"].default == ("RS256", "ES256")
+
+
+def test_only_offered_algorithms_are_published_and_sign(provider: Provider) -> None:
+    """A key that is in the database stays there, for the day it is switched on again."""
+    fewer = KeyRing(engine_of(provider.app), ["RS256", "ES256"])
+    assert [key["alg"] for key in fewer.jwks()["keys"]] == ["RS256", "ES256"]
+    assert fewer.algorithms() == ["RS256", "ES256"]
+    with pytest.raises(NoSigningKeyError, match="EdDSA"):
+        fewer.sign({}, alg="EdDSA", typ="JWT")
+
+
+def test_switching_an_algorithm_on_makes_and_publishes_its_key(tmp_path: Path) -> None:
+    """At the next start."""
+    app = create_app(make_settings(tmp_path, signing_algorithms=("RS256", "ES256")))
+    assert [key["alg"] for key in app.extensions["idp"].keys.jwks()["keys"]] == ["RS256", "ES256"]
+    close(app)
+    app = create_app(make_settings(tmp_path, signing_algorithms=ALGORITHMS))
+    assert [key["alg"] for key in app.extensions["idp"].keys.jwks()["keys"]] == ["RS256", "ES256", "EdDSA"]
+    close(app)
+
+
+def test_a_client_of_an_algorithm_that_was_switched_off_is_refused_in_words(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a fault of the server: the operator reads why, in the app's own error and at the token endpoint."""
+    provider.change_client(DISPATCH, id_token_signed_response_alg="EdDSA")
+    tokens = provider.tokens(cameron, DISPATCH)
+    monkeypatch.setattr(provider.state.settings, "signing_algorithms", ("RS256", "ES256"))
+    monkeypatch.setattr(provider.state.keys, "_algorithms", ("RS256", "ES256"))
+    monkeypatch.setattr(provider.state.keys, "_loaded", {})
+    refused = provider.refresh(tokens["refresh_token"], client_id=DISPATCH)
+    assert (refused.status_code, refused.get_json()["error"]) == (400, "unauthorized_client")
+    assert "does not sign with EdDSA" in refused.get_json()["error_description"]
+    location = provider.authorize(cameron, client_id=DISPATCH).location
+    assert "error=unauthorized_client" in location

@@ -151,7 +151,7 @@ def survive(engine: Engine, clock: Clock) -> Delivery:
     door = Door(allow_plain_http=True, allow_private_addresses=True)
     outbox = Outbox(
         engine,
-        KeyRing(engine),
+        KeyRing(engine, ["RS256"]),
         door,
         issuer="http://idp.localhost:9000",
         redirect_wait=30,

@@ -12,7 +12,7 @@ from idp.login import authenticate
 from idp.models import Base, Client, SigningKey, SsoSession, User
 from idp.seed import fill_in
 from pickup_web.database import db, engine_of
-from tests.conftest import PASSWORD, SiteClient, close, make_settings
+from tests.conftest import ALGORITHMS, PASSWORD, SiteClient, close, make_settings
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 
 
@@ -106,7 +106,7 @@ def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
         assert db.session.get_one(Client, DISPATCH).redirect_uris == ["https://d.example/x/oauth2client"]
         assert authenticate("alex", "another one")
         assert authenticate("alex", PASSWORD) is None
-    assert KeyRing(engine_of(app)).algorithms() == ["RS256", "ES256", "EdDSA"]
+    assert KeyRing(engine_of(app), ALGORITHMS).algorithms() == ["RS256", "ES256", "EdDSA"]
     close(app)
 
 

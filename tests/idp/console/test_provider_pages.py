@@ -50,7 +50,7 @@ def test_rotating_asks_and_says_what_happened(admin: SiteClient, provider: Provi
     assert "nobody is signed out" in words(admin.get("/console/keys/rotate"))
     assert {row.kid for row in provider.rows(SigningKey)} == before, "the question alone changes nothing"
     page = after(admin, admin.submit("/console/keys/rotate"))
-    assert "3 new keys are published; they sign in 2 minutes." in page
+    assert "3 new keys are published by every worker within 30 seconds; they sign in 2 minutes." in page
     assert page.count("signs in 2 minutes") == 3
     clock.turn(121)
     page = words(admin.get("/console/keys"))
