@@ -39,8 +39,11 @@ def both_apps(issuer: str) -> Iterator[list[Target]]:
     ports = {app: free_port() for app in APPS}
     client_secrets = {app: secrets.token_urlsafe() for app in APPS}
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
-        environment = settings(issuer, ports, client_secrets, Path(folder))
-        processes = {app: launch(app, ports[app], environment, Path(folder)) for app in APPS}
+        environment = settings(issuer, ports, Path(folder))
+        processes = {
+            app: launch(app, ports[app], environment | own_secrets(app, client_secrets[app]), Path(folder))
+            for app in APPS
+        }
         try:
             for app, process in processes.items():
                 wait_until_healthy(app, ports[app], process, Path(folder))
@@ -50,20 +53,22 @@ def both_apps(issuer: str) -> Iterator[list[Target]]:
                 end(process)
 
 
-def settings(issuer: str, ports: dict[str, int], client_secrets: dict[str, str], folder: Path) -> dict[str, str]:
-    """The environment of both."""
+def settings(issuer: str, ports: dict[str, int], folder: Path) -> dict[str, str]:
+    """What the environment of both has."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("PICKUP_")}
     return {
         **others,
         **{f"PICKUP_{app.upper()}_PORT": str(port) for app, port in ports.items()},
-        **{f"PICKUP_{app.upper()}_CLIENT_SECRET": secret for app, secret in client_secrets.items()},
         "PICKUP_IDP_URL": issuer,
         "PICKUP_DATA_DIR": str(folder),
-        "PICKUP_SECRET_KEY": secrets.token_urlsafe(),
-        "PICKUP_DEMO_PASSWORD": secrets.token_urlsafe(),
         "PICKUP_DEMO_PLAIN_HTTP": "true",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def own_secrets(app: str, client_secret: str) -> dict[str, str]:
+    """What only this app's environment has."""
+    return {"PICKUP_SECRET_KEY": secrets.token_urlsafe(), f"PICKUP_{app.upper()}_CLIENT_SECRET": client_secret}
 
 
 def launch(app: str, port: int, environment: dict[str, str], folder: Path) -> "subprocess.Popen[bytes]":

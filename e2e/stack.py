@@ -10,7 +10,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,16 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 from idp.models import SigningKey
 from pickup_web.settings import load_settings
-with Session(create_engine(load_settings().idp_database_url)) as db:
+with Session(create_engine(load_settings("idp").idp_database_url)) as db:
     rs256 = select(SigningKey).where(SigningKey.alg == "RS256")
     key = db.scalars(rs256.order_by(SigningKey.signs_from.desc())).first()
 print(json.dumps({**key.private_jwk, "kid": key.kid}))
+"""
+
+# In a container: there are no other processes than the service's.
+PRINT_ENVIRONMENTS = """
+from pathlib import Path
+print(*(path.read_text() for path in Path("/proc").glob("[0-9]*/environ")))
 """
 
 
@@ -85,6 +91,10 @@ class Hands(ABC):
     @abstractmethod
     def python(self, service: str, program: str) -> str:
         """Run a program where the service runs; returns what it printed."""
+
+    @abstractmethod
+    def environments(self, service: str) -> list[str]:
+        """The environments that its processes have, as the system knows them. Empty where there is no ``/proc``."""
 
     @abstractmethod
     def output(self, service: str) -> str:
@@ -181,7 +191,8 @@ class OwnProcesses(Hands):
         self.environment = {
             **others,
             **{f"PICKUP_{service.upper()}_PORT": str(port) for service, port in self._ports.items()},
-            **{f"PICKUP_{name}": secrets.token_hex() for name in ("SECRET_KEY", "DEMO_PASSWORD")},
+            **{f"PICKUP_{service.upper()}_SECRET_KEY": secrets.token_hex() for service in SERVICES},
+            "PICKUP_DEMO_PASSWORD": secrets.token_hex(),
             **{f"PICKUP_{app}_CLIENT_SECRET": secrets.token_hex() for app in ("DISPATCH", "MANAGER", "ADMIN")},
             "PICKUP_DATA_DIR": str(folder),
             "PICKUP_DEMO_PLAIN_HTTP": "true",
@@ -212,7 +223,7 @@ class OwnProcesses(Hands):
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", f"{MODULES[service]}:create_app()"]
         with self._log(service).open("ab") as output:
             self._processes[service] = subprocess.Popen(
-                gunicorn,
+                [*as_service(service), *gunicorn],
                 cwd=ROOT,
                 env={**self.environment, "PICKUP_LISTEN": self._listen(service)},
                 stdin=subprocess.DEVNULL,
@@ -261,13 +272,31 @@ class OwnProcesses(Hands):
 
     def cli(self, service: str, *arguments: str) -> str:
         flask = [sys.executable, "-m", "flask", "--app", MODULES[service]]
-        return run([*flask, *arguments], self.environment)
+        return run([*as_service(service), *flask, *arguments], self.environment)
 
-    def python(self, service: str, program: str) -> str:  # noqa: ARG002 # they share an environment
-        return run([sys.executable, "-c", program], self.environment)
+    def python(self, service: str, program: str) -> str:
+        return run([*as_service(service), sys.executable, "-c", program], self.environment)
+
+    def environments(self, service: str) -> list[str]:
+        return environments_of_group(self._processes[service].pid)
 
     def output(self, service: str) -> str:
         return last_lines(self._log(service))
+
+
+def as_service(service: str) -> list[str]:
+    """Before a command: runs it in the environment of that service, which lacks the other services' secrets."""
+    return [sys.executable, str(ROOT / "scripts" / "environment.py"), service]
+
+
+def environments_of_group(pid: int) -> list[str]:
+    """The environment of each process in the process group of ``pid``: gunicorn's master and its workers."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended while we looked
+            if os.getpgid(int(process.name)) == pid:
+                found.append((process / "environ").read_text("utf-8"))
+    return found
 
 
 def last_lines(log: Path) -> str:
@@ -342,8 +371,12 @@ class LocalHands(ScriptedHands):
     def _pid(self, service: str) -> int:
         return int((ROOT / ".run" / f"{service}.pid").read_text())
 
-    def python(self, service: str, program: str) -> str:  # noqa: ARG002 # they share an environment
-        return run([sys.executable, "-c", program], {"PICKUP_DATA_DIR": str(ROOT / "var"), **self.environment})
+    def python(self, service: str, program: str) -> str:
+        environment = {"PICKUP_DATA_DIR": str(ROOT / "var"), **self.environment}
+        return run([*as_service(service), sys.executable, "-c", program], environment)
+
+    def environments(self, service: str) -> list[str]:
+        return environments_of_group(self._pid(service))
 
     def output(self, service: str) -> str:
         return last_lines(ROOT / ".run" / f"{service}.log")
@@ -360,6 +393,9 @@ class ComposeHands(ScriptedHands):
 
     def python(self, service: str, program: str) -> str:
         return run(["docker", "exec", self._container(service), "python", "-c", program], self.environment)
+
+    def environments(self, service: str) -> list[str]:
+        return [self.python(service, PRINT_ENVIRONMENTS)]
 
     def output(self, service: str) -> str:
         return run(["docker", "logs", "--tail", str(LAST_LINES), self._container(service)], self.environment)

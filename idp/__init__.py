@@ -67,7 +67,7 @@ FOR_SCRIPTS = ("token", "userinfo", "register", "manage")  # fmt: skip
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application: what it shares with the apps, its data, its routes, its outbox."""
-    settings = settings or load_settings()
+    settings = settings or load_settings("idp")
     if settings.demo_plain_http:
         os.environ["AUTHLIB_INSECURE_TRANSPORT"] = (
             "1"  # Authlib's own switch; it refuses http://idp.localhost otherwise

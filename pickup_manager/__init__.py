@@ -33,7 +33,7 @@ ROUTES = [
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application: what it shares, who signs in, its data, its routes."""
-    settings = settings or load_settings()
+    settings = settings or load_settings("manager")
     app = create_service(
         __name__,
         settings,

@@ -8,6 +8,15 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+MISSING = "is not set; `make up` makes it"
+
+# What each service cannot do without, besides its key. An app is given no secret of another service.
+REQUIRED = {
+    "idp": ("dispatch_client_secret", "manager_client_secret", "demo_password"),
+    "dispatch": ("dispatch_client_secret",),
+    "manager": ("manager_client_secret",),
+}
+
 
 class Settings(BaseSettings):
     """Read once at the start; a bad value stops the start with a sentence."""
@@ -27,13 +36,15 @@ class Settings(BaseSettings):
     dispatch_database_url: str = Field("", description="Database of Dispatch.")
     manager_database_url: str = Field("", description="Database of Manager.")
 
-    secret_key: SecretStr = Field(description="Signs the cookies that protect forms. “make up” makes one.")
-    dispatch_client_secret: SecretStr = Field(description="Shared by the provider and Dispatch.")
-    manager_client_secret: SecretStr = Field(description="Shared by the provider and Manager.")
+    secret_key: SecretStr = Field(
+        description="This service's own key, no other service's: signs its cookies and forms, encrypts what it stores."
+    )
+    dispatch_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the provider and Dispatch.")
+    manager_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the provider and Manager.")
     admin_client_secret: SecretStr | None = Field(
         default=None, description="Of the client pickup-admin, for the admin API. Without it nobody is that client."
     )
-    demo_password: SecretStr = Field(description="Password of the demo people.")
+    demo_password: SecretStr = Field(SecretStr(""), description="Password of the demo people.")
 
     compose_network: bool = Field(
         default=False, description="Names under .localhost may be other containers; the Compose files set this."
@@ -122,22 +133,30 @@ class Settings(BaseSettings):
             )
 
 
-def load_settings() -> Settings:
-    """The settings of this process; :class:`SystemExit` with one sentence a wrong value."""
+def load_settings(service: str) -> Settings:
+    """The settings of this process, which runs ``service``; :class:`SystemExit` with one sentence a wrong value."""
     try:
-        return Settings()  # type: ignore[call-arg] # pydantic-settings reads them from the environment
+        settings = Settings()  # type: ignore[call-arg] # pydantic-settings reads them from the environment
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             name = "".join(f"PICKUP_{str(part).upper()}: " for part in problem["loc"])
             lines.append(name + in_words(problem))
-        raise SystemExit("\n".join(["Pickup cannot start with these settings:", *lines])) from error
+        raise cannot_start(lines) from error
+    if missing := [name for name in REQUIRED[service] if not getattr(settings, name).get_secret_value()]:
+        raise cannot_start([f"PICKUP_{name.upper()}: {MISSING}" for name in missing])
+    return settings
+
+
+def cannot_start(lines: list[str]) -> SystemExit:
+    """One line a wrong value."""
+    return SystemExit("\n".join(["Pickup cannot start with these settings:", *lines]))
 
 
 def in_words(problem: ErrorDetails) -> str:
     """What is wrong with one setting, with the value that was given, unless it is a secret."""
     if problem["type"] == "missing":
-        return "is not set; `make up` makes it"
+        return MISSING
     if problem["type"] == "value_error":  # a sentence of our own
         return problem["msg"].removeprefix("Value error, ")
     is_secret = any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))

@@ -62,7 +62,7 @@ load_env() {
 random_number() { od -An -N4 -tu4 /dev/urandom | tr -d ' \n'; }
 random_secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# Two words and four digits: read from a projector, typed on a phone. Each guess costs an Argon2 hash; there is no rate limit.
+# Two words and four digits: read from a projector, typed on a phone.
 random_password() {
     for _ in 1 2; do
         set -- amber apple birch blue brick candy cedar cherry cloud coral daisy dawn ember fern forest garden \
@@ -75,18 +75,36 @@ random_password() {
     printf '%04d' $(($(random_number) % 10000))
 }
 
-# The first `make up` makes .env: the example, with this machine's own secrets in the empty places.
+# Without these the services do not start. Each has a key of its own; scripts/environment.py says who gets what.
+needed="PICKUP_IDP_SECRET_KEY PICKUP_DISPATCH_SECRET_KEY PICKUP_MANAGER_SECRET_KEY"
+needed="$needed PICKUP_DISPATCH_CLIENT_SECRET PICKUP_MANAGER_CLIENT_SECRET PICKUP_DEMO_PASSWORD"
+
+new_value() { case $1 in PICKUP_DEMO_PASSWORD) random_password ;; *) random_secret ;; esac }
+
+# Makes .env from the example. In one that exists, fills the empty secrets and adds those that are missing.
 make_env() {
-    [ ! -f .env ] || return 0
-    while IFS= read -r line; do
-        case $line in
-            PICKUP_SECRET_KEY= | PICKUP_*_CLIENT_SECRET=) line=$line$(random_secret) ;;
-            PICKUP_DEMO_PASSWORD=) line=$line$(random_password) ;;
+    from=.env filled='' cr=$(printf '\r')
+    [ -f .env ] || from=.env.example
+    while IFS= read -r line || [ -n "$line" ]; do
+        name=${line%%=*} value=${line#*=} value=${value%"$cr"}
+        # Earlier versions had one key for all services. The IdP keeps it, because its data depends on it.
+        if [ "${line#PICKUP_SECRET_KEY=}" != "$line" ] && ! grep -q '^PICKUP_IDP_SECRET_KEY=' "$from"; then
+            name=PICKUP_IDP_SECRET_KEY line=PICKUP_IDP_SECRET_KEY=$value
+        fi
+        case " $needed PICKUP_ADMIN_CLIENT_SECRET " in
+            *" $name "*) case $value in '' | '""' | "''") line=$name=$(new_value "$name") filled="$filled $name" ;; esac ;;
         esac
         printf '%s\n' "$line"
-    done <.env.example >.env.new
+    done <"$from" >.env.new
+    for name in $needed; do
+        grep -q "^$name=" .env.new && continue
+        printf '%s=%s\n' "$name" "$(new_value "$name")" >>.env.new
+        filled="$filled $name"
+    done
+    if [ -z "$filled" ]; then rm .env.new; return; fi
     mv .env.new .env   # whole or not at all
-    say "made .env from .env.example, with random secrets"
+    if [ "$from" = .env ]; then say "filled in .env:$filled"
+    else say "made .env from .env.example, with random secrets"; fi
 }
 
 upper() { printf '%s' "$1" | tr '[:lower:]' '[:upper:]'; }
@@ -208,7 +226,7 @@ local_env() {
 cli() {
     target=$1; shift
     if [ "$mode" = local ]; then
-        .venv/bin/flask --app "$(module_of "$target")" "$@"
+        .venv/bin/python scripts/environment.py "$target" .venv/bin/flask --app "$(module_of "$target")" "$@"
     elif id=$(container_of "$target") && [ -n "$id" ]; then
         docker exec "$id" flask --app "$(module_of "$target")" "$@"
     else

@@ -1,7 +1,7 @@
 """The three services as background processes of this machine: ``local.py start|stop|kill|running SERVICE…``.
 
 Each is a gunicorn in a session of its own, so that it outlives the terminal and can be ended as a whole.
-Its process id is in ``.run/SERVICE.pid``, its output in ``.run/SERVICE.log``.
+Its process id is in ``.run/SERVICE.pid``, its port in ``.run/SERVICE.port``, its output in ``.run/SERVICE.log``.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from environment import environment_of
 from healthcheck import healthy
 
 RUN = Path(".run")
@@ -47,13 +48,14 @@ def launch(service: str) -> subprocess.Popen[bytes]:
     with log.open("a") as output:
         process = subprocess.Popen(
             [gunicorn, "-c", "gunicorn.conf.py", f"{MODULES[service]}:create_app()"],
-            env=os.environ | {"PICKUP_LISTEN": listen(service), "PYTHONUNBUFFERED": "1"},
+            env=environment_of(service, os.environ) | {"PICKUP_LISTEN": listen(service), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
     (RUN / f"{service}.pid").write_text(f"{process.pid}\n")
+    (RUN / f"{service}.port").write_text(listen(service).rpartition(":")[2])
     return process
 
 

@@ -38,7 +38,7 @@ def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pyte
     for name, value in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", secret: ""}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=f"{secret}: is not set; `make up` makes it"):
-        load_settings()
+        load_settings("idp")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_value_that_cannot_work_stops_the_start_with_a_sentence(
     for known, good in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", name: value}.items():
         monkeypatch.setenv(known, good)
     with pytest.raises(SystemExit, match=says):
-        load_settings()
+        load_settings("idp")
 
 
 def test_plain_http_is_a_named_switch_and_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +70,9 @@ def test_plain_http_is_a_named_switch_and_off_by_default(monkeypatch: pytest.Mon
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="set PICKUP_DEMO_PLAIN_HTTP=true"):
-        load_settings()
+        load_settings("idp")
     monkeypatch.setenv("PICKUP_DEMO_PLAIN_HTTP", "true")
-    assert load_settings().demo_plain_http
+    assert load_settings("idp").demo_plain_http
 
 
 def test_secrets_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:

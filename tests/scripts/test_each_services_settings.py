@@ -1,0 +1,112 @@
+"""Each service's environment holds its own secrets and no other service's: an app that is broken into is one app."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pickup_web.settings import Settings, load_settings
+
+ROOT = Path(__file__).parent.parent.parent
+SERVICES = ("idp", "dispatch", "manager")
+SECRETS = {
+    "PICKUP_IDP_SECRET_KEY": "key of the IdP",
+    "PICKUP_DISPATCH_SECRET_KEY": "key of Dispatch",
+    "PICKUP_MANAGER_SECRET_KEY": "key of Manager",
+    "PICKUP_DISPATCH_CLIENT_SECRET": "secret of Dispatch",
+    "PICKUP_MANAGER_CLIENT_SECRET": "secret of Manager",
+    "PICKUP_ADMIN_CLIENT_SECRET": "secret of pickup-admin",
+    "PICKUP_DEMO_PASSWORD": "password of admin",
+    "PICKUP_REGISTRATION_TOKEN": "token that registers",
+    "PICKUP_IDP_DATABASE_URL": "postgresql://idp:one@db/idp",
+    "PICKUP_DISPATCH_DATABASE_URL": "postgresql://dispatch:two@db/dispatch",
+    "PICKUP_MANAGER_DATABASE_URL": "postgresql://manager:three@db/manager",
+}
+# The IdP checks both client secrets, so it is the one service that shares them with their apps.
+MAY_HOLD = {
+    "idp": set(SECRETS.values())
+    - {
+        "key of Dispatch",
+        "key of Manager",
+        "postgresql://dispatch:two@db/dispatch",
+        "postgresql://manager:three@db/manager",
+    },
+    "dispatch": {"key of Dispatch", "secret of Dispatch", "postgresql://dispatch:two@db/dispatch"},
+    "manager": {"key of Manager", "secret of Manager", "postgresql://manager:three@db/manager"},
+}
+HANDED_ON = {"PICKUP_DEMO_PLAIN_HTTP": "true", "PICKUP_IDP_PORT": "9000"}
+
+
+def local_environment(service: str) -> dict[str, str]:
+    """What a process finds that scripts/environment.py runs."""
+    show = "import json, os; print(json.dumps(dict(os.environ)))"
+    command = [sys.executable, "scripts/environment.py", service, sys.executable, "-c", show]
+    given = {**os.environ, **SECRETS, **HANDED_ON}
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def compose_environment(service: str, file: str) -> dict[str, str]:
+    """What ``docker compose`` puts into the container of ``service``, with the variables of .env filled in."""
+    own = yaml.safe_load((ROOT / file).read_text("utf-8"))["services"][service]
+    base: dict[str, Any] = yaml.safe_load((ROOT / own["extends"]["file"]).read_text("utf-8"))["services"][service]
+    merged = {**base["environment"], **own.get("environment", {})}
+    assert "env_file" not in {**base, **own}
+    return {name: filled_in(str(value)) for name, value in merged.items()}
+
+
+def filled_in(value: str) -> str:
+    for name, secret in {**SECRETS, **HANDED_ON}.items():
+        value = value.replace(f"${{{name}:-}}", secret)
+    return value
+
+
+def secrets_in(environment: dict[str, str]) -> set[str]:
+    return {secret for secret in SECRETS.values() if any(secret in value for value in environment.values())}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_local_process_holds_no_secret_of_another_service(service: str) -> None:
+    """Its own are all there; so is every setting that is no secret."""
+    environment = local_environment(service)
+    assert secrets_in(environment) == MAY_HOLD[service]
+    assert environment["PICKUP_SECRET_KEY"] == SECRETS[f"PICKUP_{service.upper()}_SECRET_KEY"]
+    assert HANDED_ON.items() <= environment.items()
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "docker-compose.tls.yml"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_holds_no_secret_of_another_service(service: str, file: str) -> None:
+    """With TLS and without."""
+    environment = compose_environment(service, file)
+    assert secrets_in(environment) == MAY_HOLD[service]
+    assert environment["PICKUP_SECRET_KEY"] == SECRETS[f"PICKUP_{service.upper()}_SECRET_KEY"]
+
+
+@pytest.mark.parametrize("container", ["certificates", "nginx"])
+def test_the_containers_beside_the_services_hold_no_secret(container: str) -> None:
+    """They need addresses only."""
+    service = yaml.safe_load((ROOT / "docker-compose.tls.yml").read_text("utf-8"))["services"][container]
+    assert secrets_in({"all": filled_in(str(service))}) == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_its_own_settings_are_all_that_a_service_needs_to_start(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of another service is required, and nothing of its own may be missing."""
+    for name, value in local_environment(service).items():
+        if name.startswith("PICKUP_"):
+            monkeypatch.setenv(name, value)
+    settings = load_settings(service)
+    assert settings.secret_key.get_secret_value() == SECRETS[f"PICKUP_{service.upper()}_SECRET_KEY"]
+
+
+def test_every_secret_setting_is_known_here() -> None:
+    """A secret that is added later is added to this test, and so to one service's environment."""
+    fields = Settings.model_fields.items()
+    secret = {f"PICKUP_{name.upper()}" for name, field in fields if "SecretStr" in str(field.annotation)}
+    assert secret - {"PICKUP_SECRET_KEY"} <= set(SECRETS)
