@@ -1,0 +1,217 @@
+"""``make up`` looks before it leaps: at .env, at the settings and at the ports, and stops what runs last.
+
+The real scripts run in a folder of their own. ``docker`` is a fake that writes down how it was called.
+"""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+KEYS = ("PICKUP_IDP_SECRET_KEY", "PICKUP_DISPATCH_SECRET_KEY", "PICKUP_MANAGER_SECRET_KEY")
+SECRETS = (*KEYS, "PICKUP_DISPATCH_CLIENT_SECRET", "PICKUP_MANAGER_CLIENT_SECRET", "PICKUP_DEMO_PASSWORD")
+PORTS = {"PICKUP_IDP_PORT": "1", "PICKUP_DISPATCH_PORT": "2", "PICKUP_MANAGER_PORT": "3"}  # nobody listens there
+
+# Containers exist when RUNS is set. Of those, one publishes the port $PUBLISHED.
+DOCKER = """#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$*" in
+    *service=nginx*) ;;
+    ps*publish=*) case "$*" in *"publish=${PUBLISHED:-none}"*) echo id ;; esac ;;
+    ps*) [ -z "${RUNS:-}" ] || echo id ;;
+    'image inspect'*) [ -n "${IMAGE:-}" ] ;;
+    inspect*) echo running ;;
+    version*) echo 27.0 ;;
+esac
+"""
+
+
+class Checkout:
+    """A folder with the scripts, and what is needed to watch them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._calls = folder, folder / "calls"
+        shutil.copytree(ROOT / "scripts", folder / "scripts")
+        shutil.copy(ROOT / ".env.example", folder)
+        (folder / "bin").mkdir()
+        self._script("bin/docker", DOCKER)
+
+    def _script(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, "utf-8")
+        (self.folder / name).chmod(0o755)
+
+    def break_installing(self) -> None:
+        """From now on packages cannot be installed."""
+        self._script("scripts/venv", "#!/bin/sh\nexit 1\n")
+
+    def up(self, **variables: str) -> subprocess.CompletedProcess[str]:
+        """``make up``, in an environment with these variables."""
+        self._calls.write_text("", "utf-8")
+        path = f"{self.folder}/bin:/usr/bin:/bin"
+        environment = {**PORTS, "PATH": path, "CALLS": str(self._calls), **variables}
+        command = [self.folder / "scripts/stack", "up"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    def did(self, what: str) -> bool:
+        """Whether ``docker`` was told to."""
+        return any(what in call for call in self._calls.read_text("utf-8").splitlines())
+
+    def changed_nothing(self) -> bool:
+        """Whether nothing was installed, started or stopped."""
+        return not any(map(self.did, ("build", "pull", "run", "up -d", "down", "stop", "kill")))
+
+    def dotenv(self) -> dict[str, str]:
+        """The settings in .env."""
+        lines = (self.folder / ".env").read_text("utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+@contextmanager
+def taken_port() -> Iterator[str]:
+    """A port on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
+
+
+# --- .env ---
+
+
+def test_a_copy_of_the_example_is_filled_in(checkout: Checkout) -> None:
+    """The first thing that many people do: cp .env.example .env."""
+    shutil.copy(checkout.folder / ".env.example", checkout.folder / ".env")
+    done = checkout.up()
+    assert done.returncode == 0, done.stderr
+    assert checkout.did("up -d")
+    filled = (*SECRETS, "PICKUP_ADMIN_CLIENT_SECRET")
+    values = [checkout.dotenv()[name] for name in filled]
+    assert all(values)
+    assert len(set(values)) == len(values), "each is another one"
+    before, after = (
+        [line for line in (checkout.folder / name).read_text("utf-8").splitlines() if not line.startswith(filled)]
+        for name in (".env.example", ".env")
+    )
+    assert after == before, "comments, empty lines and other settings stay"
+
+
+def test_without_an_env_file_one_is_made_for_its_owner_alone(checkout: Checkout) -> None:
+    """With the same values."""
+    assert checkout.up().returncode == 0
+    assert set(SECRETS) <= checkout.dotenv().keys()
+    assert (checkout.folder / ".env").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("nothing", ["", '""', "''", "\r"])
+def test_only_what_is_empty_or_missing_is_filled_in(checkout: Checkout, nothing: str) -> None:
+    """Other values stay as they are, and so does what the services do not know."""
+    mine = "# mine\nPICKUP_DEMO_PLAIN_HTTP=true\nOTHER=a \\ b\nPICKUP_DEMO_PASSWORD=correct horse\n"
+    mine += f"PICKUP_MANAGER_CLIENT_SECRET={nothing}\n"
+    (checkout.folder / ".env").write_bytes(mine.encode())
+    said = checkout.up().stdout
+    values = checkout.dotenv()
+    assert (values["OTHER"], values["PICKUP_DEMO_PASSWORD"]) == ("a \\ b", "correct horse")
+    assert len(values["PICKUP_MANAGER_CLIENT_SECRET"]) == 64
+    assert "filled in .env:" in said
+    assert "PICKUP_MANAGER_CLIENT_SECRET" in said
+    assert values["PICKUP_MANAGER_CLIENT_SECRET"] not in said
+
+
+def test_an_env_file_with_one_key_for_all_gets_a_key_for_each(checkout: Checkout) -> None:
+    """The IdP keeps the key, so that its data stays readable; the apps no longer know it."""
+    (checkout.folder / ".env").write_text("PICKUP_SECRET_KEY=known to all\n", "utf-8")
+    assert checkout.up(PICKUP_DEMO_PLAIN_HTTP="true").returncode == 0
+    values = checkout.dotenv()
+    assert values["PICKUP_IDP_SECRET_KEY"] == "known to all"
+    assert "PICKUP_SECRET_KEY" not in values
+    assert len({values[name] for name in KEYS}) == 3
+
+
+def test_a_complete_env_file_is_not_touched(checkout: Checkout) -> None:
+    """A second `make up` finds nothing to do."""
+    checkout.up()
+    before = (checkout.folder / ".env").read_bytes()
+    assert ".env" not in checkout.up().stdout
+    assert (checkout.folder / ".env").read_bytes() == before
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PICKUP_DEMO_PASSWORD", "", "PICKUP_DEMO_PASSWORD is set to nothing in the environment"),
+        ("PICKUP_IDP_PORT", "http", "PICKUP_IDP_PORT is 'http'; it must be a number"),
+        ("PICKUP_IDP_PORT", "2", "which another service has already"),
+        ("PICKUP_IDP_URL", "https://idp.example/", "leave out the slash at the end"),
+        ("PICKUP_MANAGER_URL", "manager.example", "it must begin with http:// or https://"),
+        ("PICKUP_DEMO_PLAIN_HTTP", "false", "which is not https"),
+        ("PICKUP_DEMO_EVENTS", "maybe", "PICKUP_DEMO_EVENTS is 'maybe'; it must be true or false"),
+    ],
+)
+def test_a_wrong_setting_is_found_before_anything_is_installed(
+    checkout: Checkout, name: str, value: str, says: str
+) -> None:
+    """In the first second, and not after the image was built."""
+    done = checkout.up(**{name: value})
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert checkout.changed_nothing()
+
+
+def test_with_tls_the_default_addresses_are_https(checkout: Checkout) -> None:
+    """So that plain http need not be allowed."""
+    done = checkout.up(TLS="1", PICKUP_DEMO_PLAIN_HTTP="false", IMAGE="is there")
+    assert done.returncode == 0, done.stderr
+
+
+# --- ports ---
+
+
+@pytest.mark.parametrize("change", [{"MODE": "local"}, {"TLS": "1"}, {}])
+def test_a_taken_port_is_found_before_the_running_stack_is_stopped(checkout: Checkout, change: dict[str, str]) -> None:
+    """Whatever the new start would have changed."""
+    with taken_port() as port:
+        done = checkout.up(RUNS="yes", PICKUP_DISPATCH_PORT=port, **change)
+    assert done.returncode == 1
+    assert f"Port {port}, which Pickup Dispatch needs, is taken" in done.stderr
+    assert checkout.changed_nothing()
+
+
+def test_a_port_of_the_running_stack_is_not_taken(checkout: Checkout) -> None:
+    """It is free when the stack has been stopped: here to be started again with TLS."""
+    with taken_port() as port:
+        done = checkout.up(RUNS="yes", PUBLISHED=port, PICKUP_DISPATCH_PORT=port, TLS="1", IMAGE="is there")
+    assert done.returncode == 0, done.stderr
+    assert checkout.did("down")
+    assert checkout.did("docker-compose.tls.yml up -d")
+
+
+def test_the_running_stack_is_stopped_only_when_the_other_one_can_start(checkout: Checkout) -> None:
+    """Packages that cannot be installed leave everything as it was."""
+    checkout.break_installing()
+    assert checkout.up(RUNS="yes", MODE="local").returncode == 1
+    assert checkout.changed_nothing()
+
+
+# --- the summary ---
+
+
+def test_the_summary_names_the_pages_and_the_operator(checkout: Checkout) -> None:
+    """What a newcomer needs fits on one screen."""
+    said = checkout.up(NO_COLOR="1", PICKUP_DEMO_PASSWORD="correct horse").stdout
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert "Your account http://idp.localhost:1/account" in lines
+    assert "Console http://idp.localhost:1/console for the operator, admin" in lines
+    assert "Sign in as cameron, alex or admin" in lines
+    assert "Password correct horse" in lines
+    assert len(said.splitlines()) <= 24
