@@ -67,6 +67,7 @@ MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
 MANY = 20  # deliveries in hand; while there are more than so many,
 GATHER_SECONDS = 0.02  # a result waits so long for others to be written down with,
 GATHER_TIMES = 10  # and so often at most, while there are apps that were not asked yet
+REFUSALS = 3  # answers of 400 that make it final; an app has no other status for a fault that passes (BCL §2.8)
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between tries: doubled each time
 FARTHEST_SECONDS = 2 * LONGEST_PAUSE  # no next try is set farther ahead than this
 MAX_ANSWER = 4096  # bytes of a client's answer that we read
@@ -87,6 +88,7 @@ class Job(NamedTuple):
     tries: int
     give_up_at: int
     taken_until: int
+    refusals: int
     uri: str | None
     alg: str | None
     tell_reason: bool | None
@@ -385,8 +387,9 @@ def load(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
         return []
     columns = (
         Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.host, Delivery.reason, Delivery.tries,
-        Delivery.give_up_at, Delivery.taken_until, Client.backchannel_logout_uri, Client.id_token_signed_response_alg,
-        Client.tell_logout_reason, Client.connect_timeout, Client.read_timeout, Client.ca_certificates,
+        Delivery.give_up_at, Delivery.taken_until, Delivery.refusals, Client.backchannel_logout_uri,
+        Client.id_token_signed_response_alg, Client.tell_logout_reason, Client.connect_timeout, Client.read_timeout,
+        Client.ca_certificates,
     )  # fmt: skip
     query = select(*columns).outerjoin(Client, Client.client_id == Delivery.client_id)
     with Session(engine) as db:
@@ -433,19 +436,26 @@ def record_tries(db: Session, results: list[Result]) -> None:
     events.record_all(db, map(event_of, results, changes))
 
 
-CHANGED = ("tries", "state", "note", "outcome", "next_try_at", "taken_until")
+CHANGED = ("tries", "refusals", "state", "note", "outcome", "next_try_at", "taken_until")
 
 
 def changes_by(result: Result) -> dict[str, Any]:
     """What becomes of the delivery's row."""
     job, outcome = result.job, result.outcome
     next_try_at = now() + round(spread(min(FIRST_PAUSE * 2**job.tries, LONGEST_PAUSE)))
-    given_up = outcome.state == "pending" and next_try_at >= job.give_up_at
+    is_400 = outcome.state == "refused" and outcome.status == 400
+    has_time = next_try_at < job.give_up_at
+    state = outcome.state
+    if state == "pending" and not has_time:
+        state = "given_up"
+    elif is_400 and job.refusals + 1 < REFUSALS and has_time:
+        state = "pending"
     return {
         "its_id": job.id,
         "latest_lease": 2**62 if outcome.state == "delivered" else job.taken_until,
         "tries": job.tries + 1,
-        "state": "given_up" if given_up else outcome.state,
+        "refusals": job.refusals + is_400,
+        "state": state,
         "note": outcome.word if outcome.state == "not_sent" else "",
         "outcome": "" if outcome.state == "not_sent" else outcome.word,
         "next_try_at": next_try_at,

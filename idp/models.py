@@ -305,6 +305,7 @@ class Delivery(Base):
     taken_until: Mapped[int] = mapped_column(default=0)  # a process is at it, and nobody else before then
     give_up_at: Mapped[int]
     tries: Mapped[int] = mapped_column(default=0)
+    refusals: Mapped[int] = mapped_column(default=0)  # how many of the tries were answered 400
     outcome: Mapped[str] = mapped_column(String(40), default="")  # of the last try
 
 

@@ -83,7 +83,6 @@ def what_came_of_it(entry: Entry) -> str:
         return f"Sent again: {app} was told."
     if row.state == "pending" and row.tries == 0:
         return f"It is on its way to {app}, which has not answered yet."
-    word = last.outcome if last else row.outcome
-    if row.state == "pending":
-        return f"Sent again, but {app} was not told: {word}. The next try is soon."
-    return f"Sent again, but {app} was not told: {word}{': ' + last.answer if last and last.answer else ''}."
+    word = (last.outcome if last else row.outcome) + (f": {last.answer}" if last and last.answer else "")
+    next_try = " The next try is soon." if row.state == "pending" else ""
+    return f"Sent again, but {app} was not told: {word}.{next_try}"

@@ -81,8 +81,9 @@ def send_again(db: Session, delivery_id: str, by: str) -> Entry:
     free = update(Delivery).where(
         Delivery.id == delivery_id, or_(Delivery.state != "pending", Delivery.taken_until <= at)
     )
-    anew = {"state": "pending", "note": "", "tries": 0, "next_try_at": at, "taken_until": at + LEASE_SECONDS}
-    taken = db.scalar(free.values(**anew, give_up_at=at + offered_seconds(client)).returning(Delivery.id))
+    anew = {"state": "pending", "note": "", "tries": 0, "refusals": 0}
+    times = {"next_try_at": at, "taken_until": at + LEASE_SECONDS}
+    taken = db.scalar(free.values(**anew, **times, give_up_at=at + offered_seconds(client)).returning(Delivery.id))
     if taken is None:
         db.rollback()
         raise OperationError("It is being sent at this moment.")

@@ -27,6 +27,7 @@ from idp.delivery import (
 from idp.fetch import BODY_SECONDS, LOOK_UP_SECONDS
 from idp.keys import KeyRing
 from idp.models import Client, Delivery
+from idp.operations.deliveries import send_again
 from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
 from pickup_web import events
 from pickup_web.database import engine_of
@@ -113,7 +114,7 @@ ANSWERS = [
     (200, "delivered", "delivered"),
     (204, "delivered", "delivered"),
     (201, "refused", "refused"),
-    (400, "refused", "refused"),
+    (400, "pending", "refused"),
     (401, "refused", "refused"),
     (404, "refused", "refused"),
     (405, "refused", "refused"),
@@ -145,6 +146,78 @@ def test_what_an_answer_means(
     provider.state.outbox.look()
     settle(provider.state.outbox)
     assert (provider.delivery(MANAGER).tries > 1) is (state == "pending")
+
+
+def test_a_400_is_tried_twice_more_before_it_is_final(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL §2.8 has 400 also for a passing fault, such as keys that could not be fetched. Each try is in the ledger."""
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, '{"error": "invalid_request"}'
+    log_out(provider, cameron)
+    pauses = []
+    for tries in (1, 2):
+        row = provider.delivery(MANAGER)
+        assert (row.state, row.outcome, row.tries) == ("pending", "refused", tries)
+        pauses.append(row.next_try_at - int(clock()))
+        clock.turn(pauses[-1])
+        look(provider, tries + 1)
+    assert 0 < pauses[0] < pauses[1]
+    assert provider.delivery(MANAGER).state == "refused"
+    clock.turn(LONGEST_PAUSE)
+    provider.state.outbox.look()
+    settle(provider.state.outbox)
+    attempts = [attempt for attempt in provider.attempts() if attempt.delivery_id == provider.delivery(MANAGER).id]
+    assert [(one.status, one.outcome, one.answer) for one in attempts] == [(400, "refused", "invalid_request")] * 3
+    assert len({one.jti for one in attempts}) == 3
+    told = [event.name for event in provider.events() if event.client_id == MANAGER and event.outcome == "refused"]
+    assert told == ["op.logout.retrying", "op.logout.retrying", "op.logout.refused"]
+
+
+def test_an_app_whose_first_key_fetch_fails_is_told_at_the_second_try(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """A 400 that passes; tries that did not reach the app before it do not count as refusals."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    for tries in (2, 3, 4):
+        clock.turn(LONGEST_PAUSE)
+        look(provider, tries)
+    provider.network.heal(provider.url(MANAGER))
+    provider.apps[MANAGER].status = 400
+    clock.turn(LONGEST_PAUSE)
+    look(provider, 5)
+    assert provider.delivery(MANAGER).state == "pending"
+    provider.apps[MANAGER].status = 200
+    clock.turn(LONGEST_PAUSE)
+    look(provider, 6)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+def test_a_400_at_the_retry_deadline_is_a_refusal(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """The app answered: it was not away until the deadline."""
+    provider.apps[MANAGER].status = 400
+    log_out(provider, cameron)
+    clock.turn(GIVE_UP_SECONDS - 1)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "refused"
+
+
+def test_a_delivery_that_is_sent_again_has_all_its_tries_again(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """An operator sends it again after three refusals; a 400 is tried twice more once again."""
+    provider.apps[MANAGER].status = 400
+    log_out(provider, cameron)
+    refuse_until_final(provider, clock)
+    with provider.app.app_context(), Session(engine_of(provider.app)) as db:
+        send_again(db, provider.delivery(MANAGER).id, "admin")
+    assert provider.delivery(MANAGER).state == "pending"
+
+
+def refuse_until_final(provider: Provider, clock: Clock) -> None:
+    """Two more tries of Manager's."""
+    for tries in (2, 3):
+        clock.turn(LONGEST_PAUSE)
+        look(provider, tries)
+    assert provider.delivery(MANAGER).state == "refused"
 
 
 FAULTS: dict[str, Any] = {
@@ -188,7 +261,7 @@ def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
     """Half a character, a NUL, a terminal's command: the try is written down, and they are not."""
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, f'{{"error": "bad{odd}"}}'
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
-    assert provider.delivery(MANAGER).state == "refused"
+    assert provider.delivery(MANAGER).outcome == "refused"
     assert next(attempt.answer for attempt in provider.attempts() if attempt.answer).startswith(
         "bad\N{REPLACEMENT CHARACTER}"
     )
@@ -199,7 +272,7 @@ def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: P
     """It is written without the app's words; if it was not those, it alone waits for the next look."""
     end_without_sending(provider)
     rows = [provider.delivery(client_id) for client_id in (DISPATCH, MANAGER)]
-    good, odd = (Result(job_of(row), Outcome("refused", "refused", 400, "no"), START, 5, row.client_id) for row in rows)
+    good, odd = (Result(job_of(row), Outcome("refused", "refused", 401, "no"), START, 5, row.client_id) for row in rows)
     provider.state.outbox._write([odd._replace(outcome=replace(odd.outcome, answer="\ud800")), good])
     assert {row.state for row in provider.rows(Delivery)} == {"refused"}
     assert {attempt.jti: attempt.answer for attempt in provider.attempts()} == {MANAGER: "", DISPATCH: "no"}
@@ -215,15 +288,16 @@ def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: Si
     log_out(provider, cameron)
     attempt = next(attempt for attempt in provider.attempts() if attempt.status == 400)
     assert attempt.answer == "invalid_request: " + "x" * 200
-    assert provider.events("op.logout.refused")[0].detail["answer"] == attempt.answer
+    assert provider.events("op.logout.retrying")[0].detail["answer"] == attempt.answer
 
 
 @pytest.mark.parametrize("body", ["", "<p>", "[1]", "7", "null", "[" * 3000, '{"error": {"a": 1}}', "\xff"])
 def test_whatever_a_refusal_says_behaviour_is_the_same(body: str, provider: Provider, cameron: SiteClient) -> None:
-    """BCL-66: the words are for the ledger; no fault, no retry, no success."""
+    """BCL-66: the words are for the ledger; every 400 is tried again, whatever its body."""
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, body
     log_out(provider, cameron)
-    assert (provider.delivery(MANAGER).state, provider.delivery(MANAGER).tries) == ("refused", 1)
+    row = provider.delivery(MANAGER)
+    assert (row.state, row.outcome, row.tries) == ("pending", "refused", 1)
 
 
 def test_a_body_that_is_too_large_is_noted_and_the_status_counts(provider: Provider, cameron: SiteClient) -> None:
@@ -233,7 +307,7 @@ def test_a_body_that_is_too_large_is_noted_and_the_status_counts(provider: Provi
     provider.apps[DISPATCH].status = 400
     log_out(provider, cameron)
     outcomes = {row.client_id: (row.state, row.outcome) for row in provider.rows(Delivery)}
-    assert outcomes == {MANAGER: ("delivered", "response too large"), DISPATCH: ("refused", "refused")}
+    assert outcomes == {MANAGER: ("delivered", "response too large"), DISPATCH: ("pending", "refused")}
     (asked,) = (exchange.request.options["asked"] for exchange in provider.network.to(manager_uri(provider)))
     assert asked.limit == MAX_ANSWER
 
@@ -598,5 +672,5 @@ def job_of(row: Delivery) -> Job:
     """A delivery as a process had it in hand."""
     return Job(
         row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
-        "https://x.example/", "RS256", False, 1, 1, None,
+        row.refusals, "https://x.example/", "RS256", False, 1, 1, None,
     )  # fmt: skip

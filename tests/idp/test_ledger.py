@@ -151,7 +151,7 @@ def test_what_came_of_it_does_not_matter_it_is_sent_again(
     if state == "not_sent":
         provider.change_client(MANAGER, backchannel_logout_uri=None)
     elif state != "delivered":
-        provider.network.answer(uri, 400 if state == "refused" else 503)
+        provider.network.answer(uri, 401 if state == "refused" else 503)
         provider.change_client(MANAGER, retry_seconds=0 if state == "given_up" else None)
     log_out(provider, cameron)
     assert provider.delivery(MANAGER).state == state

@@ -166,7 +166,7 @@ def test_no_answer_holds_a_secret_or_the_hash_of_one(program: Program) -> None:
 def test_deliveries_are_found_by_what_is_known_of_them(program: Program, clock: Clock) -> None:
     """Each filter by itself; together they narrow down."""
     sid = a_session(program)["id"]
-    program.provider.apps[MANAGER].status = 400
+    program.provider.apps[MANAGER].status = 401
     program.delete(f"{SESSIONS}/{sid}")
     eventually(lambda: len(program.get("/deliveries?state=pending").get_json()) == 0)
 
@@ -185,7 +185,7 @@ def test_deliveries_are_found_by_what_is_known_of_them(program: Program, clock: 
 def test_one_delivery_tells_every_try(program: Program) -> None:
     """In the app's own words; the list leaves the tries out."""
     refusal = '{"error": "invalid_request", "error_description": "no such session"}'
-    program.provider.apps[MANAGER].status, program.provider.apps[MANAGER].body = 400, refusal
+    program.provider.apps[MANAGER].status, program.provider.apps[MANAGER].body = 401, refusal
     program.delete(SESSIONS)
     eventually(lambda: len(program.get("/deliveries?state=refused").get_json()) == 1)
     (listed,) = program.get("/deliveries?state=refused").get_json()
@@ -193,14 +193,14 @@ def test_one_delivery_tells_every_try(program: Program) -> None:
     (attempt,) = one.pop("attempts")
     assert one == listed
     assert (one["clientName"], one["username"], one["state"]) == ("Pickup Manager", "cameron", "refused")
-    assert (attempt["outcome"], attempt["status"]) == ("refused", 400)
+    assert (attempt["outcome"], attempt["status"]) == ("refused", 401)
     assert attempt["answer"] == "invalid_request: no such session"
 
 
 def test_a_delivery_is_sent_again(program: Program) -> None:
     """202 with the entry as it is then; another token, so that it does not look like a replay."""
     provider = program.provider
-    provider.apps[MANAGER].status = 400
+    provider.apps[MANAGER].status = 401
     program.delete(SESSIONS)
     eventually(lambda: len(program.get("/deliveries?state=refused").get_json()) == 1)
     (refused,) = program.get("/deliveries?state=refused").get_json()

@@ -15,7 +15,7 @@ from tests.reading import words
 @pytest.fixture
 def logged_out(provider: Provider, cameron: SiteClient) -> SiteClient:
     """Cameron has logged out of Dispatch; Manager was away. An operator looks."""
-    provider.apps[MANAGER].status = 400
+    provider.apps[MANAGER].status = 401
     provider.apps[MANAGER].body = '{"error": "invalid_request", "error_description": "' + "wrong <b>key</b>" + '"}'
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     return operator(provider)
@@ -34,8 +34,8 @@ def test_the_ledger_tells_each_app_and_each_try(logged_out: SiteClient) -> None:
     text = words(page)
     assert "Pickup Dispatch Delivered now cameron" in text
     assert "Pickup Manager Refused now cameron" in text
-    assert "“You logged out of Pickup Dispatch.” 1 try: refused (400)" in text
-    assert "refused (400): “invalid_request: wrong <b>key</b>”" in text
+    assert "“You logged out of Pickup Dispatch.” 1 try: refused (401)" in text
+    assert "refused (401): “invalid_request: wrong <b>key</b>”" in text
     assert "<b>key" not in page.text
     assert 'src="/static/ledger.js"' in page.text
     assert '<a class="button quiet slim" id="refresh" href="/console/deliveries">Refresh</a>' in page.text
@@ -79,7 +79,7 @@ def test_the_export_holds_what_the_page_shows(logged_out: SiteClient) -> None:
     assert answer.mimetype == "text/csv"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="deliveries.csv"'
     (line,) = csv.DictReader(StringIO(answer.text))
-    assert (line["app"], line["outcome"], line["status"]) == (MANAGER, "refused", "400")
+    assert (line["app"], line["outcome"], line["status"]) == (MANAGER, "refused", "401")
 
 
 def test_an_empty_ledger_says_what_will_be_here(admin: SiteClient) -> None:
