@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
@@ -41,7 +42,7 @@ from idp.fetch import (
 )
 from idp.keys import KeyRing
 from idp.logout_token import TYPE, logout_token_claims
-from idp.models import Client, Delivery, DeliveryAttempt
+from idp.models import OUTCOME_LENGTH, Client, Delivery, DeliveryAttempt
 from idp.session_ending import (
     LEASE_SECONDS,
     Reason,
@@ -114,6 +115,10 @@ class Outcome:
     state: str
     status: int | None = None
     answer: str = ""
+
+    def in_ledger(self) -> str:
+        """The word as the ledger's columns hold it: SQLite stores a longer one, PostgreSQL refuses the whole row."""
+        return shorten(self.word, OUTCOME_LENGTH, placeholder="…")
 
 
 class Result(NamedTuple):
@@ -457,7 +462,7 @@ def changes_by(result: Result) -> dict[str, Any]:
         "refusals": job.refusals + is_400,
         "state": state,
         "note": outcome.word if outcome.state == "not_sent" else "",
-        "outcome": "" if outcome.state == "not_sent" else outcome.word,
+        "outcome": "" if outcome.state == "not_sent" else outcome.in_ledger(),
         "next_try_at": next_try_at,
         "taken_until": 0,
     }
@@ -470,7 +475,7 @@ def attempt_of(result: Result) -> dict[str, Any]:
         "delivery_id": result.job.id,
         "at": result.at,
         "milliseconds": result.milliseconds,
-        "outcome": result.outcome.word,
+        "outcome": result.outcome.in_ledger(),
         "status": result.outcome.status,
         "answer": result.outcome.answer,
     }

@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from pickup_web.clock import now
 
 ID = String(255)  # subject identifiers, session ids, client ids
+OUTCOME_LENGTH = 40  # characters of an outcome in the ledger
 
 
 def hash_of(secret: str) -> str:
@@ -306,7 +307,7 @@ class Delivery(Base):
     give_up_at: Mapped[int]
     tries: Mapped[int] = mapped_column(default=0)
     refusals: Mapped[int] = mapped_column(default=0)  # how many of the tries were answered 400
-    outcome: Mapped[str] = mapped_column(String(40), default="")  # of the last try
+    outcome: Mapped[str] = mapped_column(String(OUTCOME_LENGTH), default="")  # of the last try
 
 
 class DeliveryAttempt(Base):
@@ -318,7 +319,7 @@ class DeliveryAttempt(Base):
     delivery_id: Mapped[str] = mapped_column(ForeignKey("delivery.id"), index=True)
     at: Mapped[int]
     milliseconds: Mapped[int]
-    outcome: Mapped[str] = mapped_column(String(40))
+    outcome: Mapped[str] = mapped_column(String(OUTCOME_LENGTH))
     status: Mapped[int | None]
     answer: Mapped[str] = mapped_column(Text)  # the client's own words, shortened
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import requests
 from sqlalchemy.orm import Session
 from werkzeug import Response
 
+from idp import create_app
 from idp import delivery as module
 from idp.delivery import (
     FIRST_PAUSE,
@@ -31,9 +33,10 @@ from idp.operations.deliveries import send_again
 from idp.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
 from pickup_web import events
 from pickup_web.database import engine_of
-from tests.conftest import START, Clock, SiteClient, eventually, settle
+from tests.conftest import START, Clock, SiteClient, close, eventually, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
-from tests.network import Request
+from tests.network import Network, Request
+from tests.postgres import Postgres
 
 
 def log_out(provider: Provider, browser: SiteClient) -> None:
@@ -279,6 +282,26 @@ def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: P
     gone = odd._replace(jti="of nobody", job=odd.job._replace(id="a row that is gone"))
     provider.state.outbox._write([gone, good._replace(jti="another")])
     assert {attempt.jti for attempt in provider.attempts()} == {MANAGER, DISPATCH, "another"}
+
+
+def test_an_outcome_longer_than_its_column_is_shortened_and_not_tried_for_ever(
+    postgres: Postgres, network: Network, tmp_path: Path
+) -> None:
+    """PostgreSQL refuses what SQLite lets pass; the row must not stay pending for that."""
+    url = postgres.new_database().render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(create_app(settings), settings.idp_url)
+    provider = Provider(app, settings, network, {MANAGER: PaperApp()})
+    provider.change_client(MANAGER, backchannel_logout_uri=manager_uri(provider) + "/\u00fc")
+    browser = provider.sign_in()
+    provider.end_session(browser, id_token_hint=provider.tokens(browser, MANAGER)["id_token"])
+    settle(provider.state.outbox)
+    row, (attempt,) = provider.delivery(MANAGER), provider.attempts()
+    assert (row.state, row.tries) == ("refused", 1)
+    assert row.outcome == attempt.outcome == "the logout URI contains characters that…"
+    (event,) = provider.events("op.logout.refused")
+    assert event.outcome == "the logout URI contains characters that no URL has"
+    close(app)
 
 
 def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
