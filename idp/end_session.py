@@ -21,7 +21,7 @@ from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
 from idp.oauth_server import find_client
 from idp.session_ending import Reason
-from idp.sso_session import COOKIE, current_sso_session
+from idp.sso_session import COOKIE, current_sso_session, is_active
 from idp.state import current_state
 from pickup_web.database import db
 from pickup_web.security import content_security_policy
@@ -68,6 +68,8 @@ def end_session() -> ResponseReturnValue:
         )
     session = current_sso_session()
     if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
+        if wanted.hint_sid and not wanted.redirect_uri and is_active(wanted.hint_sid):
+            return nothing_ended()
         return leave(wanted if wanted.hint_sid else replace(wanted, redirect_uri=None), [])
     if wanted.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
         return carry_out(session, wanted)
@@ -173,6 +175,16 @@ def leave(wanted: LogoutRequest, deliveries: list[str]) -> ResponseReturnValue:
         unreached = db.session.scalars(query.where(Delivery.id.in_(deliveries), Delivery.state != "delivered")).all()
         response = make_response(render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached))
     response.delete_cookie(COOKIE)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def nothing_ended() -> Response:
+    """The hint's session is active, but its cookie did not come: some proxies send a hint from server to server.
+
+    ID tokens get into logs and histories, so a hint alone ends nothing. The page must not say "logged out".
+    """
+    response = make_response(render_template("idp/nothing_ended.html"))
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -41,12 +41,23 @@ def current_sso_session() -> SsoSession | None:
     if not cookie:
         return None
     session = db.session.scalar(ALIVE_BY_COOKIE, {"cookie_hash": hash_of(cookie)})
-    if session is None or session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now():
+    if session is None or is_over(session):
         return None
     if session.last_seen_at < now() - TOUCH_SECONDS:
         session.last_seen_at = now()
         db.session.commit()
     return session
+
+
+def is_active(sid: str) -> bool:
+    """Whether this session has not ended, in whichever browser it is. Unlike :func:`hold`, this does not prolong it."""
+    session = db.session.get(SsoSession, sid)
+    return session is not None and session.ended_at is None and not is_over(session)
+
+
+def is_over(session: SsoSession) -> bool:
+    """Whether its time is over, also before the outbox has ended it."""
+    return session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now()
 
 
 def hold(sid: str) -> bool:

@@ -9,10 +9,12 @@ import pytest
 from werkzeug.test import TestResponse
 
 from idp.models import SigningKey, SsoSession
-from idp.sso_session import COOKIE
+from idp.session_ending import IDLE_SECONDS
+from idp.sso_session import ABSOLUTE_SECONDS, COOKIE
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of
+from tests.reading import words
 from tests.tokens import b64, jws, read, rsa_key, unb64
 
 OUT = "You are logged out"
@@ -124,7 +126,8 @@ TABLE = [
     Row("other-users-hint_no-uri", of_another_user, None, None, True, "ask"),
     Row("old-sid-hint_exact-uri", of_an_old_session, None, EXACT, True, "ask-and-redirect"),
     Row("own-hint_exact-uri_no-session", own, None, EXACT, False, "redirect"),
-    Row("own-hint_no-uri_no-session", own, None, None, False, "page"),
+    Row("own-hint_no-uri_no-cookie", own, None, None, False, "nothing-ended"),
+    Row("ended-hint_no-uri_no-session", of_an_old_session, None, None, False, "page"),
     *(Row(f"forged-hint_{name}", hint, None, EXACT, True, "error") for name, hint in FORGED.items()),
     Row("forged-hint_no-session", FORGED["RPL-12-alg-none"], None, EXACT, False, "error"),
     Row("forged-hint_known-client", FORGED["RPL-12-alg-none"], DISPATCH, EXACT, True, "error"),
@@ -176,6 +179,13 @@ def out(_provider: Provider, _browser: SiteClient, response: TestResponse) -> No
     assert response.headers["Cache-Control"] == "no-store"
 
 
+def nothing_ended(_provider: Provider, _browser: SiteClient, response: TestResponse) -> None:
+    """RPL-27 is about a session that is over; this one is active, so the page must not say that it has ended."""
+    assert (response.status_code, OUT in response.text) == (200, False)
+    assert "Nothing was ended" in response.text
+    assert response.headers["Cache-Control"] == "no-store"
+
+
 def error(_provider: Provider, browser: SiteClient, response: TestResponse) -> None:
     """RPL-25, RPL-26: a page, never a redirect; and a way out for who is signed in."""
     assert response.status_code == 400
@@ -207,6 +217,7 @@ RESULTS: dict[str, Callable[[Provider, SiteClient, TestResponse], None]] = {
     "redirect": out_and_redirect,
     "out": out,
     "page": out,
+    "nothing-ended": nothing_ended,
     "error": error,
     "ask": ask,
     "ask-and-redirect": ask_and_redirect,
@@ -306,6 +317,39 @@ def test_the_hint_is_shown_nowhere(provider: Provider, cameron: SiteClient, cloc
     response = provider.end_session(cameron, id_token_hint=hint, post_logout_redirect_uri=OTHER_URI)
     assert hint not in response.text
     assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+# --- a hint without the cookie ---
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_sends_only_a_hint_is_told_that_nothing_was_ended(
+    method: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """Some proxies send it from server to server. Hints leak, so a hint alone ends nothing, and the page says so."""
+    hint = own(provider, cameron, clock)
+    server = provider.app.test_client(use_cookies=False)
+    sent: dict[str, Any] = {"query_string" if method == "GET" else "data": {"id_token_hint": hint}}
+    page = server.open("/oidc/logout", method=method, follow_redirects=True, **sent)
+    nothing_ended(provider, cameron, page)
+    assert is_alive(provider, cameron)
+    text = words(page)
+    assert "open My account" in text
+    assert "DELETE /admin/api/v1/identityStores/people/accounts/{accountId}/sessions/{sessionId}" in text
+    assert hint not in page.text
+    for path in ("/account", "/admin/api/v1/openapi.json"):
+        assert f'href="{path}"' in page.text
+        assert server.get(path).status_code in (200, 302, 303)
+
+
+@pytest.mark.parametrize("seconds", [IDLE_SECONDS, ABSOLUTE_SECONDS])
+def test_a_hint_of_a_session_whose_time_is_over_is_no_active_one(
+    seconds: int, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """RPL-27: also before the outbox has ended it."""
+    hint = own(provider, cameron, clock)
+    clock.turn(seconds)
+    out(provider, cameron, provider.end_session(provider.browser(), id_token_hint=hint))
 
 
 # --- the question ---
