@@ -8,6 +8,7 @@ import requests
 from flask import Flask, current_app
 
 from relying_party import TokenUnavailable
+from relying_party.connections import Connections
 
 # Seconds to connect, seconds to answer. Manager itself asks the provider before it answers; its
 # patience there (resource_server.py) is shorter than ours here, so that we hear whose fault it was.
@@ -15,7 +16,9 @@ TIMEOUT = (1.0, 4.0)
 
 NO_ANSWER = "Pickup Manager does not answer, so the list of drivers is missing."
 
-_http = requests.Session()  # one for the process: its connections are used again
+_http = requests.Session()  # one for the process
+_http.mount("https://", _connections := Connections())
+_http.mount("http://", _connections)
 _http.trust_env = False  # no proxy and no .netrc between two services of ours
 
 

@@ -11,12 +11,16 @@ import requests
 import structlog
 from flask import Response, current_app, jsonify, request
 
+from relying_party.connections import Connections
+
 # Seconds to connect, seconds to answer: less than Dispatch waits for us (pickup_dispatch/drivers.py).
 TIMEOUT = (1.0, 2.0)
 REALM = "Pickup Manager"
 LOG = structlog.get_logger()
 
-_http = requests.Session()  # one for the process: its connections are used again
+_http = requests.Session()  # one for the process
+_http.mount("https://", _connections := Connections())
+_http.mount("http://", _connections)
 _http.trust_env = False  # no proxy and no .netrc between two services of ours
 
 

@@ -33,9 +33,10 @@ class Provider:
 
     def __init__(self, config: Config, registration: Registration) -> None:
         self.config, self._registration = config, registration
-        self._connections = Connections(pool_maxsize=32)
         self._http = requests.Session()
-        self._share_connections(self._http)
+        self._connect(self._http, Connections())
+        # For codes and refresh tokens: one that was lost on the way cannot be sent again.
+        self._new_connections = Connections(reuse=False)
         self._lock, self._registering = threading.Lock(), threading.Lock()
         self.reset()
 
@@ -137,7 +138,7 @@ class Provider:
             code_challenge_method="S256",
             default_timeout=TIMEOUT,
         )
-        self._share_connections(session)
+        self._connect(session, self._new_connections)
         return session
 
     def exchange_code(self, code: str, code_verifier: str) -> dict[str, Any]:
@@ -195,9 +196,9 @@ class Provider:
         if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
             raise ProviderError("The provider's address is not https.", url)
 
-    def _share_connections(self, session: requests.Session) -> None:
-        session.mount("https://", self._connections)
-        session.mount("http://", self._connections)
+    def _connect(self, session: requests.Session, connections: Connections) -> None:
+        session.mount("https://", connections)
+        session.mount("http://", connections)
         session.trust_env = False  # no proxy by surprise
         session.verify = self.config.ca_bundle or True
 
