@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,13 @@ threads = 16
 # The application is made once, before the workers are forked: they share its memory, and tables, seed
 # and the first signing key are made by one process.
 preload_app = True
+
+# Longer than clients keep an idle connection (Node 4 s, nginx 60 s, Go 90 s). A server that closes it first loses the
+# request that is sent in that moment.
+keepalive = 120  # seconds
+
+UNREAD_SECONDS = 1.0
+MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CONTENT_LENGTH)
 
 graceful_timeout = 3  # open event streams never end by themselves; don't wait long for them
 
@@ -39,13 +47,24 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noqa: ARG001 # gunicorn passes them
-    """A body that nobody read, as of a form that is refused before, is not waited for.
+    """Read a body that the application did not read, such as a refused form, for a second at most.
 
-    gunicorn would, to use the connection again; a sender of single bytes would hold the thread for as long as he likes.
+    The connection is then ready for the next request. gunicorn reads it itself, but its limit begins again with each
+    byte, so a client that sends single bytes would hold the thread.
     """
-    if getattr(req.body.reader, "length", 1):  # what is missing; one sent in chunks does not tell
-        with suppress(OSError, KeyError):  # it has hung up; or there was no request after all
-            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
+    if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
+        return
+    enough = threading.Timer(UNREAD_SECONDS, stop_reading, [environ["gunicorn.socket"]])
+    enough.start()
+    with suppress(Exception):  # it breaks off, or is malformed: then gunicorn closes the connection
+        environ["wsgi.input"].read(MAX_UNREAD)
+    enough.cancel()
+
+
+def stop_reading(connection: socket.socket) -> None:
+    """Reading ends where it is; gunicorn then closes the connection without waiting for more."""
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RD)
 
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
