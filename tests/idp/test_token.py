@@ -288,6 +288,51 @@ def test_a_client_uses_its_registered_method_only(where: str, provider: Provider
     assert ask().status_code == (200 if where == "body" else 401)
 
 
+@pytest.mark.parametrize(
+    "in_query",
+    [
+        {"grant_type": "client_credentials"},
+        {"redirect_uri": "https://elsewhere.example/"},
+        {"client_id": MANAGER},
+        {"code": "made up"},
+        {"code_verifier": VERIFIER[::-1]},
+        {"scope": "none at all"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_a_parameter_in_the_address_does_not_replace_one_in_the_form(
+    in_query: dict[str, str], provider: Provider, cameron: SiteClient
+) -> None:
+    """TOK-01, RFC 6749 §4.1.3: parameters are sent in the body; an address ends up in logs."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": provider.code(cameron),
+        "redirect_uri": f"{provider.url(DISPATCH)}/oauth2client",
+        "code_verifier": VERIFIER,
+    }
+    client, headers = provider.app.test_client(), provider.basic(DISPATCH)
+    response = client.post("/oauth2/token", data=form, query_string=in_query, headers=headers)
+    assert response.status_code == 200, response.text
+
+
+def test_a_parameter_that_is_in_the_address_only_is_missing(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-01, RFC 6749 §2.3.1, §3.2: neither the grant nor the name of a public client comes from there."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": provider.code(cameron),
+        "redirect_uri": f"{provider.url(DISPATCH)}/oauth2client",
+        "code_verifier": VERIFIER,
+    }
+    client, headers = provider.app.test_client(), provider.basic(DISPATCH)
+    without_grant = {name: value for name, value in form.items() if name != "grant_type"}
+    query = {"grant_type": "authorization_code"}
+    response = client.post("/oauth2/token", data=without_grant, query_string=query, headers=headers)
+    assert_refused(response, "unsupported_grant_type")
+    provider.change_client(DISPATCH, token_endpoint_auth_method="none")
+    assert_refused(client.post("/oauth2/token", data=form, query_string={"client_id": DISPATCH}), "invalid_client", 401)
+    assert client.post("/oauth2/token", data={**form, "client_id": DISPATCH}).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"])
 def test_tokens_are_a_matter_of_posts(path: str, provider: Provider) -> None:
     """TOK-01, INT-01, REV-01: an address ends up in logs."""
