@@ -19,7 +19,7 @@ from idp.models import (
 from pickup_web.clock import now
 
 BATCH = 100  # rows of a kind, each time
-CODE_SECONDS = 30 * 24 * 3600  # a used code is remembered as long as its tokens can live (RFC 6749 §4.1.2)
+CODE_SECONDS = 30 * 24 * 3600  # a used code is kept at least as long, and until its last token is deleted
 LEDGER_SECONDS = 90 * 24 * 3600  # the ledger, and the sessions it tells of, are kept for three months
 UNUSED_SECONDS = 7 * 24 * 3600  # a client that registered itself has so long to be used (REG-17)
 
@@ -34,12 +34,16 @@ def clean_up(db: Session) -> None:
     has_tokens = exists().where(Token.client_id == Client.client_id)
     dead = (Token.access_expires_at < now()) & (Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now()))
     told_long_ago = (Delivery.state != "pending") & (Delivery.created_at < now() - LEDGER_SECONDS)
+    # RFC 6749 §4.1.2: the second use of a code revokes its tokens, so the row is kept while there are any.
+    is_old_code = (AuthorizationCode.expires_at < now() - CODE_SECONDS) & ~exists().where(
+        Token.family == AuthorizationCode.code_hash
+    )
     is_gone = Client.removed_at.is_not(None) & ~is_told_of() & ~has_tokens
     kinds: list[tuple[InstrumentedAttribute[str], ColumnElement[bool]]] = [
         (Delivery.id, told_long_ago),
         (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & ~is_needed()),
         (Client.client_id, is_gone),
-        (AuthorizationCode.code_hash, AuthorizationCode.expires_at < now() - CODE_SECONDS),
+        (AuthorizationCode.code_hash, is_old_code),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
         (Client.client_id, is_unused_client() & ~is_told_of() & ~has_tokens),
         (Token.access_hash, dead),

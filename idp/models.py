@@ -227,6 +227,7 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
     access_expires_at: Mapped[int] = mapped_column(index=True)
     refresh_expires_at: Mapped[int | None]
     rotated_at: Mapped[int | None]  # the refresh token was used and replaced
+    replaced_by: Mapped[str | None] = mapped_column(String(64))  # the access_hash of the row with its successor
     revoked_at: Mapped[int | None]
 
     @property

@@ -141,8 +141,8 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
         if row:
             return AuthorizationCode(**row._mapping)
         used = db.session.get(AuthorizationCode, wanted)
-        if used and used.client_id == client.client_id and used.expires_at > now():
-            # RFC 6749 §4.1.2: all tokens that came from this code are revoked.
+        if used and used.client_id == client.client_id and used.used_at is not None:
+            # RFC 6749 §4.1.2: all tokens that came from this code are revoked, however long ago it was used.
             revoke_family(wanted, client, "the code was used twice")
         return None
 
@@ -210,16 +210,14 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
         ):
             raise InvalidGrantError("The session has ended, the account is disabled, or there is no such token.")
         found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": at})
-        is_first = found is not None
         if found is None:
             found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
-        if found is None or found.revoked_at is not None or (found.refresh_expires_at or 0) <= now():
-            return None
-        if not is_first and (found.rotated_at or 0) + GRACE_SECONDS < now():
-            # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
-            revoke_family(found.family, db.session.get_one(Client, found.client_id), "a refresh token was used twice")
-            return None
-        return found
+            if found and not may_be_used_again(found, at):
+                # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
+                client = db.session.get_one(Client, found.client_id)
+                revoke_family(found.family, client, "a refresh token was used twice")
+                return None
+        return found if found and (found.refresh_expires_at or 0) > at else None
 
     def authenticate_user(self, old: Token) -> Token:
         """Held above: its session lives, or it is offline access and may outlive its session (Core §11)."""
@@ -227,6 +225,22 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
 
     def revoke_old_credential(self, _old: Token) -> None:
         """Done above, before anything was given for it."""
+
+
+def may_be_used_again(replaced: Token, at: int) -> bool:
+    """Whether the answer to its first use may have been lost: within the grace, while its successor is unused.
+
+    The successor is revoked then, so that one of the two continues.
+    """
+    if replaced.revoked_at is not None or (replaced.rotated_at or 0) + GRACE_SECONDS < at:
+        return False
+    successor = db.session.get(Token, replaced.replaced_by) if replaced.replaced_by else None
+    if successor is None:  # a token that was replaced by a version without this column
+        return True
+    if successor.rotated_at is not None or successor.revoked_at is not None:
+        return False
+    successor.revoked_at = at
+    return True
 
 
 class IdToken(OpenIDToken):  # type: ignore[misc] # Authlib has no types
@@ -265,6 +279,8 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
         access_expires_at=now() + ACCESS_SECONDS,
         refresh_expires_at=now() + lifetime,
     )
+    if isinstance(origin, Token):
+        origin.replaced_by = hash_of(tokens["access_token"])
     if code and "openid" in scope.split():
         take_part(code.sid, code.client_id, code.sub)
 
@@ -296,10 +312,12 @@ def take_part(sid: str, client_id: str, sub: str) -> None:
 def revoke_family(family: str, client: Client, why: str) -> None:
     """Revoke everything that came from one code; at once, whatever happens to the request."""
     alive = update(Token).where(Token.family == family, Token.revoked_at.is_(None))
+    revoked: list[str] = []
     # Again until there are none: one that was being given out just now is there by the second time.
-    while db.session.scalars(alive.values(revoked_at=now()).returning(Token.access_hash)).all():
-        pass
-    events.record(db.session, "op.tokens.revoked", client_id=client.client_id, outcome=why)
+    while found := db.session.scalars(alive.values(revoked_at=now()).returning(Token.access_hash)).all():
+        revoked += found
+    if revoked:
+        events.record(db.session, "op.tokens.revoked", client_id=client.client_id, outcome=why)
     db.session.commit()
 
 

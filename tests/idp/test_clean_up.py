@@ -1,9 +1,10 @@
 """What nobody can need any more goes, a little each minute; what was left unfinished is finished."""
 
 import pytest
+from sqlalchemy import select
 
 from idp.clean_up import BATCH, CODE_SECONDS, LEDGER_SECONDS, UNUSED_SECONDS
-from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token
+from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token, hash_of
 from idp.oauth_server import REFRESH_SECONDS
 from tests.conftest import Clock, SiteClient, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
@@ -79,6 +80,22 @@ def test_dead_tokens_and_old_codes_go(provider: Provider, cameron: SiteClient, c
     clock.turn(CODE_SECONDS)
     provider.state.outbox.go_round()
     assert not first & {code.code_hash for code in provider.rows(AuthorizationCode)}
+
+
+def test_a_used_code_stays_as_long_as_a_token_of_its_family(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """CODE-04, RFC 6749 §4.1.2: offline access is renewed for months, and a second use still revokes it."""
+    code = provider.code(cameron)
+    provider.redeem(code)
+    with provider.database() as db:
+        tokens = db.scalars(select(Token).where(Token.family == hash_of(code)))
+        for token in tokens:
+            token.refresh_expires_at = int(clock()) + 2 * CODE_SECONDS
+    look_later(provider, clock, CODE_SECONDS + 3600)
+    assert {row.code_hash for row in provider.rows(AuthorizationCode)} == {hash_of(code)}
+    look_later(provider, clock, CODE_SECONDS)
+    assert not provider.rows(AuthorizationCode)
 
 
 def test_it_is_done_in_small_pieces(register: Registrar, provider: Provider, clock: Clock) -> None:

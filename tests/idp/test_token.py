@@ -15,7 +15,8 @@ from idp.models import AuthorizationCode, Participation, Token, User
 from idp.oauth_server import ACCESS_SECONDS, CODE_SECONDS, GRACE_SECONDS, REFRESH_SECONDS
 from idp.token import SCOPE_CLAIMS
 from tests.conftest import START, Clock, SiteClient
-from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider
+from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider, hidden
+from tests.network import query_of
 from tests.tokens import b64, read
 
 
@@ -121,6 +122,22 @@ def test_a_code_works_once_and_the_second_use_revokes_what_it_gave(provider: Pro
     assert_refused(provider.refresh(renewed["refresh_token"]), "invalid_grant")
     assert provider.works(others["access_token"])
     assert provider.events("op.tokens.revoked")
+
+
+@pytest.mark.parametrize("seconds", [CODE_SECONDS + 1, 3600, REFRESH_SECONDS - 1])
+def test_a_used_code_that_comes_back_later_revokes_what_it_gave(
+    seconds: int, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """CODE-04, RFC 6749 §4.1.2: the minute is for the first use; a copy of the code is a copy at any time."""
+    code = provider.code(cameron)
+    tokens = provider.redeem(code).get_json()
+    clock.turn(ACCESS_SECONDS - 1)
+    tokens = provider.refresh(tokens["refresh_token"]).get_json()
+    clock.turn(max(0, seconds - ACCESS_SECONDS))
+    assert_refused(provider.redeem(code), "invalid_grant")
+    assert not provider.works(tokens["access_token"])
+    assert_refused(provider.refresh(tokens["refresh_token"]), "invalid_grant")
+    assert len(provider.events("op.tokens.revoked")) == 1
 
 
 def test_of_two_who_come_at_the_same_moment_one_gets_the_tokens(provider: Provider, cameron: SiteClient) -> None:
@@ -367,6 +384,71 @@ def test_an_answer_that_got_lost_may_be_asked_for_again_for_a_moment(
     assert provider.refresh(old).status_code == 200
 
 
+@pytest.mark.parametrize("offline", [False, True], ids=["session", "offline"])
+def test_a_second_answer_within_the_grace_revokes_the_first(
+    offline: bool, provider: Provider, cameron: SiteClient
+) -> None:
+    """TOK-13, RFC 9700 §4.14.2: the first was lost or the token has two owners; one chain continues either way."""
+    old = grant(provider, cameron, offline=offline)["refresh_token"]
+    answers = [provider.refresh(old).get_json() for _ in range(3)]
+    assert [provider.works(answer["access_token"]) for answer in answers] == [False, False, True]
+    assert provider.refresh(answers[-1]["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("offline", [False, True], ids=["session", "offline"])
+def test_a_replaced_token_within_the_grace_revokes_all_when_its_successor_was_used(
+    offline: bool, provider: Provider, cameron: SiteClient
+) -> None:
+    """TOK-13, RFC 9700 §4.14.2: the first answer was not lost, so the token has two owners."""
+    old = grant(provider, cameron, offline=offline)["refresh_token"]
+    first = provider.refresh(old).get_json()
+    second = provider.refresh(first["refresh_token"]).get_json()
+    assert_refused(provider.refresh(old), "invalid_grant")
+    assert not provider.works(second["access_token"])
+    assert_refused(provider.refresh(second["refresh_token"]), "invalid_grant")
+
+
+def test_a_successor_that_was_revoked_as_unused_revokes_all_when_it_comes_back(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    """TOK-13, RFC 9700 §4.14.2: both answers arrived, at two owners; the faster one does not keep its chain."""
+    old = provider.tokens(cameron)["refresh_token"]
+    first, second = (provider.refresh(old).get_json() for _ in range(2))
+    assert_refused(provider.refresh(first["refresh_token"]), "invalid_grant")
+    assert not provider.works(second["access_token"])
+    assert_refused(provider.refresh(second["refresh_token"]), "invalid_grant")
+
+
+def test_a_replaced_token_is_not_answered_again_once_its_successor_was_given_back(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    """TOK-13, RFC 7009 §2.1: the app wanted its tokens revoked; the grace does not bring them back."""
+    old = provider.tokens(cameron)["refresh_token"]
+    provider.post("/oauth2/revoke", token=provider.refresh(old).get_json()["refresh_token"])
+    assert_refused(provider.refresh(old), "invalid_grant")
+
+
+def test_a_second_use_that_is_refused_for_its_scope_revokes_nothing(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-11, TOK-13: bad input changes nothing."""
+    old = provider.tokens(cameron, scope="openid email")["refresh_token"]
+    first = provider.refresh(old).get_json()
+    assert_refused(provider.refresh(old, scope="openid email fleet.read"), "invalid_scope")
+    assert provider.works(first["access_token"])
+    assert provider.refresh(first["refresh_token"]).status_code == 200
+
+
+def grant(provider: Provider, browser: SiteClient, *, offline: bool) -> dict[str, Any]:
+    """Tokens that end with the session, or outlive it."""
+    if not offline:
+        return provider.tokens(browser)
+    provider.change_client(DISPATCH, scopes=["openid", "offline_access"])
+    page = provider.authorize(browser, scope="openid offline_access", prompt="consent")
+    response = browser.submit("/consent", request=hidden(page, "request"), answer="allow")
+    tokens = provider.redeem(query_of(browser.get(response.location).location)["code"]).get_json()
+    assert "offline_access" in tokens["scope"]
+    return dict(tokens)
+
+
 def test_a_replaced_refresh_token_that_comes_back_revokes_them_all(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
@@ -414,6 +496,22 @@ def test_of_two_refreshes_at_the_same_moment_one_is_the_second(
     for other in others:
         assert_refused(other, "invalid_grant")
     assert not provider.works(first.get_json()["access_token"])
+
+
+def test_of_three_refreshes_at_the_same_moment_one_chain_continues(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-13: three threads of one app; each gets an answer, and one of these is good."""
+    old, together, answers = provider.tokens(cameron)["refresh_token"], threading.Barrier(3), []
+
+    def refresh() -> None:
+        together.wait()
+        answers.append(provider.refresh(old).get_json())
+
+    threads = [threading.Thread(target=refresh) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([answer for answer in answers if provider.works(answer["access_token"])]) == 1
 
 
 def test_a_refresh_token_is_its_clients_own(provider: Provider, cameron: SiteClient) -> None:
