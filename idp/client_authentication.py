@@ -9,11 +9,13 @@ from base64 import b64decode
 from typing import Any
 from urllib.parse import unquote_plus
 
+from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, OAuth2Request
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
 from idp.client_keys import ALGORITHMS, LEEWAY, ClientKeyError, ClientKeys, check_times, unverified
+from idp.fetch import BusyError
 from idp.models import Client, UsedAssertion, hash_of
 from pickup_web.clock import now
 from pickup_web.database import db
@@ -22,6 +24,18 @@ METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none
 CONFIDENTIAL = METHODS[:3]
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
 MAX_ASSERTION_SECONDS = 3600  # how far ahead an assertion may expire; so long its jti is remembered
+
+
+class TryAgainError(OAuth2Error):  # type: ignore[misc] # Authlib has no types
+    """RFC 6749 §4.1.2.1 has the word, for another endpoint; RFC 9110 §15.6.4 the status."""
+
+    error = "temporarily_unavailable"
+    description = "Too many requests wait for the keys of clients. Try again."
+    status_code = 503
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """The keys are being fetched; they are here by then."""
+        return [*super().get_headers(), ("Retry-After", "1")]
 
 
 def refuse_two_methods(oauth_request: OAuth2Request) -> None:
@@ -68,6 +82,8 @@ class PrivateKeyJwt:
             check_times(claims)
         except ClientKeyError as error:
             raise InvalidClientError(description=str(error)) from error
+        except BusyError as error:
+            raise TryAgainError from error
         self._check(claims, client)
         return client
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
-from idp.fetch import Door, FetchError
+from idp.fetch import Door, FetchError, in_background, place_to_wait
 from idp.models import Client
 from pickup_web.clock import now
 
@@ -20,6 +21,7 @@ KEEP_SECONDS = 300  # how long a fetched key set is believed; an unknown key id 
 LEEWAY = 60  # seconds that a client's clock may be wrong
 MAX_SITES = 1000  # key sets that are kept
 REFETCH_SECONDS = 5  # but not more often than this: a forged key id must not flood the client
+WAIT_SECONDS = 5.0  # how long a request waits for a fetch
 
 
 class ClientKeyError(Exception):
@@ -28,13 +30,13 @@ class ClientKeyError(Exception):
 
 @dataclass
 class Fetched:
-    """What a ``jwks_uri`` gave, and when; an empty ``fault`` means that it gave keys."""
+    """What a ``jwks_uri`` gave. Times are seconds since the epoch; an empty ``fault`` means that it gave keys."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)  # one a site: a slow one holds up nobody else
-    at: int = 0
-    tried_at: int = 0
+    at: int = 0  # the last success
+    tried_at: int = 0  # the end of the last try
     keys: list[Any] = field(default_factory=list)
     fault: str = ""
+    under_way: Future[None] | None = None
 
 
 class ClientKeys:
@@ -42,11 +44,14 @@ class ClientKeys:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # never held while a site is asked
         self._fetched: dict[str, Fetched] = {}
 
     def verify(self, token: str, client: Client, algorithms: list[str]) -> dict[str, Any]:
-        """The claims of a JWT that the client signed; :class:`ClientKeyError` otherwise."""
+        """The claims of a JWT that the client signed; :class:`ClientKeyError` otherwise.
+
+        :class:`BusyError` if its keys are at an address, and too many requests wait for other sites.
+        """
         kid = unverified(token).headers().get("kid")
         for refetch in (False, True):
             for key in usable(self._jwks(client, refetch=refetch), kid):
@@ -64,22 +69,35 @@ class ClientKeys:
             if len(self._fetched) > MAX_SITES:  # bounded, whoever registers
                 self._fetched.clear()
             found = self._fetched.setdefault(uri, Fetched())
-        with found.lock:
-            is_old = found.at + KEEP_SECONDS < now()
-            if (is_old or refetch) and found.tried_at + REFETCH_SECONDS <= now():
-                self._fetch(uri, found)
-            if found.fault and (is_old or refetch):
-                raise ClientKeyError(f"The client's jwks_uri cannot be read: {found.fault}.")
+        # A time ahead of the clock was written by a clock that was wrong.
+        if not refetch and found.at <= now() <= found.at + KEEP_SECONDS:
             return found.keys
+        if under_way := self._fetch(uri, found):
+            with place_to_wait():  # a fetch that has begun serves the next request, whether or not this one waits
+                wait([under_way], WAIT_SECONDS)
+        if fault := found.fault if under_way is None or under_way.done() else "timeout":
+            raise ClientKeyError(f"The client's jwks_uri cannot be read: {fault}.")
+        return found.keys
 
-    def _fetch(self, uri: str, found: Fetched) -> None:
-        found.tried_at = now()
+    def _fetch(self, uri: str, found: Fetched) -> Future[None] | None:
+        """The one fetch that all requests wait for; None if the site was asked a moment ago."""
+        with self._lock:
+            if found.under_way is None or found.under_way.done():
+                if found.tried_at <= now() < found.tried_at + REFETCH_SECONDS:
+                    return None
+                found.under_way = in_background(self._read(uri, found))
+            return found.under_way
+
+    async def _read(self, uri: str, found: Fetched) -> None:
         try:
-            found.keys, found.at, found.fault = list(json.loads(self._door.get(uri))["keys"]), now(), ""
+            document = await self._door.document(uri)
+            found.keys, found.at, found.fault = list(json.loads(document)["keys"]), now(), ""
         except FetchError as error:
             found.fault = str(error)
         except (ValueError, KeyError, TypeError, RecursionError):
             found.fault = "it is not a JWK Set"
+        finally:
+            found.tried_at = now()  # the pause begins here: the fetch itself may take as long
 
 
 def unverified(token: str) -> jws.CompactSignature:

@@ -17,8 +17,9 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, TypeAlias, TypeVar
@@ -43,6 +44,7 @@ WRAPPINGS = [
 MAX_HEAD = 64 * 1024  # bytes of status and headers
 MAX_INTERIM = 8  # answers before the final one
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
+WAITING_THREADS = 4  # request threads of a process that may wait for a document; it has 16 (gunicorn.conf.py)
 
 T = TypeVar("T")
 Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -50,6 +52,10 @@ Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 class FetchError(Exception):
     """The address may not be called, or the call failed. The text says which, in words."""
+
+
+class BusyError(FetchError):
+    """As many request threads as may wait for other sites are waiting. Nothing is known about this one."""
 
 
 class AddressError(FetchError):
@@ -122,8 +128,13 @@ class Door:
         return set(in_background(private_ones(set(urls))).result())
 
     def get(self, url: str) -> bytes:
-        """The document at ``url``; :class:`FetchError` if there is none to be had."""
-        answer = in_background(self.ask(Request(url))).result()
+        """The document at ``url``. :class:`FetchError` if there is none, :class:`BusyError` if too many wait."""
+        with place_to_wait():
+            return in_background(self.document(url)).result()
+
+    async def document(self, url: str) -> bytes:
+        """The same, for the thread that makes all requests."""
+        answer = await self.ask(Request(url))
         if answer.status != 200:
             raise FetchError(f"answered {answer.status}")
         if answer.fault:
@@ -389,6 +400,25 @@ def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddres
     last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     is_wrapped = any(ip in network for network in WRAPPINGS)
     return [last] if is_wrapped else [ip.sixtofour] if ip.sixtofour else list(ip.teredo or [])
+
+
+# --- the threads that wait ---
+
+_places = threading.BoundedSemaphore(WAITING_THREADS)
+
+
+@contextmanager
+def place_to_wait() -> Iterator[None]:
+    """Around each wait of a request's thread for another site; :class:`BusyError` at once if there are too many.
+
+    Anyone can make this server wait for the site of a registered client. The other threads stay free.
+    """
+    if not _places.acquire(blocking=False):
+        raise BusyError("too many requests wait for other sites; try again")
+    try:
+        yield
+    finally:
+        _places.release()
 
 
 # --- the thread that makes all requests ---

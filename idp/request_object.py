@@ -10,10 +10,11 @@ from werkzeug.datastructures import MultiDict
 
 from idp.authorization_request import AuthorizationError
 from idp.client_keys import ALGORITHMS, ClientKeyError, check_times
-from idp.fetch import FetchError
+from idp.fetch import BusyError, FetchError
 from idp.models import Client
 from idp.state import current_state
 
+TRY_AGAIN = "Too many requests wait for other sites. Try again."
 ABOUT_ITSELF = {"iss", "aud", "exp", "iat", "nbf", "jti", "sub"}  # claims of the object, not parameters
 
 
@@ -43,6 +44,8 @@ def fetch(client: Client, uri: str) -> str:
         raise AuthorizationError("invalid_request_uri", "request_uri is not registered for the client.")
     try:
         return current_state().door.get(uri.partition("#")[0]).decode("ascii").strip()
+    except BusyError as error:
+        raise AuthorizationError("temporarily_unavailable", TRY_AGAIN) from error
     except (FetchError, UnicodeDecodeError) as error:
         raise AuthorizationError("invalid_request_uri", "request_uri cannot be read.") from error
 
@@ -55,6 +58,8 @@ def verified_parameters(client: Client, raw: str) -> dict[str, str]:
         check_times(claims)
     except ClientKeyError as error:
         raise AuthorizationError("invalid_request_object", "The request object is not valid: " + str(error)) from error
+    except BusyError as error:
+        raise AuthorizationError("temporarily_unavailable", TRY_AGAIN) from error
     audience = claims.get("aud", current_state().issuer)
     if claims.get("iss", client.client_id) != client.client_id or current_state().issuer not in listed(audience):
         raise AuthorizationError("invalid_request_object", "iss or aud of the request object is wrong.")

@@ -1,20 +1,24 @@
 """How a client proves itself at the token endpoint, and at introspection and revocation: Core §9, RFC 7523."""
 
+import threading
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from joserfc.jwk import OKPKey
+from werkzeug.test import TestResponse
 
 from idp.client_authentication import MAX_ASSERTION_SECONDS
 from idp.client_keys import KEEP_SECONDS, LEEWAY, REFETCH_SECONDS
+from idp.fetch import WAITING_THREADS
 from idp.models import UsedAssertion
-from tests.conftest import START, Clock, SiteClient
+from tests.conftest import START, Clock, SiteClient, eventually
 from tests.idp.conftest import CHALLENGE, DISPATCH, VERIFIER, Provider
 from tests.idp.parties import ASSERTION_TYPE, GRANTS, SHOP, Party, Registrar
 from tests.idp.parties import key as shop_key
-from tests.network import Request
+from tests.network import Gate
 from tests.tokens import SigningKey, b64, ec_key, jws, read, rsa_key
 
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
@@ -401,29 +405,97 @@ def test_known_keys_are_good_while_their_site_is_down(far_signer: Party, provide
     assert far_signer.post("/oauth2/introspect", token="x").status_code == 200
 
 
-def test_one_clients_slow_site_holds_up_nobody_else(far_signer: Party, register: Registrar, provider: Provider) -> None:
-    """REG-10: who waits for it is whose keys they are."""
-    import threading
+@pytest.fixture
+def slow_site(far_signer: Party, register: Registrar, provider: Provider) -> Gate:  # noqa: ARG001 # held after it is there
+    """The client's site hangs until the gate is opened; then it answers with the keys."""
+    register.app.body = jwks_response(shop_key).get_data(as_text=True)
+    return provider.network.hold(KEYS)
 
-    from werkzeug import Response
 
-    let_go, asked = threading.Event(), threading.Event()
-
-    def hang(_: Request) -> Response:
-        asked.set()
-        let_go.wait(5)
-        return Response("")
-
-    provider.network.replace(KEYS, hang)
+def test_one_clients_slow_site_holds_up_nobody_else(
+    slow_site: Gate, far_signer: Party, register: Registrar, provider: Provider
+) -> None:
+    """REG-10: only requests of that client wait for it."""
     other = register.with_key(jwks=..., jwks_uri=f"{SHOP}/other.json")
     provider.network.replace(f"{SHOP}/other.json", lambda _: jwks_response(shop_key))
-    waiting = threading.Thread(target=lambda: far_signer.post("/oauth2/introspect", token="x"))
-    waiting.start()
-    assert asked.wait(5)
-    assert other.post("/oauth2/introspect", token="x").status_code == 200
-    assert not let_go.is_set()
-    let_go.set()
-    waiting.join()
+    with asking(far_signer, times=1):
+        slow_site.wait_for_request()
+        assert other.post("/oauth2/introspect", token="x").status_code == 200
+        assert not slow_site.opened.is_set()
+        slow_site.open()
+
+
+@contextmanager
+def asking(party: Party, times: int) -> Iterator[list[TestResponse]]:
+    """So many requests of the client at the same time; the answers so far. Waits for all of them at the end."""
+    answers: list[TestResponse] = []
+
+    def ask() -> None:
+        answers.append(party.post("/oauth2/introspect", token="x"))
+
+    threads = [threading.Thread(target=ask) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    yield answers
+    for thread in threads:
+        thread.join()
+
+
+def test_all_who_wait_for_a_site_wait_for_one_fetch(
+    slow_site: Gate, register: Registrar, far_signer: Party, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REG-10: when it fails none of them asks again, however long it took: the pause begins when the fetch ends."""
+    monkeypatch.setattr("idp.fetch._places", threading.Semaphore(8))
+    register.app.status = 500
+    with asking(far_signer, times=8) as answers:
+        slow_site.wait_for_request()
+        clock.turn(REFETCH_SECONDS)
+        slow_site.open()
+    assert [answer.get_json()["error"] for answer in answers] == ["invalid_client"] * 8
+    assert fetches(far_signer) == 1
+
+
+def test_few_threads_wait_for_other_sites_and_the_rest_is_told_at_once(
+    slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REG-10: a jwks_uri that hangs leaves threads for everybody else; whoever is refused may ask again soon."""
+    monkeypatch.setattr("idp.client_keys.WAIT_SECONDS", 60)
+    with asking(far_signer, times=WAITING_THREADS + 3) as answers:
+        eventually(lambda: len(answers) == 3)
+        for answer in answers:
+            assert (answer.status_code, answer.get_json()["error"]) == (503, "temporarily_unavailable")
+            assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
+        slow_site.open()
+    assert [answer.status_code for answer in answers] == [503] * 3 + [200] * WAITING_THREADS
+
+
+def test_keys_are_fetched_also_for_a_request_that_does_not_wait(
+    far_signer: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REG-10: sites that hang hold every place, and the client's next try works all the same."""
+    monkeypatch.setattr("idp.fetch._places", threading.Semaphore(0))
+    assert far_signer.post("/oauth2/introspect", token="x").status_code == 503
+    eventually(lambda: far_signer.post("/oauth2/introspect", token="x").status_code == 200)
+    assert fetches(far_signer) == 1
+
+
+def test_waiting_for_a_site_ends(slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REG-10: the client is told; the fetch goes on, and the answer serves the next request."""
+    monkeypatch.setattr("idp.client_keys.WAIT_SECONDS", 0)
+    response = far_signer.post("/oauth2/introspect", token="x")
+    assert_invalid_client(response)
+    assert "timeout" in response.get_json()["error_description"]
+    slow_site.open()
+    eventually(lambda: far_signer.post("/oauth2/introspect", token="x").status_code == 200)
+    assert fetches(far_signer) == 1
+
+
+def test_a_clock_that_is_set_back_neither_prolongs_belief_nor_stops_fetches(far_signer: Party, clock: Clock) -> None:
+    """REG-10: a moment that has not come yet was written by a clock that was wrong."""
+    far_signer.post("/oauth2/introspect", token="x")
+    clock.turn(-24 * 3600)
+    assert far_signer.post("/oauth2/introspect", token="x").status_code == 200
+    assert fetches(far_signer) == 2
 
 
 def test_an_ed25519_key_works(register: Registrar, cameron: SiteClient) -> None:

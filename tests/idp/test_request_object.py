@@ -1,6 +1,7 @@
 """Request objects, by value and by reference: Core §6."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -295,6 +296,18 @@ def test_a_site_that_is_down_is_said_to_the_client(fault: str, referrer: Party, 
     """ROB-08."""
     getattr(referrer.provider.network, fault)(SHOP)
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_uri"
+
+
+def test_a_request_that_finds_no_place_to_wait_is_told_at_once(
+    referrer: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ROB-08: neither for the object nor for the client's keys; the address is not called."""
+    put(referrer, referrer.request_object())
+    monkeypatch.setattr("idp.fetch._places", threading.Semaphore(0))
+    assert answer_of(refer(referrer, cameron))["error"] == "temporarily_unavailable"
+    assert not referrer.provider.network.to(f"{SHOP}/request.jwt")
+    referrer.provider.change_client(referrer.id, registered={"jwks_uri": f"{SHOP}/jwks.json"})
+    assert answer_of(ask(referrer, cameron, referrer.request_object()))["error"] == "temporarily_unavailable"
 
 
 def test_what_is_there_must_be_signed_like_any_other(referrer: Party, cameron: SiteClient) -> None:
