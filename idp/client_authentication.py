@@ -22,6 +22,8 @@ from pickup_web.database import db
 
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 CONFIDENTIAL = METHODS[:3]
+ASSERTION_TYP = "client-authentication+jwt"  # of the header (draft-ietf-oauth-rfc7523bis)
+OF_REQUESTS = {"client_id", "redirect_uri", "response_type", "scope"}  # claims of a request object, not of an assertion
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
 MAX_ASSERTION_SECONDS = 3600  # how far ahead an assertion may expire; so long its jti is remembered
 
@@ -78,7 +80,8 @@ class PrivateKeyJwt:
             raise InvalidClientError(description="The assertion names no client registered here.")
         registered = client.registered.get("token_endpoint_auth_signing_alg")
         try:
-            claims = self._keys.verify(assertion, client, [registered] if registered else ALGORITHMS)
+            algorithms = [registered] if registered else ALGORITHMS
+            claims = self._keys.verify(assertion, client, algorithms, ASSERTION_TYP)
             check_times(claims)
         except ClientKeyError as error:
             raise InvalidClientError(description=str(error)) from error
@@ -90,6 +93,9 @@ class PrivateKeyJwt:
     def _check(self, claims: dict[str, Any], client: Client) -> None:
         if claims.get("iss") != client.client_id or "events" in claims:  # BCL-68: nor a logout token
             raise InvalidClientError(description="iss and sub must both be the client_id.")
+        # RFC 9101 §10.8: nor a request object, which others see on its way through the browser.
+        if OF_REQUESTS & set(claims):
+            raise InvalidClientError(description="A request object is not an assertion.")
         # TOK-07: the issuer, as newer drafts want it, or the token endpoint; and nobody besides.
         audience = claims.get("aud")
         named = [audience] if isinstance(audience, str) else audience

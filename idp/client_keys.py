@@ -47,12 +47,17 @@ class ClientKeys:
         self._lock = threading.Lock()  # never held while a site is asked
         self._fetched: dict[str, Fetched] = {}
 
-    def verify(self, token: str, client: Client, algorithms: list[str]) -> dict[str, Any]:
+    def verify(self, token: str, client: Client, algorithms: list[str], typ: str) -> dict[str, Any]:
         """The claims of a JWT that the client signed; :class:`ClientKeyError` otherwise.
 
+        ``typ`` is the type of such a JWT. Older clients send ``JWT`` or none.
         :class:`BusyError` if its keys are at an address, and too many requests wait for other sites.
         """
-        kid = unverified(token).headers().get("kid")
+        header = unverified(token).headers()
+        # RFC 8725 §3.11: a JWT of another explicit type does not pass for this one.
+        if str(header.get("typ", "JWT")).lower().removeprefix("application/") not in ("jwt", typ):
+            raise ClientKeyError("typ says that it is another kind of token.")
+        kid = header.get("kid")
         for refetch in (False, True):
             for key in usable(self._jwks(client, refetch=refetch), kid):
                 with suppress(JoseError, ValueError, RecursionError):

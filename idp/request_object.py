@@ -14,6 +14,7 @@ from idp.fetch import BusyError, FetchError
 from idp.models import Client
 from idp.state import current_state
 
+TYP = "oauth-authz-req+jwt"  # RFC 9101 §10.8
 TRY_AGAIN = "Too many requests wait for other sites. Try again."
 ABOUT_ITSELF = {"iss", "aud", "exp", "iat", "nbf", "jti", "sub"}  # claims of the object, not parameters
 
@@ -54,7 +55,7 @@ def verified_parameters(client: Client, raw: str) -> dict[str, str]:
     """The object's claims as parameters; its signature is the client's own (Core §6.3.2)."""
     registered = client.registered.get("request_object_signing_alg")
     try:
-        claims = current_state().client_keys.verify(raw, client, [registered] if registered else ALGORITHMS)
+        claims = current_state().client_keys.verify(raw, client, [registered] if registered else ALGORITHMS, TYP)
         check_times(claims)
     except ClientKeyError as error:
         raise AuthorizationError("invalid_request_object", "The request object is not valid: " + str(error)) from error
@@ -63,6 +64,9 @@ def verified_parameters(client: Client, raw: str) -> dict[str, str]:
     audience = claims.get("aud", current_state().issuer)
     if claims.get("iss", client.client_id) != client.client_id or current_state().issuer not in listed(audience):
         raise AuthorizationError("invalid_request_object", "iss or aud of the request object is wrong.")
+    # RFC 9101 §10.8: sub is the client in its assertions (RFC 7523 §3), which prove who it is, and never in here.
+    if claims.get("sub") == client.client_id:
+        raise AuthorizationError("invalid_request_object", "sub is the client, as in a client assertion.")
     if "events" in claims or "request" in claims or "request_uri" in claims:
         raise AuthorizationError("invalid_request_object", "The request object holds what it must not.")
     inner = {name: as_parameter(value) for name, value in claims.items() if name not in ABOUT_ITSELF}

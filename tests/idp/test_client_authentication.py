@@ -318,6 +318,34 @@ def test_a_logout_token_is_no_proof(register: Registrar, cameron: SiteClient, pr
     assert_invalid_client(party.redeem(party.answer(cameron)["code"], client_assertion=logout_token))
 
 
+def typed(party: Party, typ: Any, **claims: Any) -> str:
+    """A good assertion, with this type in its header."""
+    payload = {**read(party.assertion())[1], **claims}
+    return jws({"alg": "RS256", "kid": party.key.kid, "typ": typ}, payload, party.key)
+
+
+@pytest.mark.parametrize("typ", ["JWT", "jwt", "client-authentication+jwt", "application/client-authentication+jwt"])
+def test_an_assertion_may_say_its_type(typ: str, signer: Party, cameron: SiteClient) -> None:
+    """TOK-07, RFC 7515 §4.1.9, RFC 8725 §3.11: in either case of letters; older clients send none, or JWT."""
+    response = signer.redeem(signer.answer(cameron)["code"], client_assertion=typed(signer, typ))
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("typ", ["oauth-authz-req+jwt", "logout+jwt", "at+jwt", "dpop+jwt", "", 7, None])
+def test_a_token_of_another_type_is_no_assertion(typ: Any, signer: Party, cameron: SiteClient) -> None:
+    """TOK-07, RFC 8725 §3.11, RFC 9101 §10.8."""
+    code = signer.answer(cameron)["code"]
+    assert_invalid_client(signer.redeem(code, client_assertion=typed(signer, typ)))
+    assert signer.redeem(code).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri", "response_type", "scope"])
+def test_a_request_object_is_no_assertion(name: str, signer: Party, cameron: SiteClient) -> None:
+    """TOK-07, RFC 9101 §10.8: it travels through the browser, where others read it; also if it has every claim."""
+    request_object = typed(signer, "JWT", **{name: signer.parameters()[name]})
+    assert_invalid_client(signer.redeem(signer.answer(cameron)["code"], client_assertion=request_object))
+
+
 # --- keys by reference ---
 
 KEYS = f"{SHOP}/jwks.json"

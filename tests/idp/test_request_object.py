@@ -121,6 +121,12 @@ def hmac_with_public_key(party: Party) -> str:
     return jws({"alg": "HS256", "kid": shop_key.kid}, read(party.request_object())[1], shop_key.public_pem())
 
 
+def typed(party: Party, typ: Any) -> str:
+    """A good object, with this type in its header."""
+    claims = read(party.request_object())[1]
+    return jws({"alg": "RS256", "kid": party.key.kid, "typ": typ}, claims, party.key)
+
+
 BAD: dict[str, Callable[[Party], str]] = {
     "ROB-05-wrong-key": lambda party: party.request_object(rsa_key("a thief's key")),
     "ROB-05-wrong-key-same-kid": lambda p: p.request_object(SigningKey(rsa_key("a thief's key").private, shop_key.kid)),
@@ -139,6 +145,11 @@ BAD: dict[str, Callable[[Party], str]] = {
     "ROB-07-request-inside": lambda party: party.request_object(request="x"),
     "ROB-07-request-uri-inside": lambda party: party.request_object(request_uri=REQUEST_URI),
     "BCL-68-events-inside": lambda party: party.request_object(events={}),
+    "ROB-05-a-client-assertion": lambda party: party.assertion(aud=party.provider.issuer),
+    "ROB-05-sub-is-the-client": lambda party: party.request_object(sub=party.id),
+    "ROB-05-type-of-an-assertion": lambda party: typed(party, "client-authentication+jwt"),
+    "ROB-05-type-of-an-access-token": lambda party: typed(party, "at+jwt"),
+    "ROB-05-type-no-text": lambda party: typed(party, ["JWT"]),
     "ROB-05-no-jwt": lambda _: "x",
     "ROB-05-dots": lambda _: "...",
     "ROB-05-encrypted": lambda _: "a.b.c.d.e",
@@ -183,6 +194,14 @@ def test_an_object_that_cannot_be_believed_is_refused(
 def test_what_may_be_missing_or_more_does_no_harm(changes: dict[str, Any], shop: Party, cameron: SiteClient) -> None:
     """ROB-05."""
     assert "code" in answer_of(ask(shop, cameron, shop.request_object(**changes))).parameters
+
+
+@pytest.mark.parametrize(
+    "typ", ["JWT", "oauth-authz-req+jwt", "application/oauth-authz-req+jwt", "OAuth-Authz-Req+JWT"]
+)
+def test_an_object_may_say_its_type(typ: str, shop: Party, cameron: SiteClient) -> None:
+    """ROB-05, RFC 9101 §10.8, RFC 7515 §4.1.9: older clients send none, or JWT."""
+    assert "code" in answer_of(ask(shop, cameron, typed(shop, typ))).parameters
 
 
 def test_a_registered_algorithm_excludes_the_others(register: Registrar, cameron: SiteClient) -> None:
