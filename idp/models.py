@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
-    Integer,
     SQLColumnExpression,
     String,
     Text,
@@ -325,13 +324,13 @@ class DeliveryAttempt(Base):
     answer: Mapped[str] = mapped_column(Text)  # the client's own words, shortened
 
 
-class SettingsMark(Base):
-    """Which settings the demo people and the two apps were made with; see seed.py."""
+class AppliedSetting(Base):
+    """A setting as it was applied to the demo people or an app, so that a change of it can be told; see seed.py."""
 
-    __tablename__ = "settings_mark"
+    __tablename__ = "applied_setting"
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(ID, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)  # a secret only as its hash
 
 
 class SigningKey(Base):

@@ -1,19 +1,23 @@
 """The demo people and the apps, out of seed.toml."""
 
-import hashlib
-import hmac
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
 from idp.keys import make_first_keys
 from idp.login import hasher
-from idp.models import Client, SettingsMark, User, hash_of
-from pickup_web.seed import Load
+from idp.models import AppliedSetting, Client, User, hash_of
+from pickup_web.seed import Load, in_turn
 from pickup_web.settings import Settings
+
+SEED = tomllib.loads(Path(__file__).with_name("seed.toml").read_text("utf-8"))
+PASSWORD, ADDRESSES = "demo password", "addresses"  # names of rows
+ADDRESS_FIELDS = ("home_url", "redirect_uris", "post_logout_redirect_uris", "backchannel_logout_uri")
 
 # Both apps are our own: both secure themselves alike, and may be told why a session ended.
 FIRST_PARTY = {
@@ -27,11 +31,14 @@ FIRST_PARTY = {
 
 
 def from_settings(settings: Settings) -> Load:
-    """Loads people, clients and, if there is none, a signing key."""
+    """Loads people, clients and a signing key for each algorithm."""
 
     def load(connection: Connection) -> None:
         with Session(connection, join_transaction_mode="create_savepoint") as db:
-            put_people_and_clients(db, settings)
+            password_hash = hasher.hash(settings.demo_password.get_secret_value())
+            db.add_all(User(**person, password_hash=password_hash) for person in SEED["people"])
+            db.add(AppliedSetting(name=PASSWORD, value=password_hash))
+            follow_clients(db, settings)
             make_first_keys(db, settings.signing_algorithms)
             db.commit()
 
@@ -39,47 +46,86 @@ def from_settings(settings: Settings) -> Load:
 
 
 def follow_settings(engine: Engine, settings: Settings) -> None:
-    """After the addresses, secrets or the password were changed, the two apps and the people follow.
+    """Applies settings that changed since the last start. Each is applied alone, to what came from it before.
 
-    Only then: what an operator changed about them otherwise stays.
+    What an operator or a person changed stays: roles, claims, passwords, addresses, and the removal of a person or app.
     """
-    with Session(engine) as db:
-        mark = db.get(SettingsMark, 1)
-        if mark is None or mark.fingerprint != fingerprint(settings):
-            put_people_and_clients(db, settings)
-        make_first_keys(db, settings.signing_algorithms)
-        db.commit()
+
+    def follow(connection: Connection) -> None:
+        with Session(connection, join_transaction_mode="create_savepoint") as db:
+            follow_password(db, settings.demo_password.get_secret_value())
+            follow_clients(db, settings)
+            make_first_keys(db, settings.signing_algorithms)
+            db.commit()
+
+    in_turn(engine, follow)
 
 
-def put_people_and_clients(db: Session, settings: Settings) -> None:
-    """Add or renew what seed.toml describes."""
-    content = tomllib.loads(Path(__file__).with_name("seed.toml").read_text("utf-8"))
-    password_hash = hasher.hash(settings.demo_password.get_secret_value())
-    for person in content["people"]:
-        db.merge(User(**person, password_hash=password_hash))
+def follow_password(db: Session, password: str) -> None:
+    """Gives a changed demo password to the people who still have the old one, told by its salted hash."""
+    given = db.get(AppliedSetting, PASSWORD)
+    if given is None:  # data of an earlier version: whose password is the demo password?
+        known = db.scalars(select(User.password_hash).where(User.sub.in_([row["sub"] for row in SEED["people"]])))
+        value = next((password_hash for password_hash in known if is_hash_of(password_hash, password)), "")
+        db.add(AppliedSetting(name=PASSWORD, value=value))
+    elif not is_hash_of(given.value, password):
+        password_hash = hasher.hash(password)
+        db.execute(update(User).where(User.password_hash == given.value).values(password_hash=password_hash))
+        given.value = password_hash
+
+
+def is_hash_of(password_hash: str, password: str) -> bool:
+    """Whether the hash is one of this password; False also for the empty hash of a removed person."""
+    try:
+        return hasher.verify(password_hash, password)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def follow_clients(db: Session, settings: Settings) -> None:
+    """Makes the apps of seed.toml that are new, and applies a changed secret or address to the others."""
     addresses = {"dispatch_url": settings.dispatch_url, "manager_url": settings.manager_url}
     secrets = {
         "pickup-dispatch": settings.dispatch_client_secret,
         "pickup-manager": settings.manager_client_secret,
         "pickup-admin": settings.admin_client_secret,
     }
-    for client in content["clients"]:
-        if secret := secrets[client["client_id"]]:
-            secret_hash = hash_of(secret.get_secret_value())
-            db.merge(Client(**{**FIRST_PARTY, **fill_in(client, addresses)}, secret_hash=secret_hash))
-        elif known := db.get(Client, client["client_id"]):
-            known.secret_hash = None  # a secret that was taken out of the settings opens nothing any more
-    db.merge(SettingsMark(id=1, fingerprint=fingerprint(settings)))
+    given = db.get(AppliedSetting, ADDRESSES)
+    before = json.loads(given.value) if given else addresses
+    for described in SEED["clients"]:
+        secret = secrets[described["client_id"]]
+        follow_secret(db, described, addresses, hash_of(secret.get_secret_value()) if secret else None)
+        client = db.get(Client, described["client_id"])
+        if client and client.removed_at is None and before != addresses:
+            follow_addresses(client, fill_in(described, before), fill_in(described, addresses))
+    db.merge(AppliedSetting(name=ADDRESSES, value=json.dumps(addresses)))
 
 
-def fingerprint(settings: Settings) -> str:
-    """Tells settings apart; keyed, because one of them is a password that could be guessed."""
-    secrets = [settings.demo_password, settings.dispatch_client_secret, settings.manager_client_secret]
-    if settings.admin_client_secret:
-        secrets.append(settings.admin_client_secret)
-    values = [settings.dispatch_url, settings.manager_url, *(secret.get_secret_value() for secret in secrets)]
-    key = settings.secret_key.get_secret_value().encode()
-    return hmac.new(key, "\n".join(values).encode(), hashlib.sha256).hexdigest()
+def follow_secret(db: Session, described: dict[str, Any], addresses: dict[str, str], secret_hash: str | None) -> None:
+    """Applies the secret of one app. Without one in the settings, the app has none and cannot authenticate."""
+    client, name = db.get(Client, described["client_id"]), f"{described['client_id']} secret"
+    given = db.get(AppliedSetting, name)
+    if secret_hash == (given.value if given else None):
+        return
+    if client and client.removed_at is None:
+        client.secret_hash = secret_hash
+    elif client is None and given is None:  # else an operator removed it, and its row is gone by now
+        db.add(Client(**{**FIRST_PARTY, **fill_in(described, addresses)}, secret_hash=secret_hash))
+    if secret_hash:
+        db.merge(AppliedSetting(name=name, value=secret_hash))
+    elif given:
+        db.delete(given)
+
+
+def follow_addresses(client: Client, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Replaces the addresses that came from the old settings; those that an operator entered stay."""
+    for name in ADDRESS_FIELDS:
+        old, new, current = before.get(name), after.get(name), getattr(client, name)
+        if isinstance(current, list):
+            moved = dict(zip(old or [], new or [], strict=True))
+            setattr(client, name, [moved.get(uri, uri) for uri in current])
+        elif current == old:
+            setattr(client, name, new)
 
 
 def fill_in(value: Any, addresses: dict[str, str]) -> Any:

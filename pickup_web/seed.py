@@ -32,14 +32,23 @@ def prepare(engine: Engine, metadata: MetaData, load: Load | None = None) -> Non
     Tables and seed are one transaction: there is no moment at which a crash leaves tables that look
     as if someone had emptied them.
     """
-    with engine.begin() as connection:
-        _wait_for_our_turn(connection)
+
+    def make(connection: Connection) -> None:
         is_new = not any(inspect(connection).has_table(name) for name in metadata.tables)
         metadata.create_all(connection)
         if is_new and load:
             load(connection)
         else:
             add_new_columns(connection, metadata)
+
+    in_turn(engine, make)
+
+
+def in_turn(engine: Engine, act: Load) -> None:
+    """Runs ``act`` in one transaction, while no other process that starts does so in this database."""
+    with engine.begin() as connection:
+        _wait_for_our_turn(connection)
+        act(connection)
 
 
 def add_new_columns(connection: Connection, metadata: MetaData) -> None:
@@ -69,12 +78,14 @@ def reset(engine: Engine, load: Load, keep: Collection[str] = ()) -> None:
     """Empty every table of the database but those to ``keep``, and load the seed: one transaction."""
     everything = MetaData()
     everything.reflect(engine)
-    with engine.begin() as connection:
-        _wait_for_our_turn(connection)
+
+    def refill(connection: Connection) -> None:
         for table in reversed(everything.sorted_tables):
             if table.name not in keep:
                 connection.execute(table.delete())
         load(connection)
+
+    in_turn(engine, refill)
 
 
 def add_reset_command(app: Flask, engine: Engine, load: Load, keep: Collection[str] = ()) -> None:

@@ -1,19 +1,24 @@
 """The demo people, the two apps and the first key: loaded once, and again by a reset."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import delete
 
 import idp as idp_service
 from idp.keys import KeyRing
 from idp.login import authenticate
-from idp.models import Base, Client, SigningKey, SsoSession, User
+from idp.models import AppliedSetting, Base, Client, SigningKey, SsoSession, User
+from idp.operations import people
 from idp.seed import fill_in
 from pickup_web.database import db, engine_of
-from tests.conftest import ALGORITHMS, PASSWORD, SiteClient, close, make_settings
+from tests.conftest import ALGORITHMS, PASSWORD, START, SiteClient, close, make_settings
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
+
+Restart: TypeAlias = Callable[..., None]
 
 
 def dump(provider: Provider) -> dict[str, list[dict[str, Any]]]:
@@ -80,6 +85,158 @@ def test_changed_settings_are_followed_and_the_sessions_go_on(provider: Provider
         assert authenticate("cameron", PASSWORD) is None
     close(again)
     assert provider.authorize(cameron).status_code == 303
+
+
+# --- what an operator or a person changed stays, whichever setting changes ---
+
+CHANGES: dict[str, Any] = {
+    "dispatch_url": "https://d.example/x",
+    "manager_url": "https://m.example/x",
+    "dispatch_client_secret": SecretStr("another secret of Dispatch"),
+    "manager_client_secret": SecretStr("another secret of Manager"),
+    "admin_client_secret": SecretStr("a secret for scripts"),
+    "demo_password": SecretStr("another one"),
+}
+CHOSEN = "chosen by cameron"  # a password
+NEW_URIS = ["https://m.example/x/oauth2client", "https://elsewhere.example/cb"]
+
+
+@pytest.fixture
+def restart(provider: Provider) -> Restart:
+    """Starts the service on the same data, with other settings."""
+
+    def restart(**changes: Any) -> None:
+        close(idp_service.create_app(provider.settings.model_copy(update=changes)))
+
+    return restart
+
+
+def person(provider: Provider, username: str) -> User:
+    """The person who has this name now."""
+    return next(user for user in provider.rows(User) if user.username == username)
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_no_changed_setting_gives_back_a_role(provider: Provider, restart: Restart, setting: str) -> None:
+    """A demoted operator stays a user, and a promoted user stays an operator."""
+    admin, cameron = person(provider, "admin").sub, person(provider, "cameron").sub
+    with provider.app.test_request_context():
+        people.set_role(db.session, cameron, "operator", "admin")
+        people.set_role(db.session, admin, "user", "cameron")
+    restart(**{setting: CHANGES[setting]})
+    assert (person(provider, "admin").role, person(provider, "cameron").role) == ("user", "operator")
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_no_changed_setting_gives_back_a_password_that_a_person_changed(
+    provider: Provider, restart: Restart, setting: str
+) -> None:
+    """Only those who still have the demo password follow it."""
+    with provider.app.test_request_context():
+        people.reset_password(db.session, person(provider, "cameron").sub, "admin", CHOSEN)
+    restart(**{setting: CHANGES[setting]})
+    with provider.app.test_request_context():
+        assert authenticate("cameron", CHOSEN)
+        assert authenticate("alex", "another one" if setting == "demo_password" else PASSWORD)
+
+
+def test_a_password_set_to_the_demo_password_is_a_persons_own_choice(provider: Provider, restart: Restart) -> None:
+    """It was typed by a person, so no setting replaces it."""
+    with provider.app.test_request_context():
+        people.reset_password(db.session, person(provider, "cameron").sub, "admin", PASSWORD)
+    restart(demo_password=SecretStr("another one"))
+    with provider.app.test_request_context():
+        assert authenticate("cameron", PASSWORD)
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_a_removed_person_stays_removed_and_the_name_stays_with_its_new_owner(
+    provider: Provider, restart: Restart, setting: str
+) -> None:
+    """The start does not stop on a user name that is taken."""
+    removed = person(provider, "cameron").sub
+    with provider.app.test_request_context():
+        people.remove_person(db.session, removed, "admin")
+        people.add_person(db.session, "cameron", "Cameron Diaz", "", "a new password", "user", "admin")
+    before = person(provider, "cameron")
+    restart(**{setting: CHANGES[setting]})
+    after, row = person(provider, "cameron"), next(user for user in provider.rows(User) if user.sub == removed)
+    assert (after.sub, after.claims) == (before.sub, before.claims)
+    assert (row.claims, row.password_hash) == ({}, "")
+    assert row.removed_at
+
+
+def test_a_disabled_person_stays_disabled(provider: Provider, restart: Restart) -> None:
+    """A new demo password opens no account that is shut."""
+    with provider.app.test_request_context():
+        people.disable_person(db.session, person(provider, "alex").sub, "admin")
+    restart(**CHANGES)
+    assert person(provider, "alex").disabled_at
+
+
+def test_an_address_that_an_operator_changed_does_not_follow_the_settings(provider: Provider, restart: Restart) -> None:
+    """Only the addresses that came from the old setting are replaced, one by one."""
+    uris = [f"{provider.url(MANAGER)}/oauth2client", NEW_URIS[1]]
+    provider.change_client(MANAGER, redirect_uris=uris, backchannel_logout_uri="https://relay.example/bclogout")
+    restart(manager_url="https://m.example/x")
+    manager = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
+    assert manager.redirect_uris == NEW_URIS
+    assert manager.backchannel_logout_uri == "https://relay.example/bclogout"
+    assert manager.post_logout_redirect_uris == ["https://m.example/x/logged-out"]
+
+
+@pytest.mark.parametrize("setting", [name for name in CHANGES if name != "manager_url"])
+def test_the_address_of_one_app_is_no_matter_of_another_setting(
+    provider: Provider, restart: Restart, setting: str
+) -> None:
+    """An operator's changes to Manager outlive every change but that of its own address."""
+    provider.change_client(MANAGER, redirect_uris=NEW_URIS, name="Fleet", may_introspect=False, scopes=["openid"])
+    restart(**{setting: CHANGES[setting]})
+    manager = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
+    assert (manager.redirect_uris, manager.name) == (NEW_URIS, "Fleet")
+    assert (manager.may_introspect, manager.scopes) == (False, ["openid"])
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_a_removed_app_stays_removed(provider: Provider, restart: Restart, setting: str) -> None:
+    """Its secret opens nothing again; and nothing comes back when its row is gone."""
+    provider.change_client(MANAGER, removed_at=START, secret_hash=None)
+    restart(**{setting: CHANGES[setting]})
+    manager = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
+    assert (manager.removed_at, manager.secret_hash) == (START, None)
+    with provider.database() as session:
+        session.delete(session.get_one(Client, MANAGER))
+    restart(**{**CHANGES, "manager_url": "https://again.example", "manager_client_secret": SecretStr("again")})
+    assert MANAGER not in [row.client_id for row in provider.rows(Client)]
+
+
+def test_a_new_secret_is_followed_and_one_taken_out_opens_nothing(provider: Provider, restart: Restart) -> None:
+    """The client for scripts is there while the settings have its secret."""
+
+    def is_good(client_id: str, secret: str) -> bool:
+        return next(row for row in provider.rows(Client) if row.client_id == client_id).check_client_secret(secret)
+
+    restart(manager_client_secret=SecretStr("new"), admin_client_secret=SecretStr("for scripts"))
+    assert (is_good(MANAGER, "new"), is_good("pickup-admin", "for scripts")) == (True, True)
+    restart()
+    assert (is_good(MANAGER, "new"), is_good(MANAGER, provider.secret(MANAGER))) == (False, True)
+    assert not is_good("pickup-admin", "for scripts")
+    restart(admin_client_secret=SecretStr("for scripts"))
+    assert is_good("pickup-admin", "for scripts")
+
+
+def test_data_of_an_earlier_version_is_taken_to_be_as_the_settings_were(provider: Provider, restart: Restart) -> None:
+    """It has no record of what was applied: addresses, roles and passwords stay as they are; later changes count."""
+    with provider.database() as session:
+        session.execute(delete(AppliedSetting))
+    provider.change_client(MANAGER, redirect_uris=NEW_URIS)
+    before = dump(provider)["user_account"]
+    restart()
+    assert dump(provider)["user_account"] == before
+    assert next(row for row in provider.rows(Client) if row.client_id == MANAGER).redirect_uris == NEW_URIS
+    restart(demo_password=SecretStr("another one"))
+    with provider.app.test_request_context():
+        assert authenticate("alex", "another one")
 
 
 def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, cameron: SiteClient) -> None:
