@@ -10,6 +10,7 @@ from idp.models import User
 from idp.sso_session import current_sso_session
 from pickup_web import csrf
 from pickup_web.database import db
+from pickup_web.security import refuse_other_sites
 
 
 def guard(blueprint: Blueprint, require: Callable[[], ResponseReturnValue | None]) -> None:
@@ -27,6 +28,7 @@ def require_own_form() -> None:
     """
     secret = f"{current_app.secret_key!r} {g.sso_session.sid}"
     if request.method != "GET":
+        refuse_other_sites()
         try:
             validate_csrf(request.form.get("csrf_token"), secret)
         except ValueError as error:  # the ValidationError of WTForms is one

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, render_template
 from flask.typing import ResponseReturnValue
-from flask_wtf.csrf import CSRFError, CSRFProtect
+from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "create_service", "csrf"]
 
-csrf = CSRFProtect()
+csrf = security.FormProtection()
 
 
 def create_service(

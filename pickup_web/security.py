@@ -1,10 +1,11 @@
-"""Response headers of every page: what the browser must not do."""
+"""What browsers must not do: the headers of every page, the names of cookies, whose forms count."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from flask import Flask, Response
+from flask import Flask, Response, g, request
 from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFError, CSRFProtect
 from itsdangerous import URLSafeTimedSerializer
 
 
@@ -23,6 +24,26 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
         if "Cache-Control" not in headers and response.mimetype == "text/html":
             headers["Cache-Control"] = "no-store"  # a page of an ended session must not come back from a cache
         return response
+
+
+class FormProtection(CSRFProtect):  # type: ignore[misc] # Flask-WTF has no types
+    """Flask-WTF's tokens; and no form that a page of another origin sent, whatever token it has."""
+
+    def protect(self, apply_exemptions: bool = False) -> None:
+        """Before each request; :class:`CSRFError`."""
+        super().protect(apply_exemptions)
+        if g.get("csrf_valid"):  # a form, and not of an exempt view
+            refuse_other_sites()
+
+
+def refuse_other_sites() -> None:
+    """Refuses a form that another site sent, a neighbour below the same domain included; :class:`CSRFError`.
+
+    A token does not tell them apart: a neighbour can plant its own cookie, with the token that belongs to it
+    (RFC 6265 §8.6). Browsers before 2023 do not send this header, nor do programs.
+    """
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):  # Fetch Metadata §2.3
+        raise CSRFError("A page of another site sent the form.")
 
 
 class CookieSessions(SecureCookieSessionInterface):

@@ -139,6 +139,25 @@ def test_another_site_cannot_sign_anybody_in(token: str, provider: Provider) -> 
     assert provider.rows(SsoSession) == []
 
 
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [("same-site", 400), ("cross-site", 400), ("anything else", 400), ("same-origin", 303), ("none", 303), (None, 303)],
+)
+def test_a_form_sent_by_a_neighbours_page_signs_nobody_in(site: str | None, status: int, provider: Provider) -> None:
+    """AUTH-22: a page below the same domain can plant its own form token's cookie; the browser says who sends.
+
+    ``none`` is the person's own act, such as sending the form again. Browsers before 2023 and programs say nothing.
+    """
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    fields = {"request": hidden(page, "request"), "username": "cameron", "password": PASSWORD}
+    headers = {} if site is None else {"Sec-Fetch-Site": site}
+    response = browser.post("/login", data={**fields, "csrf_token": browser.csrf_token}, headers=headers)
+    assert response.status_code == status
+    assert (browser.get_cookie(COOKIE, "idp.localhost") is not None) is (status == 303)
+    assert len(provider.rows(SsoSession)) == (status == 303)
+
+
 @pytest.mark.parametrize("spoil", ["", "a.b.c", "{}AA", "AA{}"], ids=["empty", "other", "longer", "shifted"])
 def test_a_request_that_was_tampered_with_leads_nowhere(spoil: str, provider: Provider) -> None:
     """AUTH-02: the parameters were checked before; nobody puts others in their place."""

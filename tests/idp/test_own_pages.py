@@ -61,3 +61,13 @@ def test_a_form_of_another_sign_in_is_refused(path: str, provider: Provider) -> 
     victim.get("/login?next=/account")  # a form of nobody in particular
     assert victim.submit(path).status_code == 400
     assert attacker.submit(path).status_code == 303, "control: there it is good"
+
+
+@pytest.mark.parametrize("path", ["/account/end-others", "/console/keys/rotate"])
+def test_a_form_sent_by_a_neighbours_page_is_refused(path: str, provider: Provider) -> None:
+    """Even with the token of this very sign-in."""
+    browser, _another = operator(provider), operator(provider)
+    browser.get(path)
+    form = {"csrf_token": browser.csrf_token}
+    assert browser.post(path, data=form, headers={"Sec-Fetch-Site": "same-site"}).status_code == 400
+    assert browser.post(path, data=form, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 303
