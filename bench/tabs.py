@@ -68,7 +68,7 @@ def open_tab(path: str, cookie: str) -> socket.socket:
     """A stream that has begun."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
-    connection.sendall(f"GET /session/live HTTP/1.1\r\nHost: bench\r\nCookie: session={cookie}\r\n\r\n".encode())
+    connection.sendall(f"GET /session/live HTTP/1.1\r\nHost: bench\r\nCookie: __Host-session={cookie}\r\n\r\n".encode())
     answer = b""
     while b"retry: 1000" not in answer:
         part = connection.recv(4096)

@@ -26,7 +26,7 @@ from idp.login import ask_for_password
 from idp.models import Client, SsoSession
 from idp.oauth_server import known_client
 from idp.pending import Pending
-from idp.sso_session import COOKIE, current_sso_session
+from idp.sso_session import cookie_of_browser, current_sso_session
 from pickup_web.clock import now
 
 MAX_QUERY = 6000  # bytes; a longer request stays a post, even if that means another login
@@ -36,7 +36,7 @@ def authorize() -> ResponseReturnValue:
     """``GET`` and ``POST /oauth2/authorize`` (Core §3.1.2.1). ``?resume=`` is our own way back from the login."""
     if "resume" in request.args:
         return come_back(request.args["resume"])
-    if request.method == "POST" and COOKIE not in request.cookies and len(request.get_data()) < MAX_QUERY:
+    if request.method == "POST" and cookie_of_browser() is None and len(request.get_data()) < MAX_QUERY:
         # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
         return redirect(with_parameters(url_for("authorize"), request.form.items(multi=True)), 303)
     parameters = request.form if request.method == "POST" else request.args

@@ -21,7 +21,7 @@ from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
 from idp.oauth_server import find_client
 from idp.session_ending import Reason
-from idp.sso_session import COOKIE, current_sso_session, is_active
+from idp.sso_session import cookie_of_browser, current_sso_session, delete_cookie, is_active
 from idp.state import current_state
 from pickup_web.database import db
 from pickup_web.security import content_security_policy
@@ -51,7 +51,7 @@ class LogoutRequest:
 
 def end_session() -> ResponseReturnValue:
     """``GET`` and ``POST /oidc/logout`` (RPIL §2)."""
-    if request.method == "POST" and COOKIE not in request.cookies:
+    if request.method == "POST" and cookie_of_browser() is None:
         # RPL-02: a post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
         return as_get()
     parameters = request.form if request.method == "POST" else request.args
@@ -174,7 +174,7 @@ def leave(wanted: LogoutRequest, deliveries: list[str]) -> ResponseReturnValue:
         query = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id)
         unreached = db.session.scalars(query.where(Delivery.id.in_(deliveries), Delivery.state != "delivered")).all()
         response = make_response(render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached))
-    response.delete_cookie(COOKIE)
+    delete_cookie(response)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -18,6 +18,7 @@ from idp.models import FailedLogins
 from idp.state import current_state
 from pickup_web.clock import now
 from pickup_web.database import add_row
+from pickup_web.security import cookie_name
 
 FREE = 10  # wrong passwords in a row that cost nothing: people mistype, and try the ones they remember
 LONGEST_WAIT = 300  # seconds; 288 tries a day, where NIST SP 800-63B §5.2.2 allows 100 in a row
@@ -85,20 +86,20 @@ def forget(db: Session, key: str) -> None:
 
 def remember(response: Response, username: str) -> None:
     """From now on this browser is one of the person's own."""
-    known = known_as(username) or secrets.token_urlsafe(16)
+    known, issuer = known_as(username) or secrets.token_urlsafe(16), current_state().issuer
     response.set_cookie(
-        COOKIE,
+        cookie_name(COOKIE, issuer),
         f"{known}.{seal(username, known)}",
         max_age=COOKIE_SECONDS,
         httponly=True,
-        secure=current_state().issuer.startswith("https://"),
+        secure=issuer.startswith("https://"),
         samesite="Lax",
     )
 
 
 def known_as(username: str) -> str:
     """What we call this browser, if that person has signed in in it; else empty."""
-    known, _, sealed = request.cookies.get(COOKIE, "").rpartition(".")
+    known, _, sealed = request.cookies.get(cookie_name(COOKIE, current_state().issuer), "").rpartition(".")
     return known if known and hmac.compare_digest(seal(username, known).encode(), sealed.encode()) else ""
 
 

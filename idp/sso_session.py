@@ -13,6 +13,7 @@ from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db, table_of
+from pickup_web.security import cookie_name
 
 COOKIE = "pickup_idp_session"
 ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, used or not
@@ -37,7 +38,7 @@ TOUCH_ALIVE = (
 
 def current_sso_session() -> SsoSession | None:
     """The session of this browser's cookie, while it lives."""
-    cookie = request.cookies.get(COOKIE)
+    cookie = cookie_of_browser()
     if not cookie:
         return None
     session = db.session.scalar(ALIVE_BY_COOKIE, {"cookie_hash": hash_of(cookie)})
@@ -109,7 +110,19 @@ def new_session(sub: str, cookie: str) -> SsoSession:
     )
 
 
+def cookie_of_browser() -> str | None:
+    """The cookie that came with the request, good or not."""
+    return request.cookies.get(cookie_name(COOKIE, current_state().issuer))
+
+
 def set_cookie(response: Response, cookie: str) -> None:
     """SameSite=Lax: an app's redirect to us brings it, another site's form does not."""
-    secure = current_state().issuer.startswith("https://")
-    response.set_cookie(COOKIE, cookie, httponly=True, secure=secure, samesite="Lax")
+    issuer = current_state().issuer
+    name, secure = cookie_name(COOKIE, issuer), issuer.startswith("https://")
+    response.set_cookie(name, cookie, httponly=True, secure=secure, samesite="Lax")
+
+
+def delete_cookie(response: Response) -> None:
+    """After a logout. Secure again, or the browser ignores it."""
+    issuer = current_state().issuer
+    response.delete_cookie(cookie_name(COOKIE, issuer), secure=issuer.startswith("https://"))

@@ -50,7 +50,8 @@ def create_service(
         WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, and our pages send none (no-referrer)
         MAX_CONTENT_LENGTH=256 * 1024,  # no form of ours comes near it
         TRUSTED_HOSTS=None,  # addresses are built from settings, never from the Host header
-        SESSION_COOKIE_NAME=f"pickup_{name}",
+        SESSION_COOKIE_NAME=security.cookie_name(f"pickup_{name}", base_url),
+        SESSION_COOKIE_PATH="/" if base_url.startswith("https://") else None,  # what __Host- needs; else below our path
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=base_url.startswith("https://"),

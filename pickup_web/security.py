@@ -46,6 +46,11 @@ def refuse_other_sites() -> None:
         raise CSRFError("A page of another site sent the form.")
 
 
+def cookie_name(name: str, base_url: str) -> str:
+    """RFC 6265bis §4.1.3.2: no neighbour can plant a ``__Host-`` cookie. It must be Secure, for /, without Domain."""
+    return f"__Host-{name}" if base_url.startswith("https://") else name
+
+
 class CookieSessions(SecureCookieSessionInterface):
     """Flask's own, which makes a signer for each request; this one keeps it."""
 

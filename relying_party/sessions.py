@@ -361,6 +361,15 @@ class ServerSideSessions(SessionInterface):
     def __init__(self, store: SessionStore, *, https: bool) -> None:
         self.store, self.https = store, https
 
+    def get_cookie_name(self, app: Flask) -> str:
+        """Flask's setting. Its default becomes ``__Host-session`` where a browser takes that: by https, for Path=/.
+
+        RFC 6265bis §4.1.3.2: no neighbouring host can plant a cookie of such a name, and so sign a browser in.
+        """
+        name = super().get_cookie_name(app)
+        is_hosts = self.https and self.get_cookie_path(app) == "/" and self.get_cookie_domain(app) is None
+        return "__Host-session" if is_hosts and name == "session" else name
+
     def open_session(self, app: Flask, request: Request) -> AppSession:
         """The session of the request's cookie."""
         cookie = request.cookies.get(self.get_cookie_name(app))

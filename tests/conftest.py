@@ -367,7 +367,7 @@ def sign_in(clock: Clock) -> SignIn:
             app.config["SESSION_COOKIE_NAME"],
             session.new_cookie,
             domain=parts.hostname or "",
-            path=app.config["APPLICATION_ROOT"],
+            path=app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"],
         )
         client.csrf_token = None
         return session.new_cookie

@@ -12,7 +12,7 @@ from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
 from idp.own_pages import guard, require_person
 from idp.session_ending import Reason
-from idp.sso_session import COOKIE
+from idp.sso_session import delete_cookie
 from pickup_web.clock import now
 from pickup_web.database import db
 
@@ -132,7 +132,7 @@ def logged_out(since: int, ended: int = 1) -> Response:
     """This browser's session was among those: the page that ends every logout."""
     page = render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached(since), ended=ended)
     response = make_response(page)
-    response.delete_cookie(COOKIE)
+    delete_cookie(response)
     response.headers["Cache-Control"] = "no-store"
     return response
 

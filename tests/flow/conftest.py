@@ -33,6 +33,10 @@ class Pickup:
         """A service's base URL."""
         return str(getattr(self.settings, f"{name}_url"))
 
+    def cookie_name(self, name: str) -> str:
+        """What a service calls its own cookie."""
+        return str(self.apps[name].config["SESSION_COOKIE_NAME"])
+
     @property
     def idp(self) -> State:
         """The provider's insides."""
@@ -121,7 +125,8 @@ class Person:
 
     def cookie_of(self, name: str) -> str:
         """The value of an app's cookie."""
-        value = self.browser.cookie(f"pickup_{name}", self.pickup.url(name) + "/")
+        key = self.pickup.cookie_name(name)
+        value = self.browser.cookie(key, self.pickup.url(name) + "/")
         assert value
         return value
 
@@ -136,7 +141,7 @@ def replayed(pickup: Pickup, name: str, cookie: str) -> dict[str, Any]:
     url = pickup.url(name)
     return dict(
         WebClient(pickup.network.wsgi, use_cookies=False)
-        .get(f"{url}/session/status", headers={"Cookie": f"pickup_{name}={cookie}"})
+        .get(f"{url}/session/status", headers={"Cookie": f"{pickup.cookie_name(name)}={cookie}"})
         .get_json()
     )
 

@@ -87,11 +87,26 @@ def test_signing_in_and_out_by_https(pickup: Pickup, network: Network) -> None:
     assert {exchange.request.options["verify"] for exchange in asked} == {pickup.settings.ca_bundle}
 
 
-def test_every_cookie_is_for_https_only(pickup: Pickup) -> None:
-    """Secure cookies follow the scheme of the base URL, although the proxy speaks plain http with us."""
+def test_no_neighbour_can_plant_a_cookie(pickup: Pickup) -> None:
+    """RFC 6265bis §4.1.3.2: the browser takes a ``__Host-`` cookie only from this host itself, by https.
+
+    That wants Secure, Path=/ and no Domain, although the proxy speaks plain http with us and the apps have a path.
+    """
     cameron = Person(pickup).signs_in("dispatch")
     cameron.opens("manager")
-    assert cameron.browser.client._cookies
-    cookies = list(cameron.browser.client._cookies.values())
-    assert len(cookies) >= 3
-    assert [cookie.key for cookie in cookies if not cookie.secure] == []
+    cookies = list((cameron.browser.client._cookies or {}).values())
+    names = {cookie.decoded_key for cookie in cookies}
+    own = {"pickup_idp", "pickup_idp_session", "pickup_idp_known", "pickup_dispatch", "pickup_manager"}
+    assert names == {f"__Host-{name}" for name in own}
+    assert {(cookie.secure, cookie.path, cookie.origin_only) for cookie in cookies} == {(True, "/", True)}
+
+
+def test_logging_out_deletes_the_providers_cookie(pickup: Pickup) -> None:
+    """A browser ignores a deletion of a ``__Host-`` cookie that is not Secure itself."""
+    cameron = Person(pickup).signs_in("dispatch")
+    hint = pickup.login_of("dispatch")["id_token"]
+    answer = cameron.browser.client.get(f"{ISSUER}/oidc/logout?id_token_hint={hint}")
+    (deletion,) = (value for value in answer.headers.getlist("Set-Cookie") if "pickup_idp_session=" in value)
+    assert deletion.startswith("__Host-pickup_idp_session=;")
+    assert {"Secure", "Path=/", "Max-Age=0"} <= set(deletion.split("; "))
+    assert pickup.sessions() == []

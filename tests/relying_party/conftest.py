@@ -31,6 +31,7 @@ ISSUER = "https://op.example"
 CLIENT_ID = "the shop: 100% + more"  # FOP-05: with characters that must be encoded
 CLIENT_SECRET = "s3cret:/+ %&="
 BASE_URL = "https://shop.example"
+COOKIE = "__Host-session"
 SETTINGS: dict[str, Any] = {
     "RELYING_PARTY_ISSUER": ISSUER,
     "RELYING_PARTY_CLIENT_ID": CLIENT_ID,

@@ -18,7 +18,7 @@ from relying_party.logout_token import LogoutToken
 from relying_party.sessions import SessionStore
 from tests.conftest import START, Clock
 from tests.network import Network
-from tests.relying_party.conftest import ISSUER, Shop, each_database, json_response, make_shop, who
+from tests.relying_party.conftest import COOKIE, ISSUER, Shop, each_database, json_response, make_shop, who
 from tests.relying_party.vectors import Bad, Good, each_bad, each_good
 from tests.tokens import TokenMaker, b64, ec_key, rsa_key
 
@@ -124,12 +124,12 @@ def test_V32_sid_of_one_with_sub_of_another_touches_nobody(
 
 def test_what_the_ended_session_held_is_gone_for_its_old_cookie(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
     """BCL-57: replayed by a plain client, the cookie is a stranger's, and the cart is empty."""
-    cookie = ann.get_cookie("session", "shop.example")
+    cookie = ann.get_cookie(COOKIE, "shop.example")
     assert cookie
     ann.get("/cart")
     shop.log_out(make.logout_token())
     thief = shop.app.test_client()
-    thief.set_cookie("session", cookie.value, domain="shop.example")
+    thief.set_cookie(COOKIE, cookie.value, domain="shop.example")
     assert who(thief) == "nobody"
     assert thief.get("/orders").status_code == 401
 
@@ -137,10 +137,10 @@ def test_what_the_ended_session_held_is_gone_for_its_old_cookie(shop: Shop, ann:
 def test_every_worker_knows_at_once(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
     """BCL-60: the logout comes in at one process; the other one asks the same table."""
     other_worker = make_shop(shop.engine.url)
-    cookie = ann.get_cookie("session", "shop.example")
+    cookie = ann.get_cookie(COOKIE, "shop.example")
     assert cookie
     there = other_worker.browser()
-    there.set_cookie("session", cookie.value, domain="shop.example")
+    there.set_cookie(COOKIE, cookie.value, domain="shop.example")
     assert who(there) == "a user"
     shop.log_out(make.logout_token())
     assert who(there) == "nobody"

@@ -16,7 +16,7 @@ from relying_party.incoming import is_closed
 from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS
 from relying_party.sessions import IDLE_SECONDS, TOUCH_SECONDS
 from tests.conftest import START, Clock
-from tests.relying_party.conftest import Shop, who
+from tests.relying_party.conftest import COOKIE, Shop, who
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def marks(page: str) -> dict[str, str]:
 def test_the_page_says_whose_it_is_without_saying_who(shop: Shop) -> None:
     """What one person typed is never offered to another one; the marks are hashes."""
     browser = shop.sign_in(sub="Ann", sid="s 1")
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     first = marks(browser.get("/profile").text)
     assert set(first) == {"person", "session"}

@@ -22,6 +22,7 @@ from tests.relying_party.conftest import (
     BASE_URL,
     CLIENT_ID,
     CLIENT_SECRET,
+    COOKIE,
     ISSUER,
     Shop,
     json_response,
@@ -364,14 +365,14 @@ def test_the_cookie_is_new_after_the_login(shop: Shop) -> None:
     """RP-25: who planted a cookie before the login has nothing of the session after it."""
     browser = shop.browser()
     shop.start_login(browser)
-    before = browser.get_cookie("session", "shop.example")
+    before = browser.get_cookie(COOKIE, "shop.example")
     shop.sign_in(browser)
-    after = browser.get_cookie("session", "shop.example")
+    after = browser.get_cookie(COOKIE, "shop.example")
     assert before
     assert after
     assert before.value != after.value
     thief = shop.browser()
-    thief.set_cookie("session", before.value, domain="shop.example")
+    thief.set_cookie(COOKIE, before.value, domain="shop.example")
     assert who(thief) == "nobody"
 
 
@@ -379,7 +380,7 @@ def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
     """RP-25: nothing of the first person's session is left for the second one."""
     browser = shop.sign_in(sub="Ann")
     browser.get("/cart")
-    old = browser.get_cookie("session", "shop.example")
+    old = browser.get_cookie(COOKIE, "shop.example")
     assert old
     shop.sign_in(browser, sub="Bob")
     assert who(browser) == "Bob"
@@ -390,7 +391,7 @@ def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
         None,
         "Somebody signed in anew in this browser.",
     )
-    browser.delete_cookie("session", domain="shop.example")
+    browser.delete_cookie(COOKIE, domain="shop.example")
 
 
 # --- where to afterwards ---
@@ -470,8 +471,8 @@ def test_a_form_that_is_sent_too_late_is_told_that_the_session_ended(shop: Shop)
 
 def ask_for_access_token(shop: Shop, browser: FlaskClient) -> str:
     """What a view of the application would get."""
-    cookie = browser.get_cookie("session", "shop.example")
-    headers = {"Cookie": f"session={cookie.value}"} if cookie else {}
+    cookie = browser.get_cookie(COOKIE, "shop.example")
+    headers = {"Cookie": f"{COOKIE}={cookie.value}"} if cookie else {}
     with shop.app.test_request_context("/", headers=headers):
         return access_token()
 
@@ -554,7 +555,7 @@ def test_events_of_a_login_hold_no_secrets(shop: Shop) -> None:
     browser = shop.sign_in()
     request = shop.start_login(shop.browser())
     answer(shop, shop.browser(), iss="https://other.example")
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     told = json.dumps(shop.events)
     secrets = [request["state"], request["nonce"], "a code", "access 1", "refresh 1", cookie.value, CLIENT_SECRET]

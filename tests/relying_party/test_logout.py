@@ -7,7 +7,7 @@ from werkzeug.test import TestResponse
 from relying_party import access_token
 from tests.conftest import START, Clock
 from tests.network import Network, query_of
-from tests.relying_party.conftest import BASE_URL, CLIENT_ID, ISSUER, Shop, who
+from tests.relying_party.conftest import BASE_URL, CLIENT_ID, COOKIE, ISSUER, Shop, who
 
 COMPLETE = "the sign-in service has been told"
 NEUTRAL = "You are signed out here."
@@ -41,9 +41,9 @@ def test_the_hint_is_the_newest_id_token(shop: Shop, clock: Clock) -> None:
     before = shop.rows()[0].login
     clock.turn(590)
     shop.provider.id_token = {"auth_time": START}
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
-    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+    with shop.app.test_request_context("/", headers={"Cookie": f"{COOKIE}={cookie.value}"}):
         access_token()
     after = shop.rows()[0].login
     assert before
@@ -79,7 +79,7 @@ def test_the_id_token_never_meets_the_browser_before(shop: Shop) -> None:
     browser = shop.sign_in()
     (row,) = shop.rows()
     assert row.login
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     signature = row.login["id_token"].rpartition(".")[2]
     assert signature not in cookie.value

@@ -23,7 +23,7 @@ from relying_party.models import StoredSession, make_tables
 from relying_party.sessions import BACK_CHANNEL, RENEWAL_SECONDS, REPLACED, AppSession, SessionStore
 from tests.conftest import START, Clock, eventually
 from tests.network import MAX_WAIT, Gate, Network
-from tests.relying_party.conftest import ISSUER, Shop, each_database, who
+from tests.relying_party.conftest import COOKIE, ISSUER, Shop, each_database, who
 from tests.tokens import TokenMaker
 
 pytestmark = each_database
@@ -267,7 +267,7 @@ def slow_page(app: Flask) -> Iterator[Gate]:
 def test_a_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -> None:
     """BCL-57: the page answers what it began with; its cookie is worth nothing afterwards, and nothing is kept."""
     browser = shop.sign_in()
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     with slow_page(shop.app) as gate:
         page = Act(lambda: browser.get("/cart"))
         gate.wait_for_request()
@@ -276,7 +276,7 @@ def test_a_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -
         response: TestResponse = page.result()
     assert response.text == "done"
     assert "Set-Cookie" not in response.headers
-    assert browser.get_cookie("session", "shop.example") == cookie
+    assert browser.get_cookie(COOKIE, "shop.example") == cookie
     assert who(browser) == "nobody"
     assert ended(shop) == [("a user", BACK_CHANNEL)]
 
@@ -299,7 +299,7 @@ def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) 
 def test_a_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
     """BCL-57: the other way round: the session's end is being written when the save comes."""
     browser = shop.sign_in()
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     loaded = SessionStore(shop.engine).load(cookie.value)
     loaded["cart"] = "a hat"
@@ -330,7 +330,7 @@ def test_the_new_person_is_signed_in_and_the_old_one_out(
 ) -> None:
     """BCL-06, BCL-61: the provider ends Ann's session because Bob signs in; its token overtakes Bob's answer."""
     browser = shop.sign_in(sub="Ann", sid="Ann's")
-    old = browser.get_cookie("session", "shop.example")
+    old = browser.get_cookie(COOKIE, "shop.example")
     assert old
     request = begin_as(shop, browser, "Bob", "Bob's")
     token = make.logout_token(sub="Ann", sid="Ann's")
@@ -349,14 +349,14 @@ def test_the_new_person_is_signed_in_and_the_old_one_out(
     assert living(shop) == [("Bob", "Bob's")]
     assert ended(shop) == [("Ann", BACK_CHANNEL)], "and it says why it really ended"
     thief = shop.browser()
-    thief.set_cookie("session", old.value, domain="shop.example")
+    thief.set_cookie(COOKIE, old.value, domain="shop.example")
     assert who(thief) == "nobody"
 
 
 def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> None:
     """Both want to end Ann's row; whoever is first, she is out, once, and Bob is in."""
     browser = shop.sign_in(sub="Ann", sid="Ann's")
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     store = SessionStore(shop.engine)
     loaded = store.load(cookie.value)
@@ -378,10 +378,10 @@ def test_two_answers_with_one_state_get_one_login(shop: Shop, network: Network) 
     """RP-06: the same address opened in two tabs at once; the login is used up by one of them."""
     browser = shop.browser()
     request = begin_as(shop, browser, "a user", "a session")
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     other_tab = shop.browser()
-    other_tab.set_cookie("session", cookie.value, domain="shop.example")
+    other_tab.set_cookie(COOKIE, cookie.value, domain="shop.example")
     gate = network.hold(f"{ISSUER}/token")
     answer = Act(lambda: shop.answer(browser, code="c", state=request["state"], iss=ISSUER))
     gate.wait_for_request()
@@ -395,7 +395,7 @@ def test_two_tabs_that_begin_at_once_both_have_their_login(shop: Shop) -> None:
     """RP-06: neither write of the browser's begun logins loses the other one's."""
     browser = shop.browser()
     browser.get("/cart")
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     stores = [SessionStore(shop.engine) for _ in range(2)]
     tabs = [store.load(cookie.value) for store in stores]
@@ -460,9 +460,9 @@ def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, m
 
 def ask_for_access_token(shop: Shop, browser: FlaskClient) -> str:
     """What a view of the application would get."""
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
-    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+    with shop.app.test_request_context("/", headers={"Cookie": f"{COOKIE}={cookie.value}"}):
         return access_token()
 
 
@@ -498,9 +498,9 @@ def test_a_request_whose_turn_comes_after_the_renewal_uses_what_it_brought(
     browser = shop.sign_in()
     clock.turn(590)
     shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
-    with shop.app.test_request_context("/", headers={"Cookie": f"session={cookie.value}"}):
+    with shop.app.test_request_context("/", headers={"Cookie": f"{COOKIE}={cookie.value}"}):
         with ThreadPoolExecutor(1) as faster:
             assert faster.submit(ask_for_access_token, shop, browser).result() == "access 2"
         assert access_token() == "access 2"

@@ -16,6 +16,7 @@ from tests.conftest import START, Clock
 from tests.network import Network
 from tests.relying_party.conftest import (
     BASE_URL,
+    COOKIE,
     ISSUER,
     PaperProvider,
     Shop,
@@ -116,12 +117,12 @@ def test_punctuation_in_id_and_secret_stays_intact(worker: Any, network: Network
 def test_the_registration_survives_a_restart(worker: Any, network: Network) -> None:
     """RP-30: it is in the database; the new process takes a logout token before anybody signed in at it."""
     browser = worker().sign_in()
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     restarted = worker()
     assert restarted.log_out(restarted.provider.maker().logout_token()).status_code == 200
     again = restarted.browser()
-    again.set_cookie("session", cookie.value, domain="shop.example")
+    again.set_cookie(COOKIE, cookie.value, domain="shop.example")
     assert who(again) == "nobody"
     assert who(restarted.sign_in(sid="another session")) == "a user"
     assert len(network.to(REGISTER)) == 1

@@ -22,14 +22,14 @@ from relying_party.sessions import (
     hash_of,
 )
 from tests.conftest import START, Clock
-from tests.relying_party.conftest import ISSUER, Shop, each_database, make_shop, who
+from tests.relying_party.conftest import COOKIE, ISSUER, Shop, each_database, make_shop, who
 
 pytestmark = each_database
 
 
 def cookie_of(browser: FlaskClient) -> str:
     """The session cookie's value."""
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     return cookie.value
 
@@ -69,6 +69,28 @@ def test_the_cookie_is_not_said_to_be_secure_where_it_is_not(database: Path | UR
     shop.engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "__Host-session"),
+        ({"APPLICATION_ROOT": "/shop"}, "session"),
+        ({"APPLICATION_ROOT": "/shop", "SESSION_COOKIE_PATH": "/"}, "__Host-session"),
+        ({"SESSION_COOKIE_DOMAIN": "shop.example"}, "session"),
+        ({"SESSION_COOKIE_NAME": "basket"}, "basket"),
+        ({"RELYING_PARTY_BASE_URL": "http://shop.example", "RELYING_PARTY_ALLOW_PLAIN_HTTP": True}, "session"),
+    ],
+    ids=["https", "below-a-path", "path-set-to-root", "with-domain", "own-name", "plain-http"],
+)
+def test_no_neighbour_can_plant_the_cookie_where_the_browser_supports_that(
+    settings: dict[str, Any], name: str, database: Path | URL
+) -> None:
+    """RFC 6265bis §4.1.3.2: ``__Host-`` wants https, Path=/ and no Domain; elsewhere the browser drops the cookie."""
+    shop = make_shop(database, **settings)
+    response = shop.browser().get("/cart")
+    assert response.headers["Set-Cookie"].startswith(f"{name}=")
+    shop.engine.dispose()
+
+
 def test_a_visitor_without_anything_to_remember_gets_no_cookie_and_no_row(shop: Shop) -> None:
     """Nobody can fill the table by visiting pages."""
     response = shop.browser().get("/")
@@ -80,7 +102,7 @@ def test_a_visitor_without_anything_to_remember_gets_no_cookie_and_no_row(shop: 
 def test_a_cookie_that_nobody_issued_is_a_stranger(cookie: str, shop: Shop) -> None:
     """An unknown value is nobody, and is never adopted as the name of a new session."""
     client = shop.browser()
-    client.set_cookie("session", cookie, domain="shop.example")
+    client.set_cookie(COOKIE, cookie, domain="shop.example")
     assert who(client) == "nobody"
     client.get("/cart")
     assert cookie_of(client) != cookie
