@@ -1,5 +1,6 @@
 """What the three services share as web applications: headers, errors, health, addresses, events."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,8 +51,8 @@ def test_pages_keep_to_their_own_policy(client: SiteClient) -> None:
 
 
 def test_plain_http_is_shown_in_a_banner(client: SiteClient) -> None:
-    """Never a silent default."""
-    assert "Demo: plain http" in client.get("/").text
+    """Never a silent default; and a landmark, because all content of a page is in one (WCAG 2.2, 1.3.1)."""
+    assert re.search(r'<aside class="demo-banner" aria-label="Demo mode">\s*Demo: plain http', client.get("/").text)
 
 
 @pytest.mark.parametrize("path", ["/no/such/page", "/static/../../etc/passwd"])
