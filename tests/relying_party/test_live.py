@@ -188,6 +188,12 @@ def test_a_page_for_a_signed_in_person_brings_both_cards_and_another_page_neithe
     assert "live.js" not in shop.browser().get("/logged-out").text
 
 
+def test_the_kept_input_card_has_one_primary_button(shop: Shop) -> None:
+    """Throwing text away must not look like the way on."""
+    card = shop.sign_in().get("/profile").text.partition('<template id="kept-input">')[2].partition("</template>")[0]
+    assert re.findall(r'<button class="([^"]+)"', card) == ["button", "button quiet"]
+
+
 # --- what was typed belongs to one person ---
 
 

@@ -287,3 +287,9 @@ def test_the_extensions_own_pages_need_no_design_but_their_own(shop: Shop) -> No
     assert page.status_code == 200
     assert '<p class="value mono" id="session-sid">s 1</p>' in page.text
     assert "2027-01-15 08:00:00 UTC" in page.text
+
+
+def test_the_profile_begins_with_the_sid(shop: Shop) -> None:
+    """On a phone too, where one column follows the other."""
+    page = shop.sign_in(sid="s 1").get("/profile").text.partition("<h1>")[2]
+    assert page.index('id="session-sid"') < page.index("<h2")
