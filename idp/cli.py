@@ -11,6 +11,7 @@ from idp.models import Client
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.database import db
+from pickup_web.words import duration
 
 CHANGEABLE = ("backchannel_logout_uri", "delete_tokens_on_logout")
 
@@ -30,8 +31,8 @@ def rotate_keys() -> None:
     for key in rotate(db.session, current_state().settings.signing_algorithms):
         events.record(db.session, "op.key.published", outcome=key.alg)
         click.echo(
-            f"{key.kid} ({key.alg}): every worker publishes it within {RELOAD_SECONDS} seconds, "
-            f"and signs with it in {BEFORE_SIGNING_SECONDS} seconds."
+            f"{key.kid} ({key.alg}): every worker publishes it within {duration(RELOAD_SECONDS)}, "
+            f"and signs with it in {duration(BEFORE_SIGNING_SECONDS)}."
         )
     db.session.commit()
 

@@ -19,6 +19,7 @@ from idp.state import current_state
 from pickup_web.clock import now
 from pickup_web.database import add_row
 from pickup_web.security import cookie_name
+from pickup_web.words import duration
 
 FREE = 10  # wrong passwords in a row that cost nothing: people mistype, and try the ones they remember
 LONGEST_WAIT = 300  # seconds; 288 tries a day, where NIST SP 800-63B §5.2.2 allows 100 in a row
@@ -54,7 +55,7 @@ def seconds_to_wait(db: Session, key: str) -> int:
 
 def sentence(seconds: int) -> str:
     """What a person is told, whether or not somebody has that name."""
-    return f"Too many wrong passwords for this name. Try again in {seconds} second{'s' if seconds > 1 else ''}."
+    return f"Too many wrong passwords for this name. Try again in {duration(seconds)}."
 
 
 def count(db: Session, key: str) -> int:

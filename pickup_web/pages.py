@@ -1,13 +1,15 @@
 """The design all pages share: the templates below ``pickup/`` and one stylesheet."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Flask
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pickup_web.settings import Settings
+from pickup_web.words import duration
 
 # What the banner says of the switches that no real service has on.
 DEMO_SWITCHES = {"demo_plain_http": "plain http", "demo_events": "events open to anyone"}
@@ -19,7 +21,7 @@ def register_pages(app: Flask, name: str, title: str, settings: Settings) -> Non
         Blueprint("pickup", __name__, template_folder="templates", static_folder="static", static_url_path="/pickup")
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True  # who reads a page's source sees no holes
-    app.jinja_env.filters.update(datetime=datetime_element, pretty_json=pretty_json)
+    app.jinja_env.filters.update(datetime=datetime_element, duration=duration, address=address, pretty_json=pretty_json)
     app.jinja_env.globals.update(
         service={"name": name, "title": title},
         demo_switches=[words for switch, words in DEMO_SWITCHES.items() if getattr(settings, switch)],
@@ -32,9 +34,17 @@ def register_pages(app: Flask, name: str, title: str, settings: Settings) -> Non
 
 
 def datetime_element(seconds: float) -> Markup:
-    """Seconds since the epoch as a ``<time>`` element."""
+    """Seconds since the epoch as a ``<time>`` element, in UTC; page.js shows it in the reader's own zone."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M:%S UTC"))
+
+
+def address(text: str) -> Markup:
+    """A URL that a line may break after a slash, and nowhere else as long as the part fits on a line."""
+    parts = (escape(part) for part in re.findall(r"[^/]*/+|[^/]+", text))
+    return Markup("<wbr>").join(
+        Markup('<span class="unbroken">{}</span>').format(part) if "-" in part else part for part in parts
+    )
 
 
 def pretty_json(value: Any) -> str:

@@ -14,6 +14,7 @@ from relying_party.state import current_session, current_state, session_user
 # What profile.html needs; an application that has filters of these names keeps its own.
 FILTERS = {
     "datetime": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC",
+    "address": str,
     "pretty_json": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }
 

@@ -9,7 +9,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from idp.console import applications, deliveries, keys, overview, people, sessions, settings
-from idp.console.parts import ago, only_printable, refused
+from idp.console.parts import only_printable, refused
 from idp.operations import OperationError
 from idp.own_pages import guard, require_operator
 
@@ -55,6 +55,5 @@ blueprint = Blueprint("console", __name__, url_prefix="/console")
 guard(blueprint, require_operator)
 blueprint.before_request(only_printable)
 blueprint.register_error_handler(OperationError, refused)
-blueprint.add_app_template_filter(ago)
 for methods, path, name, view in ROUTES:
     blueprint.add_url_rule(path, name, view, methods=methods.split())

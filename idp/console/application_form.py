@@ -11,6 +11,7 @@ from typing import Any
 
 from idp.session_ending import GIVE_UP_SECONDS
 from pickup_web.forms import Field, Form, Wrong, decimal, is_ticked, number, optional
+from pickup_web.words import duration
 
 METHODS = {
     "client_secret_basic": "A secret, in the Authorization header (client_secret_basic), as most libraries do",
@@ -245,7 +246,7 @@ MORE = [
                 "Retry deadline, in seconds",
                 optional(number(0, 999_999_999)),
                 "How long it is tried again while it is away. "
-                f"Empty: {GIVE_UP_SECONDS}, which is {GIVE_UP_SECONDS // 3600} hours.",
+                f"Empty: {GIVE_UP_SECONDS}, which is {duration(GIVE_UP_SECONDS)}.",
                 optional=True,
             ),
             Field(

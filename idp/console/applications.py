@@ -11,13 +11,14 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from idp.console.application_form import MAIN, METHODS, MORE, POLICIES, fields, filled_in, first_values, values_of
-from idp.console.parts import ROWS, Page, ask, done, many
+from idp.console.parts import ROWS, Page, ask, done
 from idp.models import Client, Delivery, Participation, SsoSession
 from idp.operations import InvalidError, applications
 from idp.session_ending import GIVE_UP_SECONDS, policy_of, why_not_told
 from idp.state import current_state
 from pickup_web.database import db
 from pickup_web.forms import Form
+from pickup_web.words import many
 
 SEED = Path(__file__).parent.with_name("seed.toml")
 SEEDED = {client["client_id"] for client in tomllib.loads(SEED.read_text("utf-8"))["clients"]}

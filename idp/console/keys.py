@@ -4,13 +4,14 @@ from flask import g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import or_, select
 
-from idp.console.parts import ask, done, many
+from idp.console.parts import ask, done
 from idp.keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from idp.models import SigningKey
 from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db
+from pickup_web.words import duration, many
 
 
 def show() -> str:
@@ -38,6 +39,6 @@ def rotate_now() -> ResponseReturnValue:
         events.record(db.session, "op.key.published", outcome=key.alg, by=g.person.username)
     db.session.commit()
     published = many(len(new), "new key is", "new keys are")
-    within, later = many(RELOAD_SECONDS, "second"), many(BEFORE_SIGNING_SECONDS // 60, "minute")
+    within, later = duration(RELOAD_SECONDS), duration(BEFORE_SIGNING_SECONDS)
     sentence = f"{published} published by every worker within {within}; they sign in {later}."
     return done(sentence, "console.keys")

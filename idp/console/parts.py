@@ -1,21 +1,17 @@
-"""What the console's sections share: long lists in pages, questions before an act, words for times and numbers."""
+"""What the console's sections share: long lists in pages, and questions before an act."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
 
 from idp.operations import NotFoundError, OperationError
-from pickup_web.clock import now
 
 ROWS = 50  # a page
 MOST_PAGES = 10_000_000  # beyond it no database counts
-PERIODS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 @dataclass
@@ -76,18 +72,3 @@ def only_printable() -> None:
     can be asked for it."""
     if not all(str(value).isprintable() for value in (request.view_args or {}).values()):
         raise NotFoundError("No id has such characters.")
-
-
-def many(number: int, one: str, several: str = "") -> str:
-    """ "1 session", "3 sessions"."""
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
-
-
-def ago(seconds: int) -> Markup:
-    """A moment as people say it, "5 minutes ago" or "in 2 hours", with the exact time in the element."""
-    moment, distance = datetime.fromtimestamp(seconds, UTC), now() - seconds
-    size, name = next((period for period in PERIODS if abs(distance) >= period[0]), (1, "second"))
-    amount = many(abs(distance) // size, name)
-    words = "now" if not distance else f"{amount} ago" if distance > 0 else f"in {amount}"
-    exact = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, words)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flask import g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from idp.console.parts import ROWS, Page, ask, done, many
+from idp.console.parts import ROWS, Page, ask, done
 from idp.console.sessions import is_own, name_of, told
 from idp.models import User
 from idp.operations import InvalidError, people, sessions
@@ -14,6 +14,7 @@ from idp.operations.sessions import SessionView
 from idp.session_ending import Reason
 from pickup_web.database import db
 from pickup_web.forms import Field, Form
+from pickup_web.words import many
 
 ROLES = [("user", "user: uses the apps"), ("operator", "operator: uses the apps and this console")]
 FIELDS = [

@@ -3,12 +3,13 @@
 from flask import g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from idp.console.parts import ROWS, Page, done, many
+from idp.console.parts import ROWS, Page, done
 from idp.models import User
 from idp.operations import NotFoundError, sessions
 from idp.operations.sessions import SessionView
 from idp.session_ending import Reason
 from pickup_web.database import db
+from pickup_web.words import many
 
 
 def show_all() -> str:

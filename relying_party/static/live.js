@@ -81,7 +81,7 @@ function signedOut({ reason, at }) {
   if (over) return;
   show("You are signed out", reason);
   const card = document.querySelector("[data-session-ended]");
-  if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString()}`;
+  if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString("sv-SE")}`;
   if (here()) card.querySelector("[data-again]").href += `?next=${encodeURIComponent(here())}`;
 }
 

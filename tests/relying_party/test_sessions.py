@@ -285,7 +285,7 @@ def test_the_extensions_own_pages_need_no_design_but_their_own(shop: Shop) -> No
     """The extension stands alone: its pages render in an application that brings no layout and no filters."""
     page = shop.sign_in(sid="s 1").get("/profile")
     assert page.status_code == 200
-    assert '<p class="value mono" id="session-sid">s 1</p>' in page.text
+    assert '<p class="value mono" id="session-sid" data-copy="session identifier">s 1</p>' in page.text
     assert "2027-01-15 08:00:00 UTC" in page.text
 
 

@@ -81,6 +81,7 @@ def test_the_secret_is_shown_once_with_all_that_the_app_needs(admin: SiteClient,
         f"FLASK_RELYING_PARTY_BASE_URL={RADIO} ", "FLASK_RELYING_PARTY_ALLOW_PLAIN_HTTP=true",
     ):  # fmt: skip
         assert needed in text
+    assert re.findall(r'data-copy="(client ID|client secret)"', page.text) == ["client ID", "client secret"]
     secret = re.search(r'id="client-secret">([^<]+)<', page.text)
     assert secret
     assert client(provider).check_client_secret(secret[1])
@@ -278,6 +279,7 @@ def test_each_setting_can_be_changed(admin: SiteClient, provider: Provider, a_ce
     }
     page = after(admin, admin.submit(path, **typed(admin, path, **changes)))
     assert "Saved Radio 2." in page
+    assert "500 milliseconds to connect, 1.25 seconds to answer; tried again for 1 minute" in page
     row = client(provider)
     assert (row.name, row.redirect_uris, row.post_logout_redirect_uris) == ("Radio 2", [f"{RADIO}/cb2"], [])
     assert row.scopes == ["openid", "fleet.read", "offline_access"]

@@ -32,8 +32,8 @@ def rows_of(browser: SiteClient, query: str = "") -> list[str]:
 def test_the_ledger_tells_each_app_and_each_try(logged_out: SiteClient) -> None:
     page = logged_out.get("/console/deliveries")
     text = words(page)
-    assert "Pickup Dispatch Delivered now cameron" in text
-    assert "Pickup Manager Refused now cameron" in text
+    assert "Pickup Dispatch Delivered 2027-01-15 08:00:00 UTC cameron" in text
+    assert "Pickup Manager Refused 2027-01-15 08:00:00 UTC cameron" in text
     assert "“You logged out of Pickup Dispatch.” 1 try: refused (401)" in text
     assert "refused (401): “invalid_request: wrong <b>key</b>”" in text
     assert "<b>key" not in page.text
