@@ -15,7 +15,7 @@ from e2e.pages.sign_in import SignInPage
 from e2e.plain import LOGOUT_PATH
 from e2e.stack import Hands, OwnProcesses, Stack, free_ports
 from e2e.strangers_app import StrangersApp
-from e2e.test_every_page import NARROW, PROBLEMS, press
+from e2e.test_every_page import NARROW, faults, press
 
 SOON = 3_000  # milliseconds within which an open tab must have noticed
 
@@ -201,11 +201,16 @@ def test_somebody_who_is_no_operator_is_kept_out(laptop: Device, stack: Stack) -
     expect(page.main).to_contain_text("This page is for operators")
 
 
-def test_every_page_of_the_console_fits_a_narrow_phone_and_is_well_made(new_device: NewDevice, stack: Stack) -> None:
+def test_every_page_of_the_console_fits_a_narrow_phone_and_is_accessible(
+    new_device: NewDevice, laptop: Device, stack: Stack
+) -> None:
+    dispatch = laptop.sign_in(stack.dispatch, "alex")
+    dispatch.log_out()  # the ledger has something to show
+    dispatch.expect_logged_out()
     phone = new_device(viewport=NARROW)
     phone.may_complain("status of 4")  # two of the pages
     console = ConsolePage(phone.context.new_page(), stack).sign_in()
-    found = {page: console.tab.evaluate(PROBLEMS) for page in walk(console, phone, stack)}
+    found = {page: faults(console.tab) for page in walk(console, phone, stack)}
     assert {page: problems for page, problems in found.items() if problems} == {}
     assert len(found) > 20, "these were all the pages"
 
@@ -225,8 +230,10 @@ def walk(console: ConsolePage, phone: Device, stack: Stack) -> Iterator[str]:
         yield path
     console.open("/sessions")
     console.rows.first.get_by_role("rowheader").get_by_role("link").click()
+    console.tab.wait_for_url("**/sessions/*")
     yield "a session"
     console.follow("End it")
+    console.tab.wait_for_url("**/sessions/*/end")
     yield "the end of a session"
     console.open("/applications/register")
     console.tab.locator("summary", has_text="More settings").click()
@@ -234,6 +241,32 @@ def walk(console: ConsolePage, phone: Device, stack: Stack) -> Iterator[str]:
     console.click("Register")
     expect(console.main.get_by_text("Enter a name.")).to_be_visible()
     yield "the form, with faults"
-    if console.open("/deliveries").rows.count():
-        console.rows.first.get_by_role("rowheader").get_by_role("link").click()
-        yield "a delivery"
+    console.open("/people/add").click("Add the person")
+    expect(console.main.locator("[aria-invalid=true]").first).to_be_visible()
+    yield "the form for a person, with faults"
+    yield from shown_once(console)
+    console.open("/deliveries").rows.first.get_by_role("rowheader").get_by_role("link").click()
+    console.tab.wait_for_url("**/deliveries/*")
+    yield "a delivery"
+
+
+def shown_once(console: ConsolePage) -> Iterator[str]:
+    """The pages with a new secret and a new password; what was made for them is removed again."""
+    console.open("/applications/register").tab.get_by_label("Name", exact=True).fill("Every page")
+    console.tab.get_by_label("Redirect URIs", exact=True).fill("https://app.example/callback")
+    console.click("Register")
+    expect(console.heading).to_contain_text("Every page is registered")
+    console.tab.locator("summary").evaluate_all("parts => parts.forEach((part) => part.parentNode.open = true)")
+    yield "an application's secret"
+    client_id = console.fact("Client ID")
+    console.open(f"/applications/{client_id}/remove").main.get_by_role("button").click()
+    expect(console.notice).to_contain_text("Removed Every page")
+    console.open("/people/add").tab.get_by_label("Username").fill("every-page")
+    console.tab.get_by_label("Name", exact=True).fill("Every Page")
+    console.click("Add the person")
+    expect(console.main.locator("#password")).to_be_visible()
+    yield "a person's password"
+    console.main.get_by_role("link").last.click()
+    console.follow("Remove")
+    console.main.get_by_role("button").click()
+    expect(console.notice).to_contain_text("Removed")

@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from e2e import axe
 from e2e.conftest import NewDevice
 from e2e.device import Device
 from e2e.pages.app_page import AppPage
+from e2e.pages.dispatch import BookingsPage, MakeBookingPage
+from e2e.pages.form_page import FormPage
 from e2e.pages.sign_in import SignInPage
 from e2e.stack import Stack
 
 NARROW = {"width": 320, "height": 640}  # WCAG 2.2, 1.4.10: content reflows at this width
 MANY = 40  # presses of the Tab key; no control is further away
 
-# WCAG 2.2, as far as a machine can tell without help: 1.1.1, 1.3.1, 1.4.10, 2.4.2, 3.1.1, 4.1.2.
+# WCAG 2.2: 1.1.1, 1.3.1, 1.4.10, 2.4.2, 3.1.1, 4.1.2. Axe does not fail a description that is missing.
 PROBLEMS = """() => {
   const root = document.documentElement, all = (selector) => [...document.querySelectorAll(selector)];
   const name = (e) => e.ariaLabel || e.ariaLabelledByElements?.length || e.labels?.length || e.textContent.trim();
@@ -26,6 +31,9 @@ PROBLEMS = """() => {
     all("main").length !== 1 && "has not exactly one main part",
     all("h1").length !== 1 && "has not exactly one heading of the first level",
     new Set(ids).size !== ids.length && "has an id twice",
+    ...["aria-describedby", "aria-labelledby"].flatMap((points) => all(`[${points}]`)
+      .filter((e) => e.getAttribute(points).split(" ").some((id) => !ids.includes(id)))
+      .map((e) => `has ${points} that points to nothing at ${e.outerHTML}`)),
     ...all("a[href], button, select, textarea, input:not([type=hidden])")
       .map((e) => !name(e) && `has no name for ${e.outerHTML}`),
     ...all("img:not([alt])").map((e) => `has no words for ${e.outerHTML}`),
@@ -33,15 +41,28 @@ PROBLEMS = """() => {
 }"""
 
 
-def test_every_page_fits_a_narrow_phone_and_is_well_made(new_device: NewDevice, stack: Stack) -> None:
+def faults(tab: Page) -> list[str]:
+    """What is wrong with the page that ``tab`` shows at ``NARROW``: by our list and, where it is installed, by axe."""
+    tab.wait_for_load_state()  # without its style sheet a page has another width
+    found: list[str] = tab.evaluate(PROBLEMS)
+    return found if axe.missing() else found + axe.violations(tab)
+
+
+def test_axe_core_checks_every_page() -> None:
+    if why := axe.missing():
+        report = pytest.fail if axe.REQUIRED else pytest.skip
+        report(f"NO PAGE WAS CHECKED BY AXE: {why}")
+
+
+def test_every_page_fits_a_narrow_phone_and_is_accessible(new_device: NewDevice, stack: Stack) -> None:
     phone = new_device(viewport=NARROW)
-    phone.may_complain("status of 404")  # one of the pages
+    phone.may_complain("status of 4")  # some of the pages are errors, or forms with faults
     tab = phone.context.new_page()
     # So many pages in so few seconds would take every place for event streams. A page that gets none asks instead.
     tab.route("**/session/live", lambda route: route.fulfill(status=204))
-    found = {url: tab.evaluate(PROBLEMS) for url in walk(tab, phone, stack)}
+    found = {url: faults(tab) for url in walk(tab, phone, stack)}
     assert {url: problems for url, problems in found.items() if problems} == {}
-    assert len(found) > 20, "these were all the pages"
+    assert len(found) >= 38, "these were all the pages"
 
 
 def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
@@ -50,8 +71,16 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
     for landing in (f"{dispatch}/", f"{manager}/", f"{stack.idp_url}/"):
         tab.goto(landing)
         yield f"landing page {landing}"
+    tab.goto(f"{stack.idp_url}/oauth2/authorize?client_id=none")
+    yield "authorization request that is refused"
+    tab.goto(f"{dispatch}/oauth2client?code=none&state=none")
+    yield "sign-in that did not work"
     tab.goto(f"{dispatch}/bookings")
     yield "sign-in page"
+    SignInPage(tab, stack).sign_in("cameron", "wrong")
+    expect(tab.get_by_role("alert")).to_be_visible()
+    yield "sign-in page, wrong password"
+    tab.goto(f"{dispatch}/bookings")
     SignInPage(tab, stack).sign_in("cameron")
     expect(AppPage(tab, stack.dispatch).heading).to_have_text("Bookings")
     fleet = [f"/{kind}{form}" for kind in ("drivers", "vehicles", "passengers") for form in ("", "/add")]
@@ -61,6 +90,7 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
         f"{stack.idp_url}/",
         f"{stack.idp_url}/oidc/logout",  # asks first
         *(f"{stack.idp_url}/account{path}" for path in ("", "/end-others", "/log-out-everywhere", "/password")),
+        consent_page(stack),
     ):
         tab.goto(url)
         yield url
@@ -69,14 +99,65 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
         tab.get_by_role("link", name=link).first.click()
         expect(tab.get_by_role("heading", level=1)).to_contain_text(link)
         yield link
+    for form in (f"{dispatch}/", f"{manager}/passengers/add", f"{stack.idp_url}/account/password"):
+        tab.goto(form)
+        # Past the browser's own check of required fields.
+        tab.get_by_role("main").locator("form").evaluate("form => { form.noValidate = true; form.requestSubmit() }")
+        expect(tab.locator("[aria-invalid=true]").first).to_be_visible()
+        yield f"{form}, with faults"
+    booking = MakeBookingPage(tab, stack.dispatch).open("/")
+    booking.passenger.fill("Every Page")
+    booking.contact.fill("+1 202 555 0143")
+    booking.driver.select_option("later")
+    booking.tab.get_by_role("button", name="Book the cab").click()
+    expect(booking.notice.first).to_be_visible()
+    yield "bookings, with one that has no driver"
+    tab.get_by_role("link", name="Assign a driver").first.click()
+    expect(tab.get_by_role("button", name="Assign")).to_be_visible()
+    yield "choice of a driver"
+    bookings = BookingsPage(tab, stack.dispatch).open("/bookings")
+    bookings.cancel("Every Page")
+    expect(bookings.notice.first).to_be_visible()
+    yield "bookings, with one that is cancelled"
+    yield from through_a_logout(tab, phone, stack)
+
+
+def consent_page(stack: Stack) -> str:
+    """The address at which Cameron is asked whether Dispatch may know who they are."""
+    request = {
+        "response_type": "code",
+        "client_id": stack.dispatch.client_id,
+        "redirect_uri": f"{stack.dispatch.url}/oauth2client",
+        "scope": "openid profile offline_access",
+        "state": "s",
+        "prompt": "consent",
+        "code_challenge": "c" * 43,
+        "code_challenge_method": "S256",
+    }
+    return f"{stack.idp_url}/oauth2/authorize?{urlencode(request)}"
+
+
+def through_a_logout(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
+    """A form in ``tab`` is half filled in when its session ends elsewhere."""
     bookings = phone.open(stack.dispatch)
-    tab.goto(f"{manager}/overview")
+    form = FormPage(tab, stack.manager).open_form()
+    form.field.fill("half typed")
     bookings.log_out()
-    expect(tab.get_by_role("alert")).to_be_visible()
+    expect(form.signed_out_card).to_be_visible()
     yield "signed-out card"
     bookings.expect_logged_out()
-    tab.goto(bookings.tab.url)
+    after_logout = bookings.tab.url
+    bookings.tab.close()
+    form.sign_in_again.click()
+    SignInPage(tab, stack).sign_in("cameron")
+    expect(form.offer).to_be_visible()
+    yield "offer of what was typed"
+    tab.goto(after_logout)
     yield "page after a logout"
+    tab.goto(f"{stack.idp_url}/oidc/logout")
+    tab.get_by_role("main").get_by_role("button").first.click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("You are logged out")
+    yield "logged out at the provider"
 
 
 def test_the_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:

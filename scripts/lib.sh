@@ -40,6 +40,16 @@ quietly() {
     return "$status"
 }
 
+# npm_packages FOLDER: installs there what its lock file pins, if it is not installed. When it fails, $why says why.
+npm_packages() {
+    ! cmp -s "$1/package-lock.json" "$1/node_modules/.installed" || return 0
+    have npm || { why="npm is not installed"; return 1; }
+    say "installing the pinned packages of $1/package-lock.json"
+    quietly npm npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund ||
+        { why="npm could not install it (whole output: $run/npm.log)"; return 1; }
+    cp "$1/package-lock.json" "$1/node_modules/.installed"
+}
+
 # --- settings -----------------------------------------------------------------
 
 # The settings in .env, for everything that is started from here. As in Compose, what the environment says wins.
