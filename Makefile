@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset test lint types unit e2e interop attack bench format pins clean
+.PHONY: help up down logs reset test lint types unit e2e interop attack bench format pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -57,6 +57,8 @@ pins: ## pin the newest versions of all packages, with hashes (needs uv)
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" \
 	        $$list.in -o $$list.txt >/dev/null || exit; \
 	done
+pictures: ## take the README's picture again, after a change of pages
+	@scripts/e2e --pictures -m golden
 clean: ## stop, and remove what was made, except .env and the data
 	@scripts/stack down
 	@scripts/stack clean

@@ -7,7 +7,6 @@ By default the suite starts three services for itself and ends them afterwards. 
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -45,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["", "local", "compose", "none"],
         help="How to stop, kill and change services of that stack: by scripts/service (local, compose) or not at all.",
     )
-    group.addoption("--screenshots", type=Path, metavar="DIR", help="Save the golden path's pictures there.")
+    group.addoption("--pictures", action="store_true", help="Take the README's picture on the golden path.")
     group.addoption("--figures", action="store_true", help="Measure the logout instead of telling the stories.")
 
 
@@ -166,8 +165,8 @@ def laptop(new_device: NewDevice) -> Device:
 
 @pytest.fixture
 def camera(pytestconfig: pytest.Config, browser: Browser, here: App) -> Iterator[Camera]:
-    """Takes pictures when asked to (``--screenshots``), of the story that starts at Dispatch."""
-    camera = Camera(pytestconfig.getoption("screenshots") if here.service == "dispatch" else None)
+    """Takes pictures when asked to (``--pictures``), of the story that starts at Dispatch."""
+    camera = Camera(is_on=pytestconfig.getoption("pictures") and here.service == "dispatch")
     yield camera
     camera.put_together(browser)
 

@@ -1,10 +1,30 @@
-"""The pictures for the README, taken on the golden path: the four clicks, each alone and all in one."""
+"""The README's picture, taken on the golden path: the four clicks on one sheet. ``make pictures`` takes it again.
 
+A list beside it, as ``sha256sum`` writes it, has the files that it shows. ``tests/test_docs.py`` fails when one of them
+has changed since.
+"""
+
+import hashlib
 from base64 import b64encode
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
+ROOT = Path(__file__).parent.parent
+PICTURE = ROOT / "docs/images/four-clicks.png"
+SUMS = PICTURE.with_suffix(".sha256")
+SHOWN = (  # the provider's pages are not in the picture
+    "e2e/pictures.py",
+    "pickup_*/templates/**/*",
+    "pickup_*/static/**/*",
+    "relying_party/templates/**/*",
+    "relying_party/static/**/*",
+    # and words that are in the code
+    "pickup_dispatch/bookings.py",
+    "pickup_manager/resources.py",
+    "pickup_web/pages.py",
+    "relying_party/logout.py",
+)
 WIDTH = 960  # of a window
 # The pictures by name: what is said about each on the sheet, and how high the window is.
 CLICKS = {
@@ -29,27 +49,43 @@ FIGURE = """<figure>
 
 
 class Camera:
-    """Takes no picture unless there is a folder for them."""
+    """Takes no picture unless it is asked to."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, *, is_on: bool) -> None:
+        self._is_on = is_on
         self._taken: dict[str, bytes] = {}
 
     def take(self, name: str, tab: Page) -> None:
         """Keep what the tab shows now."""
-        if self._folder:
+        if self._is_on:
             tab.set_viewport_size({"width": WIDTH, "height": CLICKS[name][1]})
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._taken[name] = tab.screenshot(path=self._folder / f"{name}.png", animations="disabled")
+            self._taken[name] = tab.screenshot(animations="disabled")
 
     def put_together(self, browser: Browser) -> None:
-        """All pictures on one sheet."""
-        if self._folder and self._taken.keys() == CLICKS.keys():
+        """All pictures on one sheet, and beside it the list of the files that it shows."""
+        if self._is_on and self._taken.keys() == CLICKS.keys():
             figures = [
                 FIGURE.format(number=number, caption=caption, picture=b64encode(self._taken[name]).decode())
                 for number, (name, (caption, _)) in enumerate(CLICKS.items(), start=1)
             ]
             sheet = browser.new_page(viewport={"width": SHEET_WIDTH, "height": 100})
             sheet.set_content(SHEET.format(figures="".join(figures)))
-            sheet.screenshot(path=self._folder / "four-clicks.png", full_page=True)
+            sheet.screenshot(path=PICTURE, full_page=True)
             sheet.close()
+            SUMS.write_text("".join(f"{sha256}  {path}\n" for path, sha256 in sums().items()), "utf-8")
+
+
+def sums() -> dict[str, str]:
+    """SHA-256 of the picture and of each file that it shows, by path."""
+    shown = {path for pattern in SHOWN for path in ROOT.glob(pattern) if path.is_file() and path.name[0] != "."}
+    return {
+        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (PICTURE, *sorted(shown))
+    }
+
+
+def changed_since_taken() -> list[str]:
+    """The files that are not as they were when the picture was taken."""
+    then = dict(reversed(line.split(None, 1)) for line in SUMS.read_text("utf-8").splitlines())
+    now = sums()
+    return sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))

@@ -44,6 +44,11 @@ def test_logging_out_of_one_app_ends_the_other_over_the_back_channel(
     assert accepted.detail["user_agent"] != laptop.user_agent(), "by another user agent,"
     assert not [path for path in laptop.paths_requested() if path.endswith(LOGOUT_PATH)], "and by no request of its own"
 
+    own = record.wait_for(here.service, "rp.logout_token.accepted", sid=sid)
+    delivered = record.wait_for("idp", "op.logout.delivered", sid=sid, client_id=here.client_id)
+    assert own.jti == delivered.jti, "the app in which the user logged out is told too,"
+    assert own.outcome == "0 ended", "and has nothing left to end"
+
 
 def test_control_without_its_back_channel_uri_the_other_app_stays_signed_in(
     laptop: Device, record: Record, stack: Stack, hands: Hands

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e import pictures
 from pickup_web.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -77,9 +78,19 @@ def links(document: Path) -> Iterator[str]:
 
 @each_document
 def test_every_link_leads_somewhere(document: Path) -> None:
-    """Pictures are made by the e2e run and may not be there yet."""
-    missing = [link for link in links(document) if not (document.parent / link).exists()]
-    assert [link for link in missing if not link.endswith(".png")] == []
+    """Pictures, too."""
+    assert [link for link in links(document) if not (document.parent / link).exists()] == []
+
+
+def test_the_picture_in_the_readme_is_not_older_than_its_pages() -> None:
+    changed = pictures.changed_since_taken()
+    assert changed == [], "`make pictures` takes the picture again"
+
+
+def test_the_diagram_in_the_readme_shows_a_logout_request_to_each_app() -> None:
+    """The app that started the logout is told, too: e2e/test_logging_out.py sees both."""
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    assert set(re.findall(r"I->>(\w): POST /bclogout", diagram)) == {"D", "M"}
 
 
 @each_document
