@@ -194,11 +194,14 @@ def test_a_session_is_ended_without_a_mouse(office: ConsolePage, laptop: Device,
     expect(dispatch.signed_out_card).to_be_visible(timeout=SOON)
 
 
-def test_somebody_who_is_no_operator_is_kept_out(laptop: Device, stack: Stack) -> None:
+def test_a_user_without_the_role_is_kept_out_and_may_sign_in_as_someone_else(laptop: Device, stack: Stack) -> None:
     laptop.may_complain("status of 403")
     page = ConsolePage(laptop.sign_in(stack.dispatch, "cameron").tab, stack).open()
-    expect(page.heading).to_have_text("Forbidden")
-    expect(page.main).to_contain_text("This page is for operators")
+    expect(page.heading).to_have_text("Only operators can open the console")
+    expect(page.main).to_contain_text("You are signed in as cameron.")
+    page.follow("Sign in as someone else")
+    SignInPage(page.tab, stack).sign_in("admin")
+    expect(page.heading).to_have_text("Overview")
 
 
 def test_every_page_of_the_console_fits_a_narrow_phone_and_is_accessible(

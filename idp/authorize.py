@@ -129,29 +129,36 @@ def unknown_client(parameters: MultiDict[str, str]) -> Response:
     """Core §3.1.2.6: nobody to send back to."""
     return error_page(
         title="This app is not known here",
-        text="The app that sent you here asks under a client_id that is not registered with this sign-in service.",
+        text="The app that sent you here uses a client_id that is not registered with this identity provider (IdP).",
         facts={"client_id": parameters.get("client_id", "")},
-        advice="The setting is the app's: its operator should compare the client_id there with the one given out here.",
+        advice="The app's operator should compare client_id in the app's settings with the one registered here.",
     )
 
 
 def unknown_redirect_uri(client: Client, redirect_uri: str | None, also: str = "") -> Response:
     """RFC 9700 §4.1.3: an address that is not registered, character by character, is not redirected to."""
-    what = "is not one of those registered for it" if redirect_uri else "is missing from its request"
+    what = "is not one of those registered for the app" if redirect_uri else "is missing from the app's request"
     return error_page(
-        title=f"{client.name} asks to be answered elsewhere",
-        text=f"The address that it wants the answer at {what}, so you were not sent there. {also}".strip(),
+        title=f"Redirect address {'not registered for' if redirect_uri else 'missing for'} {client.name}",
+        text=f"The redirect address {what}, so you were not sent back to the app. {also}".strip(),
         facts={"redirect_uri": redirect_uri or "", "client_id": client.client_id},
         advice="The app's operator should register exactly this address here, or correct redirect_uri in the app. "
         "Every character counts: http or https, the port, a slash at the end.",
+        links=start_page_of(client),
     )
 
 
 def unknown_response_mode(client: Client, response_mode: str) -> Response:
     """Core §3.1.2.6: an answer that could not be sent in the way that was asked for."""
     return error_page(
-        title=f"{client.name} asks to be answered in an unknown way",
-        text=f"It wants an answer by a response_mode that this service does not have. It has {', '.join(MODES)}.",
+        title=f"Response mode of {client.name} not supported",
+        text=f"The app asked for a response_mode that is not supported here. Supported are {', '.join(MODES)}.",
         facts={"response_mode": response_mode, "client_id": client.client_id},
         advice="The app's developer should ask for one of these, or leave response_mode out.",
+        links=start_page_of(client),
     )
+
+
+def start_page_of(client: Client) -> dict[str, str]:
+    """The way back from an error page. Only an operator sets ``home_url``, so no app can place a link there itself."""
+    return {f"Go to {client.name}": client.home_url} if client.home_url else {}

@@ -1,5 +1,7 @@
 """Error pages: what happened, whose setting is wrong, the exact value received, what to change."""
 
+from collections.abc import Mapping
+
 from flask import Response, make_response, render_template
 
 MAX_FACT = 300  # characters of a value that are shown
@@ -12,6 +14,7 @@ def error_page(
     error: str = "invalid_request",
     facts: dict[str, str] | None = None,
     advice: str = "",
+    links: Mapping[str, str] | None = None,
     offer_logout: bool = False,
     status: int = 400,
 ) -> Response:
@@ -19,7 +22,8 @@ def error_page(
 
     ``text`` says what happened, ``advice`` who should change which setting. ``facts`` are the values of the
     request that are to blame, exactly as they came; the template escapes them. A page never tells what is
-    registered, and never shows a token.
+    registered, and never shows a token. ``links`` are further ways on, addresses by their labels; the way to our start
+    page is always offered.
     """
     shown = {name: shortened(value) for name, value in (facts or {}).items()}
     body = render_template(
@@ -29,6 +33,7 @@ def error_page(
         text=text,
         facts=shown,
         advice=advice,
+        links=links or {},
         offer_logout=offer_logout,
     )
     return make_response(body, status)
@@ -45,6 +50,6 @@ def too_late() -> Response:
     """A page of ours was sent that is too old, or that is not as we made it."""
     return error_page(
         title="This page was open for too long",
-        text="It is good for an hour, and in the browser it was made for. Nothing was done.",
-        advice="Go back to the app you came from, and start again from there.",
+        text="It is valid for an hour and must come back unchanged. Nothing was done.",
+        advice="Go back to the app you came from and start again.",
     )

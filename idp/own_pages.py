@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from flask import Blueprint, abort, current_app, g, redirect, request, url_for
+from flask import Blueprint, Response, abort, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, generate_csrf, validate_csrf
 
+from idp.errors import error_page
 from idp.models import User
 from idp.sso_session import current_sso_session
 from pickup_web import csrf
@@ -42,7 +43,7 @@ def require_person() -> ResponseReturnValue | None:
     if session is None:
         if request.method != "GET":
             abort(401)
-        return redirect(url_for("login_page", next=request.script_root + request.full_path.rstrip("?")))
+        return redirect(url_for("login_page", next=this_page()))
     g.sso_session, g.person = session, db.session.get_one(User, session.sub)
     return None
 
@@ -51,8 +52,26 @@ def require_operator() -> ResponseReturnValue | None:
     """The same, for operators only."""
     refusal = require_person()
     if refusal is None and g.person.role != "operator":
-        abort(403, f"This page is for operators, and you are signed in as {g.person.username}.")
+        return operators_only()
     return refusal
+
+
+def operators_only() -> Response:
+    """403. The login page asks for a password although this person is signed in, and then leads back to the page."""
+    following = this_page() if request.method == "GET" else url_for("console.show")
+    name = g.person.username
+    return error_page(
+        error="403",
+        title="Only operators can open the console",
+        text=f"You are signed in as {name}. Signing in as someone else ends this session of {name}.",
+        links={"Sign in as someone else": url_for("login_page", next=following)},
+        status=403,
+    )
+
+
+def this_page() -> str:
+    """The path and query of this request."""
+    return request.script_root + request.full_path.rstrip("?")
 
 
 def is_own_page(path: str) -> bool:

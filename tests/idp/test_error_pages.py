@@ -47,22 +47,28 @@ CASES = {
     ),
     "client-missing": Case(authorize(client_id=None), "not known here", "client_id (none)", "operator should compare"),
     "redirect-uri-unknown": Case(
-        authorize(redirect_uri=EVIL), "Pickup Dispatch asks", f"redirect_uri {EVIL}", "register exactly this address"
+        authorize(redirect_uri=EVIL),
+        "Redirect address not registered for Pickup Dispatch",
+        f"redirect_uri {EVIL}",
+        "register exactly this address",
     ),
     "redirect-uri-slash": Case(
         authorize(redirect_uri="http://dispatch.localhost:8080/pickup-dispatch/oauth2client/"),
-        "Pickup Dispatch asks",
+        "Redirect address not registered for Pickup Dispatch",
         "/oauth2client/",
         "a slash at the end",
     ),
     "redirect-uri-missing": Case(
         authorize(redirect_uri=None),
-        "missing from its request",
+        "Redirect address missing for Pickup Dispatch",
         "redirect_uri (none)",
         "correct redirect_uri in the app",
     ),
     "response-mode": Case(
-        authorize(response_mode="web_message"), "unknown way", "response_mode web_message", "ask for one of these"
+        authorize(response_mode="web_message"),
+        "Response mode of Pickup Dispatch not supported",
+        "response_mode web_message",
+        "ask for one of these",
     ),
     "resume": Case(
         lambda _, browser: browser.get("/oauth2/authorize?resume=x"),
@@ -145,3 +151,25 @@ def test_who_is_signed_in_can_log_out_on_the_page_and_nobody_else_is_offered_it(
         page = provider.end_session(browser, client_id="unknown")
         assert ("Log out here" in page.text) is offered
         assert ("still signed in" in page.text) is offered
+
+
+OF_A_KNOWN_APP = ("redirect-uri-unknown", "redirect-uri-missing", "response-mode")
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_error_page_offers_a_way_on(case: Case, provider: Provider, cameron: SiteClient) -> None:
+    """The app's start page, where the operator registered one for a known app; and always our own."""
+    page = case.send(provider, cameron)
+    assert 'href="/">Go to the start page<' in page.text
+    if case in [CASES[name] for name in OF_A_KNOWN_APP]:
+        assert f'href="{provider.url(DISPATCH)}/">Go to Pickup Dispatch<' in page.text
+
+
+def test_an_error_page_links_to_no_address_of_an_app_without_a_start_page(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    """An app that registered itself has none: it cannot place a link on our page."""
+    provider.change_client(DISPATCH, home_url=None)
+    page = provider.authorize(cameron, redirect_uri=EVIL)
+    assert "Go to Pickup Dispatch" not in page.text
+    assert 'href="/">Go to the start page<' in page.text

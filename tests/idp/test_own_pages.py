@@ -1,5 +1,8 @@
 """/account and /console: who gets in, and how the sign-in leads there."""
 
+import re
+from html import unescape
+
 import pytest
 from werkzeug.test import TestResponse
 
@@ -7,6 +10,7 @@ from idp.sso_session import COOKIE
 from tests.conftest import PASSWORD, SiteClient
 from tests.idp.conftest import Provider, hidden
 from tests.idp.console.conftest import operator
+from tests.reading import words
 
 
 def sign_in_for(provider: Provider, path: str, username: str = "admin") -> tuple[SiteClient, TestResponse]:
@@ -31,7 +35,28 @@ def test_the_console_is_for_operators_only(provider: Provider) -> None:
     browser, _ = sign_in_for(provider, "/console", "cameron")
     page = browser.get("/console")
     assert page.status_code == 403
-    assert "This page is for operators" in page.text
+    assert "Only operators can open the console You are signed in as cameron." in words(page)
+
+
+def test_the_console_offers_another_user_a_sign_in_that_leads_back_to_the_page(provider: Provider) -> None:
+    """The link shows the sign-in form although cameron is signed in."""
+    browser, _ = sign_in_for(provider, "/account", "cameron")
+    refusal = browser.get("/console/sessions?search=a+b")
+    link = re.search(r'href="([^"]+)">Sign in as someone else<', refusal.text)
+    assert link
+    form = browser.get(unescape(link[1]))
+    assert form.status_code == 200
+    answer = browser.submit("/login", next=hidden(form, "next"), username="admin", password=PASSWORD)
+    assert (answer.status_code, answer.location) == (303, "/console/sessions?search=a+b")
+    assert browser.get(answer.location).status_code == 200
+
+
+def test_a_refused_console_form_offers_the_sign_in_for_the_console_itself(provider: Provider) -> None:
+    """The address of a form may have no page."""
+    browser, _ = sign_in_for(provider, "/account", "cameron")
+    refusal = browser.submit("/console/applications/pickup-dispatch/check")
+    assert refusal.status_code == 403
+    assert 'href="/login?next=/console">Sign in as someone else<' in refusal.text
 
 
 @pytest.mark.parametrize(
