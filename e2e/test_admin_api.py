@@ -50,7 +50,7 @@ def test_a_program_ends_a_session_and_both_tabs_say_so(
     assert ask(stack, secret, "DELETE", path, "account:write").status_code == 204
 
     for page in (dispatch, manager):
-        expect(page.signed_out_card, f"{page.app.title} notices").to_contain_text("You are signed out", timeout=SOON)
+        expect(page.signed_out_card, f"{page.app.title} notices").to_contain_text("You are logged out", timeout=SOON)
         expect(page.signed_out_card, "and says why").to_contain_text("An operator ended your session.")
     assert record.wait_for("idp", "op.session.ended", sid=sid).outcome == "operator"
     assert ask(stack, secret, "DELETE", path, "account:write").status_code == 404, "it has ended already"

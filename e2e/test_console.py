@@ -73,7 +73,7 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
         expect(office.row("Cameron Reyes", "Fleet Radio", "Pickup Dispatch")).to_have_count(1)
 
         tab.get_by_role("button", name="Log out").click()
-        expect(tab.get_by_role("heading")).to_have_text("You are signed out")
+        expect(tab.get_by_role("heading")).to_have_text("You are logged out")
         expect(dispatch.signed_out_card).to_contain_text("You logged out of Fleet Radio.", timeout=SOON)
 
         tab.goto(f"{radio}/orders")

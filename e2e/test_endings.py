@@ -73,7 +73,7 @@ def sign_in_as_kim(device: Device, stack: Stack, kim: str) -> tuple[AppPage, App
 
 def expect_told(page: AppPage, why: str) -> None:
     """The open tab notices, and says why; without a click."""
-    expect(page.signed_out_card).to_contain_text("You are signed out", timeout=SOON)
+    expect(page.signed_out_card).to_contain_text("You are logged out", timeout=SOON)
     expect(page.signed_out_card).to_contain_text(why)
 
 

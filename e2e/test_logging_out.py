@@ -27,7 +27,7 @@ def test_logging_out_of_one_app_ends_the_other_over_the_back_channel(
 
     first.log_out()
 
-    expect(second.signed_out_card, "the open tab notices").to_contain_text("You are signed out", timeout=SOON)
+    expect(second.signed_out_card, "the open tab notices").to_contain_text("You are logged out", timeout=SOON)
     expect(second.signed_out_card, "and says why").to_contain_text(f"You logged out of {here.title}.")
     assert second.is_marked(), "without a reload"
     first.expect_logged_out()

@@ -42,6 +42,29 @@ def test_a_manager_that_is_down_holds_nobody_up_and_hears_of_the_logout_when_it_
     figure("redirect of a logout while Manager is down", f"{waited:.0f} ms")
 
 
+def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
+    laptop: Device, record: Record, stack: Stack, hands: Hands
+) -> None:
+    laptop.may_complain(OUTAGE)
+    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
+    sid = laptop.sid(stack.manager)
+
+    with hands.without("manager", crashed=False):
+        dispatch.log_out()
+        dispatch.expect_logged_out()
+        main = dispatch.tab.get_by_role("main")
+        expect(main).to_contain_text("was asked to end the shared session and to notify the other apps.")
+        main.get_by_role("link", name="See which apps confirmed the logout").click()
+        expect(dispatch.heading).to_have_text("You are logged out")
+        expect(dispatch.notice).to_contain_text("Not notified yet: Pickup Manager.")
+
+    record.wait_for("idp", "op.logout.delivered", sid=sid, client_id="pickup-manager", within=IN_A_WHILE)
+    dispatch.tab.reload()
+    expect(main).to_contain_text("Your session has ended here and in every app that was notified.")
+    expect(dispatch.notice).to_have_count(0)
+
+
 def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
     laptop: Device, record: Record, stack: Stack, hands: Hands, figure: Figure
 ) -> None:

@@ -52,4 +52,4 @@ def test_ten_lines_later_it_shares_the_sign_in_and_the_logout(laptop: Device, st
     manager.expect_signed_in("Cameron Reyes")
     tab.get_by_role("button", name="Log out").click()
     expect(manager.signed_out_card, "and the other way round").to_be_visible(timeout=SOON)
-    expect(tab.get_by_role("heading")).to_have_text("You are signed out")
+    expect(tab.get_by_role("heading")).to_have_text("You are logged out")

@@ -82,7 +82,7 @@ def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, 
     elsewhere.expect_logged_out()
     form.send.click()
     main = form.tab.get_by_role("main")
-    expect(form.heading).to_have_text("You are signed out")
+    expect(form.heading).to_have_text("You are logged out")
     expect(main).to_contain_text(f"You logged out of {elsewhere.app.title}. So what you sent was not carried out.")
     expect(main).to_contain_text("What you typed is kept in this tab")
 
@@ -179,7 +179,7 @@ def test_a_tab_without_a_stream_asks(form: FormPage, elsewhere: AppPage, laptop:
     form.tab.context.route("**/session/live", lambda route: route.abort())
     form.tab.reload()
     elsewhere.log_out()
-    expect(form.signed_out_card).to_contain_text("You are signed out", timeout=5 * SOON)
+    expect(form.signed_out_card).to_contain_text("You are logged out", timeout=5 * SOON)
 
 
 @pytest.mark.parametrize("how", ["sleep", "back-button cache"])

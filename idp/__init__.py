@@ -12,7 +12,20 @@ from collections.abc import Callable
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from idp import account, admin_api, authorize, cli, consent, console, discovery, end_session, login, registration, token
+from idp import (
+    account,
+    admin_api,
+    authorize,
+    cli,
+    consent,
+    console,
+    discovery,
+    end_session,
+    logged_out,
+    login,
+    registration,
+    token,
+)
 from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
 from idp.fetch import Door
@@ -47,6 +60,7 @@ ROUTES: list[Route] = [
     # signing out
     ("GET POST", "/oidc/logout",                      "end_session",  end_session.end_session),
     ("POST",     "/oidc/logout/confirm",              "confirm",      end_session.confirm),
+    ("GET",      "/oidc/logged-out",                  "logged_out",   logged_out.show),
     ("GET",      "/",                                 "home",         end_session.home),
 ]
 # fmt: on

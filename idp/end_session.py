@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
-from idp import session_ending
+from idp import logged_out, session_ending
 from idp.addresses import with_parameters
 from idp.errors import error_page
 from idp.id_token_hint import HintError, verify_hint
@@ -70,7 +69,7 @@ def end_session() -> ResponseReturnValue:
     if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
         if wanted.hint_sid and not wanted.redirect_uri and is_active(wanted.hint_sid):
             return nothing_ended()
-        return leave(wanted if wanted.hint_sid else replace(wanted, redirect_uri=None), [])
+        return leave(wanted if wanted.hint_sid else replace(wanted, redirect_uri=None))
     if wanted.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
         return carry_out(session, wanted)
     return ask(session, wanted)
@@ -144,7 +143,7 @@ def confirm() -> ResponseReturnValue:
     client = find_client(pending["client_id"]) if pending["client_id"] else None
     wanted = LogoutRequest(client, pending["to"], None)
     if session is None:
-        return leave(wanted, [])
+        return leave(wanted)
     if request.form.get("answer") != "yes":
         return redirect(url_for("home"), 303)
     if pending["sid"] != session.sid:  # RPL-16: the question was about another session, or is not one of ours
@@ -163,18 +162,18 @@ def carry_out(session: SsoSession, wanted: LogoutRequest) -> ResponseReturnValue
         initiator=wanted.client,
     )
     state.outbox.send(deliveries)  # BCL-29: before the redirect, but never longer than the set wait
-    return leave(wanted, deliveries)
+    return leave(wanted, session.sid)
 
 
-def leave(wanted: LogoutRequest, deliveries: list[str]) -> ResponseReturnValue:
+def leave(wanted: LogoutRequest, ended_sid: str | None = None) -> Response:
     """Back to the client, or to a page of ours that says it is done. The cookie goes either way."""
     if wanted.redirect_uri:
-        response = redirect(wanted.redirect_uri, 303)
+        response = make_response(redirect(wanted.redirect_uri, 303))
     else:
-        query = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id)
-        unreached = db.session.scalars(query.where(Delivery.id.in_(deliveries), Delivery.state != "delivered")).all()
-        response = make_response(render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached))
+        response = logged_out.page(logged_out.unconfirmed(Delivery.sid == ended_sid))
     delete_cookie(response)
+    if ended_sid:
+        logged_out.remember(response, ended_sid)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -193,14 +192,7 @@ def home() -> ResponseReturnValue:
     """``GET /``: who is signed in here, and the ways on."""
     session = current_sso_session()
     user = db.session.get_one(User, session.sub) if session else None
-    return render_template("idp/home.html", user=user, apps=all_apps())
-
-
-def all_apps() -> list[dict[str, str]]:
-    """The apps a person can go to."""
-    has_home = select(Client).where(Client.home_url.is_not(None), Client.removed_at.is_(None))
-    clients = db.session.scalars(has_home.order_by(Client.name))
-    return [{"name": client.name, "url": client.home_url or ""} for client in clients]
+    return render_template("idp/home.html", user=user, apps=logged_out.all_apps())
 
 
 def _signer() -> URLSafeTimedSerializer:

@@ -65,7 +65,7 @@ def status() -> Response:
 
 def reason_of(ending: Ending | None) -> dict[str, Any]:
     """What the page shows."""
-    return {"reason": ending.reason, "at": ending.at} if ending else {"reason": "You are signed out.", "at": None}
+    return {"reason": ending.reason, "at": ending.at} if ending else {"reason": "You are logged out.", "at": None}
 
 
 def event(name: str, data: dict[str, Any]) -> str:

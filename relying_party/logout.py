@@ -15,6 +15,10 @@ from relying_party.pages import home_url, message_page
 from relying_party.sessions import LOGGED_OUT
 from relying_party.state import current_session, current_state, emit, tell_application
 
+TITLE = "You are logged out"
+ENDED_HERE = "Your session in this app has ended."
+ASKED = "The identity provider (IdP) was asked to end the shared session and to notify the other apps."
+
 
 def logout() -> ResponseReturnValue:
     """``POST /logout`` → our session is over → redirect to the provider's end_session_endpoint."""
@@ -52,7 +56,6 @@ def logged_out() -> ResponseReturnValue:
     if session.login is not None:
         return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
-        text = "You are signed out here, and the sign-in service has been told to tell the other apps."
-    else:  # RPL-37: an answer to a question we did not ask; say only what we know
-        text = "You are signed out here."
-    return message_page("You are signed out", text, retry_url=retry_url)
+        # What the provider could not deliver, we do not know; an application's own page may say where to ask.
+        return message_page(TITLE, f"{ENDED_HERE} {ASKED}", retry_url=retry_url, own_template="logged_out.html")
+    return message_page(TITLE, ENDED_HERE, retry_url=retry_url)  # RPL-37: an answer to a question we did not ask

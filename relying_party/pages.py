@@ -57,6 +57,10 @@ def this_page() -> str:
     return request.script_root + request.full_path.removesuffix("?") if is_page else ""
 
 
-def message_page(title: str, text: str, *, retry_url: str, kept: bool = False) -> str:
-    """A page with one message and the way to the login; ``kept``: it may speak of what was typed (kept.js)."""
-    return render_template("relying_party/message.html", title=title, text=text, retry_url=retry_url, kept=kept)
+def message_page(title: str, text: str, *, retry_url: str, kept: bool = False, own_template: str = "") -> str:
+    """A page with one message and the way to the login; ``kept``: it may speak of what was typed (kept.js).
+
+    ``own_template``: the template ``relying_party/…`` that an application may have for this page.
+    """
+    names = [f"relying_party/{name}" for name in (own_template, "message.html") if name]
+    return render_template(names, title=title, text=text, retry_url=retry_url, kept=kept)

@@ -57,7 +57,7 @@ class AppPage:
 
     def expect_logged_out(self) -> None:
         """The page that ends a logout."""
-        expect(self.heading).to_have_text("You are signed out")
+        expect(self.heading).to_have_text("You are logged out")
         expect(self.log_out_button).to_have_count(0)
 
     def shows_none_of(self, words: Sequence[str]) -> None:

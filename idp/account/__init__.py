@@ -1,13 +1,14 @@
 """``/account``: a person's own sessions and password. What ends something asks once, on a page of its own."""
 
-from flask import Blueprint, Response, abort, flash, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from idp import failed_logins
-from idp.end_session import all_apps
+from idp.logged_out import Unconfirmed, unconfirmed
+from idp.logged_out import page as logged_out_page
 from idp.login import MAX_PASSWORD
-from idp.models import Client, Delivery, SsoSession
+from idp.models import Delivery, SsoSession
 from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
 from idp.own_pages import guard, require_person
@@ -118,31 +119,22 @@ def ask(views: list[SessionView], *, here: bool = False, device: str = "") -> st
 def say(sentence: str, since: int) -> ResponseReturnValue:
     """Back to the page, which says what happened."""
     flash(sentence)
-    if names := unreached(since):
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        flash(
-            f"{', '.join(names[:NAMED])}{more} could not be told yet. It is being tried again; until then that "
-            "session may still be open there.",
-            "warn",
-        )
+    for warning in unconfirmed_since(since).sentences(most=NAMED):
+        flash(warning, "warn")
     return redirect(url_for(".show"), 303)
 
 
 def logged_out(since: int, ended: int = 1) -> Response:
     """This browser's session was among those: the page that ends every logout."""
-    page = render_template("idp/logged_out.html", apps=all_apps(), unreached=unreached(since), ended=ended)
-    response = make_response(page)
+    response = logged_out_page(unconfirmed_since(since), ended)
     delete_cookie(response)
-    response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def unreached(since: int) -> list[str]:
+def unconfirmed_since(since: int) -> Unconfirmed:
     """The apps that have not confirmed what this person ended just now."""
     mine = select(SsoSession.sid).where(SsoSession.sub == g.person.sub, SsoSession.ended_at >= since)
-    is_open = Delivery.sid.in_(mine) & Delivery.state.not_in(["delivered", "not_sent"])
-    names = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id).where(is_open)
-    return list(db.session.scalars(names.distinct().order_by(Client.name)))
+    return unconfirmed(Delivery.sid.in_(mine))
 
 
 def in_words(sessions_ended: int) -> str:

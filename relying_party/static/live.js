@@ -79,7 +79,7 @@ async function look(ending) {
 
 function signedOut({ reason, at }) {
   if (over) return;
-  show("You are signed out", reason);
+  show("You are logged out", reason);
   const card = document.querySelector("[data-session-ended]");
   if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString("sv-SE")}`;
   if (here()) card.querySelector("[data-again]").href += `?next=${encodeURIComponent(here())}`;
@@ -95,7 +95,7 @@ function replaced(bySamePerson) {
 }
 
 function show(title, reason) {
-  if (!over) document.title = `Signed out – ${document.title}`;
+  if (!over) document.title = `Logged out – ${document.title}`;
   over = true;
   stop();
   const card = page.content.cloneNode(true);

@@ -1,6 +1,7 @@
 """The stories of Pickup, by all three services in one process: single sign-on, single logout, what may go wrong."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import idp as idp_service
 from idp.session_ending import IDLE_SECONDS, LEASE_SECONDS
 from tests.conftest import START, Clock, close, eventually, prepared
 from tests.flow.conftest import BACK_CHANNEL_URI, Person, Pickup, is_login, replayed
-from tests.network import query_of
+from tests.network import Network, query_of
 from tests.tokens import LOGOUT_EVENT, jws, read, rsa_key
 
 APPS = ("dispatch", "manager")
@@ -69,7 +70,7 @@ def test_logging_out_of_one_app_ends_the_other(here: str, there: str, pickup: Pi
     sid, cookie = signed_in.sid_at(there), signed_in.cookie_of(there)
     page = signed_in.logs_out_of(here)
     assert page.url.startswith(pickup.url(here) + "/logged-out")
-    assert "the sign-in service has been told" in page.text
+    assert "was asked to end the shared session and to notify the other apps." in page.text
     told = {"signed_in": False, "reason": f"You logged out of {TITLES[here]}.", "at": START}
     assert signed_in.status_at(there) == told
     assert replayed(pickup, there, cookie) == told
@@ -95,6 +96,19 @@ def test_control_without_the_back_channel_the_other_app_goes_on(
     signed_in.opens(there, "/login")
     signed_in.logs_out_of(here)
     assert not signed_in.is_signed_in_at(there)
+
+
+@both_ways
+def test_the_apps_logged_out_page_links_to_the_page_that_names_who_was_not_notified(
+    here: str, there: str, network: Network, pickup: Pickup, signed_in: Person
+) -> None:
+    """BCL-34: the app does not know; the IdP does."""
+    network.answer(f"{pickup.url(there)}/bclogout", 503)
+    page = signed_in.logs_out_of(here)
+    link = re.search(r'href="([^"]+)">See which apps confirmed the logout<', page.html)
+    assert link
+    told = signed_in.browser.open(link[1])
+    assert f"Not notified yet: {TITLES[there]}." in told.text
 
 
 def test_logging_out_at_the_provider_ends_both(pickup: Pickup, signed_in: Person) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import insert
 from werkzeug.test import TestResponse
 
 from idp.account import PAGE
+from idp.logged_out import Unconfirmed
 from idp.models import SsoSession
 from idp.sso_session import COOKIE
 from tests.conftest import PASSWORD, START, Clock, SiteClient
@@ -194,10 +195,10 @@ def test_an_app_that_could_not_be_told_is_named(provider: Provider, cameron: Sit
     """On the account page and on the logged-out page; the logout itself is done."""
     provider.apps[MANAGER].status = 503
     answer(cameron, "/account/end-others")
-    assert "Pickup Manager could not be told yet." in notices(cameron)
+    assert "Not notified yet: Pickup Manager." in notices(cameron)
     provider.apps[DISPATCH].status = 503
     page = words(answer(cameron, "/account/log-out-everywhere"))
-    assert "Pickup Dispatch, Pickup Manager could not be told yet." in page
+    assert "Not notified yet: Pickup Dispatch, Pickup Manager." in page
     assert alive(provider) == set()
     del phone
 
@@ -283,9 +284,8 @@ def test_a_browser_is_not_sent_the_names_of_a_hundred_apps(
 ) -> None:
     """They travel in a cookie, and beyond 4 kB a browser drops it, and what it says."""
     del phone
-    monkeypatch.setattr(
-        "idp.account.unreached", lambda _: [f"App {number} {hash(str(number))}" for number in range(200)]
-    )
+    names = [f"App {number} {hash(str(number))}" for number in range(200)]
+    monkeypatch.setattr("idp.account.unconfirmed_since", lambda _: Unconfirmed(names, names))
     done = answer(cameron, "/account/end-others")
     assert len(done.headers["Set-Cookie"]) < 4000
-    assert "and 190 more could not be told yet." in notices(cameron)
+    assert notices(cameron).count("and 190 more.") == 2

@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
+from idp.logged_out import SHOWN_SECONDS
 from idp.models import SigningKey, SsoSession
 from idp.session_ending import IDLE_SECONDS
 from idp.sso_session import ABSOLUTE_SECONDS, COOKIE
-from tests.conftest import START, Clock, SiteClient
+from tests.conftest import START, Clock, SiteClient, settle
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of
 from tests.reading import words
@@ -429,9 +430,89 @@ def test_the_cookie_goes_and_the_session_is_over_at_once(provider: Provider, cam
 def test_the_page_names_the_apps_that_could_not_be_told(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """BCL-34: it is being tried again; until then one may still be signed in there."""
     provider.network.refuse(provider.url(MANAGER))
-    page = provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)).text
-    assert "Pickup Manager could not be told yet" in page
-    assert "Pickup Dispatch could not" not in page
+    page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
+    assert "Not notified yet: Pickup Manager. We keep trying." in page
+    assert "not confirmed" not in page
+    assert "in every app" not in page
+
+
+def test_the_page_promises_no_retry_for_an_app_that_refused(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-34: 400 is final."""
+    provider.apps[MANAGER].status = 400
+    page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
+    assert "Logout not confirmed: Pickup Manager. The session may still be open there." in page
+    assert "keep trying" not in page
+
+
+def test_the_page_names_an_app_that_has_no_logout_uri(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """The user is told before finding out."""
+    provider.change_client(MANAGER, backchannel_logout_uri=None)
+    page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
+    assert "Logout not confirmed: Pickup Manager." in page
+
+
+# --- after the redirect: what the app cannot know ---
+
+
+def log_out_at_dispatch(provider: Provider, browser: SiteClient, clock: Clock) -> None:
+    """The usual logout, which leads back to the app."""
+    uri = provider.url(DISPATCH) + "/logged-out"
+    response = provider.end_session(browser, id_token_hint=own(provider, browser, clock), post_logout_redirect_uri=uri)
+    assert response.location == uri
+
+
+def test_the_logged_out_page_says_the_same_after_a_redirect_and_follows_the_retries(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-34: the app may link to it."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out_at_dispatch(provider, cameron, clock)
+    page = cameron.get("/oidc/logged-out")
+    assert (page.status_code, page.headers["Cache-Control"]) == (200, "no-store")
+    assert "You are logged out" in words(page)
+    assert "Not notified yet: Pickup Manager." in words(page)
+    provider.network.heal(provider.url(MANAGER))
+    clock.turn(60)
+    provider.state.outbox.look()
+    settle(provider.state.outbox)
+    assert provider.delivery(MANAGER).state == "delivered"
+    page = cameron.get("/oidc/logged-out")
+    assert "Not notified" not in words(page)
+    assert "Your session has ended here and in every app that was notified." in words(page)
+
+
+def test_the_logged_out_page_is_shown_only_to_the_browser_that_logged_out(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """Others, and those who have signed in again, are sent to the start page."""
+    log_out_at_dispatch(provider, cameron, clock)
+    other = provider.browser()
+    for value in (None, "made up", provider.rows(SsoSession)[0].sid):
+        if value:
+            other.set_cookie("pickup_idp_ended", value, domain="idp.localhost", path="/oidc/logged-out")
+        assert other.get("/oidc/logged-out").location == "/"
+    provider.sign_in(cameron)
+    assert cameron.get("/oidc/logged-out").location == "/"
+
+
+def test_the_logged_out_page_is_shown_for_an_hour(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """The signature has a time, whatever the browser does with the cookie."""
+    log_out_at_dispatch(provider, cameron, clock)
+    clock.turn(SHOWN_SECONDS + 1)
+    assert cameron.get("/oidc/logged-out").location == "/"
+
+
+def test_the_cookie_of_the_logged_out_page_goes_to_no_other_page(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """And no script reads it."""
+    log_out_at_dispatch(provider, cameron, clock)
+    cookie = cameron.get_cookie("pickup_idp_ended", "idp.localhost", "/oidc/logged-out")
+    assert cookie
+    assert cookie.http_only
+    assert (cookie.path, cookie.same_site) == ("/oidc/logged-out", "Lax")
 
 
 def test_one_letter_of_the_hint_is_enough_to_spoil_it(provider: Provider, cameron: SiteClient, clock: Clock) -> None:

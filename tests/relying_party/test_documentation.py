@@ -162,7 +162,7 @@ def test_the_button_leads_to_the_providers_logout(load: Callable[..., Any], prov
     sent = query_of(browser.post("/logout", base_url=BASE).location)
     assert sent["post_logout_redirect_uri"] == f"{BASE}/logged-out"
     assert browser.get("/orders", base_url=BASE).status_code == 303
-    assert "You are signed out" in browser.get("/logged-out", base_url=BASE).text
+    assert "You are logged out" in browser.get("/logged-out", base_url=BASE).text
 
 
 def test_the_three_addresses_are_the_ones_of_the_routes() -> None:

@@ -122,7 +122,7 @@ def test_a_browser_that_is_signed_out_hears_it_at_once(shop: Shop) -> None:
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "Because."}))
     assert events_in(stream(browser).text) == [("signed-out", {"reason": "Because.", "at": START})]
     stranger = stream(shop.browser()).text
-    assert events_in(stranger) == [("signed-out", {"reason": "You are signed out.", "at": None})]
+    assert events_in(stranger) == [("signed-out", {"reason": "You are logged out.", "at": None})]
 
 
 def test_streams_are_bounded_and_the_others_ask(shop: Shop) -> None:

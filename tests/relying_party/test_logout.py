@@ -2,6 +2,7 @@
 
 import pytest
 from flask.testing import FlaskClient
+from jinja2 import ChoiceLoader, DictLoader
 from werkzeug.test import TestResponse
 
 from relying_party import access_token
@@ -9,8 +10,8 @@ from tests.conftest import START, Clock
 from tests.network import Network, query_of
 from tests.relying_party.conftest import BASE_URL, CLIENT_ID, COOKIE, ISSUER, Shop, who
 
-COMPLETE = "the sign-in service has been told"
-NEUTRAL = "You are signed out here."
+COMPLETE = "The identity provider (IdP) was asked to end the shared session and to notify the other apps."
+NEUTRAL = "Your session in this app has ended."
 
 
 def log_out(browser: FlaskClient) -> TestResponse:
@@ -158,8 +159,26 @@ def test_the_right_state_says_that_it_is_complete(shop: Shop) -> None:
     """RPL-37: our own question was answered; once."""
     browser = shop.sign_in()
     state = query_of(log_out(browser).location)["state"]
-    assert COMPLETE in browser.get(f"/logged-out?state={state}").text
+    page = browser.get(f"/logged-out?state={state}").text
+    assert f"{NEUTRAL} {COMPLETE}" in page
+    assert "You are logged out" in page
     assert COMPLETE not in browser.get(f"/logged-out?state={state}").text
+
+
+def test_an_application_may_show_a_page_of_its_own_at_the_end(shop: Shop) -> None:
+    """Such as one that links to its provider; only where the provider was asked."""
+    own = (
+        '{% extends "relying_party/message.html" %}{% block more %}Ask {{ config.RELYING_PARTY_ISSUER }}{% endblock %}'
+    )
+    known = shop.app.jinja_loader
+    assert known
+    shop.app.jinja_loader = ChoiceLoader([DictLoader({"relying_party/logged_out.html": own}), known])
+    browser = shop.sign_in()
+    state = query_of(log_out(browser).location)["state"]
+    page = browser.get(f"/logged-out?state={state}").text
+    assert COMPLETE in page
+    assert "Ask https://op.example" in page
+    assert "Ask https://op.example" not in browser.get("/logged-out").text
 
 
 @pytest.mark.parametrize("query", ["", "?state=", "?state=other", "?state=%C3%BC", "?state=a&state=b"])

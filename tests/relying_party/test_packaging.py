@@ -92,7 +92,7 @@ app.add_url_rule("/", "home", lambda: "home")
 relying_party.RelyingParty().init_app(app)
 client = app.test_client()
 assert client.get("/rp-static/live.js").status_code == 200
-assert "You are signed out" in client.get("/logged-out").text
+assert "You are logged out" in client.get("/logged-out").text
 assert client.post("/bclogout").status_code == 400
 print(relying_party.__file__)
 print(sorted({"idp", "pickup_web", "pickup_dispatch", "pickup_manager"} & set(sys.modules)))

@@ -199,7 +199,7 @@ def test_an_ended_session_says_why_for_a_day(shop: Shop, clock: Clock) -> None:
     clock.turn(3600 + 61)
     shop.state.sessions.clean_up()
     assert shop.rows() == []
-    assert browser.get("/session/status").json == {"signed_in": False, "reason": "You are signed out.", "at": None}
+    assert browser.get("/session/status").json == {"signed_in": False, "reason": "You are logged out.", "at": None}
 
 
 def test_ending_is_idempotent_and_keeps_the_first_reason(shop: Shop, clock: Clock) -> None:
