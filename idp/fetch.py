@@ -111,7 +111,7 @@ class Door:
         except ValueError as error:
             raise AddressError("is not a URL") from error
         if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_plain_http):
-            raise AddressError("is not an https URL")
+            raise AddressError(f"is not an {'http or ' if self.allow_plain_http else ''}https URL")
         if not host or not ALLOWED_HOST.fullmatch(parts.netloc):
             raise AddressError("has no plain host name")  # or credentials in front of it, or what could end a header
         if not url.isascii() or not url.isprintable() or " " in url:

@@ -102,8 +102,15 @@ def test_a_good_address_passes(url: str) -> None:
 def test_plain_http_is_a_switch() -> None:
     """BCL-08: off by default."""
     DEMO.check("http://shop.example/")
-    with pytest.raises(FetchError, match="not an https URL"):
+    with pytest.raises(FetchError, match="is not an https URL"):
         STRICT.check("http://shop.example/")
+
+
+@pytest.mark.parametrize("url", ["foo", "/bye", "ftp://shop.example/"])
+def test_the_refusal_names_http_where_plain_http_is_allowed(url: str) -> None:
+    """The sentence must not forbid what the switch allows."""
+    with pytest.raises(FetchError, match="is not an http or https URL"):
+        DEMO.check(url)
 
 
 # --- the machine it leads to ---
