@@ -107,7 +107,7 @@ def driver_field(available: DriverList) -> Field:
     later = (LATER, "Assign a driver later")
     known = [(driver_id, f"{driver_id} · {name}") for driver_id, name in available.names.items()]
     choices = [("", "Choose a driver"), *known, later] if known else [later]
-    sentence = "Choose a driver, or to assign one later."
+    sentence = f"Choose a driver, or select “{later[1]}”."
     if available.problem:
         sentence = "This driver cannot be checked now. Assign a driver later, or try again."
     return Field("driver", "Driver", choice(choices, sentence), kind="select", choices=choices)

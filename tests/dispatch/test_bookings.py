@@ -60,8 +60,8 @@ def test_a_booking_is_stored_with_who_made_it(dispatch: Flask, dispatcher: SiteC
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("driver", "", "Choose a driver"),
-        ("driver", "D9999", "Choose a driver"),
+        ("driver", "", "Choose a driver, or select “Assign a driver later”."),
+        ("driver", "D9999", "Choose a driver, or select “Assign a driver later”."),
         ("passenger", "", "Enter the passenger's name."),
         ("passenger", "   ", "Enter the passenger's name."),
         ("passenger", "x" * 81, "Use 80 characters at most"),
