@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from idp.console.application_form import MAIN, METHODS, MORE, POLICIES, fields, filled_in, first_values, values_of
 from idp.console.parts import ROWS, Page, ask, done
-from idp.models import Client, Delivery, Participation, SsoSession
+from idp.models import Client, Delivery, Participation, SsoSession, hash_of
 from idp.operations import InvalidError, applications
 from idp.session_ending import GIVE_UP_SECONDS, policy_of, why_not_told
 from idp.state import current_state
@@ -172,8 +172,17 @@ def about(client: Client) -> dict[str, Any]:
         "is_plain_http": current_state().issuer.startswith("http:"),
         "method": METHODS.get(client.token_endpoint_auth_method, client.token_endpoint_auth_method),
         "has_secret": applications.has_secret(client),
+        "secret_setting": secret_setting(client),
         "registered_itself": client.registration_token_hash is not None,
     }
+
+
+def secret_setting(client: Client) -> str:
+    """The environment variable that holds the client's present secret; empty if it was made here."""
+    name = f"{client.client_id.removeprefix('pickup-')}_client_secret"
+    secret = getattr(current_state().settings, name, None)
+    is_from_there = secret is not None and client.secret_hash == hash_of(secret.get_secret_value())
+    return f"PICKUP_{name.upper()}" if is_from_there else ""
 
 
 def base_url(client: Client) -> str:

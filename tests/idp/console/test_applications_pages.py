@@ -113,10 +113,10 @@ def test_a_script_for_the_admin_api_needs_no_redirect_uri(admin: SiteClient, pro
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({"client_name": "", "redirect_uris": ""}, "Enter a name."),
     "fragment": ({"redirect_uris": f"{RADIO}/cb#x"}, "The address has a fragment."),
-    "no-address": ({"redirect_uris": "radio"}, "The address is not an https URL."),
-    "second-line": ({"redirect_uris": f"{RADIO}/cb\njavascript:x"}, "Number 2: The address is not an https URL."),
-    "logout-url": ({"backchannel_logout_uri": "ftp://radio.example"}, "The address is not an https URL."),
-    "home": ({"home_url": "javascript:alert(1)"}, "The address is not an https URL."),
+    "no-address": ({"redirect_uris": "radio"}, "The address is not an http or https URL."),
+    "second-line": ({"redirect_uris": f"{RADIO}/cb\njavascript:x"}, "Number 2: The address is not an http"),
+    "logout-url": ({"backchannel_logout_uri": "ftp://radio.example"}, "The address is not an http or https URL."),
+    "home": ({"home_url": "javascript:alert(1)"}, "The address is not an http or https URL."),
     "method": ({"token_endpoint_auth_method": "none at all"}, "token_endpoint_auth_method is not supported."),
     "key": ({"token_endpoint_auth_method": "private_key_jwt"}, "private_key_jwt needs jwks or jwks_uri."),
     "jwks": ({"jwks": "{"}, "This is not JSON."),
@@ -313,8 +313,17 @@ def test_a_bad_change_changes_nothing(admin: SiteClient, provider: Provider) -> 
     path = "/console/applications/fleet-radio/edit"
     page = admin.submit(path, **typed(admin, path, client_name="Other", redirect_uris="nowhere"))
     assert page.status_code == 422
-    assert "The address is not an https URL." in words(page)
+    assert "The address is not an http or https URL." in words(page)
     assert client(provider).name == "Fleet Radio"
+
+
+def test_a_secret_of_the_settings_is_not_said_to_have_been_shown(admin: SiteClient) -> None:
+    """It was never shown here; once an operator makes another one, that one was."""
+    path = f"/console/applications/{DISPATCH}"
+    assert "Client secret from the settings: PICKUP_DISPATCH_CLIENT_SECRET" in words(admin.get(path))
+    assert "shown once" not in words(admin.get(path))
+    send(admin, f"{path}/secret")
+    assert "Client secret shown once, when it was made; only its hash is kept" in words(admin.get(path))
 
 
 @pytest.mark.usefixtures("registered")
