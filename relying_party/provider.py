@@ -12,6 +12,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from jwt import PyJWK
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as HttpTimeout
 
 from relying_party.clock import now
 from relying_party.config import Config
@@ -155,8 +156,10 @@ class Provider:
         except OAuthError as error:
             kind = GrantRefused if error.error == "invalid_grant" else ProviderError  # RFC 6749 §5.2
             raise kind("The provider refused the token request.", error.error) from error
-        except (requests.RequestException, TypeError, ValueError) as error:
-            raise ProviderError("The provider's token endpoint does not answer as it should.", repr(error)) from error
+        except requests.RequestException as error:
+            raise ProviderError(no_answer(error), repr(error)) from error
+        except (TypeError, ValueError) as error:
+            raise ProviderError("The identity provider's token response cannot be read.", repr(error)) from error
         if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
             raise ProviderError("The provider's token response has no access token.")
         lifetime = answer.get("expires_in")  # RFC 6749 §5.1: recommended, so it may be missing, or odd
@@ -187,7 +190,7 @@ class Provider:
             ) as response:
                 status, answer = response.status_code, response.raw.read(MAX_ANSWER + 1, decode_content=True)
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise ProviderError("The provider does not answer.", repr(error)) from error
+            raise ProviderError(no_answer(error), repr(error)) from error
         if len(answer) > MAX_ANSWER:
             raise ProviderError("The provider's answer is too long.", url)
         return status, answer
@@ -201,6 +204,13 @@ class Provider:
         session.mount("http://", connections)
         session.trust_env = False  # no proxy by surprise
         session.verify = self.config.ca_bundle or True
+
+
+def no_answer(error: Exception) -> str:
+    """A sentence for a request that got no answer. A body that stalls is a ConnectionError around the time-out."""
+    kinds = (requests.Timeout, HttpTimeout, TimeoutError)
+    too_slow = isinstance(error, kinds) or any(isinstance(cause, kinds) for cause in error.args)
+    return f"The identity provider (IdP) {'did not answer in time' if too_slow else 'cannot be reached'}."
 
 
 def json_object(body: bytes, url: str) -> dict[str, Any]:

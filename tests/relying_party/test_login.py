@@ -9,7 +9,10 @@ from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
 import pytest
+import requests
 from flask.testing import FlaskClient
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import ReadTimeoutError
 from werkzeug import Response
 
 from relying_party import TokenUnavailable, access_token
@@ -18,6 +21,7 @@ from relying_party.models import StoredSession
 from relying_party.sessions import hash_of
 from tests.conftest import START, Clock
 from tests.network import Fault, Network, Request
+from tests.reading import words
 from tests.relying_party.conftest import (
     BASE_URL,
     CLIENT_ID,
@@ -341,19 +345,34 @@ def test_a_session_that_ends_during_the_login_is_said_to_have_ended(
     assert who(shop.sign_in(browser)) == "a user"
 
 
-@pytest.mark.parametrize("fault", ["refuse", "time_out"])
+def stalls(_: object) -> Response:
+    """Headers come, the body does not: requests reports a connection error that contains the time-out."""
+    raise requests.ConnectionError(ReadTimeoutError(HTTPConnectionPool("op.example"), "/", "Read timed out."))
+
+
+TOO_SLOW = "The identity provider (IdP) did not answer in time."
+AWAY: dict[str, tuple[Callable[[Network, str], None], str]] = {
+    "refuses": (Network.refuse, "The identity provider (IdP) cannot be reached."),
+    "times out": (Network.time_out, TOO_SLOW),
+    "stalls": (lambda network, url: network.replace(url, stalls), TOO_SLOW),
+}
+
+
+@pytest.mark.parametrize(("fault", "sentence"), AWAY.values(), ids=AWAY)
 @pytest.mark.parametrize("endpoint", [".well-known/openid-configuration", "jwks", "token", "userinfo"])
-def test_a_provider_that_is_away_is_said_to_be_away(endpoint: str, fault: str, shop: Shop, network: Network) -> None:
-    """503 and a sentence; and when it is back, signing in works."""
-    getattr(network, fault)(f"{ISSUER}/{endpoint}")
+def test_a_provider_that_is_away_is_said_to_be_away(
+    endpoint: str, fault: Callable[[Network, str], None], sentence: str, shop: Shop, network: Network
+) -> None:
+    """503 and what happened; and when it is back, signing in works."""
+    fault(network, f"{ISSUER}/{endpoint}")
     browser = shop.browser()
     started = browser.get("/login")
     if started.status_code == 303:
         response = answer(shop, browser)
-        assert_failed(shop, browser, response, "Signing in did not work", 503)
+        assert_failed(shop, browser, response, sentence, 503)
     else:
         assert started.status_code == 503
-        assert "does not answer" in started.text
+        assert sentence in started.text
     network.heal(f"{ISSUER}/{endpoint}")
     assert who(shop.sign_in(browser)) == "a user"
 
@@ -569,3 +588,12 @@ def test_the_row_is_what_the_model_says(shop: Shop) -> None:
     row: StoredSession = shop.rows()[0]
     assert row.login is not None
     assert {"id_token", "access_token", "refresh_token", "claims", "userinfo"} <= set(row.login)
+
+
+def test_the_profile_says_which_rows_are_the_applications_own(shop: Shop) -> None:
+    """The times of our own session did not come from the provider."""
+    page = words(shop.sign_in().get("/profile"))
+    own = "when the session here began and ends is this application's own."
+    assert f"The claims and the ID token come from the identity provider (IdP); {own}" in page
+    assert "Session here began" in page
+    assert "Session here ends" in page

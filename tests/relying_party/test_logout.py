@@ -1,11 +1,14 @@
 """Signing out at the application: RP-Initiated Logout 1.0, seen from the relying party (RPL-34 … RPL-39)."""
 
+import re
+
 import pytest
 from flask.testing import FlaskClient
 from jinja2 import ChoiceLoader, DictLoader
 from werkzeug.test import TestResponse
 
 from relying_party import access_token
+from relying_party.logout import logout
 from tests.conftest import START, Clock
 from tests.network import Network, query_of
 from tests.relying_party.conftest import BASE_URL, CLIENT_ID, COOKIE, ISSUER, Shop, who
@@ -150,6 +153,26 @@ def test_who_logs_out_too_late_is_not_told_that_the_form_is_forged(shop: Shop) -
     shop.log_out(shop.provider.maker().logout_token())
     response = browser.post("/logout", data=form)
     assert (response.status_code, response.location) == (303, "/logged-out")
+
+
+@pytest.mark.parametrize("has_csrf", [True, False], ids=["with-csrf-tokens", "without"])
+def test_the_extensions_own_pages_have_a_log_out_button(
+    has_csrf: bool, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For whoever is signed in; with the form's token where the application has one."""
+    browser = shop.sign_in()
+    if not has_csrf:
+        monkeypatch.delitem(shop.app.jinja_env.globals, "csrf_token")
+        monkeypatch.setattr(shop.app, "template_context_processors", {None: []})  # Flask-WTF has its token here, too
+        shop.app.extensions["csrf"].exempt(logout)
+    page = browser.get("/profile").text
+    form = page.partition('<form method="post" action="/logout">')[2].partition("</form>")[0]
+    assert "Log out" in form
+    token = re.search(r'name="csrf_token" value="([^"]+)"', form)
+    assert bool(token) is has_csrf
+    assert browser.post("/logout", data={"csrf_token": token[1]} if token else {}).status_code == 303
+    assert who(browser) == "nobody"
+    assert "/logout" not in browser.get("/logged-out").text
 
 
 # --- back from the provider ---
