@@ -86,6 +86,7 @@ def sums() -> dict[str, str]:
 
 def changed_since_taken() -> list[str]:
     """The files that are not as they were when the picture was taken."""
-    then = dict(reversed(line.split(None, 1)) for line in SUMS.read_text("utf-8").splitlines())
+    lines = SUMS.read_text("utf-8").splitlines()
+    then = {path: digest for digest, path in (line.split(None, 1) for line in lines)}
     now = sums()
     return sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))

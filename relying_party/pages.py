@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from jinja2 import Template
 from werkzeug.routing import BuildError
 
 from relying_party.sessions import ABSOLUTE_SECONDS
@@ -62,5 +63,5 @@ def message_page(title: str, text: str, *, retry_url: str, kept: bool = False, o
 
     ``own_template``: the template ``relying_party/…`` that an application may have for this page.
     """
-    names = [f"relying_party/{name}" for name in (own_template, "message.html") if name]
+    names: list[str | Template] = [f"relying_party/{name}" for name in (own_template, "message.html") if name]
     return render_template(names, title=title, text=text, retry_url=retry_url, kept=kept)

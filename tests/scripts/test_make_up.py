@@ -54,7 +54,7 @@ class Checkout:
         self._calls.write_text("", "utf-8")
         path = f"{self.folder}/bin:/usr/bin:/bin"
         environment = {**PORTS, "PATH": path, "CALLS": str(self._calls), **variables}
-        command = [self.folder / "scripts/stack", "up"]
+        command = [str(self.folder / "scripts/stack"), "up"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def did(self, what: str) -> bool:

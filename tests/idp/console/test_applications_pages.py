@@ -14,7 +14,6 @@ from idp.console.application_form import FLOWS, METHODS, fields
 from idp.models import Client, Delivery, Participation
 from idp.operations.applications import values_of
 from idp.registration import RESPONSE_TYPES
-from idp.seed import put_people_and_clients
 from tests.conftest import SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.console.conftest import HOSTILE, RADIO, after, form_of, operator, send
@@ -335,14 +334,10 @@ def test_the_client_id_stays(admin: SiteClient, provider: Provider) -> None:
     assert client(provider, DISPATCH).name == "Pickup Dispatch"
 
 
-def test_the_page_says_what_the_settings_would_write_anew(admin: SiteClient, provider: Provider) -> None:
-    """seed.py: after an address was changed, what was edited here goes."""
-    path = f"/console/applications/{DISPATCH}/edit"
-    assert "written anew" in words(admin.get(path))
-    admin.submit(path, **typed(admin, path, client_name="Other"))
-    with provider.database() as db:
-        put_people_and_clients(db, provider.settings)
-    assert client(provider, DISPATCH).name == "Pickup Dispatch"
+def test_the_page_says_what_a_changed_setting_updates_and_reset_restores(admin: SiteClient) -> None:
+    page = words(admin.get(f"/console/applications/{DISPATCH}/edit"))
+    assert "that address or secret is updated here, too" in page
+    assert "restores everything on this page" in page
 
 
 @pytest.mark.usefixtures("registered")
