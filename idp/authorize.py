@@ -7,6 +7,8 @@
 5. A code. The second app to ask gets it without a question: that is single sign-on.
 """
 
+from urllib.parse import quote_plus
+
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
@@ -20,31 +22,37 @@ from idp.authorization_request import (
     check,
     response_mode_of,
 )
-from idp.errors import error_page, too_late
+from idp.errors import error_page, too_late, too_long
 from idp.id_token_hint import HintError, verify_hint
 from idp.login import ask_for_password
 from idp.models import Client, SsoSession
 from idp.oauth_server import known_client
-from idp.pending import Pending
+from idp.pending import MAX_IN_URL, MAX_REQUEST, MAX_RETURNED, Pending, is_too_long
 from idp.sso_session import cookie_of_browser, current_sso_session
 from pickup_web.clock import now
-
-MAX_QUERY = 6000  # bytes; a longer request stays a post, even if that means another login
 
 
 def authorize() -> ResponseReturnValue:
     """``GET`` and ``POST /oauth2/authorize`` (Core §3.1.2.1). ``?resume=`` is our own way back from the login."""
     if "resume" in request.args:
         return come_back(request.args["resume"])
-    if request.method == "POST" and cookie_of_browser() is None and len(request.get_data()) < MAX_QUERY:
-        # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
-        return redirect(with_parameters(url_for("authorize"), request.form.items(multi=True)), 303)
+    if is_too_long():
+        return too_long(MAX_REQUEST)
+    # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
+    comes_again = request.method == "POST" and cookie_of_browser() is None
+    if comes_again:
+        target = with_parameters(url_for("authorize"), request.form.items(multi=True))
+        if len(target) <= MAX_IN_URL:
+            return redirect(target, 303)
     parameters = request.form if request.method == "POST" else request.args
-    return begin(MultiDict((name, value) for name, value in parameters.items(multi=True) if value))
+    return begin(MultiDict((name, value) for name, value in parameters.items(multi=True) if value), comes_again)
 
 
-def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
-    """A request that has just come in: whose is it, and where may the answer go?"""
+def begin(parameters: MultiDict[str, str], comes_again: bool = False) -> ResponseReturnValue:
+    """A request that has just come in: whose is it, and where may the answer go?
+
+    ``comes_again``: it is a long one that lacks the cookie, so it is kept while a redirect brings that.
+    """
     client = known_client(parameters.get("client_id", ""))
     if client is None:
         return unknown_client(parameters)
@@ -53,7 +61,10 @@ def begin(parameters: MultiDict[str, str]) -> ResponseReturnValue:
     except AuthorizationError as error:
         # ROB-04: the object's own redirect_uri is not to be believed, so the one beside it must be good.
         return refuse(client, parameters, error)
-    return go_on(Pending(resolved, now()), client)
+    pending = Pending(resolved, now())
+    if comes_again and client.check_redirect_uri(resolved.get("redirect_uri", "")):
+        return redirect(pending.resume_url(), 303)
+    return go_on(pending, client)
 
 
 def come_back(signed: str) -> ResponseReturnValue:
@@ -71,6 +82,8 @@ def go_on(pending: Pending, client: Client) -> ResponseReturnValue:
         return unknown_response_mode(client, pending.parameters["response_mode"])
     if not client.check_redirect_uri(pending.parameters.get("redirect_uri", "")):
         return unknown_redirect_uri(client, pending.parameters.get("redirect_uri"))
+    if returned_length(pending.parameters) > MAX_RETURNED:
+        return unanswerable(client, pending.parameters)
     try:
         wanted = check(client, pending.parameters, hinted_sub(pending.parameters))
         return question_or_answer(wanted, pending)
@@ -119,10 +132,20 @@ def refuse(client: Client, parameters: MultiDict[str, str], error: Authorization
     redirect_uri = parameters.get("redirect_uri", "")
     if not client.check_redirect_uri(redirect_uri):
         return unknown_redirect_uri(client, redirect_uri, str(error))
+    if returned_length(parameters) > MAX_RETURNED:
+        return unanswerable(client, parameters)
     mode, state = response_mode_of(parameters), parameters.get("state")
     if mode == "query" and "token" in (parameters.get("response_type") or ""):
         mode = "fragment"
     return authorization_response.refuse(client.client_id, redirect_uri, mode, state, error.error, str(error))
+
+
+def returned_length(parameters: MultiDict[str, str]) -> int:
+    """How many characters of the request the answer has in its URL; a form_post may have any number."""
+    if response_mode_of(parameters) == "form_post":
+        return 0
+    nonce = parameters.get("nonce", "") if "id_token" in parameters.get("response_type", "") else ""
+    return len(quote_plus(parameters.get("state", ""))) + len(nonce.encode())
 
 
 def unknown_client(parameters: MultiDict[str, str]) -> Response:
@@ -162,3 +185,16 @@ def unknown_response_mode(client: Client, response_mode: str) -> Response:
 def start_page_of(client: Client) -> dict[str, str]:
     """The way back from an error page. Only an operator sets ``home_url``, so no app can place a link there itself."""
     return {f"Go to {client.name}": client.home_url} if client.home_url else {}
+
+
+def unanswerable(client: Client, parameters: MultiDict[str, str]) -> Response:
+    """An answer that would make a URL too long for servers (RFC 9110 §4.1)."""
+    return error_page(
+        title=f"{client.name} wants back more than a URL holds",
+        text=f"state and nonce return in the app's URL, which has room for {MAX_RETURNED:,} characters of them. "
+        "Nothing was done.",
+        facts={name: parameters[name] for name in ("state", "nonce") if parameters.get(name)},
+        advice="The app's developer should send short values and keep the rest in the app, or ask for "
+        "response_mode=form_post.",
+        links=start_page_of(client),
+    )

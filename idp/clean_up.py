@@ -10,6 +10,7 @@ from idp.models import (
     Client,
     Delivery,
     DeliveryAttempt,
+    LongRequest,
     Participation,
     SsoSession,
     Token,
@@ -21,6 +22,7 @@ from pickup_web.clock import now
 BATCH = 100  # rows of a kind, each time
 CODE_SECONDS = 30 * 24 * 3600  # a used code is kept at least as long, and until its last token is deleted
 LEDGER_SECONDS = 90 * 24 * 3600  # the ledger, and the sessions it tells of, are kept for three months
+LONG_REQUEST_SECONDS = 600  # a redirect is followed at once, and its page may be loaded again
 UNUSED_SECONDS = 7 * 24 * 3600  # a client that registered itself has so long to be used (REG-17)
 
 BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows that go with others
@@ -44,6 +46,7 @@ def clean_up(db: Session) -> None:
         (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & ~is_needed()),
         (Client.client_id, is_gone),
         (AuthorizationCode.code_hash, is_old_code),
+        (LongRequest.key_hash, LongRequest.kept_at < now() - LONG_REQUEST_SECONDS),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
         (Client.client_id, is_unused_client() & ~is_told_of() & ~has_tokens),
         (Token.access_hash, dead),

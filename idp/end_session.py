@@ -7,6 +7,7 @@ Where to afterwards? Only to an address the client registered, character by char
 """
 
 from dataclasses import dataclass, replace
+from urllib.parse import quote_plus
 
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -15,10 +16,12 @@ from werkzeug.datastructures import MultiDict
 
 from idp import logged_out, session_ending
 from idp.addresses import with_parameters
-from idp.errors import error_page
+from idp.clean_up import LONG_REQUEST_SECONDS
+from idp.errors import error_page, too_late, too_long
 from idp.id_token_hint import HintError, verify_hint
 from idp.models import Client, Delivery, SsoSession, User
 from idp.oauth_server import find_client
+from idp.pending import MAX_IN_URL, MAX_REQUEST, MAX_RETURNED, for_url, from_url, is_too_long
 from idp.session_ending import Reason
 from idp.sso_session import cookie_of_browser, current_sso_session, delete_cookie, is_active
 from idp.state import current_state
@@ -47,12 +50,36 @@ class LogoutRequest:
     redirect_uri: str | None  # complete with state; where to go afterwards
     hint_sid: str | None
 
+    def resume_url(self) -> str:
+        """The same request as a navigation of our own. The hint itself, which may be long, is not needed again."""
+        content = [self.client and self.client.client_id, self.redirect_uri, self.hint_sid]
+        return url_for("end_session", resume=for_url(_resume_signer().dumps(content)))
+
+    @classmethod
+    def read(cls, given: str) -> "LogoutRequest | None":
+        """What came back; None if it is not ours, too old, or its client was removed."""
+        try:
+            client_id, redirect_uri, hint_sid = _resume_signer().loads(from_url(given), max_age=LONG_REQUEST_SECONDS)
+        except BadSignature:
+            return None
+        client = find_client(client_id) if client_id else None
+        return None if client_id and client is None else cls(client, redirect_uri, hint_sid)
+
 
 def end_session() -> ResponseReturnValue:
     """``GET`` and ``POST /oidc/logout`` (RPIL §2)."""
-    if request.method == "POST" and cookie_of_browser() is None:
-        # RPL-02: a post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
-        return as_get()
+    if "resume" in request.args:
+        if (resumed := LogoutRequest.read(request.args["resume"])) is None:
+            return too_late()
+        return answer(resumed)
+    if is_too_long():
+        return too_long(MAX_REQUEST)
+    # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
+    comes_again = request.method == "POST" and cookie_of_browser() is None
+    if comes_again:
+        target = with_parameters(url_for("end_session"), request.form.items(multi=True))
+        if len(target) <= MAX_IN_URL:
+            return redirect(target, 303)
     parameters = request.form if request.method == "POST" else request.args
     try:
         wanted = check(parameters)
@@ -65,6 +92,11 @@ def end_session() -> ResponseReturnValue:
             advice=f"{error.advice}{' You can log out here all the same.' if is_signed_in else ''}",
             offer_logout=is_signed_in,
         )
+    return redirect(wanted.resume_url(), 303) if comes_again else answer(wanted)
+
+
+def answer(wanted: LogoutRequest) -> ResponseReturnValue:
+    """A checked request: whose session ends, and must the user be asked?"""
     session = current_sso_session()
     if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
         if wanted.hint_sid and not wanted.redirect_uri and is_active(wanted.hint_sid):
@@ -73,11 +105,6 @@ def end_session() -> ResponseReturnValue:
     if wanted.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
         return carry_out(session, wanted)
     return ask(session, wanted)
-
-
-def as_get() -> ResponseReturnValue:
-    """The same request as a navigation of our own, which brings the cookie."""
-    return redirect(with_parameters(url_for("end_session"), request.form.items(multi=True)), 303)
 
 
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
@@ -107,6 +134,9 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
         )
         sentence = f"post_logout_redirect_uri is not one of those registered for {client.name}."
         raise Refused(sentence, advice, "post_logout_redirect_uri", "client_id")
+    if len(quote_plus(parameters.get("state", ""))) > MAX_RETURNED:
+        advice = f"It returns in the app's URL, which has room for {MAX_RETURNED:,} characters of it."
+        raise Refused("state is too long.", advice, "state")
     if target and client and parameters.get("state"):
         target = with_parameters(target, [("state", parameters["state"])])
     # RPL-23: without a client there is no way to be sure of the address, so there is no redirect.
@@ -193,6 +223,10 @@ def home() -> ResponseReturnValue:
     session = current_sso_session()
     user = db.session.get_one(User, session.sub) if session else None
     return render_template("idp/home.html", user=user, apps=logged_out.all_apps())
+
+
+def _resume_signer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="logout-resumed")
 
 
 def _signer() -> URLSafeTimedSerializer:

@@ -53,3 +53,13 @@ def too_late() -> Response:
         text="It is valid for an hour and must come back unchanged. Nothing was done.",
         advice="Go back to the app you came from and start again.",
     )
+
+
+def too_long(most: int) -> Response:
+    """RFC 9110 §15.5.14: a request of more than ``most`` bytes."""
+    return error_page(
+        title="The app's request is too long",
+        text=f"A request to this service may have {most:,} bytes. Nothing was done.",
+        advice="The app's developer should keep what is large in the app, and send less.",
+        status=413,
+    )

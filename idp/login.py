@@ -44,14 +44,13 @@ def ask_for_own_page() -> ResponseReturnValue:
 def sign_in() -> ResponseReturnValue:
     """``POST /login``: check the password, then on to the page that asked, or to the request that waits."""
     if is_own_page(request.form.get("next", "")):
-        waiting, client, target = {"next": request.form["next"]}, None, request.form["next"]
+        waiting, client, pending = {"next": request.form["next"]}, None, None
     else:
         waiting = {"request": request.form.get("request", "")}
         pending = Pending.read(waiting["request"])
         client = find_client(pending.parameters.get("client_id", "")) if pending else None
         if pending is None or client is None:
             return too_late()
-        target = pending.resume_url()
     username = request.form.get("username", "")
     key = failed_logins.key_of(username)
     if seconds := failed_logins.seconds_to_wait(db.session, key):
@@ -65,7 +64,7 @@ def sign_in() -> ResponseReturnValue:
         return login_page(waiting, client, username=username, error=wrong)
     failed_logins.forget(db.session, key)
     db.session.commit()
-    response = redirect(target, 303)
+    response = redirect(pending.resume_url() if pending else waiting["next"], 303)
     set_cookie(response, cookie)
     failed_logins.remember(response, username)
     return response

@@ -255,6 +255,16 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
         return self.revoked_at is not None
 
 
+class LongRequest(Base):
+    """A request that does not fit into a URL, while a redirect of ours leads back to it; see pending.py."""
+
+    __tablename__ = "long_request"
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[str] = mapped_column(Text)  # signed
+    kept_at: Mapped[int] = mapped_column(index=True)
+
+
 class Consent(Base):
     """What a person allowed an app to know, when they were asked."""
 

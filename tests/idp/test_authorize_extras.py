@@ -9,10 +9,9 @@ from urllib.parse import urlencode
 import pytest
 
 from idp.authorization_request import ACR
-from idp.authorize import MAX_QUERY
 from idp.models import Consent
 from tests.conftest import START, Clock, SiteClient
-from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import NO_PKCE, SHOP, Party, Registrar, answer_of
 from tests.network import Browser
 from tests.tokens import jws, read, rsa_key
@@ -273,17 +272,6 @@ def test_a_post_from_another_sites_page_finds_the_session(browser: Browser, prov
     page = browser.post_from_elsewhere(f"{provider.issuer}/oauth2/authorize", **fields)
     form = page.form(SHOP)
     assert (form.fields["state"], bool(form.fields["code"])) == ("by post", True)
-
-
-def test_a_very_long_post_is_a_login_instead_of_an_address_nobody_carries(shop: Party, provider: Provider) -> None:
-    """AUTH-01: its state comes back all the same."""
-    browser = provider.browser()
-    state = "x" * MAX_QUERY
-    page = browser.post("/oauth2/authorize", data=shop.parameters(state=state))
-    assert asks_for_password(page.text)
-    response = browser.submit("/login", request=hidden(page, "request"), username="cameron", password="correct horse")
-    assert response.status_code == 303
-    assert answer_of(browser.get(response.location))["state"] == state
 
 
 def test_a_post_needs_no_token_of_ours_and_does_nothing_by_itself(
