@@ -24,7 +24,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from idp.models import Client
 from pickup_web.settings import load_settings
-with Session(create_engine(load_settings().idp_database_url)) as db, db.begin():
+with Session(create_engine(load_settings("idp").idp_database_url)) as db, db.begin():
     client = db.get_one(Client, "{CLIENT}")
     client.registered = {{**client.registered, "jwks_uri": %r}}
 """
