@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sqlalchemy.orm import Session
 from relying_party import RelyingParty
 from relying_party.clock import now
 from relying_party.database import open_engine
+from relying_party.encryption import Encryption
 from relying_party.errors import RelyingPartyError
 from relying_party.logout_token import LOGOUT_EVENT, LogoutToken, validate_logout_token
 from relying_party.models import Base, StoredSession, make_tables
@@ -29,6 +31,7 @@ from relying_party.sessions import AppSession, SessionStore, hash_of
 from relying_party.state import State
 
 ISSUER, CLIENT_ID, BASE_URL = "https://op.example", "bench", "https://bench.example"
+ENCRYPTION = Encryption([secrets.token_hex()])
 BATCH = 5000  # rows of one INSERT
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -108,7 +111,12 @@ def check(raw: str) -> LogoutToken | None:
 def make_app(folder: Path, **config: Any) -> Flask:
     """An application with the extension and one route of its own; it knows its provider's keys already."""
     app = Flask("bench", instance_path=str(folder))
-    app.config.update(RELYING_PARTY_ISSUER=ISSUER, RELYING_PARTY_CLIENT_ID=CLIENT_ID, RELYING_PARTY_BASE_URL=BASE_URL)
+    app.secret_key = secrets.token_hex()
+    app.config.update(
+        RELYING_PARTY_ISSUER=ISSUER,
+        RELYING_PARTY_CLIENT_ID=CLIENT_ID,
+        RELYING_PARTY_BASE_URL=BASE_URL,
+    )
     app.config.update(config)
     app.add_url_rule("/bare", "home", lambda: "")
     RelyingParty().init_app(app)
@@ -156,11 +164,11 @@ def route(folder: Path, seconds: float) -> Iterator[Figure]:
 def stored(numbers: range) -> Iterator[dict[str, Any]]:
     """Rows of people who are signed in."""
     at = now()
-    login = {"claims": {"iss": ISSUER}, "userinfo": {"name": "N"}, "id_token": "x" * 200}
+    encrypted = ENCRYPTION.encrypt({"claims": {"iss": ISSUER}, "userinfo": {"name": "N"}, "id_token": "x" * 200})
     for n in numbers:
         yield {
             "id_hash": hash_of(f"cookie {n}"), "created_at": at, "last_seen_at": at, "expires_at": at + 28_800,
-            "data": "", "iss": ISSUER, "sub": f"user {n}", "sid": f"sid {n}", "login": login,
+            "data": "", "iss": ISSUER, "sub": f"user {n}", "sid": f"sid {n}", "login": encrypted,
         }  # fmt: skip
 
 
@@ -183,7 +191,7 @@ def sessions(database: str, folder: Path, sizes: list[int], acts: int) -> Iterat
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     Base.metadata.drop_all(engine)
     make_tables(engine)
-    store = SessionStore(engine)
+    store = SessionStore(engine, ENCRYPTION)
     for size in sizes:
         fill(engine, size)
         yield Figure(f"{size:>9,} sessions", "   ".join(acts_among(store, size, acts)))

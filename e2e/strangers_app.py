@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ class StrangersApp:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "flask", "--app", "shop", "run", "--port", str(self._port)],
                 cwd=folder,
-                env={**others, **settings, "PYTHONPATH": str(ROOT)},
+                env={**others, "FLASK_SECRET_KEY": f'"{secrets.token_hex()}"', **settings, "PYTHONPATH": str(ROOT)},
                 stdout=output,
                 stderr=output,
             )

@@ -18,6 +18,7 @@ from relying_party import backchannel, guard, live, login, logout, pages
 from relying_party.access_tokens import access_token
 from relying_party.config import Config
 from relying_party.database import open_engine
+from relying_party.encryption import Encryption
 from relying_party.errors import RelyingPartyError, TokenUnavailable
 from relying_party.guard import login_required
 from relying_party.models import make_tables
@@ -65,11 +66,11 @@ class RelyingParty:
 
         Without ``engine`` the database is that of the setting ``RELYING_PARTY_DATABASE_URL``.
         """
-        config = Config.from_app(app)
+        config, encryption = Config.from_app(app), Encryption.from_app(app)
         engine = engine or open_engine(config.database_url, app.instance_path)
         make_tables(engine)
-        registration = Registration(config, engine, tell=lambda: emit("rp.client.registered"))
-        provider, store = Provider(config, registration), SessionStore(engine)
+        registration = Registration(config, engine, encryption, tell=lambda: emit("rp.client.registered"))
+        provider, store = Provider(config, registration), SessionStore(engine, encryption)
         streams = threading.BoundedSemaphore(config.live_streams)
         app.extensions["relying_party"] = State(config, registration, provider, store, streams)
         app.session_interface = ServerSideSessions(store, https=config.base_url.startswith("https:"))

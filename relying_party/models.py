@@ -17,8 +17,8 @@ class Base(DeclarativeBase):
 class StoredSession(Base):
     """One browser's session. Signed in when ``sub`` is set and ``ended_at`` is not.
 
-    The cookie's value is not here, only its hash: who reads the table cannot become its users. An
-    ended session keeps nothing but its end, so that the browser can be told why.
+    The cookie's value is not here, only its hash, and the login is encrypted: a reader of the table cannot become
+    its users. An ended session keeps nothing but its end, so that the browser can be told why.
     """
 
     __tablename__ = "rp_session"
@@ -41,7 +41,8 @@ class StoredSession(Base):
     iss: Mapped[str | None] = mapped_column(String(255))
     sub: Mapped[str | None] = mapped_column(String(255))
     sid: Mapped[str | None] = mapped_column(String(255))
-    login: Mapped[dict[str, Any] | None]  # claims and tokens; see login.py
+    # Claims and tokens, see login.py: encrypted, a JSON string. An earlier version wrote them as a JSON object.
+    login: Mapped[Any | None] = mapped_column(JSON)
     renewing_until: Mapped[int | None]  # a request is renewing the access token, until then at most
 
     ended_at: Mapped[int | None]
@@ -56,7 +57,7 @@ class RegisteredClient(Base):
     issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
     base_url: Mapped[str] = mapped_column(String(255), primary_key=True)
     client_id: Mapped[str] = mapped_column(String(255), default="")
-    client_secret: Mapped[str] = mapped_column(Text, default="")  # with all its punctuation
+    client_secret: Mapped[str] = mapped_column(Text, default="")  # encrypted
     secret_expires_at: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: never
 
 

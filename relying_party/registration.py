@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from relying_party.clock import now
 from relying_party.config import Config
+from relying_party.encryption import Encryption
 from relying_party.errors import ProviderError
 from relying_party.models import RegisteredClient
 
@@ -35,9 +36,9 @@ class Credentials:
 class Registration:
     """One application's registration at one provider."""
 
-    def __init__(self, config: Config, engine: Engine, tell: Callable[[], None]) -> None:
+    def __init__(self, config: Config, engine: Engine, encryption: Encryption, tell: Callable[[], None]) -> None:
         """``tell`` is called when the provider has registered us."""
-        self._config, self._engine, self._tell = config, engine, tell
+        self._config, self._engine, self._encryption, self._tell = config, engine, encryption, tell
         self._known = Credentials(config.client_id, config.client_secret) if config.client_id else None
 
     def known(self) -> Credentials | None:
@@ -45,7 +46,11 @@ class Registration:
         if self._known is None and not self._config.client_id:
             with Session(self._engine) as db:
                 row = db.get(RegisteredClient, (self._config.issuer, self._config.base_url))
-            self._known = Credentials(row.client_id, row.client_secret, row.secret_expires_at) if row else None
+            secret = self._encryption.decrypt(row.client_secret) if row else None
+            if row and secret is None:
+                self.forget()  # SECRET_KEY was changed: without its secret we cannot be that client
+            elif row:
+                self._known = Credentials(row.client_id, secret, row.secret_expires_at)
         if self._known and not self._known.are_valid():
             self._known = None
         return self._known
@@ -63,7 +68,8 @@ class Registration:
                 db.execute(delete(RegisteredClient).where(self._mine(), has_expired))
                 db.add(row)
                 db.flush()
-                row.client_id, row.client_secret, row.secret_expires_at = credentials_in(ask())
+                row.client_id, secret, row.secret_expires_at = credentials_in(ask())
+                row.client_secret = self._encryption.encrypt(secret)
         except IntegrityError:
             self._known = None  # the other one was first, and it is one client
         except OperationalError as error:  # SQLite has one writer at a time, and waits for it not for ever

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.datastructures import CallbackDict
 
 from relying_party.clock import now
+from relying_party.encryption import Encryption
 from relying_party.errors import LoginFailed, ReplayedToken
 from relying_party.logout_token import MAX_AGE, LogoutToken
 from relying_party.models import CarriedOutLogout, StoredSession
@@ -69,7 +70,7 @@ class AppSession(CallbackDict[str, Any], SessionMixin):
         self.row = row
         self.browser_key = stored.id_hash if stored else None  # the same, also of a session that ended
         self.logins: list[dict[str, Any]] = (stored and stored.logins) or []
-        self.login: dict[str, Any] | None = row.login if row and row.sub else None
+        self.login: dict[str, Any] | None = None
         self.ended = ended
         self.modified = False
         self.watched_only = False  # this request only looks whether the session lives, which is no use of it
@@ -88,7 +89,8 @@ def hash_of(cookie: str) -> str:
 class SessionStore:
     """The table of sessions. Every method is one short transaction of its own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, encryption: Encryption) -> None:
+        self._encryption = encryption
         self._db = sessionmaker(engine, expire_on_commit=False)
         # For the two acts that look at each other's rows, signing in and being logged out: each sees the
         # other whole or not at all. SQLite has one writer at a time anyway.
@@ -99,7 +101,10 @@ class SessionStore:
         """The browser's session; an empty one if it has none, or one that ended."""
         with self._db() as db:
             row = db.get(StoredSession, hash_of(cookie))
-        return AppSession(row, ending_of(row)) if row else AppSession()
+        session = AppSession(row, ending_of(row)) if row else AppSession()
+        if session.row and session.row.sub:
+            session.login = self._encryption.decrypt(session.row.login)  # None after SECRET_KEY was changed
+        return session
 
     def ending(self, key: str) -> Ending | None:
         """When and why the session with this key ended; None while it lives."""
@@ -168,13 +173,13 @@ class SessionStore:
         """What another request made of it."""
         with self._db() as db:
             row = db.get(StoredSession, session.key)
-        session.login = row.login if row and not ending_of(row) else None
+        session.login = self._encryption.decrypt(row.login) if row and not ending_of(row) else None
 
     def update_login(self, session: AppSession, login: dict[str, Any]) -> None:
         """Keep renewed tokens."""
         session.login = login
         if session.key:
-            self._update_live(session.key, login=login)
+            self._update_live(session.key, login=self._encryption.encrypt(login))
 
     def _update_live(self, key: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
         mine = (StoredSession.id_hash == key, *_alive(), *conditions)
@@ -189,7 +194,8 @@ class SessionStore:
         """
         claims = login["claims"]
         cookie, row = new_row(ABSOLUTE_SECONDS)
-        row.iss, row.sub, row.sid, row.login = claims["iss"], claims["sub"], claims.get("sid"), login
+        row.iss, row.sub, row.sid = claims["iss"], claims["sub"], claims.get("sid")
+        row.login = self._encryption.encrypt(login)
         row.logins = session.logins  # of other tabs
 
         def act(db: Session) -> list[EndedSession]:

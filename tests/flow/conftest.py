@@ -14,6 +14,7 @@ from idp.state import State
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event
+from relying_party.encryption import Encryption
 from relying_party.models import StoredSession
 from tests.conftest import PASSWORD
 from tests.network import Browser, Network, Page, WebClient, origin_of
@@ -76,8 +77,9 @@ class Pickup:
         with Session(engine_of(self.apps[name])) as db:
             alive = StoredSession.ended_at.is_(None) & StoredSession.sub.is_not(None)
             (row,) = db.scalars(select(StoredSession).where(alive))
-        assert row.login
-        return row.login
+        login = Encryption.from_app(self.apps[name]).decrypt(row.login)
+        assert login
+        return dict(login)
 
     def ask_fleet(self, access_token: str) -> TestResponse:
         """Ask Manager's API for the drivers."""

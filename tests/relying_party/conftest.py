@@ -17,7 +17,9 @@ from werkzeug import Response
 from werkzeug.test import TestResponse
 
 from relying_party import RelyingParty, login_required, protocol_event, session_user
+from relying_party.encryption import Encryption
 from relying_party.models import Base, StoredSession
+from relying_party.sessions import SessionStore
 from relying_party.state import State
 from tests.conftest import START, Clock
 from tests.network import Network, query_of
@@ -144,9 +146,18 @@ class Shop:
         return self.app.test_client(use_cookies=False).post("/bclogout", data={"logout_token": token}, **options)
 
     def rows(self) -> list[StoredSession]:
-        """The table of sessions; signed-in ones only."""
+        """The table of sessions; signed-in ones only, with their logins decrypted."""
         with Session(self.engine) as db:
-            return list(db.scalars(select(StoredSession).where(StoredSession.sub.is_not(None))))
+            found = list(db.scalars(select(StoredSession).where(StoredSession.sub.is_not(None))))
+            db.expunge_all()
+        encryption = Encryption.from_app(self.app)
+        for row in found:
+            row.login = encryption.decrypt(row.login)
+        return found
+
+    def another_store(self) -> SessionStore:
+        """The sessions, as another worker of the shop has them."""
+        return SessionStore(self.engine, Encryption.from_app(self.app))
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table, to see that nothing has changed."""

@@ -15,7 +15,6 @@ from relying_party import EndedSession, backchannel, protocol_event, session_end
 from relying_party.backchannel import MAX_BODY
 from relying_party.errors import ReplayedToken
 from relying_party.logout_token import LogoutToken
-from relying_party.sessions import SessionStore
 from tests.conftest import START, Clock
 from tests.network import Network
 from tests.relying_party.conftest import COOKIE, ISSUER, Shop, each_database, json_response, make_shop, who
@@ -207,7 +206,7 @@ def test_two_workers_with_the_same_token_carry_it_out_once(shop: Shop, ann: Flas
     start, results = threading.Barrier(2), []
 
     def worker() -> None:
-        store = SessionStore(shop.engine)
+        store = shop.another_store()
         start.wait()
         try:
             results.append(str(len(store.carry_out(token))))

@@ -86,7 +86,7 @@ sys.path.insert(0, sys.argv[1])
 from flask import Flask
 import relying_party
 app = Flask("elsewhere", instance_path=sys.argv[2])
-app.config.update(RELYING_PARTY_ISSUER="https://op.example", RELYING_PARTY_CLIENT_ID="x",
+app.config.update(RELYING_PARTY_ISSUER="https://op.example", RELYING_PARTY_CLIENT_ID="x", SECRET_KEY="k",
                   RELYING_PARTY_BASE_URL="https://shop.example")
 app.add_url_rule("/", "home", lambda: "home")
 relying_party.RelyingParty().init_app(app)

@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import create_engine
 
 from relying_party.config import Config
+from relying_party.encryption import Encryption
 from relying_party.errors import ProviderError
 from relying_party.provider import METADATA_SECONDS, REFETCH_SECONDS, REFETCHES, TIMEOUT, Provider
 from relying_party.registration import Registration
@@ -36,7 +37,7 @@ def known(**changes: Any) -> Provider:
     config = Config(
         **{"issuer": ISSUER, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": BASE_URL, **changes}
     )
-    return Provider(config, Registration(config, create_engine("sqlite://"), tell=lambda: None))
+    return Provider(config, Registration(config, create_engine("sqlite://"), Encryption(["k"]), tell=lambda: None))
 
 
 # --- metadata ---

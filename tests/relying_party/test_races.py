@@ -116,12 +116,12 @@ def test_the_logout_comes_between_writing_the_session_and_looking_for_logouts(
     token: dict[str, Any], shop: Shop
 ) -> None:
     """BCL-61: whichever of the two is first, the session does not live."""
-    store, browser = SessionStore(shop.engine), AppSession()
+    store, browser = shop.another_store(), AppSession()
     with pause("_ends_login") as looking:
         login = Act(lambda: store.sign_in(browser, login_of()))
         looking.wait_for_request()
         with pause("_record_of", after=True) as recording:
-            logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of(**token)))
+            logout = Act(lambda: shop.another_store().carry_out(logout_of(**token)))
             recording.wait_for_request()
         if shop.engine.dialect.name == "postgresql":
             logout.result()  # it did not have to wait, and could not see the session that is being written
@@ -144,10 +144,10 @@ def test_the_session_is_written_between_looking_for_sessions_and_the_end_of_the_
 ) -> None:
     """BCL-61: the logout found no session, and before it is through one appears."""
     with pause("_end", after=True) as ending:
-        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of(**token)))
+        logout = Act(lambda: shop.another_store().carry_out(logout_of(**token)))
         ending.wait_for_request()
         with pause("_ends_login") as looking:
-            login = Act(lambda: SessionStore(shop.engine).sign_in(AppSession(), login_of()))
+            login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of()))
             if shop.engine.dialect.name == "postgresql":
                 looking.wait_for_request()
             looking.open()
@@ -162,9 +162,9 @@ def test_the_session_is_written_between_looking_for_sessions_and_the_end_of_the_
 def test_a_control_another_persons_login_at_the_same_moment_succeeds(shop: Shop) -> None:
     """BCL-61: only the sessions the token means are lost, however the two acts collide."""
     with pause("_ends_login") as looking:
-        login = Act(lambda: SessionStore(shop.engine).sign_in(AppSession(), login_of(sub="Bob", sid="Bob's")))
+        login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
-        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of()))
+        logout = Act(lambda: shop.another_store().carry_out(logout_of()))
         if shop.engine.dialect.name == "postgresql":
             logout.result()
         looking.open()
@@ -202,10 +202,10 @@ def test_the_logout_comes_while_the_callback_waits_for_the_provider(
 def two_at_once(shop: Shop, first: LogoutToken, second: LogoutToken) -> list[Any]:
     """Both are carried out; the second one begins when the first has ended its sessions and not yet committed."""
     with pause("_end", after=True) as ending:
-        acts = [Act(lambda: SessionStore(shop.engine).carry_out(first))]
+        acts = [Act(lambda: shop.another_store().carry_out(first))]
         ending.wait_for_request()
         with pause("_record_of", after=True) as recording:
-            acts.append(Act(lambda: SessionStore(shop.engine).carry_out(second)))
+            acts.append(Act(lambda: shop.another_store().carry_out(second)))
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the second one waits")
     outcomes: list[int | str] = []
@@ -288,7 +288,7 @@ def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) 
     with shop.engine.connect() as saving, saving.begin():
         saving.execute(update(StoredSession).where(StoredSession.id_hash == row.id_hash).values(data='{"cart":"hat"}'))
         with pause("_record_of", after=True) as recording:
-            logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of()))
+            logout = Act(lambda: shop.another_store().carry_out(logout_of()))
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the logout waits")
     assert len(logout.result()) == 1
@@ -301,12 +301,12 @@ def test_a_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
     browser = shop.sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
-    loaded = SessionStore(shop.engine).load(cookie.value)
+    loaded = shop.another_store().load(cookie.value)
     loaded["cart"] = "a hat"
     with pause("_end", after=True) as ending:
-        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of()))
+        logout = Act(lambda: shop.another_store().carry_out(logout_of()))
         ending.wait_for_request()
-        save = Act(lambda: SessionStore(shop.engine).save(loaded))
+        save = Act(lambda: shop.another_store().save(loaded))
         eventually(lambda: waits_for_a_lock(shop), "the save waits")
     logout.result()
     save.result()
@@ -358,12 +358,12 @@ def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> N
     browser = shop.sign_in(sub="Ann", sid="Ann's")
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
-    store = SessionStore(shop.engine)
+    store = shop.another_store()
     loaded = store.load(cookie.value)
     with pause("_ends_login") as looking:
         login = Act(lambda: store.sign_in(loaded, login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
-        logout = Act(lambda: SessionStore(shop.engine).carry_out(logout_of(sub="Ann", sid="Ann's")))
+        logout = Act(lambda: shop.another_store().carry_out(logout_of(sub="Ann", sid="Ann's")))
         if shop.engine.dialect.name == "postgresql":
             logout.result()
         looking.open()
@@ -397,7 +397,7 @@ def test_two_tabs_that_begin_at_once_both_have_their_login(shop: Shop) -> None:
     browser.get("/cart")
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
-    stores = [SessionStore(shop.engine) for _ in range(2)]
+    stores = [shop.another_store() for _ in range(2)]
     tabs = [store.load(cookie.value) for store in stores]
     with pause("_write_logins") as writing:
         first = Act(lambda: stores[0].remember_login(tabs[0], {"state": "1"}, most=5))
@@ -529,7 +529,7 @@ def test_a_request_that_is_killed_while_it_renews_holds_up_the_others_for_a_mome
 
 def test_many_acts_at_once_all_come_through(shop: Shop) -> None:
     """BCL-60: a wave of logins and logouts; every collision is repeated until it is none, and nobody sees a fault."""
-    store, number = SessionStore(shop.engine), 12
+    store, number = shop.another_store(), 12
     for n in range(number):
         store.sign_in(AppSession(), login_of(sub=f"old {n}", sid=f"old {n}"))
     start = threading.Barrier(2 * number)

@@ -18,7 +18,6 @@ from relying_party.sessions import (
     IDLE_SECONDS,
     TOUCH_SECONDS,
     AppSession,
-    SessionStore,
     hash_of,
 )
 from tests.conftest import START, Clock
@@ -275,7 +274,7 @@ def test_no_act_reads_a_whole_table(shop: Shop) -> None:
 def test_two_stores_over_one_database_are_one(shop: Shop) -> None:
     """BCL-60: nothing is kept in a process; another worker's store answers the same."""
     browser = shop.sign_in()
-    other = SessionStore(shop.engine)
+    other = shop.another_store()
     assert other.load(cookie_of(browser)).login
     shop.log_out(shop.provider.maker().logout_token())
     assert other.load(cookie_of(browser)).login is None
