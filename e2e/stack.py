@@ -30,12 +30,16 @@ PRINT_SIGNING_KEY = """
 import json
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
+from idp.encryption import decrypt_jwk, use_key
 from idp.models import SigningKey
 from pickup_web.settings import load_settings
-with Session(create_engine(load_settings("idp").idp_database_url)) as db:
+settings = load_settings("idp")
+engine = create_engine(settings.idp_database_url)
+use_key(engine, settings.secret_key.get_secret_value())
+with Session(engine) as db:
     rs256 = select(SigningKey).where(SigningKey.alg == "RS256")
     key = db.scalars(rs256.order_by(SigningKey.signs_from.desc())).first()
-print(json.dumps({**key.private_jwk, "kid": key.kid}))
+print(json.dumps({**decrypt_jwk(engine, key.private_jwk), "kid": key.kid}))
 """
 
 # In a container: there are no other processes than the service's.

@@ -28,6 +28,7 @@ from idp import (
 )
 from idp.client_keys import ClientKeys
 from idp.delivery import Outbox
+from idp.encryption import use_key
 from idp.fetch import Door
 from idp.keys import KeyRing
 from idp.models import Base
@@ -95,6 +96,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         database_url=settings.idp_database_url,
     )
     engine, seed = engine_of(app), from_settings(settings)
+    use_key(engine, settings.secret_key.get_secret_value())
     prepare(engine, Base.metadata, seed)
     follow_settings(engine, settings)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable

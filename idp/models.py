@@ -344,7 +344,7 @@ class AppliedSetting(Base):
 
 
 class SigningKey(Base):
-    """A private key. It signs from ``signs_from`` on; it is published until ``published_until``."""
+    """A private key, encrypted. It signs from ``signs_from`` on; it is published until ``published_until``."""
 
     __tablename__ = "signing_key"
 

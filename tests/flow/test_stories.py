@@ -354,3 +354,22 @@ def test_no_log_and_no_event_holds_a_secret(
     assert len(secrets) > 25
     assert not [secret for secret in secrets if secret in logged], "in the log"
     assert not [secret for secret in secrets if secret in told], "in the events"
+
+
+def test_no_database_holds_what_would_open_a_session(pickup: Pickup, cameron: Person) -> None:
+    """After single sign-on, on the disk of all three services: no token, cookie or private key, nor its signature."""
+    cameron.signs_in("dispatch")
+    cameron.opens("manager")
+    values = [pickup.login_of(name)[kind] for name in APPS for kind in ("access_token", "refresh_token", "id_token")]
+    values += [cameron.cookie_of(name) for name in APPS]
+    values.append(str(cameron.browser.cookie("pickup_idp_session", pickup.url("idp") + "/")))
+    values += [str(key["d"]) for key in private_keys(pickup)]
+    files = [path.read_bytes() for path in pickup.settings.data_dir.glob("*.db*")]
+    secrets = {part for value in values for part in (value, value.rpartition(".")[2])}
+    assert len(secrets) > 12
+    assert not [secret for secret in secrets if any(secret.encode() in content for content in files)]
+
+
+def private_keys(pickup: Pickup) -> list[dict[str, Any]]:
+    """The provider's keys, as JWKs."""
+    return [loaded.key.as_dict(private=True) for loaded in pickup.idp.keys._keys()]

@@ -11,6 +11,7 @@ from relying_party.models import RegisteredClient, StoredSession
 from tests.network import Network
 from tests.relying_party.conftest import (
     BASE_URL,
+    COOKIE,
     ISSUER,
     PaperProvider,
     Shop,
@@ -51,7 +52,7 @@ def test_no_token_of_a_session_is_in_the_database(shop: Shop, tokens: dict[str, 
 def test_a_renewed_token_is_encrypted_too(shop: Shop) -> None:
     """What is written later is written alike."""
     browser = shop.sign_in()
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     session = shop.state.sessions.load(cookie.value)
     assert session.login
@@ -73,13 +74,13 @@ def test_a_session_of_an_earlier_version_goes_on(shop: Shop) -> None:
 def test_after_another_secret_key_people_sign_in_again(shop: Shop, provider: PaperProvider, network: Network) -> None:
     """What cannot be decrypted is no login, and no error."""
     browser = shop.sign_in()
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     again = make_shop(shop.engine.url, SECRET_KEY="another key")
     again.provider = provider
     network.add(BASE_URL, again.app)
     visitor = again.browser()
-    visitor.set_cookie("session", cookie.value, domain="shop.example")
+    visitor.set_cookie(COOKIE, cookie.value, domain="shop.example")
     assert who(visitor) == "nobody"
     assert visitor.get("/orders").status_code == 303
     again.sign_in(visitor, sid="another session")
@@ -90,7 +91,7 @@ def test_after_another_secret_key_people_sign_in_again(shop: Shop, provider: Pap
 def test_the_key_before_still_decrypts_while_it_is_a_fallback(shop: Shop) -> None:
     """Flask's own way to change a key: SECRET_KEY_FALLBACKS."""
     browser = shop.sign_in()
-    cookie = browser.get_cookie("session", "shop.example")
+    cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     again = make_shop(shop.engine.url, SECRET_KEY="another key", SECRET_KEY_FALLBACKS=["k"])
     assert again.state.sessions.load(cookie.value).login

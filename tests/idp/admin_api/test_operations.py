@@ -150,7 +150,8 @@ def test_no_answer_holds_a_secret_or_the_hash_of_one(program: Program) -> None:
     kept |= {user.password_hash for user in provider.rows(User)}
     kept |= {session.cookie_hash for session in provider.rows(SsoSession)}
     kept |= {value for token in provider.rows(Token) for value in (token.access_hash, token.refresh_hash) if value}
-    kept |= {str(key.private_jwk["d"]) for key in provider.rows(SigningKey)}
+    kept |= {str(key.private_jwk["encrypted"]) for key in provider.rows(SigningKey)}
+    kept |= {str(loaded.key.as_dict(private=True)["d"]) for loaded in provider.state.keys._keys()}
     delivery = program.get("/deliveries").get_json()[0]["id"]
     paths = [ACCOUNTS, ACCOUNT, SESSIONS, f"{SESSIONS}/{a_session(program)['id']}", "/clients", f"/clients/{MANAGER}"]
     for path in [*paths, "/deliveries", f"/deliveries/{delivery}", "/openapi.json"]:

@@ -1,0 +1,97 @@
+"""The database does not hold the private signing keys, only their ciphertext: its reader cannot sign."""
+
+import pytest
+from joserfc import jwt
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from idp.encryption import use_key
+from idp.keys import AFTER_SIGNING_SECONDS, RELOAD_SECONDS, KeyRing, make_key, rotate
+from idp.models import SigningKey
+from idp.seed import follow_settings
+from pickup_web.database import engine_of
+from tests.conftest import ALGORITHMS, START, Clock
+from tests.idp.conftest import Provider
+from tests.tokens import read
+
+
+@pytest.fixture
+def engine(provider: Provider) -> Engine:
+    return engine_of(provider.app)
+
+
+def signer(ring: KeyRing, alg: str) -> str:
+    return str(read(ring.sign({}, alg=alg, typ="JWT"))[0]["kid"])
+
+
+def private_parts(ring: KeyRing) -> list[str]:
+    """What only the signer may know."""
+    return [str(loaded.key.as_dict(private=True)["d"]) for loaded in ring._keys()]
+
+
+def files_of(provider: Provider) -> bytes:
+    """All that is on the disk, also what was written last."""
+    return b"".join(path.read_bytes() for path in provider.settings.data_dir.glob("idp.db*"))
+
+
+def test_no_private_key_is_in_the_database(provider: Provider, engine: Engine) -> None:
+    """Neither those of the first start nor those of a rotation."""
+    with Session(engine) as db:
+        rotate(db, ALGORITHMS)
+    parts = private_parts(KeyRing(engine, ALGORITHMS))
+    assert len(parts) == 2 * len(ALGORITHMS)
+    content = files_of(provider)
+    assert [part for part in parts if part.encode() in content] == []
+
+
+def test_keys_of_an_earlier_version_are_encrypted_at_the_start(provider: Provider, engine: Engine) -> None:
+    """They keep their names, and what they signed stays valid."""
+    clear = make_key("ES256", START)
+    kid, jwk = clear.kid, dict(clear.private_jwk)
+    with Session(engine) as db, db.begin():
+        db.add(clear)
+    before = KeyRing(engine, ALGORITHMS).jwks()
+    follow_settings(engine, provider.settings)
+    with Session(engine) as db:
+        row = db.get(SigningKey, kid)
+        assert row
+        assert "d" not in row.private_jwk
+        assert jwk["d"] not in str(row.private_jwk)
+    assert KeyRing(engine, ALGORITHMS).jwks() == before
+    assert jwk["d"] in private_parts(KeyRing(engine, ALGORITHMS))
+
+
+def test_keys_of_an_earlier_version_can_be_read_until_then(engine: Engine) -> None:
+    """Another replica may not have been started again yet."""
+    with Session(engine) as db, db.begin():
+        for row in db.query(SigningKey):
+            db.delete(row)
+        db.add(make_key("RS256", START))
+    ring = KeyRing(engine, ALGORITHMS)
+    assert jwt.decode(ring.sign({"a": 1}, alg="RS256", typ="JWT"), ring.public_keys()).claims == {"a": 1}
+
+
+def test_with_another_key_in_the_settings_new_ones_sign_and_the_old_ones_verify(
+    provider: Provider, engine: Engine, clock: Clock
+) -> None:
+    """Whoever loses .env keeps the data: what was signed before stays valid for as long as after a rotation."""
+    old = KeyRing(engine, ALGORITHMS)
+    token, kids = old.sign({"a": 1}, alg="RS256", typ="JWT"), {signer(old, alg) for alg in ALGORITHMS}
+    use_key(engine, "another key")
+    try:
+        follow_settings(engine, provider.settings)
+        ring = KeyRing(engine, ALGORITHMS)
+        assert not {signer(ring, alg) for alg in ALGORITHMS} & kids
+        assert jwt.decode(token, ring.public_keys()).claims == {"a": 1}
+        assert not any(name in key for key in ring.jwks()["keys"] for name in ("d", "encrypted"))
+        clock.turn(AFTER_SIGNING_SECONDS + RELOAD_SECONDS + 1)
+        assert not kids & {key["kid"] for key in ring.jwks()["keys"]}
+    finally:
+        use_key(engine, provider.settings.secret_key.get_secret_value())
+
+
+def test_with_the_same_key_a_start_makes_no_new_keys(provider: Provider, engine: Engine) -> None:
+    """A restart is no rotation."""
+    before = KeyRing(engine, ALGORITHMS).jwks()
+    follow_settings(engine, provider.settings)
+    assert KeyRing(engine, ALGORITHMS).jwks() == before
