@@ -68,7 +68,7 @@ def assign_driver(booking_id: int) -> ResponseReturnValue:
     columns = driver_columns(form.values["driver"], available)
     booking.driver_id, booking.driver_name = columns["driver_id"], columns["driver_name"]
     db.session.commit()
-    flash(f"{booking.driver_name or 'Nobody yet'} drives {booking.passenger}.")
+    flash(f"{booking.driver_name or 'No driver'} is assigned to {booking.passenger}.")
     return redirect(url_for("bookings"), 303)
 
 

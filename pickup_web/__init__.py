@@ -94,5 +94,5 @@ def error_page(error: HTTPException) -> ResponseReturnValue:
         return error.response
     text = error.description
     if isinstance(error, CSRFError):
-        text = "The form was open for too long or came from another site. Open the page again and send it once more."
+        text = "The form was open for too long or came from another site. Open the page again and send the form again."
     return render_template("pickup/error.html", code=code, title=error.name, text=text), code

@@ -76,7 +76,7 @@ def text(what: str, most: int = 80) -> Callable[[str], str]:
         if len(given) > most:
             raise Wrong(f"Use {most} characters at most; these are {len(given)}.")
         if not given.isprintable():
-            raise Wrong("Leave out characters that cannot be seen.")
+            raise Wrong("Leave out invisible characters.")
         return given
 
     return read

@@ -40,7 +40,9 @@ def renew(session: AppSession, login: dict[str, Any]) -> str:
         if tokens.get("id_token"):
             check_same_user(login["claims"], verified_id_token(tokens, None))
     except (ProviderError, InvalidToken) as error:
-        raise TokenUnavailable("The sign-in service does not renew the access token.", error.evidence) from error
+        raise TokenUnavailable(
+            "The identity provider (IdP) does not renew the access token.", error.evidence
+        ) from error
     renewed = {name: tokens[name] for name in ("access_token", "refresh_token", "id_token") if tokens.get(name)}
     expires_at = now() + tokens["expires_in"]
     current_state().sessions.update_login(session, {**login, **renewed, "access_token_expires_at": expires_at})

@@ -47,5 +47,5 @@ def turn_away() -> ResponseReturnValue | None:
     if request.method == "GET":
         return redirect(login_url, 303)
     reason = session.ended.reason if session.ended else "You are not signed in."
-    text = f"{reason} So what you sent was not carried out. Sign in, and send it again."
+    text = f"{reason} Your form was not processed. Sign in and send it again."
     return message_page("You are logged out", text, retry_url=login_url, kept=True), 401

@@ -20,7 +20,7 @@ from relying_party.state import current_session, current_state, emit, tell_appli
 
 LOGIN_SECONDS = 600  # how long a person may take at the provider
 LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
-ENDED_MEANWHILE = "Your session at the sign-in service was ended, or this took too long. Please sign in again."
+ENDED_MEANWHILE = "Your session at the identity provider (IdP) ended, or signing in took too long. Sign in again."
 
 
 def start_login() -> ResponseReturnValue:
@@ -67,10 +67,10 @@ def take_login() -> dict[str, Any]:
     """The login this answer belongs to. RFC 6749 §10.12: no ``state`` of this browser, no login."""
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:  # RFC 6749 §3.1: parameters come once
-        raise LoginFailed("The sign-in service sent a parameter twice.", repeated)
+        raise LoginFailed("The identity provider (IdP) sent a parameter twice.", repeated)
     login = current_state().sessions.take_login(current_session(), request.args.get("state", ""))
     if login is None:
-        raise LoginFailed("This browser did not start this login, or it has been completed already.")
+        raise LoginFailed("This browser did not start this sign-in, or it is already complete.")
     if login["started_at"] < now() - LOGIN_SECONDS:
         raise LoginFailed("Signing in took too long.")
     return login
@@ -83,15 +83,15 @@ def authorization_code() -> str:
     issuer = request.args.get("iss")
     required = metadata.get("authorization_response_iss_parameter_supported") is True
     if issuer != config.issuer and (required or issuer is not None):
-        raise LoginFailed("The answer does not come from our sign-in service.", issuer)
+        raise LoginFailed("The answer does not come from our identity provider (IdP).", issuer)
     if error := request.args.get("error"):
         refused = error == "access_denied"
         raise LoginFailed(
-            "You did not allow the login." if refused else "The sign-in service refused the login.", error
+            "You did not allow the sign-in." if refused else "The identity provider (IdP) refused the sign-in.", error
         )
     code = request.args.get("code")
     if not code:
-        raise LoginFailed("The sign-in service sent no code.")
+        raise LoginFailed("The identity provider (IdP) sent no code.")
     return code
 
 
@@ -102,7 +102,7 @@ def identify(tokens: dict[str, Any], nonce: str | None) -> tuple[dict[str, Any],
     if userinfo is None:
         return claims, {}
     if userinfo.get("sub") != claims["sub"]:  # Core §5.3.2: otherwise the answer is not to be used
-        raise LoginFailed("The sign-in service answered about somebody else.")
+        raise LoginFailed("The identity provider (IdP) answered about a different user.")
     return claims, userinfo
 
 
@@ -163,4 +163,4 @@ def login_failed_page(error: RelyingPartyError) -> ResponseReturnValue:
     text, status = str(error), 503 if isinstance(error, ProviderError) else 400
     if isinstance(error, GrantRefused):  # nobody's fault: what was issued a moment ago is revoked with its session
         text, status = ENDED_MEANWHILE, 400
-    return message_page("Signing in did not work", text, retry_url=url_for("relying_party.login")), status
+    return message_page("Sign-in failed", text, retry_url=url_for("relying_party.login")), status

@@ -48,14 +48,14 @@ class Provider:
         self._refetches, self._refilled_at = REFETCHES, now()
 
     def metadata(self) -> dict[str, Any]:
-        """The provider's metadata, from Discovery 1.0 §4."""
+        """The identity provider's metadata, from Discovery 1.0 §4."""
         if not self._metadata or self._metadata[0] + METADATA_SECONDS < now():
             # Discovery §4.1: one slash at the end of the issuer is taken away before appending.
             found = self._get_json(self.config.issuer.removesuffix("/") + "/.well-known/openid-configuration")
             # Discovery §4.3: the document must be about the issuer we asked for. This is the check that
             # keeps one provider from speaking for another, so nothing is used before it.
             if found.get("issuer") != self.config.issuer:
-                raise ProviderError("The provider's metadata names another issuer.", found.get("issuer"))
+                raise ProviderError("The identity provider's metadata names another issuer.", found.get("issuer"))
             self._metadata = (now(), found)
         return self._metadata[1]
 
@@ -63,7 +63,7 @@ class Provider:
         """The address of an endpoint; :class:`ProviderError` if the provider has none, or one without TLS."""
         value = self.metadata().get(name)
         if not isinstance(value, str):
-            raise ProviderError(f"The provider's metadata has no {name}.")
+            raise ProviderError(f"The identity provider's metadata has no {name}.")
         self._check_https(value)
         return value
 
@@ -78,7 +78,9 @@ class Provider:
 
     def _registration_endpoint(self) -> str:
         if "registration_endpoint" not in self.metadata():
-            raise ProviderError("This application has no client id, and the provider does not register applications.")
+            raise ProviderError(
+                "This application has no client id, and the identity provider does not register applications."
+            )
         return self.endpoint("registration_endpoint")
 
     def _register(self, url: str) -> dict[str, Any]:
@@ -86,9 +88,11 @@ class Provider:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         status, body = self._send("POST", url, headers, metadata(self.config, self.auth_method()))
         if status in (401, 403) and not token:
-            raise ProviderError("The provider registers this application only with an initial access token.", status)
+            raise ProviderError(
+                "The identity provider registers this application only with an initial access token.", status
+            )
         if status not in (200, 201):  # Registration §3.2 wants 201; some providers say 200
-            raise ProviderError(f"The provider refused to register this application ({status}).", body[:200])
+            raise ProviderError(f"The identity provider refused to register this application ({status}).", body[:200])
         return json_object(body, url)
 
     def auth_method(self) -> str:
@@ -109,7 +113,7 @@ class Provider:
     def _fetch_keys(self) -> Sequence[PyJWK]:
         jwks = self._get_json(self.endpoint("jwks_uri")).get("keys")
         if not isinstance(jwks, list):
-            raise ProviderError("The provider's key set has no keys.")
+            raise ProviderError("The identity provider's key set has no keys.")
         keys = usable_keys(jwks, self.config.signing_algorithm)
         self._keys = (now(), keys)
         return keys
@@ -155,13 +159,13 @@ class Provider:
             answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
             kind = GrantRefused if error.error == "invalid_grant" else ProviderError  # RFC 6749 §5.2
-            raise kind("The provider refused the token request.", error.error) from error
+            raise kind("The identity provider refused the token request.", error.error) from error
         except requests.RequestException as error:
             raise ProviderError(no_answer(error), repr(error)) from error
         except (TypeError, ValueError) as error:
             raise ProviderError("The identity provider's token response cannot be read.", repr(error)) from error
         if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
-            raise ProviderError("The provider's token response has no access token.")
+            raise ProviderError("The identity provider's token response has no access token.")
         lifetime = answer.get("expires_in")  # RFC 6749 §5.1: recommended, so it may be missing, or odd
         answer["expires_in"] = lifetime if isinstance(lifetime, int) else DEFAULT_LIFETIME
         return dict(answer)
@@ -179,7 +183,7 @@ class Provider:
         status, body = self._send("GET", url, headers or {})
         if status != 200:
             kind = GrantRefused if status == 401 and headers else ProviderError  # RFC 6750 §3.1
-            raise kind(f"The provider answered {status} where 200 was expected.", url)
+            raise kind(f"The identity provider answered {status} where 200 was expected.", url)
         return json_object(body, url)
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Any = None) -> tuple[int, bytes]:
@@ -192,12 +196,12 @@ class Provider:
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ProviderError(no_answer(error), repr(error)) from error
         if len(answer) > MAX_ANSWER:
-            raise ProviderError("The provider's answer is too long.", url)
+            raise ProviderError("The identity provider's answer is too long.", url)
         return status, answer
 
     def _check_https(self, url: str) -> None:
         if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
-            raise ProviderError("The provider's address is not https.", url)
+            raise ProviderError("The identity provider's address is not https.", url)
 
     def _connect(self, session: requests.Session, connections: Connections) -> None:
         session.mount("https://", connections)
@@ -218,9 +222,9 @@ def json_object(body: bytes, url: str) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ProviderError("The provider's answer is not JSON.", url) from error
+        raise ProviderError("The identity provider's answer is not JSON.", url) from error
     if not isinstance(answer, dict):
-        raise ProviderError("The provider's answer is not a JSON object.", url)
+        raise ProviderError("The identity provider's answer is not a JSON object.", url)
     return answer
 
 

@@ -78,7 +78,7 @@ class Registration:
             self._tell()
         if credentials := self.known():
             return credentials
-        raise ProviderError("This application is not registered at the provider.")
+        raise ProviderError("This application is not registered at the identity provider.")
 
     def forget(self) -> None:
         """Register anew at the next login; for a provider that has forgotten us."""
@@ -95,7 +95,7 @@ def credentials_in(answer: dict[str, Any]) -> tuple[str, str, int]:
     """Registration §3.2: client id, secret, and until when the secret is good."""
     client_id, secret = answer.get("client_id"), answer.get("client_secret")
     if not isinstance(client_id, str) or not isinstance(secret, str) or not client_id:
-        raise ProviderError("The provider registered us, but gave no client_id and client_secret.")
+        raise ProviderError("The identity provider registered us, but gave no client_id and client_secret.")
     expires_at = answer.get("client_secret_expires_at", 0)
     return client_id, secret, expires_at if isinstance(expires_at, int) else 0
 

@@ -40,8 +40,8 @@ COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock; 
 TRIES = 10
 
 EXPIRED = "Your session expired."
-BACK_CHANNEL = "Your session was ended at the sign-in service."
-REPLACED = "Somebody signed in anew in this browser."
+BACK_CHANNEL = "Your session was ended at the identity provider (IdP)."
+REPLACED = "Someone signed in again with this browser."
 LOGGED_OUT = "You logged out here."
 
 T = TypeVar("T")

@@ -85,9 +85,9 @@ function signedOut({ reason, at }) {
   if (here()) card.querySelector("[data-again]").href += `?next=${encodeURIComponent(here())}`;
 }
 
-// Somebody signed in anew in this browser. The page belongs to the older session: its forms work no more.
+// Someone signed in again with this browser. The page belongs to the older session: its forms work no more.
 function replaced(bySamePerson) {
-  show("This page is out of date", bySamePerson ? "You signed in again." : "Somebody else signed in in this browser.");
+  show("This page is out of date", bySamePerson ? "You signed in again." : "A different user signed in with this browser.");
   const again = document.querySelector("[data-session-ended] [data-again]");
   again.href = location.href;
   again.textContent = "Open it again";

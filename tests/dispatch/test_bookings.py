@@ -65,7 +65,7 @@ def test_a_booking_is_stored_with_who_made_it(dispatch: Flask, dispatcher: SiteC
         ("passenger", "", "Enter the passenger's name."),
         ("passenger", "   ", "Enter the passenger's name."),
         ("passenger", "x" * 81, "Use 80 characters at most"),
-        ("passenger", "Ada\u202eLovelace", "Leave out characters that cannot be seen."),
+        ("passenger", "Ada\u202eLovelace", "Leave out invisible characters."),
         ("contact", "", "Enter a contact number."),
         ("contact", "12345", "country code"),
         ("contact", "202 555 0143", "country code"),

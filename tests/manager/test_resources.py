@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said_at_the_field(
 def test_what_is_not_there_is_not_found(fleet_manager: SiteClient, path: str) -> None:
     answer = fleet_manager.get(path)
     assert answer.status_code == 404
-    assert "There is nothing at this address." in words(answer)
+    assert "There is no page at this address." in words(answer)
 
 
 def test_capitals_are_made_for_the_person(manager: Flask, fleet_manager: SiteClient) -> None:

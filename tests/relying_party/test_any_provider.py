@@ -349,5 +349,5 @@ def test_a_provider_with_nothing_to_register_at_is_said_to_be_one(
     """RP-30: no client id, no registration: one sentence says both."""
     provider.metadata = {"registration_endpoint": None}
     shop = open_shop(RELYING_PARTY_CLIENT_ID="")
-    with pytest.raises(ProviderError, match="no client id, and the provider does not register"):
+    with pytest.raises(ProviderError, match="no client id, and the identity provider does not register"):
         shop.state.provider.client()

@@ -163,7 +163,7 @@ def test_a_stream_that_ends_gives_its_place_back(shop: Shop) -> None:
     [
         (
             lambda shop: shop.log_out(shop.provider.maker().logout_token()),
-            "Your session was ended at the sign-in service.",
+            "Your session was ended at the identity provider (IdP).",
         ),
         (lambda shop: shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "Why."})), "Why."),
     ],

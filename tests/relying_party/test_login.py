@@ -132,15 +132,15 @@ def test_a_good_answer_signs_in_and_leads_back(shop: Shop, network: Network) -> 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        pytest.param({"state": ""}, "did not start this login", id="RP-08-no-state"),
-        pytest.param({"state": "made up"}, "did not start this login", id="RP-08-other-state"),
-        pytest.param({"state": "ümläut"}, "did not start this login", id="RP-08-state-not-ascii"),
+        pytest.param({"state": ""}, "did not start this sign-in", id="RP-08-no-state"),
+        pytest.param({"state": "made up"}, "did not start this sign-in", id="RP-08-other-state"),
+        pytest.param({"state": "ümläut"}, "did not start this sign-in", id="RP-08-state-not-ascii"),
         pytest.param({"iss": ""}, "does not come from our", id="RP-08-no-iss-though-announced"),
         pytest.param({"iss": "https://other.example"}, "does not come from our", id="RP-08-other-iss"),
         pytest.param({"iss": ISSUER + "/"}, "does not come from our", id="RP-08-iss-with-slash"),
         pytest.param({"code": ""}, "sent no code", id="RP-08-no-code"),
         pytest.param({"code": "", "error": "access_denied"}, "You did not allow", id="RP-08-access-denied"),
-        pytest.param({"error": "server_error"}, "refused the login", id="RP-08-error-beside-a-code"),
+        pytest.param({"error": "server_error"}, "refused the sign-in", id="RP-08-error-beside-a-code"),
     ],
 )
 def test_a_bad_answer_signs_nobody_in(changes: dict[str, str], says: str, shop: Shop, network: Network) -> None:
@@ -178,7 +178,7 @@ def test_an_answer_works_once(shop: Shop) -> None:
     shop.provider.nonce = request["nonce"]
     good = {"code": "c", "state": request["state"], "iss": ISSUER}
     assert shop.answer(browser, **{**good, "iss": "https://other.example"}).status_code == 400
-    assert_failed(shop, browser, shop.answer(browser, **good), "completed already")
+    assert_failed(shop, browser, shop.answer(browser, **good), "already complete")
 
 
 def test_another_browsers_answer_is_worthless_here(shop: Shop) -> None:
@@ -188,7 +188,7 @@ def test_another_browsers_answer_is_worthless_here(shop: Shop) -> None:
     shop.start_login(victim)
     shop.provider.nonce = request["nonce"]
     response = shop.answer(victim, code="c", state=request["state"], iss=ISSUER)
-    assert_failed(shop, victim, response, "did not start this login")
+    assert_failed(shop, victim, response, "did not start this sign-in")
 
 
 def test_an_answer_that_took_too_long_is_not_believed(shop: Shop, clock: Clock) -> None:
@@ -244,7 +244,7 @@ def test_a_bad_id_token_ends_the_login_before_userinfo_is_asked(
     shop.provider.id_token = id_token
     browser = shop.browser()
     response = answer(shop, browser)
-    assert_failed(shop, browser, response, "Signing in did not work")
+    assert_failed(shop, browser, response, "Sign-in failed")
     assert not network.to(f"{ISSUER}/userinfo")
 
 
@@ -253,7 +253,7 @@ def test_userinfo_about_somebody_else_ends_the_login(userinfo: dict[str, Any], s
     """RP-21, Core §5.3.2: the sub must be the ID token's."""
     shop.provider.userinfo = userinfo
     browser = shop.browser()
-    assert_failed(shop, browser, answer(shop, browser), "about somebody else")
+    assert_failed(shop, browser, answer(shop, browser), "about a different user")
 
 
 def test_a_key_that_is_new_is_fetched_once_and_the_login_goes_on(shop: Shop, network: Network) -> None:
@@ -294,7 +294,7 @@ def test_an_odd_answer_of_the_provider_is_a_page_and_never_a_fault(
     browser = shop.browser()
     response = answer(shop, browser)
     assert response.status_code in (400, 503)
-    assert_failed(shop, browser, response, "Signing in did not work", response.status_code)
+    assert_failed(shop, browser, response, "Sign-in failed", response.status_code)
     assert not network.to("https://evil.example")
 
 
@@ -337,7 +337,7 @@ def test_a_session_that_ends_during_the_login_is_said_to_have_ended(
     """RFC 6749 §5.2, RFC 6750 §3.1: what it issued was revoked. Nobody's fault, so no 5xx; signing in again works."""
     network.replace(f"{ISSUER}/{endpoint}", revoked)
     response = answer(shop, browser := shop.browser())
-    assert_failed(shop, browser, response, "Your session at the sign-in service was ended")
+    assert_failed(shop, browser, response, "Your session at the identity provider (IdP) ended")
     assert 'href="/login"' in response.text
     network.replace(f"{ISSUER}/{endpoint}", another_fault)
     assert answer(shop, browser).status_code == 503, "the control: that is not what happened here"
@@ -408,7 +408,7 @@ def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
         "Ann",
         "",
         None,
-        "Somebody signed in anew in this browser.",
+        "Someone signed in again with this browser.",
     )
     browser.delete_cookie(COOKIE, domain="shop.example")
 
@@ -478,7 +478,7 @@ def test_a_form_that_is_sent_too_late_is_told_that_the_session_ended(shop: Shop)
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Hats."}))
     response = browser.post("/orders?page=2", data=form)
     assert response.status_code == 401
-    assert "You logged out of Hats. So what you sent was not carried out." in response.text
+    assert "You logged out of Hats. Your form was not processed." in response.text
     assert "/login?next=/orders?page%3D2" in response.text
     assert 'href="/login"' in browser.post("/order", data=form).text, "an address that answers to POST only"
     assert browser.post("/orders", data=form, headers={"Accept": "application/json"}).status_code == 401

@@ -35,7 +35,7 @@ CLIENT = {"client_id": "id: 100% + @more", "client_secret": "s3cret:/+ %&=@€",
 
 @pytest.fixture(autouse=True)
 def registering(provider: PaperProvider) -> PaperProvider:
-    """The provider registers whoever asks."""
+    """The identity provider registers whoever asks."""
     provider.metadata = {"registration_endpoint": REGISTER}
     provider.registration = json_response(CLIENT, 201)
     provider.client_id = CLIENT["client_id"]  # type: ignore[assignment] # it is a str
