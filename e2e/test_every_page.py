@@ -23,6 +23,7 @@ MANY = 40  # presses of the Tab key; no control is further away
 PROBLEMS = """() => {
   const root = document.documentElement, all = (selector) => [...document.querySelectorAll(selector)];
   const name = (e) => e.ariaLabel || e.ariaLabelledByElements?.length || e.labels?.length || e.textContent.trim();
+  const size = (e) => e.innerText ? parseFloat(getComputedStyle(e).fontSize) : Infinity;
   const ids = all("[id]").map((e) => e.id);
   return [
     root.scrollWidth > root.clientWidth && `is ${root.scrollWidth} pixels wide`,
@@ -36,6 +37,8 @@ PROBLEMS = """() => {
       .map((e) => `has ${points} that points to nothing at ${e.outerHTML}`)),
     ...all("a[href], button, select, textarea, input:not([type=hidden])")
       .map((e) => !name(e) && `has no name for ${e.outerHTML}`),
+    ...all("p, dd, td, li, label").filter((e) => size(e) < 16).map((e) => `has small text: ${e.outerHTML}`),
+    ...all("code, pre, .mono").filter((e) => size(e) < 15).map((e) => `has small code: ${e.outerHTML}`),
     ...all("img:not([alt])").map((e) => `has no words for ${e.outerHTML}`),
   ].filter(Boolean);
 }"""
