@@ -22,6 +22,18 @@ def sign_in_for(provider: Provider, path: str, username: str = "admin") -> tuple
     return browser, answer
 
 
+LOG_OUT = re.compile(r'<(?:a|button)\b[^>]*?class="([^"]*)"[^>]*>\s*Log out')
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/oidc/logout", "/account", "/account/log-out-everywhere", "/console", "/console/people"]
+)
+def test_log_out_has_one_colour_wherever_it_is(provider: Provider, path: str) -> None:
+    found = LOG_OUT.findall(operator(provider).get(path).text)
+    assert found
+    assert [classes for classes in found if "log-out" not in classes or "danger" in classes or "quiet" in classes] == []
+
+
 @pytest.mark.parametrize("path", ["/account", "/console"])
 def test_a_person_who_is_not_signed_in_is_asked_and_comes_back(provider: Provider, path: str) -> None:
     """The way in needs no app."""

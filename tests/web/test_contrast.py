@@ -20,6 +20,8 @@ TEXT = [
     ("warn-text", "warn-soft"),
     ("on-accent", "accent"),
     ("on-accent", "accent-strong"),
+    ("on-log-out", "log-out"),
+    ("on-log-out", "log-out-strong"),
     ("on-danger", "danger"),
     ("on-danger", "danger-text"),
     ("on-header", "header"),
@@ -30,6 +32,8 @@ GRAPHICS = [
     *[("control-line", ground) for ground in ("page", "surface", "inset")],
     *[("accent", ground) for ground in ("page", "surface", "accent-soft")],
     *[("danger", ground) for ground in ("page", "surface")],
+    *[("log-out-line", ground) for ground in ("page", "surface")],
+    ("log-out", "header"),
 ]
 
 

@@ -1,5 +1,7 @@
 """The overview, the keys and the settings."""
 
+import re
+
 import pytest
 from pydantic import SecretStr
 
@@ -11,6 +13,13 @@ from tests.idp.console.conftest import after, operator
 from tests.reading import words
 
 # --- overview ---
+
+
+def test_the_header_says_console_and_leads_there(admin: SiteClient) -> None:
+    page = admin.get("/console/people").text
+    assert "<title>People · Console</title>" in page
+    assert re.search(r'<a class="brand" href="/console">\s*<img [^>]*>\s*Console\s*</a>', page)
+    assert re.search(r'<a class="brand" href="/">\s*<img [^>]*>\s*Pickup sign-in\s*</a>', admin.get("/account").text)
 
 
 def count(browser: SiteClient, name: str) -> str:
