@@ -28,11 +28,14 @@ def show_all() -> str:
     page, asked = Page(), request.args
     wanted = replace(asked_for(), offset=page.offset, limit=ROWS)
     rows, page.total = deliveries.search(db.session, wanted)
+    endings = deliveries.by_ending(db.session, wanted, rows)
     if asked.get("part") == "table":
-        return render_template("console/deliveries_table.html", rows=rows, page=page)
+        return render_template("console/deliveries_table.html", endings=endings, page=page)
     apps = db.session.execute(select(Client.client_id, Client.name).order_by(Client.name)).all()
     filters = {name: asked[name] for name in ("client_id", "person", "sid", "state") if asked.get(name)}
-    return render_template("console/deliveries.html", rows=rows, page=page, apps=apps, states=STATES, filters=filters)
+    return render_template(
+        "console/deliveries.html", endings=endings, page=page, apps=apps, states=STATES, filters=filters
+    )
 
 
 def export() -> Response:

@@ -1,7 +1,7 @@
 """The ledger: what each app was told about each ending, try by try; and telling it again."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import StringIO
@@ -51,11 +51,42 @@ class Entry:
     all_attempts: int = 0  # how many there were
 
 
+@dataclass
+class Ending:
+    """One ending: its entries on this page, and how many of its deliveries the search finds in all, by state."""
+
+    entries: list[Entry]
+    states: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """How many deliveries the search finds, on this page and on others."""
+        return sum(self.states.values())
+
+
 def search(db: Session, wanted: Search) -> tuple[list[Entry], int]:
     """The entries of one page, the newest first; and how many there are in all."""
     conditions = conditions_of(wanted)
     total = db.scalar(select(func.count()).select_from(Delivery).where(*conditions)) or 0
     return read(db, newest(conditions).offset(wanted.offset).limit(wanted.limit), LAST_TRIES), total
+
+
+def by_ending(db: Session, wanted: Search, entries: Iterable[Entry]) -> list[Ending]:
+    """``entries``, which :func:`search` found, one group for each ending; the newest first.
+
+    A session that an app was removed from has deliveries of two kinds, so the reason counts, too.
+    """
+    groups: dict[tuple[str, str], Ending] = {}
+    for entry in entries:
+        key = (entry.delivery.sid, entry.delivery.reason)
+        groups.setdefault(key, Ending([], {})).entries.append(entry)
+    columns = (Delivery.sid, Delivery.reason, Delivery.state)
+    these = Delivery.sid.in_({sid for sid, _ in groups})
+    counted = select(*columns, func.count()).where(*conditions_of(wanted), these).group_by(*columns)
+    for sid, reason, state, count in db.execute(counted.order_by(Delivery.state)):
+        if (sid, reason) in groups:
+            groups[sid, reason].states[state] = count
+    return list(groups.values())
 
 
 def get_delivery(db: Session, delivery_id: str) -> Entry:

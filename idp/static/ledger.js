@@ -1,6 +1,8 @@
 // The ledger of the console keeps itself up to date: every two seconds the table is asked for again, while somebody
 // looks at it. Without this script there is the link "Refresh".
 
+import { complete } from "../pickup/page.js";
+
 const PAUSE = 2000; // milliseconds between two questions
 const ATTENTION = 15 * 60 * 1000; // an open page alone must not keep its session alive for ever
 
@@ -47,14 +49,15 @@ async function ask() {
   }
 }
 
-// What was open stays open, and who was at a control stays there.
+// What was open or closed stays so, and who was at a control stays there.
 function show(html) {
-  const open = [...ledger.querySelectorAll("details[open]")].map((element) => element.id);
+  const wasOpen = new Map([...ledger.querySelectorAll("details")].map((element) => [element.id, element.open]));
   const focused = ledger.contains(document.activeElement) ? document.activeElement : null;
   const key = focused && (focused.id || focused.parentElement.id || focused.getAttribute("href"));
   ledger.innerHTML = html;
-  for (const id of open) {
-    document.getElementById(id)?.setAttribute("open", "");
+  complete(ledger);
+  for (const element of ledger.querySelectorAll("details")) {
+    element.open = wasOpen.get(element.id) ?? element.open;
   }
   if (key) {
     const same = [...ledger.querySelectorAll("a, button, summary")];

@@ -26,6 +26,7 @@ function showInZone(element) {
 function addButton(element) {
   const button = document.getElementById("copy-button").content.cloneNode(true).firstElementChild;
   button.ariaLabel = button.title = `Copy the ${element.dataset.copy}`;
+  if (element.id) button.id = `${element.id}-copy`;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(element.textContent.trim());
     button.dataset.copied = "";

@@ -1,6 +1,7 @@
 """Deliveries: the ledger on a page, its filters, its export, and sending again."""
 
 import csv
+import re
 from io import StringIO
 
 import pytest
@@ -32,13 +33,37 @@ def rows_of(browser: SiteClient, query: str = "") -> list[str]:
 def test_the_ledger_tells_each_app_and_each_try(logged_out: SiteClient) -> None:
     page = logged_out.get("/console/deliveries")
     text = words(page)
-    assert "Pickup Dispatch Delivered 2027-01-15 08:00:00 UTC cameron" in text
-    assert "Pickup Manager Refused 2027-01-15 08:00:00 UTC cameron" in text
-    assert "“You logged out of Pickup Dispatch.” 1 try: refused (401)" in text
+    assert "cameron “You logged out of Pickup Dispatch.” 2027-01-15 08:00:00 UTC 1 delivered 1 refused" in text, (
+        "what ended"
+    )
+    assert re.search(r"Pickup Dispatch Delivered 1 try: delivered \(200\) in \d+ milliseconds? ", text)
+    assert "Pickup Manager Refused 1 try: refused (401)" in text
     assert "refused (401): “invalid_request: wrong <b>key</b>”" in text
     assert "<b>key" not in page.text
     assert 'src="/static/ledger.js"' in page.text
     assert '<a class="button quiet slim" id="refresh" href="/console/deliveries">Refresh</a>' in page.text
+
+
+def test_the_ledger_has_one_part_for_each_ending_and_the_newest_is_open(
+    logged_out: SiteClient, provider: Provider, clock: Clock
+) -> None:
+    clock.turn(60)
+    provider.end_session(cameron := provider.sign_in(), id_token_hint=provider.tokens(cameron)["id_token"])
+    page = logged_out.get("/console/deliveries")
+    assert re.findall(r'<details class="card ending" id="ending-\w+"( open)?>', page.text) == [" open", ""]
+    text = words(page)
+    assert text.index("08:01:00 UTC 1 delivered") < text.index("08:00:00 UTC 1 delivered 1 refused")
+
+
+def test_an_ending_that_continues_on_the_next_page_says_so(logged_out: SiteClient, provider: Provider) -> None:
+    row = provider.delivery(DISPATCH)
+    values = {column.key: getattr(row, column.key) for column in Delivery.__table__.columns if column.key != "id"}
+    with provider.database() as db:
+        db.add_all(Delivery(id=f"{number:032}", **values) for number in range(60))
+    for page, shown in ((1, 50), (2, 12)):
+        text = words(logged_out.get(f"/console/deliveries?page={page}"))
+        assert "61 delivered 1 refused" in text
+        assert f"{shown} of 62 apps are on this page" in text
 
 
 @pytest.mark.parametrize(
