@@ -43,7 +43,7 @@ interop: ## a foreign client library at the IdP: npm's openid-client (needs Node
 attack: ## hostile logout requests against both apps, or against yours (ARGS=--help)
 	@scripts/venv test
 	$(BIN)/python -m attack $(or $(ARGS),--pickup)
-bench: ## figures: start, reset, memory, and from the click on "Log out" to the other session's end
+bench: ## figures: start, reset, memory, the logout; and an audit's scenes, which fail above their bounds
 	@scripts/bench
 
 ##@ Work on it

@@ -243,6 +243,10 @@ class OwnProcesses(Hands):
                 raise RuntimeError(f"{service} did not start. The end of its output:\n{self.output(service)}")
             time.sleep(0.05)
 
+    def process_id(self, service: str) -> int:
+        """Of its master; the workers are the children."""
+        return self._processes[service].pid
+
     def _runs(self, service: str) -> bool:
         return service in self._processes and self._processes[service].poll() is None
 
