@@ -49,7 +49,7 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
     office.click("Register")
     expect(office.heading).to_have_text("Fleet Radio is registered")
     assert office.fact("Issuer") == stack.idp_url
-    office.tab.get_by_text("ready to paste").click()
+    office.tab.get_by_text("to paste into a shell").click()
     shell = office.tab.get_by_role("region", name="Settings for the shell").inner_text()
     settings = dict(re.findall(r"^export (\w+)='?(.*?)'?$", shell, re.M))
     secret = office.fact("Client secret")
@@ -58,12 +58,12 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
     with office.tab.context.expect_page() as opened:  # beside the page that shows the secret
         office.main.get_by_role("button", name="Check the back-channel URL").click()
     office = ConsolePage(opened.value, stack)
-    expect(office.notice).to_contain_text("Not reached: the machine is there, but nothing listens on that port.")
+    expect(office.notice).to_contain_text("Not reached: nothing listens on that port.")
     assert secret not in office.tab.content(), "it was shown once"
     app = StrangersApp(tmp_path, stack, given=settings, port=port)
     try:
         office.click("Check the back-channel URL")
-        expect(office.notice).to_contain_text("Reached. It refused our test")
+        expect(office.notice).to_contain_text("Reached. It refused our invalid test token")
 
         dispatch = laptop.sign_in(stack.dispatch, "cameron")
         tab = laptop.context.new_page()
@@ -84,7 +84,7 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
         office.follow("Remove")
         expect(office.heading).to_have_text("Remove Fleet Radio?")
         office.click("Remove Fleet Radio")
-        expect(office.notice).to_have_text("Removed Fleet Radio. 1 session of it was told.")
+        expect(office.notice).to_have_text("Removed Fleet Radio. It was notified of the end of 1 session.")
         expect(office.row("Fleet Radio")).to_have_count(0)
         expect(tab.get_by_role("alert"), "and its tab notices").to_contain_text("Your session was ended", timeout=SOON)
     finally:
@@ -103,12 +103,12 @@ def test_a_session_that_an_operator_ends_is_over_in_every_tab(
     office.click("Search")
     office.row("Alex Okafor").get_by_role("link", name="End").click()
     expect(office.heading).to_have_text("End this session?")
-    assert office.fact("Is told at once").split("\n") == ["Pickup Dispatch", "Pickup Manager"]
+    assert office.fact("Notified immediately").split("\n") == ["Pickup Dispatch", "Pickup Manager"]
     manager.tab.reload()
     manager.expect_signed_in("Alex Okafor")  # nothing has happened yet
     office.click("End the session")
 
-    expect(office.notice).to_have_text("Ended the session of Alex Okafor. 2 apps were told.")
+    expect(office.notice).to_have_text("Ended the session of Alex Okafor. 2 apps were notified.")
     for page in (dispatch, manager):
         expect(page.signed_out_card).to_contain_text("An operator ended your session.", timeout=SOON)
     expect(office.row("Pickup Manager", "Delivered")).to_have_count(1)
@@ -147,21 +147,21 @@ def test_what_did_not_arrive_is_seen_and_sent_again(
     expect(office.row("Pickup Manager").get_by_role("listitem"), "what was open stays open").to_be_visible()
 
     office.row("Pickup Manager").get_by_role("button", name="Send again").click()
-    expect(office.notice).to_have_text("Sent again: Pickup Manager was told.")
+    expect(office.notice).to_have_text("Sent again: Pickup Manager was notified.")
     expect(office.rows).to_have_count(2)
 
 
 def test_a_ledger_that_gets_no_answer_says_so(office: ConsolePage) -> None:
     """Such as when the operator's own session has ended meanwhile."""
     office.open("/deliveries")
-    expect(office.main).to_contain_text("The list keeps itself up to date.")
+    expect(office.main).to_contain_text("The list updates automatically.")
     office.tab.route("**/deliveries?part=table", lambda route: route.abort())
     expect(office.main).to_contain_text("The list is not up to date", timeout=SOON)
     office.click("Live")
-    expect(office.main).to_contain_text("The list stands still.")
+    expect(office.main).to_contain_text("Updates are paused.")
     office.tab.unroute("**/deliveries?part=table")
     office.click("Live")
-    expect(office.main).to_contain_text("The list keeps itself up to date.")
+    expect(office.main).to_contain_text("The list updates automatically.")
 
 
 def test_the_ledger_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:

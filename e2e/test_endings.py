@@ -135,7 +135,7 @@ def test_who_ends_the_session_in_hand_is_logged_out_of_the_apps_too(laptop: Devi
     account.answer("Log out")
     account.expect_logged_out()
     for page in pages:
-        expect_told(page, "You logged out at the sign-in service.")
+        expect_told(page, "You logged out at the identity provider (IdP).")
 
 
 def test_who_changes_the_mind_at_the_question_is_still_signed_in(laptop: Device, stack: Stack, kim: str) -> None:
@@ -157,7 +157,7 @@ def test_a_new_password_ends_the_other_sessions_and_the_old_one_opens_nothing(
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.change_password.click()
     account.fill_in("not this one", "a better one", "a better one")
-    expect(account.tab.get_by_label("Your password now")).to_be_focused()
+    expect(account.tab.get_by_label("Current password")).to_be_focused()
     expect(account.tab.get_by_text("That is not your password.")).to_be_visible()
     account.fill_in("kim's password", "a better one", "a better one")
     expect(account.notice).to_have_text("Your password is changed. One other session has ended.")
@@ -200,7 +200,7 @@ def test_all_of_it_works_without_script_on_a_phone_and_by_keyboard(
         (RESET, "password_changed", "Your password was changed."),
         (DISABLE, "user_disabled", "Your account was disabled."),
         (REMOVE, "user_removed", "Your account was removed."),
-        (IDLE, "idle", "Your session expired: nobody used it for a while."),
+        (IDLE, "idle", "Your session expired because it was not used for a while."),
     ],
     ids=["one-session", "signed-out", "password-reset", "disabled", "removed", "idle"],
 )
@@ -230,4 +230,4 @@ def test_who_is_shut_out_cannot_sign_in_again(act: str, laptop: Device, stack: S
     account = AccountPage(laptop.context.new_page(), stack).open()
     page = SignInPage(account.tab, stack)
     page.sign_in(kim, "kim's password")
-    expect(page.error).to_contain_text("do not belong together")
+    expect(page.error).to_contain_text("Wrong username or password")

@@ -36,6 +36,6 @@ def test_a_wrong_password_opens_neither_app(laptop: Device, stack: Stack) -> Non
 
     sign_in.sign_in("cameron", password="not the password")
 
-    expect(sign_in.error).to_contain_text("do not belong together")
+    expect(sign_in.error).to_contain_text("Wrong username or password")
     for app in (stack.dispatch, stack.manager):
         SignInPage(laptop.open(app).tab, stack).expect_shown()

@@ -83,7 +83,7 @@ def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, 
     form.send.click()
     main = form.tab.get_by_role("main")
     expect(form.heading).to_have_text("You are logged out")
-    expect(main).to_contain_text(f"You logged out of {elsewhere.app.title}. So what you sent was not carried out.")
+    expect(main).to_contain_text(f"You logged out of {elsewhere.app.title}. Your form was not processed.")
     expect(main).to_contain_text("What you typed is kept in this tab")
 
     form.tab.unroute_all()
@@ -206,7 +206,7 @@ def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
 
 
 @pytest.mark.parametrize(
-    ("user", "says"), [("cameron", "You signed in again."), ("alex", "Somebody else signed in in this browser.")]
+    ("user", "says"), [("cameron", "You signed in again."), ("alex", "A different user signed in with this browser.")]
 )
 def test_a_tab_of_the_session_before_says_that_it_is_out_of_date(
     user: str, says: str, form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack, here: App

@@ -54,7 +54,7 @@ def response_mode_of(parameters: MultiDict[str, str]) -> str:
 def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | None) -> AuthorizationRequest:
     """The request, if it makes sense; else :class:`AuthorizationError` with the first thing that is wrong."""
     if any(len(values) > 1 for _, values in parameters.lists()):
-        raise AuthorizationError("invalid_request", "A parameter is there more than once.")  # RFC 6749 §3.1
+        raise AuthorizationError("invalid_request", "A parameter appears more than once.")  # RFC 6749 §3.1
     if any("\0" in value for value in parameters.values()):  # which not every database keeps
         raise AuthorizationError("invalid_request", "A parameter holds a NUL character.")
     if parameters.get("registration"):

@@ -97,10 +97,10 @@ def question_or_answer(wanted: AuthorizationRequest, pending: Pending) -> Respon
     silent = "none" in wanted.prompts
     if session is None or must_sign_in_again(session, wanted, pending.asked_at):
         if silent:
-            raise AuthorizationError("login_required", "Nobody is signed in as it is wanted.")
+            raise AuthorizationError("login_required", "No user is signed in who meets the request.")
         return ask_for_password(pending, wanted.client, pending.parameters.get("login_hint", ""))
     if wanted.sub and session.sub != wanted.sub:  # they signed in for this request, but as somebody else
-        raise AuthorizationError("login_required", "Somebody else is signed in.")
+        raise AuthorizationError("login_required", "A different user is signed in.")
     if pending.denied:
         raise AuthorizationError("access_denied", "The user did not allow it.")
     if consent.is_missing(wanted, session, pending.asked_at):

@@ -23,7 +23,7 @@ IN_WORDS = {
     "email": "your email address",
     "phone": "your phone number",
     "address": "your postal address",
-    "offline_access": "all that, also while you are not there",
+    "offline_access": "all of this, even after you log out",
     "fleet.read": "the company's drivers",
 }
 

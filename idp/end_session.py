@@ -86,10 +86,10 @@ def end_session() -> ResponseReturnValue:
     except Refused as error:
         is_signed_in = current_sso_session() is not None
         return error_page(
-            title="The app's logout request is not right",
+            title="The app's logout request has an error",
             text=f"{error} You were not sent anywhere{', and you are still signed in' if is_signed_in else ''}.",
             facts={name: parameters.get(name, "") for name in error.blamed},
-            advice=f"{error.advice}{' You can log out here all the same.' if is_signed_in else ''}",
+            advice=f"{error.advice}{' You can still log out here.' if is_signed_in else ''}",
             offer_logout=is_signed_in,
         )
     return redirect(wanted.resume_url(), 303) if comes_again else answer(wanted)
@@ -110,12 +110,12 @@ def answer(wanted: LogoutRequest) -> ResponseReturnValue:
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     """Everything the request says, verified; :class:`Refused` for the first thing that is wrong."""
     if any(len(values) > 1 for _, values in parameters.lists()):
-        raise Refused("A parameter is there more than once.", "The app's developer should send each parameter once.")
+        raise Refused("A parameter appears more than once.", "The app's developer should send each parameter once.")
     try:
         hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
     except HintError as error:
         advice = (
-            "The app should send the ID token it got when you signed in, unchanged; no other kind of token will do."
+            "The app should send the ID token it got when you signed in, unchanged. No other kind of token is accepted."
         )
         raise Refused(str(error), advice) from error
     client_id = parameters.get("client_id") or (hint["aud"] if hint else None)

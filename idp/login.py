@@ -60,7 +60,7 @@ def sign_in() -> ResponseReturnValue:
     if cookie is None:
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
-        wrong = "That username and password do not belong together."
+        wrong = "Wrong username or password."
         return login_page(waiting, client, username=username, error=wrong)
     failed_logins.forget(db.session, key)
     db.session.commit()
@@ -81,7 +81,7 @@ def too_many(waiting: dict[str, str], client: Client | None, username: str, seco
 def login_page(
     waiting: dict[str, str], client: Client | None = None, *, username: str = "", error: str | None = None
 ) -> Response:
-    """The page itself. It says no more than that the two do not belong together. ``waiting``: what comes next."""
+    """The page itself. It does not say which of the two is wrong. ``waiting``: what comes next."""
     body = render_template("idp/login.html", client=client, username=username, error=error, waiting=waiting)
     response = make_response(body, 401 if error else 200)
     if client:

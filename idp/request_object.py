@@ -68,10 +68,12 @@ def verified_parameters(client: Client, raw: str) -> dict[str, str]:
     if claims.get("sub") == client.client_id:
         raise AuthorizationError("invalid_request_object", "sub is the client, as in a client assertion.")
     if "events" in claims or "request" in claims or "request_uri" in claims:
-        raise AuthorizationError("invalid_request_object", "The request object holds what it must not.")
+        raise AuthorizationError(
+            "invalid_request_object", "The request object has a parameter that is not allowed in it."
+        )
     inner = {name: as_parameter(value) for name, value in claims.items() if name not in ABOUT_ITSELF}
     if not all(is_text(name) and is_text(value) for name, value in inner.items()):
-        raise AuthorizationError("invalid_request_object", "The request object holds what is no text.")
+        raise AuthorizationError("invalid_request_object", "The request object has a parameter that is not a string.")
     return inner
 
 

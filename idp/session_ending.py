@@ -54,14 +54,14 @@ class Reason(StrEnum):
 SENTENCES = {
     Reason.ELSEWHERE: "You ended this session from another browser.",
     Reason.EVERYWHERE: "You logged out everywhere.",
-    Reason.REPLACED: "Somebody else signed in in this browser.",
-    Reason.IDLE: "Your session expired: nobody used it for a while.",
+    Reason.REPLACED: "A different user signed in with this browser.",
+    Reason.IDLE: "Your session expired because it was not used for a while.",
     Reason.EXPIRED: "Your session expired.",
     Reason.OPERATOR: "An operator ended your session.",
     Reason.PASSWORD_CHANGED: "Your password was changed.",
     Reason.USER_DISABLED: "Your account was disabled.",
     Reason.USER_REMOVED: "Your account was removed.",
-    Reason.CLIENT_REMOVED: "This app was removed from the sign-in service.",
+    Reason.CLIENT_REMOVED: "This app was removed from the identity provider (IdP).",
 }
 
 
@@ -270,7 +270,7 @@ def offered_seconds(client: Client) -> int:
 def sentence_for(reason: Reason, initiator: Client | None) -> str:
     """What the user is told in the apps."""
     if reason is Reason.LOGOUT:
-        return f"You logged out of {initiator.name}." if initiator else "You logged out at the sign-in service."
+        return f"You logged out of {initiator.name}." if initiator else "You logged out at the identity provider (IdP)."
     return SENTENCES[reason]
 
 

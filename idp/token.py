@@ -37,7 +37,7 @@ SCOPE_CLAIMS = {
 def token_endpoint() -> Response:
     """``POST /oauth2/token`` (RFC 6749 §3.2). One transaction: a refused request leaves nothing behind."""
     if any(len(values) > 1 for values in request.form.listvalues()):  # RFC 6749 §3.2
-        answer = jsonify(error="invalid_request", error_description="A parameter is there more than once.")
+        answer = jsonify(error="invalid_request", error_description="A parameter appears more than once.")
         return uncached(make_response(answer, 400))
     response: Response = _state().oauth.create_token_response()
     if response.status_code == 200:

@@ -42,9 +42,9 @@ class AccountPage:
 
     def fill_in(self, old: str, new: str, again: str) -> None:
         """The form for a new password, sent."""
-        self.tab.get_by_label("Your password now").fill(old)
+        self.tab.get_by_label("Current password").fill(old)
         self.tab.get_by_label("New password", exact=True).fill(new)
-        self.tab.get_by_label("The new password again").fill(again)
+        self.tab.get_by_label("Confirm the new password").fill(again)
         self.answer("Change password")
 
     def expect_logged_out(self, words: str = "You are logged out") -> None:

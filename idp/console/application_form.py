@@ -14,28 +14,28 @@ from pickup_web.forms import Field, Form, Wrong, decimal, is_ticked, number, opt
 from pickup_web.words import duration
 
 METHODS = {
-    "client_secret_basic": "A secret, in the Authorization header (client_secret_basic), as most libraries do",
-    "client_secret_post": "A secret, in the form (client_secret_post)",
-    "private_key_jwt": "A key of its own (private_key_jwt): give the key under “More settings”",
-    "none": "Not at all: a public client, such as an app in a browser or on a phone; it must use PKCE",
+    "client_secret_basic": "A secret in the Authorization header (client_secret_basic). Most libraries do this",
+    "client_secret_post": "A secret in the form (client_secret_post)",
+    "private_key_jwt": "Its own key (private_key_jwt). Enter the key under “More settings”",
+    "none": "None: a public client, such as an app in a browser or on a phone. It must use PKCE",
 }
 POLICIES = {
-    "none": "none: keep all tokens, and send no logout request",
-    "session": "session: the session's tokens die, offline access stays",
-    "all": "all: every token of the session dies, offline access too",
+    "none": "none: keep all tokens and send no logout request",
+    "session": "session: revoke the session's tokens, keep offline access",
+    "all": "all: revoke every token of the session, offline access too",
 }
 FLOWS = {
     "code": "code: the usual one",
     "code id_token": "code id_token",
     "code token": "code token",
     "code id_token token": "code id_token token",
-    "id_token": "id_token: without a code, so the app is not told of logouts",
-    "id_token token": "id_token token: without a code, so the app is not told of logouts",
+    "id_token": "id_token: without a code, so the app is not notified of logouts",
+    "id_token token": "id_token token: without a code, so the app is not notified of logouts",
 }
 GRANTS = {
     "refresh_token": "Renew its tokens (refresh_token)",
     "client_credentials": "Act for itself, without a person (client_credentials), such as a script for the admin API. "
-    "If that is all, take away the ticks above: then it needs no redirect URI",
+    "If it does nothing else, clear the flows above. It then needs no redirect URI",
 }
 
 
@@ -85,7 +85,7 @@ MAIN = [
                 "home_url",
                 "Start page",
                 optional(as_typed),
-                "Where people open it; the sign-in service links to it. For example: http://radio.localhost:8090/",
+                "Where people open the app. The pages of the IdP link to it. For example: http://radio.localhost:8090/",
                 kind="url",
                 optional=True,
             ),
@@ -93,7 +93,7 @@ MAIN = [
     ),
     Group(
         "Signing in",
-        "The app sends people here, and they come back to it with a code.",
+        "The app sends people here. They return to it with a code.",
         [
             Field(
                 "redirect_uris",
@@ -105,9 +105,9 @@ MAIN = [
             ),
             Field(
                 "token_endpoint_auth_method",
-                "How it proves who it is",
+                "Client authentication",
                 as_typed,
-                "When it exchanges the code for tokens. An app on a server can keep a secret.",
+                "How it authenticates when it exchanges the code for tokens. An app on a server can keep a secret.",
                 kind="select",
                 choices=list(METHODS.items()),
             ),
@@ -115,20 +115,20 @@ MAIN = [
                 "scope",
                 "Scopes",
                 as_typed,
-                "What it may ask for at most. Of the person: profile, email, phone, address. To go on without them: "
-                "offline_access. Or scopes of your own APIs. For example: openid profile email",
+                "The most it may ask for. About the person: profile, email, phone, address. Add offline_access to keep "
+                "access after the user logs out. Or scopes of your own APIs. For example: openid profile email",
             ),
         ],
     ),
     Group(
-        "Signing out",
-        "When a session ends here, each of its apps is told, server to server.",
+        "Logging out",
+        "When a session ends here, the IdP notifies each of its apps, server to server.",
         [
             Field(
                 "backchannel_logout_uri",
                 "Back-channel logout URL",
                 optional(as_typed),
-                "Where this server posts the logout token; no browser is involved. Without it, the app is not told. "
+                "Where the IdP posts the logout token; no browser is involved. Without it, the app is not notified. "
                 "For example: http://radio.localhost:8090/bclogout",
                 kind="url",
                 optional=True,
@@ -137,7 +137,7 @@ MAIN = [
                 "post_logout_redirect_uris",
                 "Post-logout redirect URIs",
                 lines,
-                "Where the app may send people after they logged out, one a line. "
+                "Where the app may send people after a logout, one a line. "
                 "For example: http://radio.localhost:8090/logged-out",
                 kind="textarea",
                 optional=True,
@@ -146,15 +146,15 @@ MAIN = [
                 "delete_tokens_on_logout",
                 "Delete tokens on logout",
                 optional(as_typed),
-                "Which of its tokens die with a session, and whether it is told at all.",
+                "Which of its tokens are revoked when a session ends, and whether it is notified.",
                 kind="select",
-                choices=[("", "As the provider does (see Settings)"), *POLICIES.items()],
+                choices=[("", "As set for the IdP (see Settings)"), *POLICIES.items()],
                 optional=True,
             ),
         ],
     ),
 ]
-# What is good as it is.
+# Fields whose defaults suit most applications.
 MORE = [
     Group(
         "Identity",
@@ -164,7 +164,7 @@ MORE = [
                 "client_id",
                 "Client ID",
                 as_typed,
-                "Its name in the protocol. It cannot be changed later. For example: fleet-radio",
+                "The name of the app in the protocol. It cannot be changed later. For example: fleet-radio",
             ),
             Field(
                 "jwks_uri",
@@ -189,19 +189,19 @@ MORE = [
         "",
         [
             Field("response_types", "Flows (response types)", lines, kind="checkboxes", choices=list(FLOWS.items())),
-            Field("grant_types", "It may also", lines, kind="checkboxes", choices=list(GRANTS.items())),
+            Field("grant_types", "Other grants", lines, kind="checkboxes", choices=list(GRANTS.items())),
             Field(
                 "require_pkce",
                 "It must use PKCE",
                 is_ticked,
-                "Protects the code on its way. Take the tick away only for an app whose library cannot.",
+                "Protects the code in transit. Clear it only for an app whose library does not support PKCE.",
                 kind="checkbox",
             ),
             Field(
                 "id_token_signed_response_alg",
                 "Signing algorithm",
                 as_typed,
-                "Of its ID tokens and logout tokens. Every library knows RS256.",
+                "For its ID tokens and logout tokens. Every library supports RS256.",
                 kind="select",
                 choices=[("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA (only if the settings offer it)")],
             ),
@@ -209,7 +209,7 @@ MORE = [
                 "may_introspect",
                 "It is an API",
                 is_ticked,
-                "It receives access tokens of other apps, and may ask whether they are still good.",
+                "It receives access tokens of other apps and may check whether they are valid.",
                 kind="checkbox",
             ),
         ],
@@ -220,32 +220,35 @@ MORE = [
         [
             Field(
                 "backchannel_logout_session_required",
-                "It needs the session's name (sid)",
+                "It needs the session ID (sid)",
                 is_ticked,
-                "Logout tokens of this provider always have sid and sub.",
+                "Logout tokens of this IdP always have sid and sub.",
                 kind="checkbox",
             ),
             Field(
                 "tell_logout_reason",
-                "Tell it why",
+                "Send the reason",
                 is_ticked,
-                "The logout token says why the session ended, and may name another app: for your own apps only.",
+                "The logout token says why the session ended and may name another app. For your own apps only.",
                 kind="checkbox",
             ),
             Field(
                 "connect_timeout",
                 "Connect timeout, in seconds",
                 decimal,
-                "How long it may take to accept a connection. For example: 2",
+                "How long the app may take to accept a connection. For example: 2",
             ),
             Field(
-                "read_timeout", "Read timeout, in seconds", decimal, "How long it may take to answer. For example: 5"
+                "read_timeout",
+                "Read timeout, in seconds",
+                decimal,
+                "How long the app may take to answer. For example: 5",
             ),
             Field(
                 "retry_seconds",
                 "Retry deadline, in seconds",
                 optional(number(0, 999_999_999)),
-                "How long it is tried again while it is away. "
+                "How long the IdP retries while the app is away. "
                 f"Empty: {GIVE_UP_SECONDS}, which is {duration(GIVE_UP_SECONDS)}.",
                 optional=True,
             ),
@@ -253,7 +256,7 @@ MORE = [
                 "ca_certificates",
                 "CA certificates",
                 optional(as_typed),
-                "PEM. Whom to trust for the app's certificate, where its authority is your own. "
+                "PEM. The authorities to trust for the app's certificate, if it has a private one. "
                 "For example: -----BEGIN CERTIFICATE----- …",
                 kind="textarea",
                 optional=True,

@@ -86,7 +86,7 @@ def edit(client_id: str) -> ResponseReturnValue:
     if attempt(form, lambda: applications.edit_application(db.session, client_id, values_of(form), by, seen)) is None:
         return form_page(form, client), 422
     if applications.has_secret(client) and not had_secret:
-        flash(f"{client.name} has no secret yet and cannot sign anybody in: make one with “New secret”.", "warn")
+        flash(f"{client.name} has no secret yet and cannot sign anyone in. Make one with “New secret”.", "warn")
     return done(f"Saved {client.name}.", "console.application", client_id=client_id)
 
 
@@ -102,8 +102,8 @@ def renew_secret(client_id: str) -> ResponseReturnValue:
     client = applications.get_application(db.session, client_id)
     if request.method != "POST":
         text = (
-            "The old one is worth nothing from that moment on: nobody can sign in to the app until the new one "
-            "is in its settings. Sessions that live are not touched."
+            "The old secret stops working immediately. Nobody can sign in to the app until the new one "
+            "is in its settings. Active sessions continue."
         )
         keep = url_for("console.application", client_id=client_id)
         return ask(f"Make a new secret for {client.name}?", text, "Make a new secret", keep)
@@ -116,22 +116,18 @@ def remove(client_id: str) -> ResponseReturnValue:
     client = applications.get_application(db.session, client_id)
     if request.method == "POST":
         told = applications.remove_application(db.session, client_id, g.person.username)
-        what = (
-            f"{many(told, 'session')} of it {'was' if told == 1 else 'were'} told."
-            if told
-            else "Nobody had to be told."
-        )
+        what = f"It was notified of the end of {many(told, 'session')}." if told else "No logout request was sent."
         return done(f"Removed {client.name}. {what}", "console.applications")
     living = living_sessions([client]).get(client_id, 0)
     why_not = why_not_told(client, current_state().settings.delete_tokens_on_logout)
-    told_words = f"not told: {why_not}" if why_not else "told at once that they are over"
+    told_words = f"not notified: {why_not}" if why_not else "notified immediately"
     facts = {
-        "Its sessions that live": f"{living}; {told_words}" if living else "none",
-        "Its tokens": "all die, offline access too",
-        "The people's sessions here": "go on, and so do their other apps",
-        "Client ID": f"{client_id}, never given out again",
+        "Its active sessions": f"{living}; {told_words}" if living else "none",
+        "Its tokens": "all revoked, offline access too",
+        "Sessions of its users": "continue here and in their other apps",
+        "Client ID": f"{client_id}, never used again",
     }
-    text = "Nobody can sign in to it any more. This cannot be undone."
+    text = "Nobody will be able to sign in to it. This cannot be undone."
     keep = url_for("console.application", client_id=client_id)
     return ask(f"Remove {client.name}?", text, f"Remove {client.name}", keep, facts=facts)
 

@@ -83,9 +83,9 @@ def what_came_of_it(entry: Entry) -> str:
     row, app = entry.delivery, entry.client_name or entry.delivery.client_id
     last = entry.attempts[-1] if entry.attempts else None
     if row.state == "delivered":
-        return f"Sent again: {app} was told."
+        return f"Sent again: {app} was notified."
     if row.state == "pending" and row.tries == 0:
-        return f"It is on its way to {app}, which has not answered yet."
+        return f"It is being sent to {app}, which has not answered yet."
     word = (last.outcome if last else row.outcome) + (f": {last.answer}" if last and last.answer else "")
     next_try = " The next try is soon." if row.state == "pending" else ""
-    return f"Sent again, but {app} was not told: {word}.{next_try}"
+    return f"Sent again, but {app} was not notified: {word}.{next_try}"

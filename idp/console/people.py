@@ -65,7 +65,7 @@ def sign_out(sub: str) -> ResponseReturnValue:
     if request.method != "POST":
         return render_template(
             "console/end_sessions.html",
-            title=f"Sign {name_of(person)} out everywhere?",
+            title=f"Log {name_of(person)} out everywhere?",
             views=views,
             total=total,
             button=f"End {many(total, 'session')}",
@@ -74,7 +74,7 @@ def sign_out(sub: str) -> ResponseReturnValue:
         )
     name = name_of(person)
     sessions.end_all_of(db.session, sub, Reason.OPERATOR, g.person.username)
-    sentence = f"Signed {name} out:{ended_in_words(views, total)}" if views else f"{name} had no session that lives."
+    sentence = f"Logged {name} out:{ended_in_words(views, total)}" if views else f"{name} had no active session."
     return done(sentence, "console.person", sub=sub)
 
 
@@ -87,29 +87,29 @@ def reset_password(sub: str) -> ResponseReturnValue:
         return render_template(
             "console/new_password.html", person=person, password=password, what_ended=ended_in_words(*alive)
         )
-    text = f"The old one opens nothing any more, and {sessions_in_words(sub)}. The new one is shown once, to you."
+    text = f"The old password stops working, and {sessions_in_words(sub)}. The new one is shown to you once."
     return ask_about(person, "Reset the password of {}?", text, "Make a new password")
 
 
 def disable(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/disable`` → asks; ``POST`` → they cannot sign in, and are signed out."""
     text = (
-        f"Nobody can sign in with this account until somebody enables it; {sessions_in_words(sub)}. All "
-        "tokens die, offline access too."
+        f"Nobody can sign in with this account until an operator enables it; {sessions_in_words(sub)}. All "
+        "tokens are revoked, offline access too."
     )
     return change(sub, "Disable {}?", text, "Disable", people.disable_person, "Disabled {}.")
 
 
 def enable(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/enable`` → asks; ``POST`` → they may sign in again."""
-    text = "They may sign in again, with the password they had. What has ended stays ended."
+    text = "They may sign in again with their old password. Ended sessions stay ended."
     return change(sub, "Enable {}?", text, "Enable", people.enable_person, "Enabled {}.")
 
 
 def remove(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/remove`` → asks; ``POST`` → all that is known of them is gone."""
     text = (
-        f"All that is known of them here goes, and {sessions_in_words(sub)}. What the apps know of them stays there. "
+        f"Their data here is deleted, and {sessions_in_words(sub)}. Data in the apps is not deleted. "
         "This cannot be undone."
     )
     return change(sub, "Remove {}?", text, "Remove", people.remove_person, "Removed {}.", "console.people")
@@ -119,8 +119,8 @@ def change_role(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/role`` → asks; ``POST`` → a user is an operator, or an operator a user."""
     role = "user" if people.get_person(db.session, sub).role == "operator" else "operator"
     texts = {
-        "operator": "They may then see and do all that you can here, which includes signing everybody out.",
-        "user": "They may then not see this console any more.",
+        "operator": "They may then see and do everything that you can here, including logging everyone out.",
+        "user": "They can then no longer open this console.",
     }
 
     def set_role(session: object, sub: str, by: str) -> None:  # noqa: ARG001 # called as the others are
@@ -172,7 +172,7 @@ def sessions_in_words(sub: str) -> str:
     """What happens to their sessions."""
     alive = people.count_sessions(db.session, [sub]).get(sub, 0)
     if not alive:
-        return "there is no session that would end"
+        return "no session ends"
     return f"{many(alive, 'session')} {'ends' if alive == 1 else 'end'} in all apps"
 
 
@@ -182,7 +182,7 @@ def ended_in_words(views: list[SessionView], total: int) -> str:
     if not ended:
         return ""
     if total > len(views):
-        return f" {many(total, 'session')} ended; their apps are being told."
+        return f" {many(total, 'session')} ended; their apps are being notified."
     now_told = told([sessions.get_session(db.session, view.session.sid) for view in ended])
     return f" {many(total, 'session')} ended. {now_told}"
 

@@ -62,11 +62,9 @@ def told(views: list[SessionView]) -> str:
     heard, waiting = states.count("delivered"), states.count("pending")
     failed, silent = states.count("refused") + states.count("given_up"), states.count("not_sent")
     parts = [
-        f"{many(heard, 'app')} {'was' if heard == 1 else 'were'} told" if heard else "",
-        f"{many(waiting, 'app')} did not answer yet and {'is' if waiting == 1 else 'are'} tried again"
-        if waiting
-        else "",
+        f"{many(heard, 'app')} {'was' if heard == 1 else 'were'} notified" if heard else "",
+        f"{many(waiting, 'app')} did not answer yet and will be tried again" if waiting else "",
         f"{many(failed, 'app')} refused" if failed else "",
-        f"{many(silent, 'app')} {'is' if silent == 1 else 'are'} not told" if silent else "",
+        f"{many(silent, 'app')} {'is' if silent == 1 else 'are'} not notified" if silent else "",
     ]
-    return ("; ".join(filter(None, parts)) or "No app had to be told") + "."
+    return ("; ".join(filter(None, parts)) or "No app had to be notified") + "."

@@ -39,7 +39,7 @@ Grant = Literal["authorization_code", "implicit", "refresh_token", "client_crede
 def certificates(pem: str) -> str:
     """One or more certificates that a TLS library can read, and no private key."""
     if "PRIVATE KEY" in pem:
-        raise ValueError("this holds a private key, which belongs nowhere but with its owner; paste certificates only")
+        raise ValueError("this contains a private key. Paste certificates only")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: letters that are not of ASCII
@@ -58,9 +58,9 @@ class Metadata(ClientMetadata):
         if self.response_types and not self.redirect_uris:
             raise ValueError("enter at least one address (redirect_uris)")
         if not self.response_types and "client_credentials" not in self.grant_types:
-            raise ValueError("choose at least one (response_types), or let it act for itself")
+            raise ValueError("choose at least one (response_types), or let the app act for itself")
         if not confidential(self) and "client_credentials" in self.grant_types:  # RFC 6749 §4.4
-            raise ValueError("grant_types may hold client_credentials only where the application can prove who it is")
+            raise ValueError("grant_types may contain client_credentials only if the application authenticates")
         return self
 
 
@@ -132,9 +132,9 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
     if not isinstance(client_id, str) or not CLIENT_ID.fullmatch(client_id):
         errors["client_id"] = "Use letters, digits and . _ ~ - only, 100 at most, and begin with a letter or a digit."
     elif client_id in RESERVED:
-        errors["client_id"] = "This word is taken: choose another id."
+        errors["client_id"] = "This word is reserved. Choose another id."
     elif db.get(Client, client_id):
-        errors["client_id"] = "Another application has this id, or had it: an id is never given out twice."
+        errors["client_id"] = "Another application has or had this id. An id is never used twice."
     if errors or metadata is None or words is None:
         raise InvalidError(errors)
     client = Client(client_id=client_id, created_at=now(), scopes=[])
@@ -167,7 +167,9 @@ def edit_application(
     db.refresh(client)
     if seen not in (None, version_of(client)):
         db.rollback()
-        sentence = "Somebody else changed this application meanwhile, so nothing of this is saved. Open the form again."
+        sentence = (
+            "Another operator changed this application in the meantime, so nothing was saved. Open the form again."
+        )
         raise InvalidError({"": sentence})
     apply(client, metadata, words)
     if not has_secret(client):
@@ -185,7 +187,7 @@ def new_secret(db: Session, client_id: str, by: str) -> str:
     client = get_application(db, client_id)
     secret = registration.new_secret(client)
     if secret is None:
-        raise OperationError(f"{client.name} has no secret: it proves itself in another way.")
+        raise OperationError(f"{client.name} has no secret because it authenticates in another way.")
     own = (Token.client_id == client_id) & Token.sid.is_(None) & Token.revoked_at.is_(None)
     db.execute(update(Token).where(own).values(revoked_at=now()).execution_options(synchronize_session=False))
     events.record(db, "op.client.secret_renewed", client_id=client_id, by=by)
@@ -296,7 +298,9 @@ def check_backchannel(db: Session, client_id: str) -> Check:
     """Call the logout URL as a delivery would, with a token that is none: BCL §2.8 has the app answer 400."""
     client = get_application(db, client_id)
     if not client.backchannel_logout_uri:
-        return Check(False, "warn", "It has no back-channel logout URL, so it is not told when a session ends.")
+        return Check(
+            False, "warn", "The app has no back-channel logout URL, so it is not notified when a session ends."
+        )
     outcome = in_background(
         post(
             current_state().door,
@@ -326,11 +330,11 @@ def in_a_container(uri: str) -> str:
 
 UNREACHED = {
     "timeout": "nothing answered in time. A firewall may be in between, or the app is too busy.",
-    "name unknown": "nobody knows this host name. Compare it with the app's address, letter by letter.",
-    "connection refused": "the machine is there, but nothing listens on that port. Is the app running?",
-    "connection broken": "the connection broke before an answer came. Does that port speak this protocol?",
-    "private address": "the address leads into this server's own network, where no app may send it.",
-    "TLS": "its certificate is not trusted here. If its authority is your own, paste that certificate "
+    "name unknown": "the host name is unknown. Compare it with the app's address, letter by letter.",
+    "connection refused": "nothing listens on that port. Is the app running?",
+    "connection broken": "the connection broke before an answer came. Does that port use this protocol?",
+    "private address": "the address is in this server's own network, which apps may not use.",
+    "TLS": "its certificate is not trusted here. If you have your own authority, paste its certificate "
     "under “CA certificates”.",
 }  # fmt: skip
 
@@ -339,11 +343,11 @@ def judge(status: int, answer: str) -> Check:
     """What the answer to a token that is none says about the app."""
     said = f" It said: “{answer}”" if answer else ""
     if status == 400:
-        return Check(True, "good", f"Reached. It refused our test, which is no logout token, as it should (400).{said}")
+        return Check(True, "good", f"Reached. It refused our invalid test token, as it should (400).{said}")
     if status in (200, 204):
         return Check(
-            True, "warn", f"Reached, but it accepted a test that is no logout token ({status}). It does not seem to "
-            "check logout tokens, so anybody could log its users out."
+            True, "warn", f"Reached, but it accepted an invalid test token ({status}). It does not seem to "
+            "check logout tokens, so anyone could log its users out."
         )  # fmt: skip
     if 300 <= status < 400:
         return Check(

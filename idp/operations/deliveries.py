@@ -105,9 +105,9 @@ def send_again(db: Session, delivery_id: str, by: str) -> Entry:
     delivery = get_delivery(db, delivery_id).delivery
     client = db.get(Client, delivery.client_id)
     if client is None or client.removed_at is not None:
-        raise OperationError("There is nobody to send it to: the app was removed.")
+        raise OperationError("The app was removed, so there is nowhere to send it.")
     if not client.backchannel_logout_uri:
-        raise OperationError("There is nowhere to send it: the app has no back-channel logout URL.")
+        raise OperationError("The app has no back-channel logout URL, so there is nowhere to send it.")
     at = now()
     free = update(Delivery).where(
         Delivery.id == delivery_id, or_(Delivery.state != "pending", Delivery.taken_until <= at)

@@ -82,7 +82,7 @@ def add_person(db: Session, username: str, name: str, email: str, password: str,
         db.flush()
     except IntegrityError as error:
         db.rollback()
-        raise InvalidError({"username": f"Somebody else is called {username} already."}) from error
+        raise InvalidError({"username": f"The username {username} is already in use."}) from error
     events.record(db, "op.user.added", by=by, sub=person.sub, role=role)
     db.commit()
     return person

@@ -21,9 +21,9 @@ WHY_ENDED = {
     Reason.LOGOUT: "Logged out",
     Reason.ELSEWHERE: "Ended from another browser",
     Reason.EVERYWHERE: "Logged out everywhere",
-    Reason.REPLACED: "Somebody else signed in in the same browser",
-    Reason.IDLE: "Not used for too long",
-    Reason.EXPIRED: "Its longest time was over",
+    Reason.REPLACED: "A different user signed in with the same browser",
+    Reason.IDLE: "Not used for a while",
+    Reason.EXPIRED: "Maximum lifetime reached",
     Reason.OPERATOR: "Ended by an operator",
     Reason.PASSWORD_CHANGED: "The password was changed",
     Reason.USER_DISABLED: "The account was disabled",
@@ -31,9 +31,9 @@ WHY_ENDED = {
 }
 # What is not delivered, in words; ``not_sent`` has a note of its own.
 NOT_HEARD = {
-    "pending": "It has not confirmed yet; it is tried again.",
+    "pending": "Not confirmed yet. The IdP tries again.",
     "refused": "It refused the logout request.",
-    "given_up": "It could not be reached until the deadline.",
+    "given_up": "Not reached before the deadline.",
 }
 BROWSERS = {  # in this order: most of them claim to be the ones below, too
     "Edg": "Edge",
@@ -122,7 +122,7 @@ def get_session(db: Session, sid: str) -> SessionView:
     """One session, alive or not; :class:`NotFoundError`."""
     found = views(db, select(SsoSession, User).join(User).where(SsoSession.sid == sid)) if sid.isprintable() else []
     if not found:
-        raise NotFoundError("There is no session of this name.")
+        raise NotFoundError("There is no session with this ID.")
     return found[0]
 
 
@@ -219,11 +219,11 @@ def app_in_session(
 def why_not_told(client: Client, part: Participation | None, default_policy: str, *, has_id_token: bool) -> str:
     """A sentence about an app that hears nothing of a session's end (BCL §2.3, §2.7); empty if it is told."""
     if client.removed_at is not None:
-        return "It was removed from this sign-in service."
+        return "It was removed from this identity provider (IdP)."
     if part is None and has_id_token:
-        return "It got its ID token without a code (implicit flow); only clients that redeem a code are told."
+        return "It got its ID token without a code (implicit flow); only clients that redeem a code are notified."
     if part is None:
-        return "It got access, but no ID token: it does not know who is signed in."
+        return "It got no ID token, so it takes no part in the session."
     return session_ending.why_not_told(client, default_policy)
 
 

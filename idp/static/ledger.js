@@ -6,9 +6,9 @@ import { complete } from "../pickup/page.js";
 const PAUSE = 2000; // milliseconds between two questions
 const ATTENTION = 15 * 60 * 1000; // an open page alone must not keep its session alive for ever
 
-const UP_TO_DATE = "The list keeps itself up to date.";
-const BEHIND = "The list is not up to date: the server does not answer, or you are signed out. Refresh the page.";
-const STILL = "The list stands still.";
+const UP_TO_DATE = "The list updates automatically.";
+const BEHIND = "The list is not up to date: the server does not answer, or you are logged out. Refresh the page.";
+const STILL = "Updates are paused.";
 
 const ledger = document.getElementById("ledger");
 const button = document.getElementById("live");

@@ -55,7 +55,7 @@ def test_a_wrong_password_leads_nowhere(cameron: Person) -> None:
     """And the next try, on the same page, works."""
     cameron.opens("dispatch")
     page = cameron.browser.submit("/login", username="cameron", password="wrong")
-    assert "do not belong together" in page.text
+    assert "Wrong username or password" in page.text
     assert not cameron.is_signed_in_at("dispatch")
     cameron.browser.submit("/login", username="cameron", password="correct horse")
     assert cameron.is_signed_in_at("dispatch")
@@ -119,7 +119,7 @@ def test_logging_out_at_the_provider_ends_both(pickup: Pickup, signed_in: Person
     signed_in.browser.open(pickup.url("idp") + "/oidc/logout")
     signed_in.browser.submit("/confirm", answer="yes")
     for name in APPS:
-        assert signed_in.status_at(name)["reason"] == "You logged out at the sign-in service."
+        assert signed_in.status_at(name)["reason"] == "You logged out at the identity provider (IdP)."
 
 
 def test_after_the_logout_either_app_asks_for_the_password(signed_in: Person) -> None:
@@ -149,7 +149,7 @@ def test_somebody_else_signing_in_ends_the_first_ones_sessions(pickup: Pickup, s
     signed_in.browser.open(url + "&prompt=login")
     signed_in.browser.submit("/login", username="alex", password="correct horse")
     assert "Alex Okafor" in signed_in.opens("dispatch").text
-    assert signed_in.status_at("manager")["reason"] == "Somebody else signed in in this browser."
+    assert signed_in.status_at("manager")["reason"] == "A different user signed in with this browser."
     assert "Alex Okafor" in signed_in.opens("manager").text
 
 
@@ -218,7 +218,7 @@ def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
         assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
     pickup.idp.outbox.look()
     eventually(lambda: not signed_in.is_signed_in_at("manager"))
-    assert signed_in.status_at("manager")["reason"] == "Your session expired: nobody used it for a while."
+    assert signed_in.status_at("manager")["reason"] == "Your session expired because it was not used for a while."
 
 
 # --- who only pretends ---

@@ -120,7 +120,7 @@ def test_nothing_ends_before_the_question_is_answered(
 ) -> None:
     """A link may be followed by anything; the question says what will be."""
     both, sid = alive(provider), sid_of(provider, IPHONE)
-    assert "Your session of Safari on iPhone ends." in words(cameron.get(f"/account/sessions/{sid}/end"))
+    assert "Your session in Safari on iPhone ends." in words(cameron.get(f"/account/sessions/{sid}/end"))
     assert "One session ends; this browser stays signed in." in words(cameron.get("/account/end-others"))
     assert "All your 2 sessions end, in this browser, too." in words(cameron.get("/account/log-out-everywhere"))
     assert alive(provider) == both
@@ -142,9 +142,9 @@ def test_the_question_says_which_apps_are_told_and_which_are_not_and_why(
     """So that nobody believes to be logged out where they are not."""
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     page = words(cameron.get(f"/account/sessions/{provider.session().sid}/end"))
-    assert "Logged out, too Pickup Dispatch" in page
-    assert "Pickup Manager: you may stay signed in there. The client has no back-channel logout URI." in page
-    assert "Pickup Manager (not told of an end)" in words(cameron.get("/account"))
+    assert "Also logged out Pickup Dispatch" in page
+    assert "Pickup Manager: you may still be signed in there. The client has no back-channel logout URI." in page
+    assert "Pickup Manager (not notified of a logout)" in words(cameron.get("/account"))
 
 
 def test_another_browser_is_signed_out_and_this_one_stays(

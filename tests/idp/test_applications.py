@@ -110,10 +110,10 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "deadline": ("retry_seconds", -1, "Enter 0 or more."),
     "certificate": ("ca_certificates", "hello", "These are not certificates in PEM format"),
     "certificate-with-a-name": ("ca_certificates", "Größe\n-----BEGIN", "These are not certificates"),
-    "private-key": ("ca_certificates", "-----BEGIN PRIVATE KEY-----", "This holds a private key"),
+    "private-key": ("ca_certificates", "-----BEGIN PRIVATE KEY-----", "This contains a private key"),
     "scope": ("scope", 'openid "fleet"', '"fleet" is not a scope'),
     "client-id": ("client_id", "fleet radio", "Use letters, digits and"),
-    "client-id-of-the-form": ("client_id", "register", "This word is taken"),
+    "client-id-of-the-form": ("client_id", "register", "This word is reserved"),
     "unknown": ("secret_hash", "x", "There is no such setting."),
 }  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_an_id_is_never_given_out_twice(db: Session, provider: Provider) -> None
     applications.remove_application(db, "fleet-radio", "admin")
     with pytest.raises(InvalidError) as refused:
         register(db, client_id="fleet-radio")
-    assert "or had it" in refused.value.fields["client_id"]
+    assert "has or had this id" in refused.value.fields["client_id"]
     assert len([row for row in provider.rows(Client) if row.client_id == "fleet-radio"]) == 1
 
 
@@ -256,8 +256,8 @@ def test_a_removed_application_is_nobodys_any_more(db: Session, provider: Provid
 ANSWERS = [
     # status, kind, words
     (400, "good", "as it should"),
-    (200, "warn", "accepted a test"),
-    (204, "warn", "accepted a test"),
+    (200, "warn", "accepted an invalid test token"),
+    (204, "warn", "accepted an invalid test token"),
     (302, "warn", "redirects"),
     (404, "warn", "Compare the path"),
     (405, "warn", "Compare the path"),
@@ -293,7 +293,7 @@ def test_the_apps_own_words_are_shown(db: Session, radio: PaperApp) -> None:
     [
         ("refuse", "nothing listens on that port"),
         ("time_out", "nothing answered in time"),
-        ("unknown", "nobody knows this host name"),
+        ("unknown", "the host name is unknown"),
         ("certificate", "its certificate is not trusted"),
     ],
 )
@@ -338,7 +338,7 @@ def test_who_saves_what_was_changed_meanwhile_is_told_and_changes_nothing(db: Se
     assert applications.edit_application(db, "fleet-radio", {"client_name": "First"}, "admin", seen).name == "First"
     with pytest.raises(InvalidError) as refused:
         applications.edit_application(db, "fleet-radio", {"read_timeout": 9.0}, "alex", seen)
-    assert "Somebody else changed this application meanwhile" in refused.value.fields[""]
+    assert "Another operator changed this application in the meantime" in refused.value.fields[""]
     assert (client.name, client.read_timeout) == ("First", 5.0)
     applications.edit_application(db, "fleet-radio", {"read_timeout": 9.0}, "alex", applications.version_of(client))
     assert client.read_timeout == 9.0

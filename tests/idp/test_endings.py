@@ -109,19 +109,19 @@ def by_the_next_person(scene: Scene) -> None:
 
 ENDINGS: list[tuple[Callable[[Scene], None], str, str]] = [
     (in_an_app, "logout", "You logged out of Pickup Dispatch."),
-    (at_the_provider, "logout", "You logged out at the sign-in service."),
+    (at_the_provider, "logout", "You logged out at the identity provider (IdP)."),
     (from_another_browser, "elsewhere", "You ended this session from another browser."),
     (all_others, "elsewhere", "You ended this session from another browser."),
     (everywhere, "everywhere", "You logged out everywhere."),
     (by_an_operator, "operator", "An operator ended your session."),
     (signed_out_by_an_operator, "operator", "An operator ended your session."),
-    (by_nobody_using_it, "idle", "Your session expired: nobody used it for a while."),
+    (by_nobody_using_it, "idle", "Your session expired because it was not used for a while."),
     (by_the_clock, "expired", "Your session expired."),
     (by_a_new_password_of_their_own, "password_changed", "Your password was changed."),
     (by_a_new_password_from_an_operator, "password_changed", "Your password was changed."),
     (by_being_disabled, "user_disabled", "Your account was disabled."),
     (by_being_removed, "user_removed", "Your account was removed."),
-    (by_the_next_person, "replaced", "Somebody else signed in in this browser."),
+    (by_the_next_person, "replaced", "A different user signed in with this browser."),
 ]
 each_ending = pytest.mark.parametrize(
     ("end", "reason", "sentence"), ENDINGS, ids=[end.__name__ for end, _, _ in ENDINGS]
@@ -235,7 +235,7 @@ def test_a_removed_client_hears_the_last_of_it_and_the_others_go_on(provider: Pr
         to_send = end_participations(rows, rows.get_one(Client, DISPATCH), Reason.CLIENT_REMOVED, "session")
     provider.state.outbox.send(to_send)
     (told,) = eventually(lambda: provider.logout_tokens(DISPATCH))
-    assert told["reason_user"]["en"] == "This app was removed from the sign-in service."
+    assert told["reason_user"]["en"] == "This app was removed from the identity provider (IdP)."
     assert provider.logout_tokens(MANAGER) == []
     assert provider.session().ended_at is None
     assert not provider.works(gone["access_token"])

@@ -17,7 +17,7 @@ from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of
 
-WRONG = "That username and password do not belong together."
+WRONG = "Wrong username or password."
 
 
 def cookie_of(browser: SiteClient) -> str:
@@ -245,7 +245,7 @@ def test_somebody_else_signing_in_ends_the_old_session_and_its_apps_are_told(
     for client_id in (DISPATCH, MANAGER):
         (token,) = provider.logout_tokens(client_id)
         assert (token["sid"], token["sub"]) == (old.sid, old.sub)
-        assert token["reason_user"] == {"en": "Somebody else signed in in this browser."}
+        assert token["reason_user"] == {"en": "A different user signed in with this browser."}
 
 
 def test_a_session_nobody_uses_ends(provider: Provider, clock: Clock) -> None:

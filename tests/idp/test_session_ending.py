@@ -259,7 +259,9 @@ def test_a_removed_client_is_told_of_every_session_it_took_part_in(
     provider.state.outbox.send(deliveries)
     tokens = provider.logout_tokens(MANAGER)
     assert {token["sid"] for token in tokens} == {session.sid for session in provider.rows(SsoSession)}
-    assert {token["reason_user"]["en"] for token in tokens} == {"This app was removed from the sign-in service."}
+    assert {token["reason_user"]["en"] for token in tokens} == {
+        "This app was removed from the identity provider (IdP)."
+    }
     assert provider.logout_tokens(DISPATCH) == []
 
 
@@ -269,8 +271,8 @@ def test_a_removed_client_is_not_told_again_when_the_session_ends(provider: Prov
     remove(provider, MANAGER)
     end(provider)
     rows = sorted((row.client_id, row.reason) for row in provider.rows(Delivery))
-    removed = (MANAGER, "This app was removed from the sign-in service.")
-    assert rows == [(DISPATCH, "You logged out at the sign-in service."), removed]
+    removed = (MANAGER, "This app was removed from the identity provider (IdP).")
+    assert rows == [(DISPATCH, "You logged out at the identity provider (IdP)."), removed]
 
 
 def test_a_removed_client_hears_nothing_of_sessions_that_have_ended(provider: Provider, cameron: SiteClient) -> None:
@@ -286,8 +288,8 @@ def test_a_removed_client_hears_nothing_of_sessions_that_have_ended(provider: Pr
     ("reason", "by", "sentence"),
     [
         (Reason.LOGOUT, DISPATCH, "You logged out of Pickup Dispatch."),
-        (Reason.LOGOUT, None, "You logged out at the sign-in service."),
-        (Reason.REPLACED, None, "Somebody else signed in in this browser."),
+        (Reason.LOGOUT, None, "You logged out at the identity provider (IdP)."),
+        (Reason.REPLACED, None, "A different user signed in with this browser."),
         (Reason.EXPIRED, None, "Your session expired."),
         (Reason.OPERATOR, None, "An operator ended your session."),
     ],
@@ -315,7 +317,7 @@ def test_every_reason_has_its_sentence() -> None:
 @pytest.mark.parametrize(
     ("by", "reason", "sentence"),
     [
-        ("idle", "idle", "Your session expired: nobody used it for a while."),
+        ("idle", "idle", "Your session expired because it was not used for a while."),
         ("absolute", "expired", "Your session expired."),
     ],
 )

@@ -171,7 +171,7 @@ def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
         ({}, ""),
         ({"backchannel_logout_uri": None}, "The client has no back-channel logout URI."),
         ({"delete_tokens_on_logout": "none"}, "Its policy is to keep tokens and to send no logout request."),
-        ({"removed_at": 1}, "It was removed from this sign-in service."),
+        ({"removed_at": 1}, "It was removed from this identity provider (IdP)."),
     ],
     ids=["all-right", "no-uri", "policy-none", "removed"],
 )
@@ -187,7 +187,7 @@ def test_plain_oauth_is_listed_and_does_not_hear(provider: Provider) -> None:
     provider.tokens(browser, DISPATCH, scope="fleet.read")
     app = the_app(provider)
     assert (app.told, app.access_alive) == (False, 1)
-    assert app.why_not == "It got access, but no ID token: it does not know who is signed in."
+    assert app.why_not == "It got no ID token, so it takes no part in the session."
     operate(provider, sessions.end_one, provider.session().sid, Reason.OPERATOR, "admin")
     assert provider.logout_tokens(DISPATCH) == []
 
@@ -209,7 +209,7 @@ def test_a_client_that_took_itself_away_leaves_a_name(provider: Provider, camero
     with provider.database() as rows:
         rows.delete(rows.get_one(Client, DISPATCH))
     app = the_app(provider)
-    assert (app.client.name, app.why_not) == (DISPATCH, "It was removed from this sign-in service.")
+    assert (app.client.name, app.why_not) == (DISPATCH, "It was removed from this identity provider (IdP).")
     del cameron
 
 

@@ -76,7 +76,7 @@ def test_the_secret_is_shown_once_with_all_that_the_app_needs(admin: SiteClient,
     text = words(page)
     for needed in (
         "Fleet Radio is registered", f"Issuer {provider.issuer}", f"{provider.issuer}/.well-known/openid-configuration",
-        "Client ID fleet-radio", f"Redirect URI {RADIO}/oauth2client", "shown this once",
+        "Client ID fleet-radio", f"Redirect URI {RADIO}/oauth2client", "shown only once",
         f"FLASK_RELYING_PARTY_BASE_URL={RADIO} ", "FLASK_RELYING_PARTY_ALLOW_PLAIN_HTTP=true",
     ):  # fmt: skip
         assert needed in text
@@ -94,7 +94,7 @@ def test_a_second_click_registers_no_twin(admin: SiteClient, provider: Provider)
     assert admin.submit(REGISTER, **values).status_code == 201
     again = admin.submit(REGISTER, **values)
     assert again.status_code == 422
-    assert "Another application has this id" in words(again)
+    assert "Another application has or had this id." in words(again)
     assert len([row for row in provider.rows(Client) if row.name == "Fleet Radio"]) == 1
 
 
@@ -130,7 +130,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "public-program": (
         {"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]},
-        "only where the application can prove who it is",
+        "only if the application authenticates",
     ),
     "grant": ({"grant_types": ["password"]}, "Number 2: Choose one of"),
     "policy": ({"delete_tokens_on_logout": "some"}, "Choose one of"),
@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "deadline": ({"retry_seconds": "1.5"}, "Enter a whole number"),
     "certificate": ({"ca_certificates": "-----BEGIN CERTIFICATE-----"}, "These are not certificates"),
     "client-id": ({"client_id": "a b"}, "Use letters, digits and"),
-    "taken": ({"client_id": DISPATCH}, "Another application has this id"),
+    "taken": ({"client_id": DISPATCH}, "Another application has or had this id."),
     "scope": ({"scope": '"'}, "is not a scope"),
 }
 
@@ -173,7 +173,7 @@ def test_every_field_is_explained_with_an_example(admin: SiteClient) -> None:
         if field.kind in ("text", "url", "textarea") and field.name != "retry_seconds":
             assert "For example: " in field.hint or field.name == "jwks", field.name
     page = admin.get(REGISTER)
-    assert "You need four addresses" in words(page)
+    assert "You need up to four URLs" in words(page)
 
 
 def test_the_form_offers_what_the_provider_can() -> None:
@@ -199,7 +199,7 @@ def test_the_list_tells_what_matters(admin: SiteClient, provider: Provider, regi
     assert "Pickup Dispatch pickup-dispatch" in text
     assert f"Fleet Radio fleet-radio {RADIO}/bclogout session 0" in text
     provider.change_client("fleet-radio", backchannel_logout_uri=None)
-    assert "none: it is not told" in words(admin.get("/console/applications"))
+    assert "none: not notified" in words(admin.get("/console/applications"))
 
 
 @pytest.mark.usefixtures("registered")
@@ -207,7 +207,7 @@ def test_an_application_is_found_and_what_is_not_there_is_said(admin: SiteClient
     found = words(admin.get("/console/applications?search=radio"))
     assert "Fleet Radio" in found
     assert "Pickup Manager" not in found
-    assert "No application is called so" in words(admin.get("/console/applications?search=%25"))
+    assert "No such application" in words(admin.get("/console/applications?search=%25"))
 
 
 def test_a_long_list_comes_in_pages(admin: SiteClient, provider: Provider) -> None:
@@ -235,7 +235,7 @@ def test_software_that_registered_itself_is_marked(register: Registrar, provider
     admin = operator(provider)
     assert "registered itself" in words(admin.get("/console/applications"))
     assert "registered itself" in words(admin.get(f"/console/applications/{party.id}"))
-    assert "may still change its own entry" in words(admin.get(f"/console/applications/{party.id}/edit"))
+    assert "can still change its registration" in words(admin.get(f"/console/applications/{party.id}/edit"))
 
 
 # --- changing ---
@@ -336,8 +336,8 @@ def test_the_client_id_stays(admin: SiteClient, provider: Provider) -> None:
 
 def test_the_page_says_what_a_changed_setting_updates_and_reset_restores(admin: SiteClient) -> None:
     page = words(admin.get(f"/console/applications/{DISPATCH}/edit"))
-    assert "that address or secret is updated here, too" in page
-    assert "restores everything on this page" in page
+    assert "the new value replaces the one here" in page
+    assert "“make reset” restores everything" in page
 
 
 @pytest.mark.usefixtures("registered")
@@ -353,7 +353,7 @@ def test_who_needs_a_secret_from_now_on_is_told_so(admin: SiteClient, provider: 
 
 def test_a_new_secret_is_asked_for_and_shown_once(registered: str, admin: SiteClient, provider: Provider) -> None:
     path = "/console/applications/fleet-radio/secret"
-    assert "The old one is worth nothing" in words(admin.get(path))
+    assert "The old secret stops working immediately" in words(admin.get(path))
     assert client(provider).check_client_secret(registered), "the question alone changes nothing"
     page = admin.submit(path)
     found = re.search(r'id="client-secret">([^<]+)<', page.text)
@@ -367,7 +367,7 @@ def test_who_has_no_secret_gets_none(admin: SiteClient, provider: Provider) -> N
     provider.change_client("fleet-radio", token_endpoint_auth_method="none", secret_hash=None)
     answer = send(admin, "/console/applications/fleet-radio/secret")
     assert answer.status_code == 409
-    assert "has no secret: it proves itself in another way. Nothing has changed." in words(answer)
+    assert "has no secret because it authenticates in another way. Nothing has changed." in words(answer)
 
 
 # --- checking ---
@@ -378,10 +378,10 @@ def test_the_check_says_in_words_whether_the_app_can_be_told(admin: SiteClient, 
     path = "/console/applications/fleet-radio"
     admin.get(path)
     page = after(admin, admin.submit(f"{path}/check"))
-    assert "Reached. It refused our test" in page
+    assert "Reached. It refused our invalid test token" in page
     provider.network.refuse(RADIO)
     page = after(admin, admin.submit(f"{path}/check"))
-    assert "Not reached: the machine is there, but nothing listens on that port." in page
+    assert "Not reached: nothing listens on that port." in page
 
 
 # --- removing ---
@@ -394,10 +394,10 @@ def test_removing_asks_says_what_dies_and_says_what_happened(provider: Provider,
     path = f"/console/applications/{MANAGER}/remove"
     question = words(admin.get(path))
     assert "Remove Pickup Manager?" in question
-    assert "Its sessions that live 1; told at once" in question
+    assert "Its active sessions 1; notified immediately" in question
     assert provider.works(tokens["access_token"]), "the question alone changes nothing"
     page = after(admin, admin.submit(path))
-    assert "Removed Pickup Manager. 1 session of it was told." in page
+    assert "Removed Pickup Manager. It was notified of the end of 1 session." in page
     assert "pickup-manager" not in page
     (told,) = provider.logout_tokens(MANAGER)
     assert told["sub"] == tokens_sub(tokens)
@@ -421,8 +421,8 @@ def test_removing_what_cannot_be_told_says_so(provider: Provider, cameron: SiteC
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     admin = operator(provider)
     path = f"/console/applications/{MANAGER}/remove"
-    assert "1; not told: The client has no back-channel logout URI." in words(admin.get(path))
-    assert "Removed Pickup Manager. Nobody had to be told." in after(admin, admin.submit(path))
+    assert "1; not notified: The client has no back-channel logout URI." in words(admin.get(path))
+    assert "Removed Pickup Manager. No logout request was sent." in after(admin, admin.submit(path))
     assert [row.state for row in provider.rows(Delivery)] == ["not_sent"]
 
 
@@ -435,7 +435,7 @@ def test_of_two_operators_the_second_is_told_that_the_form_is_stale(admin: SiteC
     for _ in range(2):
         answer = admin.submit(path, **{**second, "connect_timeout": "3"})
         assert answer.status_code == 422
-        assert "Somebody else changed this application meanwhile" in words(answer)
+        assert "Another operator changed this application in the meantime" in words(answer)
         assert 'name="connect_timeout"' in answer.text
     (client,) = (row for row in provider.rows(Client) if row.client_id == DISPATCH)
     assert (client.read_timeout, client.connect_timeout) == (9.0, 2.0)

@@ -108,7 +108,9 @@ def test_the_export_holds_what_the_page_shows(logged_out: SiteClient) -> None:
 
 
 def test_an_empty_ledger_says_what_will_be_here(admin: SiteClient) -> None:
-    assert "No deliveries When a session ends, each of its apps stands here." in words(admin.get("/console/deliveries"))
+    assert "No deliveries When a session ends, each notified app is listed here." in words(
+        admin.get("/console/deliveries")
+    )
 
 
 def test_a_hostile_name_and_filter_are_text(logged_out: SiteClient, provider: Provider) -> None:
@@ -145,7 +147,7 @@ def test_sending_again_tells_the_app_once_more(logged_out: SiteClient, provider:
     clock.turn(5)
     logged_out.get("/console/deliveries")
     page = after(logged_out, logged_out.submit(f"/console/deliveries/{row.id}/send-again"))
-    assert "Sent again: Pickup Manager was told." in page
+    assert "Sent again: Pickup Manager was notified." in page
     assert "Delivery to Pickup Manager Delivered" in page
     first, second = provider.logout_tokens(MANAGER)
     assert first["jti"] != second["jti"]
@@ -155,8 +157,8 @@ def test_sending_again_tells_the_app_once_more(logged_out: SiteClient, provider:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("refuses", "Sent again, but Pickup Manager was not told: refused: invalid_request: wrong"),
-        ("is away", "Sent again, but Pickup Manager was not told: connection refused. The next try is soon."),
+        ("refuses", "Sent again, but Pickup Manager was not notified: refused: invalid_request: wrong"),
+        ("is away", "Sent again, but Pickup Manager was not notified: connection refused. The next try is soon."),
     ],
 )
 def test_sending_again_in_vain_says_why(fault: str, sentence: str, logged_out: SiteClient, provider: Provider) -> None:
@@ -173,5 +175,5 @@ def test_what_has_nowhere_to_go_is_not_sent(logged_out: SiteClient, provider: Pr
     logged_out.get("/console/deliveries")
     answer = logged_out.submit(f"/console/deliveries/{row.id}/send-again")
     assert answer.status_code == 409
-    assert "There is nowhere to send it" in words(answer)
+    assert "so there is nowhere to send it" in words(answer)
     assert provider.delivery(MANAGER).state == "refused"

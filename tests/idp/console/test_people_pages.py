@@ -56,7 +56,7 @@ def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: Si
     [
         ({"username": ""}, "Use up to 64 letters"),
         ({"username": "a b"}, "Use up to 64 letters"),
-        ({"username": "Admin"}, "Somebody else is called admin already."),
+        ({"username": "Admin"}, "The username admin is already in use."),
         ({"name": ""}, "Enter a name."),
         ({"email": "nowhere"}, "Enter an email address"),
         ({"role": "king"}, "Choose user or operator."),
@@ -82,7 +82,7 @@ def test_a_hostile_name_is_text(admin: SiteClient, provider: Provider) -> None:
 
 
 def test_what_is_not_there_is_said(admin: SiteClient) -> None:
-    assert "Nobody is called so" in words(admin.get("/console/people?search=zz%25"))
+    assert "No such person" in words(admin.get("/console/people?search=zz%25"))
 
 
 # --- one person ---
@@ -100,17 +100,17 @@ def test_signing_out_shows_first_what_dies_and_then_says_what_happened(provider:
     provider.sign_in()
     admin = operator(provider)
     question = words(admin.get(f"{CAMERON}/sign-out"))
-    assert "Sign Cameron Reyes out everywhere?" in question
-    assert "Is told at once Pickup Dispatch Pickup Manager" in question
+    assert "Log Cameron Reyes out everywhere?" in question
+    assert "Notified immediately Pickup Dispatch Pickup Manager" in question
     assert "End 2 sessions" in question
     assert provider.works(tokens["access_token"]), "the question alone changes nothing"
     page = after(admin, admin.submit(f"{CAMERON}/sign-out"))
-    assert "Signed Cameron Reyes out: 2 sessions ended. 2 apps were told." in page
+    assert "Logged Cameron Reyes out: 2 sessions ended. 2 apps were notified." in page
     assert alive(provider) == 0
     assert not provider.works(tokens["access_token"])
     assert {event.outcome for event in provider.events("op.session.ended")} == {"operator"}
     again = after(admin, admin.submit(f"{CAMERON}/sign-out"))
-    assert "Cameron Reyes had no session that lives." in again
+    assert "Cameron Reyes had no active session." in again
 
 
 def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None:
@@ -119,7 +119,7 @@ def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None
     assert "1 session ends in all apps" in words(admin.get(f"{CAMERON}/disable"))
     assert alive(provider) == 1
     page = after(admin, admin.submit(f"{CAMERON}/disable"))
-    assert "Disabled Cameron Reyes. 1 session ended. 2 apps were told." in page
+    assert "Disabled Cameron Reyes. 1 session ended. 2 apps were notified." in page
     assert alive(provider) == 0
     assert len(provider.logout_tokens(DISPATCH)) == len(provider.logout_tokens(MANAGER)) == 1
     assert not can_sign_in(provider, "cameron")
@@ -131,11 +131,11 @@ def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None
 def test_a_new_password_is_shown_once_and_ends_the_sessions(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     admin = operator(provider)
-    assert "The old one opens nothing any more" in words(admin.get(f"{CAMERON}/password"))
+    assert "The old password stops working" in words(admin.get(f"{CAMERON}/password"))
     assert can_sign_in(provider, "cameron"), "the question alone changes nothing"
     page = admin.submit(f"{CAMERON}/password")
     assert page.status_code == 200
-    assert "2 sessions ended. 2 apps were told." in words(page)
+    assert "2 sessions ended. 2 apps were notified." in words(page)
     assert alive(provider) == 0
     assert not can_sign_in(provider, "cameron")
     assert can_sign_in(provider, "cameron", password_on(page))
@@ -146,7 +146,7 @@ def test_who_is_removed_is_gone(provider: Provider, cameron: SiteClient) -> None
     admin = operator(provider)
     assert "This cannot be undone." in words(admin.get(f"{CAMERON}/remove"))
     page = after(admin, admin.submit(f"{CAMERON}/remove"))
-    assert "Removed Cameron Reyes. 1 session ended. 2 apps were told." in page
+    assert "Removed Cameron Reyes. 1 session ended. 2 apps were notified." in page
     assert "cameron" not in page
     assert alive(provider) == 0
     assert not can_sign_in(provider, "cameron")
@@ -154,7 +154,7 @@ def test_who_is_removed_is_gone(provider: Provider, cameron: SiteClient) -> None
 
 
 def test_a_role_is_given_and_taken(admin: SiteClient, provider: Provider) -> None:
-    assert "signing everybody out" in words(admin.get(f"{CAMERON}/role"))
+    assert "logging everyone out" in words(admin.get(f"{CAMERON}/role"))
     assert "Cameron Reyes is now an operator." in after(admin, admin.submit(f"{CAMERON}/role"))
     assert operator(provider, "cameron").get("/console").status_code == 200
     assert "Cameron Reyes is now a user." in after(admin, send(admin, f"{CAMERON}/role"))

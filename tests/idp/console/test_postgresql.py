@@ -56,8 +56,8 @@ def test_every_search_is_answered_and_a_session_is_ended(on_postgres: Provider) 
     sid = next(row.sid for row in on_postgres.rows(SsoSession) if row.sub == "248289761002")
     admin.get(f"/console/sessions/{sid}/end")
     page = after(admin, admin.submit(f"/console/sessions/{sid}/end"))
-    assert "2 apps were told." in page
+    assert "2 apps were notified." in page
     row = on_postgres.rows(Delivery)[0]
-    assert "was told" in after(admin, admin.submit(f"/console/deliveries/{row.id}/send-again"))
+    assert "was notified" in after(admin, admin.submit(f"/console/deliveries/{row.id}/send-again"))
     page = after(admin, admin.submit(f"/console/applications/{MANAGER}/remove"))
-    assert "Removed Pickup Manager. Nobody had to be told." in page
+    assert "Removed Pickup Manager. No logout request was sent." in page

@@ -48,14 +48,14 @@ def test_before_the_end_the_page_says_what_dies_and_who_is_told(provider: Provid
     kept, dying = provider.tokens(cameron, MANAGER), provider.tokens(cameron)
     admin, path = operator(provider), f"/console/sessions/{sid_of(provider)}/end"
     text = words(admin.get(path))
-    assert "Is told at once Pickup Dispatch" in text
-    assert "Is not told Pickup Manager: Its policy is to keep tokens and to send no logout request." in text
-    assert "Tokens that die Pickup Dispatch: 4" in text
-    assert "Tokens that stay Pickup Manager: 4 (its policy is to keep them)" in text
+    assert "Notified immediately Pickup Dispatch" in text
+    assert "Not notified Pickup Manager: Its policy is to keep tokens and to send no logout request." in text
+    assert "Tokens revoked Pickup Dispatch: 4" in text
+    assert "Tokens kept Pickup Manager: 4 (by its policy)" in text
     assert provider.works(dying["access_token"])
     assert provider.network.logout_tokens(f"{provider.url(DISPATCH)}/bclogout") == []
     page = after(admin, admin.submit(path))
-    assert "Ended the session of Cameron Reyes. 1 app was told; 1 app is not told." in page
+    assert "Ended the session of Cameron Reyes. 1 app was notified; 1 app is not notified." in page
     assert "Ended by an operator" in page
     assert not provider.works(dying["access_token"])
     assert provider.works(kept["access_token"])
@@ -71,8 +71,8 @@ def test_an_app_that_is_away_does_not_hold_up_the_operator(provider: Provider, c
     admin, path = operator(provider), f"/console/sessions/{sid_of(provider)}/end"
     admin.get(path)
     page = after(admin, admin.submit(path))
-    assert "1 app was told; 1 app did not answer yet and is tried again." in page
-    assert "It has not confirmed yet; it is tried again." in page
+    assert "1 app was notified; 1 app did not answer yet and will be tried again." in page
+    assert "Not confirmed yet. The IdP tries again." in page
 
 
 def test_who_ends_their_own_session_is_warned_and_out(provider: Provider, admin: SiteClient) -> None:
