@@ -46,10 +46,10 @@ class Registration:
         if self._known is None and not self._config.client_id:
             with Session(self._engine) as db:
                 row = db.get(RegisteredClient, (self._config.issuer, self._config.base_url))
-            secret = self._encryption.decrypt(row.client_secret) if row else None
+            secret: str | None = self._encryption.decrypt(row.client_secret) if row else None
             if row and secret is None:
                 self.forget()  # SECRET_KEY was changed: without its secret we cannot be that client
-            elif row:
+            elif row and secret is not None:
                 self._known = Credentials(row.client_id, secret, row.secret_expires_at)
         if self._known and not self._known.are_valid():
             self._known = None

@@ -127,7 +127,7 @@ def secret_in_the_row(shop: Shop) -> str:
 
 def known_secret(shop: Shop) -> str | None:
     credentials = shop.state.registration.known()
-    return credentials and credentials.client_secret
+    return credentials.client_secret if credentials else None
 
 
 def test_the_secret_of_a_registered_client_is_encrypted(registered: Any) -> None:

@@ -20,6 +20,7 @@ from pickup_dispatch import drivers
 from pickup_manager import resource_server
 from relying_party import connections
 from relying_party.config import Config
+from relying_party.encryption import Encryption
 from relying_party.provider import Provider
 from relying_party.registration import Registration
 
@@ -82,7 +83,7 @@ def site(idle_seconds: float | None) -> Iterator[tuple[str, list[int]]]:
 def provider_at(url: str) -> Provider:
     """As an app knows it."""
     config = Config(issuer=url, base_url=url, client_id="x", client_secret="y", allow_plain_http=True)
-    return Provider(config, Registration(config, create_engine("sqlite://"), tell=lambda: None))
+    return Provider(config, Registration(config, create_engine("sqlite://"), Encryption(["key"]), tell=lambda: None))
 
 
 def app_at(url: str) -> Flask:
