@@ -278,7 +278,7 @@ def test_each_setting_can_be_changed(admin: SiteClient, provider: Provider, a_ce
     }
     page = after(admin, admin.submit(path, **typed(admin, path, **changes)))
     assert "Saved Radio 2." in page
-    assert "500 milliseconds to connect, 1.25 seconds to answer; tried again for 1 minute" in page
+    assert "500 milliseconds to connect, 1.25 seconds to answer; retried for 1 minute" in page
     row = client(provider)
     assert (row.name, row.redirect_uris, row.post_logout_redirect_uris) == ("Radio 2", [f"{RADIO}/cb2"], [])
     assert row.scopes == ["openid", "fleet.read", "offline_access"]
