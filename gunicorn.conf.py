@@ -33,7 +33,7 @@ graceful_timeout = 3  # open event streams never end by themselves; don't wait l
 # A worker's sign of life is a file it touches; on a disk that is busy it would be taken for dead.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 # mkstemp names the file
 
-limit_request_line = 8190  # bytes, the most gunicorn takes; longer requests are for POST (idp/pending.py)
+limit_request_line = 8190  # bytes, the most gunicorn takes; longer requests are for POST (idp/authorization/pending.py)
 
 # Who may speak for a client is PICKUP_TRUSTED_PROXIES. gunicorn has an opinion of its own, which believes everyone
 # on the loopback, even about the path.

@@ -22,9 +22,9 @@ from sqlalchemy.orm import Session
 
 from bench.relying_party import Figure
 from idp import create_app
+from idp.flow.session_ending import Reason, end_sessions
 from idp.models import Client, Delivery, Participation, SsoSession, User
-from idp.session_ending import Reason, end_sessions
-from idp.state import State
+from idp.provider import State
 from pickup_web import Settings
 from pickup_web.clock import now
 from pickup_web.database import engine_of

@@ -12,29 +12,18 @@ from collections.abc import Callable
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from idp import (
-    account,
-    admin_api,
-    authorize,
-    cli,
-    consent,
-    console,
-    discovery,
-    end_session,
-    logged_out,
-    login,
-    registration,
-    token,
-)
-from idp.client_keys import ClientKeys
-from idp.delivery import Outbox
+from idp import account, admin_api, cli, console, logged_out, registration
+from idp.authorization import consent
+from idp.clients.jwks import ClientKeys
 from idp.encryption import use_key
-from idp.fetch import Door
-from idp.keys import KeyRing
+from idp.flow import authorize, discovery, end_session, login, token
+from idp.flow.delivery import Outbox
 from idp.models import Base
-from idp.oauth_server import OAuthServer
+from idp.outbox.http import Door
+from idp.provider import State
 from idp.seed import follow_settings, from_settings
-from idp.state import State
+from idp.tokens.authlib_server import OAuthServer
+from idp.tokens.signing_keys import KeyRing
 from pickup_web import Settings, create_service, csrf
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, prepare

@@ -6,9 +6,9 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from idp.keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from idp.models import Client
-from idp.state import current_state
+from idp.provider import current_state
+from idp.tokens.signing_keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from pickup_web import events
 from pickup_web.database import db
 from pickup_web.words import duration

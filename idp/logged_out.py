@@ -12,8 +12,8 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import ColumnElement, select
 
 from idp.models import Client, Delivery
-from idp.sso_session import current_sso_session
-from idp.state import current_state
+from idp.provider import current_state
+from idp.sign_in.sso_session import current_sso_session
 from pickup_web.database import db
 
 COOKIE = "pickup_idp_ended"

@@ -6,9 +6,9 @@ from flask import Blueprint, Response, abort, current_app, g, redirect, request,
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, generate_csrf, validate_csrf
 
-from idp.errors import error_page
+from idp.error_pages import error_page
 from idp.models import User
-from idp.sso_session import current_sso_session
+from idp.sign_in.sso_session import current_sso_session
 from pickup_web import csrf
 from pickup_web.database import db
 from pickup_web.security import refuse_other_sites

@@ -15,13 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from idp.client_authentication import METHODS
-from idp.client_keys import ALGORITHMS
-from idp.fetch import FetchError
+from idp.clients.authentication import METHODS
+from idp.clients.jwks import ALGORITHMS
+from idp.flow.session_ending import Reason, end_participations
 from idp.models import AuthorizationCode, Client, Consent, hash_of
-from idp.oauth_server import find_client
-from idp.session_ending import Reason, end_participations
-from idp.state import current_state
+from idp.outbox.http import FetchError
+from idp.provider import current_state
+from idp.tokens.authlib_server import find_client
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db

@@ -9,9 +9,9 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
-from idp.keys import make_first_keys
-from idp.login import hasher
+from idp.flow.login import hasher
 from idp.models import AppliedSetting, Client, User, hash_of
+from idp.tokens.signing_keys import make_first_keys
 from pickup_web.seed import Load, in_turn
 from pickup_web.settings import Settings
 

@@ -1,6 +1,6 @@
 """[5] Pure: is this a logout token for us? Back-Channel Logout 1.0 §2.6, a function a clause, in its order.
 
-``idp/logout_token.py`` makes what this file checks.
+``idp/flow/logout_token.py`` makes what this file checks.
 """
 
 from collections.abc import Sequence

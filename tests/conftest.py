@@ -33,8 +33,8 @@ from werkzeug.test import TestResponse
 import idp as idp_service
 import pickup_dispatch
 import pickup_manager
-from idp.delivery import Outbox
-from idp.fetch import Door
+from idp.flow.delivery import Outbox
+from idp.outbox.http import Door
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from relying_party.sessions import AppSession
@@ -101,7 +101,7 @@ def cheap_cryptography() -> Iterator[None]:
         return _imported[value["d"]]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idp.login.hasher", cheap)
+        patch.setattr("idp.flow.login.hasher", cheap)
         patch.setattr("idp.seed.hasher", cheap)
         patch.setattr(RSAKey, "import_key", import_key)
         yield

@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, Ne
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Response
 
-from idp import fetch
+from idp.outbox import http as fetch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

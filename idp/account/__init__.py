@@ -4,16 +4,16 @@ from flask import Blueprint, Response, abort, flash, g, redirect, render_templat
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from idp import failed_logins
+from idp.flow.login import MAX_PASSWORD
+from idp.flow.session_ending import Reason
 from idp.logged_out import Unconfirmed, unconfirmed
 from idp.logged_out import page as logged_out_page
-from idp.login import MAX_PASSWORD
 from idp.models import Delivery, SsoSession
 from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
 from idp.own_pages import guard, require_person
-from idp.session_ending import Reason
-from idp.sso_session import delete_cookie
+from idp.sign_in import throttle as failed_logins
+from idp.sign_in.sso_session import delete_cookie
 from pickup_web.clock import now
 from pickup_web.database import db
 

@@ -1,10 +1,10 @@
-"""Who may come in: a program with an access token of its own (idp/client_credentials.py). RFC 6750."""
+"""Who may come in: a program with an access token of its own (idp/tokens/client_credentials.py). RFC 6750."""
 
 from flask import g, request
 
 from idp.admin_api.errors import Problem
 from idp.models import Token, hash_of
-from idp.oauth_server import find_client
+from idp.tokens.authlib_server import find_client
 from pickup_web import events
 from pickup_web.database import db
 

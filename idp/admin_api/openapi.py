@@ -9,8 +9,8 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from idp.admin_api.errors import MEDIA_TYPE, ErrorBody
 from idp.admin_api.operation import Operation
 from idp.admin_api.queries import Query
-from idp.client_credentials import ADMIN_SCOPES
-from idp.state import current_state
+from idp.provider import current_state
+from idp.tokens.client_credentials import ADMIN_SCOPES
 
 REFUSALS = {
     400: ("BadRequest", "The query holds something that cannot be."),

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from idp.admin_api.queries import Query
 from idp.admin_api.resources import Resource, as_response
-from idp.state import current_state
+from idp.provider import current_state
 
 R = TypeVar("R", bound=Resource)
 

@@ -5,9 +5,9 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import or_, select
 
 from idp.console.parts import ask, done
-from idp.keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from idp.models import SigningKey
-from idp.state import current_state
+from idp.provider import current_state
+from idp.tokens.signing_keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db

@@ -6,7 +6,7 @@ from flask import render_template
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from idp.state import current_state
+from idp.provider import current_state
 from pickup_web.settings import Settings
 
 

@@ -19,12 +19,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from idp import registration
-from idp.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
-from idp.fetch import in_background
+from idp.flow.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
 from idp.models import Client, Token, hash_of
 from idp.operations import InvalidError, NotFoundError, OperationError
+from idp.outbox.http import in_background
+from idp.provider import current_state
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
-from idp.state import current_state
 from pickup_web import events
 from pickup_web.clock import now
 

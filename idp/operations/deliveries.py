@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
+from idp.flow.session_ending import LEASE_SECONDS, offered_seconds
 from idp.models import Client, Delivery, DeliveryAttempt, SsoSession, User
 from idp.operations import NotFoundError, OperationError
-from idp.session_ending import LEASE_SECONDS, offered_seconds
-from idp.state import current_state
+from idp.provider import current_state
 from pickup_web import events
 from pickup_web.clock import now
 

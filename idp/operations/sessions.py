@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from idp import session_ending
+from idp.flow import session_ending
+from idp.flow.session_ending import Reason, policy_of
 from idp.models import Client, Delivery, Participation, SsoSession, Token, User, has_word
 from idp.operations import NotFoundError
-from idp.session_ending import Reason, policy_of
-from idp.state import current_state
+from idp.provider import current_state
 from pickup_web import events
 from pickup_web.clock import now
 

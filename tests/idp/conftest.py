@@ -18,8 +18,8 @@ from werkzeug import Response
 from werkzeug.test import TestResponse
 
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
-from idp.sso_session import COOKIE
-from idp.state import State
+from idp.provider import State
+from idp.sign_in.sso_session import COOKIE
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event
@@ -234,7 +234,7 @@ def register(provider: Provider, cameron: SiteClient, monkeypatch: pytest.Monkey
     del cameron
     monkeypatch.setattr(provider.settings, "demo_open_registration", True)
     monkeypatch.setattr(provider.state.client_keys, "_fetched", {})  # those of earlier tests
-    monkeypatch.setattr("idp.fetch.addresses_of", lambda _: [])  # the names of tests are in nobody's DNS
+    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])  # the names of tests are in nobody's DNS
     app = PaperApp()
     provider.network.add(SHOP, app)
     return Registrar(provider, app)

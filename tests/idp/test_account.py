@@ -10,10 +10,10 @@ from werkzeug.test import TestResponse
 from idp.account import PAGE
 from idp.logged_out import Unconfirmed
 from idp.models import SsoSession
-from idp.sso_session import COOKIE
+from idp.sign_in.sso_session import COOKIE
 from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
-from tests.idp.test_people import CAMERON
+from tests.idp.operations.test_people import CAMERON
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile Safari/604.1"
 ACTS = ["/account/end-others", "/account/log-out-everywhere", "/account/password"]

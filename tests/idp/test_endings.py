@@ -8,17 +8,18 @@ from functools import partial
 import pytest
 from sqlalchemy.orm import Session
 
-from idp import authorization_response, login
+from idp.authorization import response as authorization_response
+from idp.flow import login
+from idp.flow.session_ending import IDLE_SECONDS, Reason, end_participations
 from idp.models import Client, Participation, SsoSession, Token, User
 from idp.operations import people, sessions
-from idp.session_ending import IDLE_SECONDS, Reason, end_participations
-from idp.sso_session import ABSOLUTE_SECONDS, hold
+from idp.sign_in.sso_session import ABSOLUTE_SECONDS, hold
 from pickup_web.database import engine_of
 from tests.conftest import PASSWORD, Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.idp.flow.test_session_ending import remove, tokens_with_consent
+from tests.idp.operations.test_people import CAMERON, operate
 from tests.idp.parties import Party
-from tests.idp.test_people import CAMERON, operate
-from tests.idp.test_session_ending import remove, tokens_with_consent
 
 
 @dataclass

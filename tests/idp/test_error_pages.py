@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.errors import MAX_FACT
-from idp.pending import PENDING_SECONDS
+from idp.authorization.pending import PENDING_SECONDS
+from idp.error_pages import MAX_FACT
 from tests.conftest import Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.reading import words

@@ -4,7 +4,7 @@ from idp.models import Delivery, SsoSession
 from tests.conftest import SiteClient
 from tests.idp.conftest import DISPATCH, Provider
 from tests.idp.console.conftest import operator
-from tests.idp.test_people import CAMERON
+from tests.idp.operations.test_people import CAMERON
 from tests.web.test_head import contents, head_everywhere
 
 

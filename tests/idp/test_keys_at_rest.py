@@ -6,9 +6,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from idp.encryption import use_key
-from idp.keys import AFTER_SIGNING_SECONDS, RELOAD_SECONDS, KeyRing, make_key, rotate
 from idp.models import SigningKey
 from idp.seed import follow_settings
+from idp.tokens.signing_keys import AFTER_SIGNING_SECONDS, RELOAD_SECONDS, KeyRing, make_key, rotate
 from pickup_web.database import engine_of
 from tests.conftest import ALGORITHMS, START, Clock
 from tests.idp.conftest import Provider

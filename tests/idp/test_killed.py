@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.orm import Session
 
-from idp.delivery import Outbox
-from idp.fetch import Door, in_background
-from idp.keys import KeyRing
+from idp.flow.delivery import Outbox
+from idp.flow.session_ending import LEASE_SECONDS, Reason, end_session
 from idp.models import Client, Delivery, DeliveryAttempt, Participation, SigningKey, SsoSession, Token, User
-from idp.session_ending import LEASE_SECONDS, Reason, end_session
+from idp.outbox.http import Door, in_background
+from idp.tokens.signing_keys import KeyRing
 from pickup_web import Settings
 from tests.conftest import PASSWORD, Clock, eventually, settle
 from tests.idp.conftest import DISPATCH
@@ -34,7 +34,9 @@ SID = "the session of the killed"
 VICTIM = """
 import os, signal, sys
 from sqlalchemy.orm import Session
-from idp import create_app, delivery, fetch, session_ending
+from idp import create_app
+from idp.flow import delivery, session_ending
+from idp.outbox import http as fetch
 from pickup_web.database import engine_of
 
 def die(*_, **__):

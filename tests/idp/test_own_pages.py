@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.sso_session import COOKIE
+from idp.sign_in.sso_session import COOKIE
 from tests.conftest import PASSWORD, SiteClient
 from tests.idp.conftest import Provider, hidden
 from tests.idp.console.conftest import operator

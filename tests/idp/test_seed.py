@@ -9,11 +9,11 @@ from pydantic import SecretStr
 from sqlalchemy import delete
 
 import idp as idp_service
-from idp.keys import KeyRing
-from idp.login import authenticate
+from idp.flow.login import authenticate
 from idp.models import AppliedSetting, Base, Client, SigningKey, SsoSession, User
 from idp.operations import people
 from idp.seed import fill_in
+from idp.tokens.signing_keys import KeyRing
 from pickup_web.database import db, engine_of
 from tests.conftest import ALGORITHMS, PASSWORD, START, SiteClient, close, make_settings
 from tests.idp.conftest import DISPATCH, MANAGER, Provider

@@ -15,17 +15,17 @@ import pytest
 from sqlalchemy import select
 
 import idp as idp_service
-from idp import login, session_ending
+from idp.flow import login, session_ending
+from idp.flow.session_ending import LEASE_SECONDS, Reason
 from idp.models import Delivery, Participation, SsoSession, Token, UnfinishedEnding, User, hash_of
-from idp.oauth_server import RefreshGrant
 from idp.operations import OperationError, people, sessions
-from idp.session_ending import LEASE_SECONDS, Reason
-from idp.sso_session import COOKIE
+from idp.sign_in.sso_session import COOKIE
+from idp.tokens.authlib_server import RefreshGrant
 from pickup_web.database import db
 from tests.conftest import PASSWORD, START, Clock, SiteClient, close, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
-from tests.idp.test_people import ADMIN, ALEX, CAMERON, operate, person
-from tests.idp.test_session_ending import remove, tokens_with_consent
+from tests.idp.flow.test_session_ending import remove, tokens_with_consent
+from tests.idp.operations.test_people import ADMIN, ALEX, CAMERON, operate, person
 from tests.network import Network
 
 EMPTY: list[str] = []
@@ -307,7 +307,8 @@ VICTIM = """
 import os, signal, sys, time
 time.time = lambda: float(sys.argv[2])
 from sqlalchemy.orm import Session
-from idp import create_app, session_ending
+from idp import create_app
+from idp.flow import session_ending
 from idp.operations import people
 from pickup_web.database import db
 

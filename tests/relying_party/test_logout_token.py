@@ -179,8 +179,8 @@ def test_both_sides_mean_the_same_event() -> None:
 
 
 def test_what_the_provider_makes_is_what_we_check() -> None:
-    """``idp/logout_token.py`` and ``relying_party/logout_token.py`` mirror each other."""
-    from idp.logout_token import TYPE, logout_token_claims
+    """``idp/flow/logout_token.py`` and ``relying_party/logout_token.py`` mirror each other."""
+    from idp.flow.logout_token import TYPE, logout_token_claims
 
     claims = logout_token_claims(issuer=ISSUER, client_id=CLIENT_ID, sub="u", sid="s", now=START, reason="Because.")
     token = validate(jws({"alg": "RS256", "kid": "first", "typ": TYPE}, claims, rsa_key("first")))

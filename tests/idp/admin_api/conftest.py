@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.client_credentials import ADMIN_SCOPES
 from idp.models import Client, hash_of
+from idp.tokens.client_credentials import ADMIN_SCOPES
 from tests.conftest import SiteClient
 from tests.idp.conftest import Provider
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from idp.client_credentials import ADMIN_SCOPES
 from idp.models import SsoSession, Token, hash_of
 from idp.operations import applications
+from idp.tokens.client_credentials import ADMIN_SCOPES
 from pickup_web.database import db as request_db
 from tests.conftest import PASSWORD, Clock, SiteClient
 from tests.idp.admin_api.conftest import ACCOUNT, PREFIX, SESSIONS, Program, add_program, problem

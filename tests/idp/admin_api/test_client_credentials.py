@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 import idp as idp_service
-from idp.client_credentials import ADMIN_SCOPES
 from idp.models import Client, Participation, Token, hash_of
+from idp.tokens.client_credentials import ADMIN_SCOPES
 from tests.conftest import Clock, SiteClient, close, eventually
 from tests.idp.admin_api.conftest import SECRET, SESSIONS, Program, add_program
 from tests.idp.conftest import DISPATCH, MANAGER, Provider

@@ -24,7 +24,7 @@ def admin(provider: Provider) -> SiteClient:
 @pytest.fixture
 def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
     """A third app's site; its name is in nobody's DNS."""
-    monkeypatch.setattr("idp.fetch.addresses_of", lambda _: [])
+    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])
     app = PaperApp(status=400)
     provider.network.add(RADIO, app)
     return app

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from idp.client_authentication import METHODS as KNOWN_METHODS
+from idp.clients.authentication import METHODS as KNOWN_METHODS
 from idp.console.application_form import FLOWS, METHODS, fields
 from idp.models import Client, Delivery, Participation
 from idp.operations.applications import values_of

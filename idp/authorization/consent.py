@@ -1,0 +1,70 @@
+"""Asking a person whether an app may know what it asks for (Core §3.1.2.4), where the app wants them asked."""
+
+from dataclasses import replace
+
+from flask import Response, make_response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from idp.authorization.pending import Pending
+from idp.authorization.request import AuthorizationRequest
+from idp.error_pages import too_late
+from idp.models import Consent, SsoSession, User
+from idp.sign_in.sso_session import current_sso_session
+from idp.tokens.authlib_server import find_client
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.database import db
+from pickup_web.security import content_security_policy
+
+# What a scope means to the person who is asked.
+IN_WORDS = {
+    "openid": "who you are",
+    "profile": "your name and profile",
+    "email": "your email address",
+    "phone": "your phone number",
+    "address": "your postal address",
+    "offline_access": "all of this, even after you log out",
+    "fleet.read": "the company's drivers",
+}
+
+
+def is_missing(wanted: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
+    """Whether the person must be asked: the app wants it, and it has not been done for this very request."""
+    if "consent" not in wanted.prompts:
+        return False
+    given = db.session.get(Consent, (session.sub, wanted.client.client_id))
+    return given is None or given.given_at < asked_at or not set(wanted.scopes) <= set(given.scopes)
+
+
+def ask_for_consent(pending: Pending, wanted: AuthorizationRequest, session: SsoSession) -> Response:
+    """The consent page; its form carries the authorization request along, signed."""
+    user = db.session.get_one(User, session.sub)
+    body = render_template(
+        "idp/consent.html",
+        client=wanted.client,
+        user_name=user.claims.get("name", user.username),
+        wishes=[IN_WORDS.get(scope, scope) for scope in wanted.scopes],
+        scopes=" ".join(wanted.scopes),
+        request_token=replace(pending, person=session.sub).signed(),
+    )
+    response = make_response(body)
+    response.headers["Content-Security-Policy"] = content_security_policy([wanted.redirect_uri])
+    return response
+
+
+def answer_consent() -> ResponseReturnValue:
+    """``POST /consent``: remember a yes; either way, on with the request that waits, which is checked once more."""
+    pending, session = Pending.read(request.form.get("request", "")), current_sso_session()
+    client = find_client(pending.parameters.get("client_id", "")) if pending else None
+    if pending is None or session is None or client is None:
+        return too_late()
+    if pending.person != session.sub:  # somebody else has signed in since: the request asks them
+        return redirect(pending.resume_url(), 303)
+    allowed = request.form.get("answer") == "allow"
+    outcome = "allowed" if allowed else "denied"
+    events.record(db.session, "op.consent.answered", sid=session.sid, client_id=client.client_id, outcome=outcome)
+    if allowed:
+        scopes = client.get_allowed_scope(pending.parameters.get("scope")).split()
+        db.session.merge(Consent(sub=session.sub, client_id=client.client_id, scopes=scopes, given_at=now()))
+    db.session.commit()
+    return redirect(replace(pending, denied=not allowed).resume_url(), 303)

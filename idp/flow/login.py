@@ -1,0 +1,110 @@
+"""[1] A password, once, makes the session that all apps share."""
+
+import functools
+import secrets
+import threading
+
+import structlog
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from flask import Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from idp.authorization.pending import Pending
+from idp.error_pages import too_late
+from idp.models import Client, User
+from idp.own_pages import is_own_page
+from idp.sign_in import throttle as failed_logins
+from idp.sign_in.sso_session import set_cookie, start_session
+from idp.tokens.authlib_server import find_client
+from pickup_web import events
+from pickup_web.database import db
+from pickup_web.security import content_security_policy
+
+MAX_PASSWORD = 1024  # characters; hashing more is work for an attacker's amusement
+
+LOG = structlog.get_logger()
+
+hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # Argon2id; why these: docs/decisions.md
+hashing = threading.BoundedSemaphore(2)  # at a time: each takes 19 MiB that the process then keeps; more are no faster
+
+
+def ask_for_password(pending: Pending, client: Client, hinted_name: str = "") -> Response:
+    """The login page for an app; its form carries the authorization request along, signed."""
+    return login_page({"request": pending.signed()}, client, username=hinted_name)
+
+
+def ask_for_own_page() -> ResponseReturnValue:
+    """``GET /login?next=``: the login page for a page of our own."""
+    following = request.args.get("next", "")
+    return login_page({"next": following}) if is_own_page(following) else redirect(url_for("home"))
+
+
+def sign_in() -> ResponseReturnValue:
+    """``POST /login``: check the password, then on to the page that asked, or to the request that waits."""
+    if is_own_page(request.form.get("next", "")):
+        waiting, client, pending = {"next": request.form["next"]}, None, None
+    else:
+        waiting = {"request": request.form.get("request", "")}
+        pending = Pending.read(waiting["request"])
+        client = find_client(pending.parameters.get("client_id", "")) if pending else None
+        if pending is None or client is None:
+            return too_late()
+    username = request.form.get("username", "")
+    key = failed_logins.key_of(username)
+    if seconds := failed_logins.seconds_to_wait(db.session, key):
+        return too_many(waiting, client, username, seconds)
+    user = authenticate(username, request.form.get("password", ""))
+    cookie = start_session(user) if user else None
+    if cookie is None:
+        events.record(db.session, "op.login.failed", client_id=client and client.client_id)
+        db.session.commit()
+        wrong = "Wrong username or password."
+        return login_page(waiting, client, username=username, error=wrong)
+    failed_logins.forget(db.session, key)
+    db.session.commit()
+    response = redirect(pending.resume_url() if pending else waiting["next"], 303)
+    set_cookie(response, cookie)
+    failed_logins.remember(response, username)
+    return response
+
+
+def too_many(waiting: dict[str, str], client: Client | None, username: str, seconds: int) -> Response:
+    """After many wrong passwords the next one is not even looked at."""
+    response = login_page(waiting, client, username=username, error=failed_logins.sentence(seconds))
+    response.status_code, response.headers["Retry-After"] = 429, str(seconds)
+    LOG.info("op.login.throttled", client_id=client and client.client_id)
+    return response
+
+
+def login_page(
+    waiting: dict[str, str], client: Client | None = None, *, username: str = "", error: str | None = None
+) -> Response:
+    """The page itself. It does not say which of the two is wrong. ``waiting``: what comes next."""
+    body = render_template("idp/login.html", client=client, username=username, error=error, waiting=waiting)
+    response = make_response(body, 401 if error else 200)
+    if client:
+        # The browser applies form-action to the redirects after the form, too, and they lead to the client.
+        logo = client.registered.get("logo_uri")
+        policy = content_security_policy(client.redirect_uris, [logo] if logo else [])
+        response.headers["Content-Security-Policy"] = policy
+    return response
+
+
+def authenticate(username: str, password: str) -> User | None:
+    """The person, if the password is theirs. Takes as long for a name that nobody has."""
+    name = username.strip().lower()
+    # What cannot be printed is nobody's name, and not every database can be asked for it.
+    user = db.session.scalar(select(User).where(User.username == name)) if name.isprintable() else None
+    try:
+        with hashing:
+            hasher.verify(user.password_hash if user else _nobodys_hash(), password[:MAX_PASSWORD])
+    except (Argon2Error, InvalidHashError):
+        return None
+    return user if user and user.disabled_at is None else None
+
+
+@functools.cache
+def _nobodys_hash() -> str:
+    return hasher.hash(secrets.token_hex())

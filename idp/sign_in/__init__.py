@@ -1,0 +1,1 @@
+"""Machinery of step [1]: the shared session, passwords, and the limit on wrong ones."""

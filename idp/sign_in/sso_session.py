@@ -1,0 +1,128 @@
+"""The session that all apps share: found by this browser's cookie, made by a password."""
+
+import secrets
+
+from flask import request
+from sqlalchemy import bindparam, select, update
+from werkzeug.wrappers import Response
+
+from idp.flow import session_ending
+from idp.flow.session_ending import IDLE_SECONDS, Reason
+from idp.models import SsoSession, User, hash_of
+from idp.provider import current_state
+from pickup_web import events
+from pickup_web.clock import now
+from pickup_web.database import db, table_of
+from pickup_web.security import cookie_name
+
+COOKIE = "pickup_idp_session"
+ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, used or not
+TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
+
+# Asked in each flow, so they are built once.
+_session = table_of(SsoSession)
+ALIVE_BY_COOKIE = (
+    select(SsoSession)
+    .join(User)
+    .where(
+        SsoSession.cookie_hash == bindparam("cookie_hash"), SsoSession.ended_at.is_(None), User.disabled_at.is_(None)
+    )
+)
+TOUCH_ALIVE = (
+    update(_session)
+    .where(_session.c.sid == bindparam("wanted"), _session.c.ended_at.is_(None))
+    .values(last_seen_at=bindparam("at"))
+    .returning(_session.c.sid)
+)
+
+
+def current_sso_session() -> SsoSession | None:
+    """The session of this browser's cookie, while it lives."""
+    cookie = cookie_of_browser()
+    if not cookie:
+        return None
+    session = db.session.scalar(ALIVE_BY_COOKIE, {"cookie_hash": hash_of(cookie)})
+    if session is None or is_over(session):
+        return None
+    if session.last_seen_at < now() - TOUCH_SECONDS:
+        session.last_seen_at = now()
+        db.session.commit()
+    return session
+
+
+def is_active(sid: str) -> bool:
+    """Whether this session has not ended, in whichever browser it is. Unlike :func:`hold`, this does not prolong it."""
+    session = db.session.get(SsoSession, sid)
+    return session is not None and session.ended_at is None and not is_over(session)
+
+
+def is_over(session: SsoSession) -> bool:
+    """Whether its time is over, also before the outbox has ended it."""
+    return session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now()
+
+
+def hold(sid: str) -> bool:
+    """Whether the session lives. Its row is locked until the commit; who ends it then sees all that was written."""
+    return db.session.scalar(TOUCH_ALIVE, {"wanted": sid, "at": now()}) is not None
+
+
+def start_session(user: User) -> str | None:
+    """The browser's session after a password; returns its new cookie, or None if that password is of yesterday.
+
+    The same person keeps the session and its ``sid``; for another person the old one ends first (BCL-06).
+    """
+    cookie, sub, verified = secrets.token_urlsafe(32), user.sub, user.password_hash
+    session = current_sso_session()
+    if session and session.sub != sub:
+        policy = current_state().settings.delete_tokens_on_logout
+        current_state().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
+        session = None
+    # Whoever changes the password or disables the person either commits before this, and the sign-in fails,
+    # or waits for our commit, and ends this session with the others.
+    able = update(User).where(User.sub == sub, User.password_hash == verified, User.disabled_at.is_(None))
+    if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
+        db.session.rollback()
+        return None
+    if session and hold(session.sid):  # it may have ended since we looked
+        session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
+        events.record(db.session, "op.session.reauthenticated", sid=session.sid)
+    else:
+        session = new_session(sub, cookie)
+        db.session.add(session)
+        events.record(db.session, "op.session.created", sid=session.sid)
+    db.session.commit()
+    return cookie
+
+
+def new_session(sub: str, cookie: str) -> SsoSession:
+    """A row for a browser that signs in. ``sid`` has randomness of its own, as it goes into tokens."""
+    at = now()
+    return SsoSession(
+        sid=secrets.token_urlsafe(24),
+        cookie_hash=hash_of(cookie),
+        sub=sub,
+        auth_time=at,
+        amr=["pwd"],  # RFC 8176 §2
+        created_at=at,
+        last_seen_at=at,
+        expires_at=at + ABSOLUTE_SECONDS,
+        user_agent=request.user_agent.string[:255],
+    )
+
+
+def cookie_of_browser() -> str | None:
+    """The cookie that came with the request, good or not."""
+    return request.cookies.get(cookie_name(COOKIE, current_state().issuer))
+
+
+def set_cookie(response: Response, cookie: str) -> None:
+    """SameSite=Lax: an app's redirect to us brings it, another site's form does not."""
+    issuer = current_state().issuer
+    name, secure = cookie_name(COOKIE, issuer), issuer.startswith("https://")
+    response.set_cookie(name, cookie, httponly=True, secure=secure, samesite="Lax")
+
+
+def delete_cookie(response: Response) -> None:
+    """After a logout. Secure again, or the browser ignores it."""
+    issuer = current_state().issuer
+    response.delete_cookie(cookie_name(COOKIE, issuer), secure=issuer.startswith("https://"))

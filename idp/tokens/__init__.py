@@ -1,0 +1,1 @@
+"""Machinery of step [3]: Authlib's wiring, the grants, the ID token and the keys that sign it."""

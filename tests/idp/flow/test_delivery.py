@@ -1,0 +1,699 @@
+"""The outbox: tells each client that a session is over, side by side, again and again, and never in the user's way."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy.orm import Session
+from werkzeug import Response
+
+from idp import create_app
+from idp.flow import delivery as module
+from idp.flow.delivery import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MAX_ANSWER,
+    MAX_CONNECT_SECONDS,
+    MAX_READ_SECONDS,
+    Job,
+    Outbox,
+    Outcome,
+    Result,
+    record_tries,
+    take,
+)
+from idp.flow.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
+from idp.models import Client, Delivery
+from idp.operations.deliveries import send_again
+from idp.outbox.http import BODY_SECONDS, LOOK_UP_SECONDS
+from idp.tokens.signing_keys import KeyRing
+from pickup_web import events
+from pickup_web.database import engine_of
+from tests.conftest import START, Clock, SiteClient, close, eventually, make_settings, prepared, settle
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.network import Network, Request
+from tests.postgres import Postgres
+
+
+def log_out(provider: Provider, browser: SiteClient) -> None:
+    """Cameron logs out of Dispatch."""
+    hint = provider.tokens(browser)["id_token"]
+    assert provider.end_session(browser, id_token_hint=hint).status_code == 200
+
+
+def look(provider: Provider, tries: int) -> None:
+    """What each process does once a second; waits until Manager has been tried so often."""
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(MANAGER).tries == tries, f"there was no try number {tries}")
+
+
+def manager_uri(provider: Provider) -> str:
+    """Where Manager is told."""
+    return f"{provider.url(MANAGER)}/bclogout"
+
+
+# --- the request ---
+
+
+def test_the_request_is_the_one_the_specification_describes(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-27, BCL-28: a POST with one form parameter in the body, and nothing else anywhere."""
+    log_out(provider, cameron)
+    (exchange,) = provider.network.to(manager_uri(provider))
+    sent = exchange.request
+    assert (sent.method, sent.url) == ("POST", manager_uri(provider))
+    assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert set(sent.form) == {"logout_token"}
+    assert "Cookie" not in sent.headers
+    assert "Authorization" not in sent.headers
+
+
+def test_an_address_with_a_query_keeps_it(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-07."""
+    provider.change_client(MANAGER, backchannel_logout_uri=manager_uri(provider) + "?tenant=1")
+    log_out(provider, cameron)
+    (exchange,) = provider.network.to(manager_uri(provider))
+    assert exchange.request.url.endswith("/bclogout?tenant=1")
+
+
+def test_each_client_has_its_own_patience(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-32: short timeouts."""
+    provider.change_client(MANAGER, connect_timeout=0.5, read_timeout=1.5)
+    log_out(provider, cameron)
+    assert patience(provider, MANAGER) == (0.5, 1.5)
+    assert patience(provider, DISPATCH) == (2.0, 5.0)
+
+
+def patience(provider: Provider, client_id: str) -> tuple[float, float]:
+    """For how long the door was to wait for a client: to connect, and for an answer."""
+    asked = provider.network.to(f"{provider.url(client_id)}/bclogout")[-1].request.options["asked"]
+    return asked.connect_seconds, asked.answer_seconds
+
+
+def test_no_patience_is_longer_than_a_lease(provider: Provider, cameron: SiteClient) -> None:
+    """Else another process would take over a try that is under way."""
+    provider.change_client(MANAGER, connect_timeout=100, read_timeout=100)
+    log_out(provider, cameron)
+    assert patience(provider, MANAGER) == (MAX_CONNECT_SECONDS, MAX_READ_SECONDS)
+    assert LOOK_UP_SECONDS + sum(patience(provider, MANAGER)) + BODY_SECONDS < LEASE_SECONDS
+
+
+def test_an_app_with_certificates_of_its_own_is_trusted_by_those(provider: Provider, cameron: SiteClient) -> None:
+    """The operator's words for one app are no other's."""
+    provider.change_client(MANAGER, ca_certificates="-----BEGIN CERTIFICATE-----")
+    log_out(provider, cameron)
+    asked = [exchange.request.options["asked"] for exchange in provider.network.exchanges]
+    assert [one.ca_certificates for one in asked if "manager" in one.url] == ["-----BEGIN CERTIFICATE-----"]
+    assert [one.ca_certificates for one in asked if "dispatch" in one.url] == [None]
+
+
+# --- the answer ---
+
+ANSWERS = [
+    # status, state of the delivery afterwards, outcome of the try
+    (200, "delivered", "delivered"),
+    (204, "delivered", "delivered"),
+    (201, "refused", "refused"),
+    (400, "pending", "refused"),
+    (401, "refused", "refused"),
+    (404, "refused", "refused"),
+    (405, "refused", "refused"),
+    (302, "refused", "redirect"),
+    (307, "refused", "redirect"),
+    (308, "refused", "redirect"),
+    (408, "pending", "server error"),
+    (429, "pending", "server error"),
+    (500, "pending", "server error"),
+    (502, "pending", "server error"),
+    (503, "pending", "server error"),
+]
+
+
+@pytest.mark.parametrize(("status", "state", "outcome"), ANSWERS)
+def test_what_an_answer_means(
+    status: int, state: str, outcome: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-31, BCL-33, BCL-35: 200 and 204 are success, what may pass is tried again, all else is final."""
+    provider.apps[MANAGER] = app = PaperApp(status, "", {"Location": "https://evil.example/"})
+    provider.network.add(provider.url(MANAGER), app)
+    log_out(provider, cameron)
+    row = provider.delivery(MANAGER)
+    assert (row.state, row.tries) == (state, 1)
+    attempt = next(attempt for attempt in provider.attempts() if attempt.delivery_id == row.id)
+    assert (attempt.status, attempt.outcome) == (status, outcome)
+    assert not provider.network.to("https://evil.example"), "BCL-31: the token is for this address and no other"
+    clock.turn(GIVE_UP_SECONDS - 60)
+    provider.state.outbox.look()
+    settle(provider.state.outbox)
+    assert (provider.delivery(MANAGER).tries > 1) is (state == "pending")
+
+
+def test_a_400_is_tried_twice_more_before_it_is_final(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL §2.8 has 400 also for a passing fault, such as keys that could not be fetched. Each try is in the ledger."""
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, '{"error": "invalid_request"}'
+    log_out(provider, cameron)
+    pauses = []
+    for tries in (1, 2):
+        row = provider.delivery(MANAGER)
+        assert (row.state, row.outcome, row.tries) == ("pending", "refused", tries)
+        pauses.append(row.next_try_at - int(clock()))
+        clock.turn(pauses[-1])
+        look(provider, tries + 1)
+    assert 0 < pauses[0] < pauses[1]
+    assert provider.delivery(MANAGER).state == "refused"
+    clock.turn(LONGEST_PAUSE)
+    provider.state.outbox.look()
+    settle(provider.state.outbox)
+    attempts = [attempt for attempt in provider.attempts() if attempt.delivery_id == provider.delivery(MANAGER).id]
+    assert [(one.status, one.outcome, one.answer) for one in attempts] == [(400, "refused", "invalid_request")] * 3
+    assert len({one.jti for one in attempts}) == 3
+    told = [event.name for event in provider.events() if event.client_id == MANAGER and event.outcome == "refused"]
+    assert told == ["op.logout.retrying", "op.logout.retrying", "op.logout.refused"]
+
+
+def test_an_app_whose_first_key_fetch_fails_is_told_at_the_second_try(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """A 400 that passes; tries that did not reach the app before it do not count as refusals."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    for tries in (2, 3, 4):
+        clock.turn(LONGEST_PAUSE)
+        look(provider, tries)
+    provider.network.heal(provider.url(MANAGER))
+    provider.apps[MANAGER].status = 400
+    clock.turn(LONGEST_PAUSE)
+    look(provider, 5)
+    assert provider.delivery(MANAGER).state == "pending"
+    provider.apps[MANAGER].status = 200
+    clock.turn(LONGEST_PAUSE)
+    look(provider, 6)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+def test_a_400_at_the_retry_deadline_is_a_refusal(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """The app answered: it was not away until the deadline."""
+    provider.apps[MANAGER].status = 400
+    log_out(provider, cameron)
+    clock.turn(GIVE_UP_SECONDS - 1)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "refused"
+
+
+def test_a_delivery_that_is_sent_again_has_all_its_tries_again(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """An operator sends it again after three refusals; a 400 is tried twice more once again."""
+    provider.apps[MANAGER].status = 400
+    log_out(provider, cameron)
+    refuse_until_final(provider, clock)
+    with provider.app.app_context(), Session(engine_of(provider.app)) as db:
+        send_again(db, provider.delivery(MANAGER).id, "admin")
+    assert provider.delivery(MANAGER).state == "pending"
+
+
+def refuse_until_final(provider: Provider, clock: Clock) -> None:
+    """Two more tries of Manager's."""
+    for tries in (2, 3):
+        clock.turn(LONGEST_PAUSE)
+        look(provider, tries)
+    assert provider.delivery(MANAGER).state == "refused"
+
+
+FAULTS: dict[str, Any] = {
+    "connection refused": lambda network, url: network.refuse(url),
+    "timeout": lambda network, url: network.time_out(url),
+    "name unknown": lambda network, url: network._sites.pop(url.rpartition("/pickup-manager")[0]),
+    "TLS": lambda network, url: network.replace(
+        url, raising(requests.exceptions.SSLError("certificate verify failed"))
+    ),
+    "connection broken": lambda network, url: network.replace(url, raising(requests.ConnectionError("reset by peer"))),
+}
+
+
+def raising(error: Exception) -> Any:
+    """An answer that is none."""
+
+    def fault(_: Request) -> Any:
+        raise error
+
+    return fault
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_network_fault_is_named_recorded_and_tried_again(fault: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCL-34, BCL-35: in words an operator understands; the logout itself is not held up."""
+    FAULTS[fault](provider.network, provider.url(MANAGER))
+    log_out(provider, cameron)
+    row = provider.delivery(MANAGER)
+    assert row.state == "pending"
+    attempt = next(attempt for attempt in provider.attempts() if attempt.delivery_id == row.id)
+    assert (attempt.status, attempt.outcome) == (None, fault)
+    (event,) = provider.events("op.logout.retrying")
+    assert (event.client_id, event.outcome, event.jti) == (MANAGER, fault, attempt.jti)
+    assert provider.delivery(DISPATCH).state == "delivered", "one app's fault is no other's"
+
+
+@pytest.mark.parametrize("odd", ["\\ud800", "\\u0000", "\\u001b[2J"])
+def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
+    provider: Provider, cameron: SiteClient, odd: str
+) -> None:
+    """Half a character, a NUL, a terminal's command: the try is written down, and they are not."""
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, f'{{"error": "bad{odd}"}}'
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    assert provider.delivery(MANAGER).outcome == "refused"
+    assert next(attempt.answer for attempt in provider.attempts() if attempt.answer).startswith(
+        "bad\N{REPLACEMENT CHARACTER}"
+    )
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: Provider) -> None:
+    """It is written without the app's words; if it was not those, it alone waits for the next look."""
+    end_without_sending(provider)
+    rows = [provider.delivery(client_id) for client_id in (DISPATCH, MANAGER)]
+    good, odd = (Result(job_of(row), Outcome("refused", "refused", 401, "no"), START, 5, row.client_id) for row in rows)
+    provider.state.outbox._write([odd._replace(outcome=replace(odd.outcome, answer="\ud800")), good])
+    assert {row.state for row in provider.rows(Delivery)} == {"refused"}
+    assert {attempt.jti: attempt.answer for attempt in provider.attempts()} == {MANAGER: "", DISPATCH: "no"}
+    gone = odd._replace(jti="of nobody", job=odd.job._replace(id="a row that is gone"))
+    provider.state.outbox._write([gone, good._replace(jti="another")])
+    assert {attempt.jti for attempt in provider.attempts()} == {MANAGER, DISPATCH, "another"}
+
+
+def test_an_outcome_longer_than_its_column_is_shortened_and_not_tried_for_ever(
+    postgres: Postgres, network: Network, tmp_path: Path
+) -> None:
+    """PostgreSQL refuses what SQLite lets pass; the row must not stay pending for that."""
+    url = postgres.new_database().render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(create_app(settings), settings.idp_url)
+    provider = Provider(app, settings, network, {MANAGER: PaperApp()})
+    provider.change_client(MANAGER, backchannel_logout_uri=manager_uri(provider) + "/\u00fc")
+    browser = provider.sign_in()
+    provider.end_session(browser, id_token_hint=provider.tokens(browser, MANAGER)["id_token"])
+    settle(provider.state.outbox)
+    row, (attempt,) = provider.delivery(MANAGER), provider.attempts()
+    assert (row.state, row.tries) == ("refused", 1)
+    assert row.outcome == attempt.outcome == "the logout URI contains characters that…"
+    (event,) = provider.events("op.logout.refused")
+    assert event.outcome == "the logout URI contains characters that no URL has"
+    close(app)
+
+
+def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-34, BCL §2.8: who operates the provider sees why, shortened; not more than the two members."""
+    words = {"error": "invalid_request", "error_description": "x" * 500, "other": "never kept"}
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, json.dumps(words)
+    log_out(provider, cameron)
+    attempt = next(attempt for attempt in provider.attempts() if attempt.status == 400)
+    assert attempt.answer == "invalid_request: " + "x" * 200
+    assert provider.events("op.logout.retrying")[0].detail["answer"] == attempt.answer
+
+
+@pytest.mark.parametrize("body", ["", "<p>", "[1]", "7", "null", "[" * 3000, '{"error": {"a": 1}}', "\xff"])
+def test_whatever_a_refusal_says_behaviour_is_the_same(body: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCL-66: the words are for the ledger; every 400 is tried again, whatever its body."""
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, body
+    log_out(provider, cameron)
+    row = provider.delivery(MANAGER)
+    assert (row.state, row.outcome, row.tries) == ("pending", "refused", 1)
+
+
+def test_a_body_that_is_too_large_is_noted_and_the_status_counts(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-32, BCL §2.8: it costs a few kilobytes. The app said 200, so it was told; it may be no logout URI, though."""
+    for app in provider.apps.values():
+        app.body = "x" * 1_000_000
+    provider.apps[DISPATCH].status = 400
+    log_out(provider, cameron)
+    outcomes = {row.client_id: (row.state, row.outcome) for row in provider.rows(Delivery)}
+    assert outcomes == {MANAGER: ("delivered", "response too large"), DISPATCH: ("pending", "refused")}
+    (asked,) = (exchange.request.options["asked"] for exchange in provider.network.to(manager_uri(provider)))
+    assert asked.limit == MAX_ANSWER
+
+
+# --- in nobody's way ---
+
+
+def test_a_hanging_app_delays_neither_the_user_nor_the_others(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-26, the redirect comes while the app still hangs; it is told when it wakes up."""
+    monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
+    gate = provider.network.hold(manager_uri(provider))
+    log_out(provider, cameron)
+    gate.wait_for_request()
+    assert provider.delivery(MANAGER).state == "pending", "the user is gone already, the app still hangs"
+    eventually(lambda: provider.delivery(DISPATCH).state == "delivered", "the other app waits, too")
+    assert provider.delivery(MANAGER).state == "pending"
+    gate.open()
+    eventually(lambda: provider.delivery(MANAGER).state == "delivered")
+
+
+def test_control_the_redirect_waits_for_apps_that_answer(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-29: without a fault everybody knows before the user goes on."""
+    log_out(provider, cameron)
+    assert {row.state for row in provider.rows(Delivery)} == {"delivered"}
+
+
+def test_apps_are_told_side_by_side(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-26: each holds its answer until the other has been asked, so one after the other would never end."""
+    both = threading.Barrier(2, timeout=5)
+
+    def meet(_: Request) -> Any:
+        both.wait()
+        return Response("")
+
+    for client_id in (DISPATCH, MANAGER):
+        provider.network.replace(f"{provider.url(client_id)}/bclogout", meet)
+    log_out(provider, cameron)
+    assert {row.state for row in provider.rows(Delivery)} == {"delivered"}
+
+
+@pytest.mark.usefixtures("cameron")
+def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Neither the user nor the outbox stumbles over it."""
+    with monkeypatch.context() as broken:
+        broken.setattr(KeyRing, "sign", lambda *_, **__: 1 / 0)
+        end_without_sending(provider)
+        provider.state.outbox.send([row.id for row in provider.rows(Delivery)])
+    assert {row.state for row in provider.rows(Delivery)} == {"pending"}
+    clock.turn(LEASE_SECONDS)
+    provider.state.outbox.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+
+
+def end_without_sending(provider: Provider) -> None:
+    """A process that dies right after the ending."""
+    with Session(engine_of(provider.app)) as db:
+        end_session(db, provider.session().sid, Reason.LOGOUT, "session", initiator=db.get_one(Client, DISPATCH))
+
+
+def test_a_fault_of_our_own_after_the_ending_is_no_fault_for_the_user(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """The session has ended; the apps hear when somebody looks."""
+    hint = provider.tokens(cameron)["id_token"]
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "load", lambda *_: 1 / 0)
+        assert provider.end_session(cameron, id_token_hint=hint).status_code == 200
+    assert {row.state for row in provider.rows(Delivery)} == {"pending"}
+    clock.turn(LEASE_SECONDS)
+    provider.state.outbox.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+
+
+# --- again ---
+
+
+def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: about 1, 2, 4, 8 … seconds and never more than a minute and a bit, each with some chance in it."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    pauses = []
+    for tries in range(1, 11):
+        row = provider.delivery(MANAGER)
+        assert (row.state, row.tries) == ("pending", tries)
+        pauses.append(row.next_try_at - int(clock()))
+        clock.turn(pauses[-1] - 1)
+        provider.state.outbox.look()
+        assert provider.delivery(MANAGER).tries == tries, "not before its time"
+        clock.turn(1)
+        look(provider, tries + 1)
+    for number, pause in enumerate(pauses):
+        expected = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
+        assert expected <= pause <= round(expected * 1.3)
+
+
+def test_each_try_has_a_token_of_its_own(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: a fresh jti, iat and exp: a retry is no replay and never too old; the same sid."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    for tries in (2, 3):
+        clock.turn(LONGEST_PAUSE)
+        look(provider, tries)
+    tokens = provider.logout_tokens(MANAGER)
+    assert len({token["jti"] for token in tokens}) == 3
+    assert [token["iat"] for token in tokens] == [
+        attempt.at for attempt in provider.attempts() if attempt.status is None
+    ]
+    assert {token["exp"] - token["iat"] for token in tokens} == {120}
+    assert len({(token["sid"], token["sub"]) for token in tokens}) == 1
+
+
+def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Manager was down when the user logged out; the logout arrives by retry."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.network.heal(provider.url(MANAGER))
+    clock.turn(2)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "delivered"
+    clock.turn(GIVE_UP_SECONDS)
+    provider.state.outbox.look()
+    assert provider.delivery(MANAGER).tries == 2, "what is delivered is not sent again"
+
+
+def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Until a deadline; then an event says so, and nothing more is sent."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    clock.turn(GIVE_UP_SECONDS - 1)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "given_up"
+    assert [event.client_id for event in provider.events("op.logout.given_up")] == [MANAGER]
+    clock.turn(3600)
+    provider.state.outbox.look()
+    assert provider.delivery(MANAGER).tries == 2
+
+
+@pytest.mark.usefixtures("cameron")
+def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
+    provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
+    provider.change_client(MANAGER, id_token_signed_response_alg="PS512")
+    end_without_sending(provider)
+    monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
+    clock.turn(GIVE_UP_SECONDS + 60)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(MANAGER).state == "given_up", "it is tried for ever")
+
+
+def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-34: the operator removed it between two tries."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.change_client(MANAGER, backchannel_logout_uri=None)
+    clock.turn(10)
+    look(provider, 2)
+    row = provider.delivery(MANAGER)
+    assert (row.state, row.note) == ("not_sent", "The client has no back-channel logout URI any more.")
+    assert provider.events("op.logout.not_sent")[0].outcome == row.note
+
+
+# --- several processes ---
+
+
+def another_process(provider: Provider) -> Outbox:
+    """An outbox over the same tables, with nothing else in common."""
+    engine = engine_of(provider.app)
+    keys, door = KeyRing(engine, ["RS256"]), provider.state.door
+    return Outbox(engine, keys, door, issuer=provider.issuer, redirect_wait=1, policy="session", per_host=9)
+
+
+@pytest.mark.usefixtures("cameron")
+def test_another_process_takes_over_after_the_lease(provider: Provider, clock: Clock) -> None:
+    """Killed -9 right after the logout; whoever looks when the lease is over sends it, once."""
+    end_without_sending(provider)
+    survivor = another_process(provider)
+    survivor.look()
+    clock.turn(LEASE_SECONDS - 1)
+    survivor.look()
+    assert provider.logout_tokens(MANAGER) == []
+    clock.turn(1)
+    survivor.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+    assert len(provider.logout_tokens(MANAGER)) == 1
+    settle(survivor)
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_process_that_dies_in_the_middle_of_a_try_is_replaced(provider: Provider, clock: Clock) -> None:
+    """BCL-35: the try was under way when its process died; the row tells until when it is taken."""
+    end_without_sending(provider)
+    clock.turn(LEASE_SECONDS)
+    with Session(engine_of(provider.app)) as db:
+        row = db.get_one(Delivery, provider.delivery(MANAGER).id)
+        row.taken_until = int(clock()) + LEASE_SECONDS  # … and it is never heard of again
+        db.commit()
+    clock.turn(LEASE_SECONDS - 1)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
+    assert provider.logout_tokens(MANAGER) == []
+    clock.turn(1)
+    look(provider, 1)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+@pytest.mark.usefixtures("cameron")
+def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock) -> None:
+    """BCL-35: claimed by one conditional update; nobody is told twice."""
+    end_without_sending(provider)
+    clock.turn(LEASE_SECONDS)
+    together = threading.Barrier(4)
+    taken: list[str] = []
+
+    def process() -> None:
+        with Session(engine_of(provider.app)) as db:
+            together.wait()
+            taken.extend(take(db, 10))
+
+    threads = [threading.Thread(target=process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(row.id for row in provider.rows(Delivery))
+
+
+# --- the clock ---
+
+
+@pytest.mark.parametrize("column", ["next_try_at", "taken_until"])
+def test_a_clock_that_was_ahead_holds_nothing_up(
+    column: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """It was set back by an hour after a try, or in the middle of one."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    provider.network.heal(provider.url(MANAGER))
+    clock.turn(5)
+    with provider.database() as db:
+        setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + 3600)
+    look(provider, 2)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+@pytest.mark.parametrize(("column", "ahead"), [("next_try_at", LONGEST_PAUSE * 1.3), ("taken_until", LEASE_SECONDS)])
+def test_control_times_as_we_set_them_are_waited_for(
+    column: str, ahead: float, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-35: the longest pause and a whole lease."""
+    provider.network.refuse(provider.url(MANAGER))
+    log_out(provider, cameron)
+    clock.turn(5)
+    with provider.database() as db:
+        setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + round(ahead))
+        assert take(db, 10) == []
+
+
+# --- the record ---
+
+
+def test_every_try_is_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-34: time, outcome, status and the token's jti; the events tell the same."""
+    provider.network.answer(manager_uri(provider), 503)
+    log_out(provider, cameron)
+    provider.network.heal(manager_uri(provider))
+    clock.turn(5)
+    look(provider, 2)
+    row = provider.delivery(MANAGER)
+    attempts = [attempt for attempt in provider.attempts() if attempt.delivery_id == row.id]
+    assert [(attempt.outcome, attempt.status) for attempt in attempts] == [("server error", 503), ("delivered", 200)]
+    assert [attempt.jti for attempt in attempts] == [token["jti"] for token in provider.logout_tokens(MANAGER)]
+    told = [event for event in provider.events() if event.client_id == MANAGER and event.name.startswith("op.logout.")]
+    assert [event.name for event in told] == ["op.logout.queued", "op.logout.retrying", "op.logout.delivered"]
+    assert [event.detail.get("attempt") for event in told] == [None, 1, 2]
+    assert {event.sid for event in told} == {row.sid}
+
+
+def test_no_record_and_no_log_holds_a_token(
+    provider: Provider, cameron: SiteClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BCL-34, BCL-70, TRAP-05: neither of a success nor of a refusal nor of a fault."""
+    provider.network.refuse(provider.url(DISPATCH))
+    provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, '{"error": "invalid_request"}'
+    log_out(provider, cameron)
+    sent = [
+        token
+        for client_id in (DISPATCH, MANAGER)
+        for token in provider.network.logout_tokens(f"{provider.url(client_id)}/bclogout")
+    ]
+    with provider.database() as db:
+        dump = "\n".join(db.connection().connection.driver_connection.iterdump())  # type: ignore[union-attr] # sqlite3's
+    logged = "".join(capsys.readouterr())
+    assert len(sent) == 2
+    for token in sent:
+        signature = token.rpartition(".")[2]
+        assert signature not in dump
+        assert signature not in logged
+        assert token.split(".")[1] not in logged
+
+
+def test_nobody_can_fill_the_disk_with_failed_logins(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BCL-71: the provider, too, keeps only the newest events; each look forgets the others."""
+    monkeypatch.setattr(events, "KEEP", 5)
+    browser = provider.browser()
+    for _ in range(12):
+        provider.authorize(browser, prompt="none")
+    provider.state.outbox.look()
+    assert len(provider.events()) == 5
+
+
+def test_an_app_that_says_when_to_come_back_is_asked_again(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-35: it could not look at our keys just then. A 400 with Retry-After is not its last word."""
+    app = provider.apps[MANAGER]
+    app.status, app.headers = 400, {"Retry-After": "10"}
+    log_out(provider, cameron)
+    eventually(lambda: [attempt.outcome for attempt in provider.attempts()].count("asked to come back") == 1)
+    app.status, app.headers = 200, {}
+    clock.turn(LONGEST_PAUSE)
+    provider.state.outbox.look()
+    eventually(lambda: provider.delivery(MANAGER).state == "delivered")
+
+
+def test_a_try_that_was_slow_does_not_undo_a_later_one(provider: Provider, cameron: SiteClient) -> None:
+    """What is delivered stays delivered."""
+    log_out(provider, cameron)
+    eventually(lambda: provider.delivery(MANAGER).state == "delivered")
+    late(provider, Outcome("timeout", "pending"), taken_until=2**40)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_try_that_was_slow_does_not_take_the_row_from_whoever_has_it_now(provider: Provider, clock: Clock) -> None:
+    """Its lease was over; but an app that was told was told."""
+    end_without_sending(provider)
+    clock.turn(LEASE_SECONDS)
+    with Session(engine_of(provider.app)) as db:
+        take(db, 10)
+    late(provider, Outcome("timeout", "pending"), taken_until=START + LEASE_SECONDS)
+    row = provider.delivery(MANAGER)
+    assert (row.tries, row.taken_until) == (0, START + 2 * LEASE_SECONDS)
+    late(provider, Outcome("delivered", "delivered", 200), taken_until=START + LEASE_SECONDS)
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
+    """A process writes down what came of a try, long after the others thought it dead."""
+    row = provider.delivery(MANAGER)
+    with provider.database() as db:
+        record_tries(db, [Result(job_of(row)._replace(taken_until=taken_until), outcome, START)])
+
+
+def job_of(row: Delivery) -> Job:
+    """A delivery as a process had it in hand."""
+    return Job(
+        row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
+        row.refusals, "https://x.example/", "RS256", False, 1, 1, None,
+    )  # fmt: skip

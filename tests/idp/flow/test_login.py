@@ -1,0 +1,308 @@
+"""A password, once, makes the session that all apps share."""
+
+from html import unescape
+from urllib.parse import urlsplit
+
+import pytest
+from argon2.exceptions import VerifyMismatchError
+from sqlalchemy import update
+
+from idp.authorization.pending import PENDING_SECONDS
+from idp.flow.login import MAX_PASSWORD
+from idp.flow.session_ending import IDLE_SECONDS
+from idp.models import SsoSession, User, hash_of
+from idp.sign_in import sso_session
+from idp.sign_in.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
+from tests.conftest import PASSWORD, START, Clock, SiteClient
+from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.network import query_of
+
+WRONG = "Wrong username or password."
+
+
+def cookie_of(browser: SiteClient) -> str:
+    """The session cookie's value."""
+    cookie = browser.get_cookie(COOKIE, "idp.localhost")
+    assert cookie
+    return cookie.value
+
+
+def is_signed_in(provider: Provider, browser: SiteClient) -> bool:
+    """Whether an app gets a code without a question."""
+    answer = query_of(provider.authorize(browser, prompt="none").location)
+    assert ("code" in answer) == (answer.get("error") != "login_required")
+    return "code" in answer
+
+
+# --- the page ---
+
+
+def test_the_page_has_the_names_that_automation_knows_and_is_safe_to_show(provider: Provider) -> None:
+    """DEC-06, AUTH-22, BCP-06, BCP-08: fixed ids, no framing, no referrer, not stored; forms may lead to the app."""
+    page = provider.authorize(provider.browser())
+    for element in ('id="username"', 'id="password"', 'id="login"'):
+        assert element in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(provider.settings.dispatch_url))
+    assert f"form-action 'self' {origin}" in policy
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_a_login_hint_is_filled_in_and_harmless(provider: Provider) -> None:
+    """AUTH-18: any value; escaped."""
+    page = provider.authorize(provider.browser(), login_hint='"><script>alert(1)</script>')
+    assert "<script>alert" not in page.text
+    assert 'value="&#34;&gt;&lt;script&gt;' in page.text
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("cameron", "wrong"),
+        ("nobody", PASSWORD),
+        ("", ""),
+        ("cameron", ""),
+        ("' OR 1=1 --", "x"),
+        ("nobody", "x" * 5000),
+    ],
+    ids=["wrong-password", "unknown-name", "nothing", "no-password", "injection", "endless-password"],
+)
+def test_a_wrong_password_and_an_unknown_name_look_the_same(username: str, password: str, provider: Provider) -> None:
+    """AUTH-22: nobody learns who has an account here: same status, same sentence, no cookie."""
+    browser = provider.browser()
+    response = provider.enter_password(browser, provider.authorize(browser), username, password)
+    assert response.status_code == 401
+    assert WRONG in response.text
+    assert browser.get_cookie(COOKIE, "idp.localhost") is None
+    assert provider.rows(SsoSession) == []
+
+
+def test_an_unknown_name_costs_as_much_as_a_known_one(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUTH-22: one hash is computed in either case, so the time tells nothing; of a bounded password."""
+    verified: list[tuple[bool, int]] = []
+
+    class Counting:
+        def hash(self, password: str) -> str:
+            return f"hash of {password}"
+
+        def verify(self, password_hash: str, password: str) -> bool:
+            verified.append((bool(password_hash), len(password)))
+            raise VerifyMismatchError
+
+    monkeypatch.setattr("idp.flow.login.hasher", Counting())
+    for username in ("cameron", "nobody"):
+        browser = provider.browser()
+        provider.enter_password(browser, provider.authorize(browser), username, "x" * 5000)
+    assert verified == [(True, MAX_PASSWORD)] * 2
+
+
+def test_a_disabled_person_looks_unknown(provider: Provider, clock: Clock) -> None:
+    """BCL-06's neighbour: no new session, and the old one opens no door any more."""
+    browser = provider.sign_in()
+    with provider.database() as db:
+        db.get_one(User, provider.session().sub).disabled_at = int(clock())
+    assert not is_signed_in(provider, browser)
+    again = provider.browser()
+    response = provider.enter_password(again, provider.authorize(again))
+    assert WRONG in response.text
+
+
+def test_a_name_may_be_typed_in_capitals_and_with_spaces(provider: Provider) -> None:
+    """On a phone it will be."""
+    browser = provider.browser()
+    provider.enter_password(browser, provider.authorize(browser), " Cameron ")
+    assert is_signed_in(provider, browser)
+
+
+def test_a_failed_login_is_an_event_that_names_no_secret(provider: Provider) -> None:
+    """BCL-70: people type passwords into the name's field."""
+    browser = provider.browser()
+    provider.enter_password(browser, provider.authorize(browser), "my password", "not this one")
+    (event,) = provider.events("op.login.failed")
+    assert event.client_id == DISPATCH
+    assert "password" not in str(event.as_dict())
+
+
+# --- the form ---
+
+
+@pytest.mark.parametrize("token", ["", "made up"])
+def test_another_site_cannot_sign_anybody_in(token: str, provider: Provider) -> None:
+    """AUTH-22: login CSRF; the form's own token is needed."""
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    fields = {"request": hidden(page, "request"), "username": "cameron", "password": PASSWORD, "csrf_token": token}
+    assert browser.post("/login", data=fields).status_code == 400
+    assert provider.rows(SsoSession) == []
+
+
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [("same-site", 400), ("cross-site", 400), ("anything else", 400), ("same-origin", 303), ("none", 303), (None, 303)],
+)
+def test_a_form_sent_by_a_neighbours_page_signs_nobody_in(site: str | None, status: int, provider: Provider) -> None:
+    """AUTH-22: a page below the same domain can plant its own form token's cookie; the browser says who sends.
+
+    ``none`` is the person's own act, such as sending the form again. Browsers before 2023 and programs say nothing.
+    """
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    fields = {"request": hidden(page, "request"), "username": "cameron", "password": PASSWORD}
+    headers = {} if site is None else {"Sec-Fetch-Site": site}
+    response = browser.post("/login", data={**fields, "csrf_token": browser.csrf_token}, headers=headers)
+    assert response.status_code == status
+    assert (browser.get_cookie(COOKIE, "idp.localhost") is not None) is (status == 303)
+    assert len(provider.rows(SsoSession)) == (status == 303)
+
+
+@pytest.mark.parametrize("spoil", ["", "a.b.c", "{}AA", "AA{}"], ids=["empty", "other", "longer", "shifted"])
+def test_a_request_that_was_tampered_with_leads_nowhere(spoil: str, provider: Provider) -> None:
+    """AUTH-02: the parameters were checked before; nobody puts others in their place."""
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    spoiled = spoil.format(hidden(page, "request"))
+    response = browser.submit("/login", request=spoiled, username="cameron", password=PASSWORD)
+    assert response.status_code == 400
+    assert provider.rows(SsoSession) == []
+
+
+def test_a_page_that_was_open_for_too_long_says_so(provider: Provider, clock: Clock) -> None:
+    """An hour; then the app asks anew."""
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    clock.turn(PENDING_SECONDS + 1)
+    response = provider.enter_password(browser, page)
+    assert response.status_code == 400
+    assert "open for too long" in response.text
+
+
+# --- the session ---
+
+
+def test_the_cookie_is_random_out_of_reach_and_not_the_sid(provider: Provider) -> None:
+    """BCL-04, AUTH-22: HttpOnly, SameSite=Lax; the table has its hash; the sid has randomness of its own."""
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    response = browser.submit("/login", request=hidden(page, "request"), username="cameron", password=PASSWORD)
+    header = next(value for value in response.headers.getlist("Set-Cookie") if value.startswith(COOKIE))
+    value, *attributes = header.partition("=")[2].split("; ")
+    session = provider.session()
+    assert len(value) == 43
+    assert set(attributes) == {"HttpOnly", "Path=/", "SameSite=Lax"}, "Secure is added where the issuer is https"
+    assert session.cookie_hash == hash_of(value)
+    assert len(session.sid) >= 22, "at least 128 bits"
+    assert session.sid.isascii()
+    assert session.sid.isprintable()
+    assert session.sid not in (value, session.cookie_hash)
+    assert response.status_code == 303, "never 307 after a password: AUTH-24"
+
+
+def test_a_planted_cookie_is_never_adopted(provider: Provider) -> None:
+    """AUTH-22: the cookie is new at the sign-in."""
+    browser = provider.browser()
+    browser.set_cookie(COOKIE, "planted", domain="idp.localhost")
+    provider.sign_in(browser)
+    assert cookie_of(browser) != "planted"
+
+
+def test_each_sign_in_has_a_sid_of_its_own(provider: Provider) -> None:
+    """BCL-05: two browsers of one person are two sessions."""
+    provider.sign_in()
+    provider.sign_in()
+    sids = {session.sid for session in provider.rows(SsoSession)}
+    assert len(sids) == 2
+
+
+def test_the_same_person_again_keeps_the_session_and_its_sid(provider: Provider, clock: Clock) -> None:
+    """BCL-06: a fresh password, a fresh cookie, the same session; nobody is told of a logout."""
+    browser = provider.sign_in()
+    provider.tokens(browser)
+    before, old_cookie = provider.session(), cookie_of(browser)
+    clock.turn(600)
+    provider.sign_in(browser, prompt="login")
+    after = provider.session()
+    assert (after.sid, after.ended_at) == (before.sid, None)
+    assert (before.auth_time, after.auth_time) == (START, START + 600)
+    assert provider.logout_tokens(DISPATCH) == []
+    thief = provider.browser()
+    thief.set_cookie(COOKIE, old_cookie, domain="idp.localhost")
+    assert not is_signed_in(provider, thief)
+
+
+def test_somebody_else_signing_in_ends_the_old_session_and_its_apps_are_told(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-06: a new session with a new sid; the old one's apps hear who did it."""
+    (old,) = provider.rows(SsoSession)
+    clock.turn(600)
+    provider.sign_in(cameron, username="alex", prompt="login")
+    ended, new = sorted(provider.rows(SsoSession), key=lambda session: session.created_at)
+    assert (ended.sid, ended.end_reason) == (old.sid, "replaced")
+    assert new.sid != old.sid
+    for client_id in (DISPATCH, MANAGER):
+        (token,) = provider.logout_tokens(client_id)
+        assert (token["sid"], token["sub"]) == (old.sid, old.sub)
+        assert token["reason_user"] == {"en": "A different user signed in with this browser."}
+
+
+def test_a_session_nobody_uses_ends(provider: Provider, clock: Clock) -> None:
+    """BCL-05: after two hours without use."""
+    browser = provider.sign_in()
+    clock.turn(IDLE_SECONDS - 1)
+    assert is_signed_in(provider, browser)
+    clock.turn(IDLE_SECONDS)
+    assert not is_signed_in(provider, browser)
+
+
+def test_a_session_in_use_lives_on_but_not_for_ever(provider: Provider, clock: Clock) -> None:
+    """BCL-05: ten hours after the sign-in it is over."""
+    browser = provider.sign_in()
+    while clock() < START + ABSOLUTE_SECONDS - 3600:
+        clock.turn(3600)
+        assert is_signed_in(provider, browser)
+    clock.turn(3600)
+    assert not is_signed_in(provider, browser)
+
+
+def test_using_a_session_writes_at_most_once_a_minute(provider: Provider, clock: Clock) -> None:
+    """A look at the start page costs no write."""
+    browser = provider.sign_in()
+    clock.turn(TOUCH_SECONDS)
+    browser.get("/")
+    assert provider.session().last_seen_at == START
+    clock.turn(1)
+    browser.get("/")
+    assert provider.session().last_seen_at == START + TOUCH_SECONDS + 1
+
+
+def test_the_start_page_says_who_is_signed_in(provider: Provider) -> None:
+    """And offers the apps either way."""
+    stranger, browser = provider.browser(), provider.sign_in()
+    assert "You are not signed in" in stranger.get("/").text
+    page = unescape(browser.get("/").text)
+    assert "Cameron Reyes" in page
+    assert "Go to Pickup Dispatch" in page
+
+
+def test_a_session_that_ends_while_the_password_is_checked_does_not_come_back(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its apps were told that it is over. The password makes another one."""
+    old, look = provider.session().sid, sso_session.current_sso_session
+
+    def look_and_lose() -> SsoSession | None:
+        found = look()
+        with provider.database() as db:
+            db.execute(update(SsoSession).where(SsoSession.sid == old).values(ended_at=START))
+        return found
+
+    cameron.get("/login?next=/account")
+    with monkeypatch.context() as patch:
+        patch.setattr(sso_session, "current_sso_session", look_and_lose)
+        assert cameron.submit("/login", next="/account", username="cameron", password=PASSWORD).status_code == 303
+    assert cameron.get("/account").status_code == 200
+    (new,) = (row for row in provider.rows(SsoSession) if row.ended_at is None)
+    assert new.sid != old

@@ -1,0 +1,349 @@
+"""The one door: ending, revoking and queueing are one transaction; one caller ends a session, and all hear why."""
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from idp.flow import session_ending
+from idp.flow.session_ending import IDLE_SECONDS, LEASE_SECONDS, Reason, end_participations, end_session
+from idp.models import Client, Delivery, Participation, SsoSession, Token
+from idp.sign_in.sso_session import ABSOLUTE_SECONDS
+from pickup_web.database import engine_of
+from tests.conftest import START, Clock, SiteClient, eventually
+from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.network import query_of
+
+
+def end(
+    provider: Provider, reason: Reason = Reason.LOGOUT, *, policy: str = "session", by: str | None = None
+) -> list[str]:
+    """Through the door, as all callers do; nothing is sent."""
+    (sid,) = (session.sid for session in provider.rows(SsoSession) if session.ended_at is None)
+    with Session(engine_of(provider.app)) as db:
+        return end_session(db, sid, reason, policy, initiator=db.get(Client, by) if by else None)
+
+
+def tokens_with_consent(
+    provider: Provider, browser: SiteClient, client_id: str = DISPATCH, **changes: str
+) -> dict[str, Any]:
+    """A login of an app in which it asks for consent, as offline_access needs it (Core §11)."""
+    page = provider.authorize(browser, client_id, prompt="consent", **changes)
+    response = browser.submit("/consent", request=hidden(page, "request"), answer="allow")
+    code = query_of(browser.get(response.location).location)["code"]
+    return dict(provider.redeem(code, client_id).get_json())
+
+
+def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH) -> tuple[bool, bool]:
+    """Whether the access token and the refresh token are good."""
+    return provider.works(tokens["access_token"]), provider.refresh(
+        tokens["refresh_token"], client_id
+    ).status_code == 200
+
+
+# --- one transaction ---
+
+
+@pytest.mark.parametrize("step", ["participants", "revoke_tokens", "make_delivery", "events.record_all", "commit"])
+def test_who_dies_on_the_way_has_done_nothing(
+    step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between any two steps, the session, its tokens and its apps are as before."""
+    tokens, events = provider.tokens(cameron), len(provider.events())
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        if step == "commit":
+            broken.setattr(Session, "commit", killed)
+        else:
+            broken.setattr(f"idp.flow.session_ending.{step}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            end(provider)
+    assert provider.session().ended_at is None
+    assert provider.rows(Delivery) == []
+    assert len(provider.events()) == events
+    assert provider.works(tokens["access_token"])
+    assert len(end(provider)) == 2, "and the next one can do it"
+
+
+@pytest.mark.usefixtures("cameron")
+def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(provider: Provider, clock: Clock) -> None:
+    """The deliveries are in the outbox; another process sends them when the lease is over."""
+    end(provider)  # … and the process is gone
+    provider.state.outbox.look()
+    assert provider.logout_tokens(MANAGER) == [], "for a moment they are still the first one's business"
+    clock.turn(LEASE_SECONDS)
+    provider.state.outbox.look()
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+
+
+@pytest.mark.usefixtures("cameron")
+def test_exactly_one_of_many_ends_the_session(provider: Provider) -> None:
+    """Two tabs, an operator and the clock at the same moment: one set of deliveries, one event."""
+    sid, together, results = provider.session().sid, threading.Barrier(4), []
+
+    def caller() -> None:
+        together.wait()
+        with Session(engine_of(provider.app)) as db:
+            results.append(len(end_session(db, sid, Reason.OPERATOR, "session")))
+
+    threads = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [0, 0, 0, 2]
+    assert len(provider.rows(Delivery)) == 2
+    assert len(provider.events("op.session.ended")) == 1
+
+
+@pytest.mark.usefixtures("cameron")
+def test_an_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -> None:
+    """The first reason stays."""
+    sid = provider.session().sid
+    end(provider, Reason.LOGOUT)
+    clock.turn(5)
+    with Session(engine_of(provider.app)) as db:
+        assert end_session(db, sid, Reason.OPERATOR, "session") == []
+        assert end_session(db, "no such session", Reason.OPERATOR, "session") == []
+    assert (provider.session().end_reason, provider.session().ended_at) == ("logout", START)
+
+
+# --- who is told ---
+
+
+def test_who_received_an_id_token_is_told_and_nobody_else(provider: Provider) -> None:
+    """BCL-24, not who only asked, and not plain OAuth."""
+    browser = provider.sign_in()
+    provider.code(browser, MANAGER)
+    provider.tokens(browser, DISPATCH, scope="fleet.read")
+    assert end(provider) == []
+    again = provider.sign_in()
+    provider.tokens(again, MANAGER)
+    assert len(end(provider)) == 1
+    assert provider.delivery(MANAGER).state == "pending"
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        ({"backchannel_logout_uri": None}, "The client has no back-channel logout URI."),
+        ({"delete_tokens_on_logout": "none"}, "Its policy is to keep tokens and to send no logout request."),
+    ],
+    ids=["no-uri", "policy-none"],
+)
+def test_who_is_not_told_has_a_row_that_says_why(
+    values: dict[str, Any], note: str, provider: Provider, cameron: SiteClient
+) -> None:
+    """BCL-34: the ledger is complete; the other app is told as ever."""
+    provider.change_client(MANAGER, **values)
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    row = provider.delivery(MANAGER)
+    assert (row.state, row.note, row.tries) == ("not_sent", note, 0)
+    assert provider.logout_tokens(MANAGER) == []
+    assert provider.delivery(DISPATCH).state == "delivered"
+    (event,) = provider.events("op.logout.not_sent")
+    assert (event.client_id, event.outcome) == (MANAGER, note)
+
+
+def test_other_sessions_of_the_user_hear_nothing(provider: Provider, cameron: SiteClient) -> None:
+    """Two browsers of one user: only the session with that sid."""
+    elsewhere = provider.sign_in()
+    provider.tokens(elsewhere)
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    (token,) = provider.logout_tokens(DISPATCH)
+    alive = [session.sid for session in provider.rows(SsoSession) if session.ended_at is None]
+    assert len(alive) == 1
+    assert token["sid"] not in alive
+
+
+# --- delete tokens on logout ---
+
+
+@pytest.mark.parametrize(
+    ("policy", "ordinary", "offline", "told"),
+    [
+        ("none", (True, False), (True, True), 0),
+        ("session", (False, False), (True, True), 2),
+        ("all", (False, False), (False, False), 2),
+    ],
+)
+@pytest.mark.parametrize("of_whom", ["provider", "client"])
+def test_delete_tokens_on_logout(
+    of_whom: str, policy: str, ordinary: tuple[bool, bool], offline: tuple[bool, bool], told: int, provider: Provider,
+    cameron: SiteClient,
+) -> None:  # fmt: skip
+    """BCL-58: none, session, all; of the provider, or of the client, whose word counts more.
+
+    With ``none`` the access token goes on, while a refresh token needs its session all the same.
+    """
+    provider.change_client(DISPATCH, scopes=["openid", "offline_access"])
+    session_tokens = provider.tokens(cameron, scope="openid")
+    offline_tokens = tokens_with_consent(provider, cameron, scope="openid offline_access")
+    default = policy
+    if of_whom == "client":
+        default = "all" if policy == "none" else "none"
+        for client_id in (DISPATCH, MANAGER):
+            provider.change_client(client_id, delete_tokens_on_logout=policy)
+    assert len(end(provider, policy=default)) == told
+    assert works(provider, session_tokens) == ordinary
+    assert works(provider, offline_tokens) == offline
+
+
+def test_each_client_has_its_own_policy(provider: Provider, cameron: SiteClient) -> None:
+    """One keeps its tokens, the other loses them, in the same logout."""
+    provider.change_client(MANAGER, delete_tokens_on_logout="none")
+    mine, theirs = provider.tokens(cameron, DISPATCH), provider.tokens(cameron, MANAGER)
+    end(provider)
+    assert not provider.works(mine["access_token"])
+    assert provider.works(theirs["access_token"])
+
+
+def test_tokens_of_plain_oauth_die_with_the_session_too(provider: Provider) -> None:
+    """The provider's policy is theirs, though nobody is told."""
+    browser = provider.sign_in()
+    provider.tokens(browser, DISPATCH, scope="fleet.read")
+    end(provider)
+    assert [row.revoked_at for row in provider.rows(Token)] == [START]
+    assert provider.rows(Participation) == []
+
+
+def test_tokens_of_other_sessions_live_on(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-58."""
+    elsewhere = provider.tokens(provider.sign_in(username="alex"))
+    mine = provider.tokens(cameron)
+    provider.end_session(cameron, id_token_hint=mine["id_token"])
+    assert provider.works(elsewhere["access_token"])
+    assert not provider.works(mine["access_token"])
+
+
+def test_a_client_that_is_not_told_has_its_own_policy_all_the_same(provider: Provider) -> None:
+    """Its word counts for tokens of plain OAuth, too."""
+    provider.change_client(DISPATCH, delete_tokens_on_logout="none")
+    browser = provider.sign_in()
+    provider.tokens(browser, DISPATCH, scope="fleet.read")
+    end(provider)
+    assert [row.revoked_at for row in provider.rows(Token)] == [None]
+
+
+# --- a client goes ---
+
+
+def remove(provider: Provider, client_id: str) -> list[str]:
+    """As an operator does; nothing is sent."""
+    with Session(engine_of(provider.app)) as db:
+        client = db.get_one(Client, client_id)
+        client.removed_at = START
+        return end_participations(db, client, Reason.CLIENT_REMOVED, "session")
+
+
+def test_a_removed_client_is_told_of_every_session_it_took_part_in(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its tokens die, the offline ones too; the sessions go on, for the others."""
+    monkeypatch.setattr(session_ending, "PARTS_AT_ONCE", 1)  # piece by piece
+    provider.change_client(MANAGER, scopes=["openid", "offline_access"])
+    offline = tokens_with_consent(provider, cameron, client_id=MANAGER, scope="openid offline_access")
+    mine = provider.tokens(cameron, DISPATCH)
+    elsewhere = provider.sign_in()
+    provider.tokens(elsewhere, MANAGER)
+    deliveries = remove(provider, MANAGER)
+    assert len(deliveries) == 2
+    assert not provider.works(offline["access_token"])
+    assert provider.works(mine["access_token"])
+    assert [session.ended_at for session in provider.rows(SsoSession)] == [None, None]
+    provider.state.outbox.send(deliveries)
+    tokens = provider.logout_tokens(MANAGER)
+    assert {token["sid"] for token in tokens} == {session.sid for session in provider.rows(SsoSession)}
+    assert {token["reason_user"]["en"] for token in tokens} == {
+        "This app was removed from the identity provider (IdP)."
+    }
+    assert provider.logout_tokens(DISPATCH) == []
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_removed_client_is_not_told_again_when_the_session_ends(provider: Provider) -> None:
+    """Its part has ended; the other one's has not."""
+    remove(provider, MANAGER)
+    end(provider)
+    rows = sorted((row.client_id, row.reason) for row in provider.rows(Delivery))
+    removed = (MANAGER, "This app was removed from the identity provider (IdP).")
+    assert rows == [(DISPATCH, "You logged out at the identity provider (IdP)."), removed]
+
+
+def test_a_removed_client_hears_nothing_of_sessions_that_have_ended(provider: Provider, cameron: SiteClient) -> None:
+    """It was told then."""
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    assert remove(provider, MANAGER) == []
+
+
+# --- why ---
+
+
+@pytest.mark.parametrize(
+    ("reason", "by", "sentence"),
+    [
+        (Reason.LOGOUT, DISPATCH, "You logged out of Pickup Dispatch."),
+        (Reason.LOGOUT, None, "You logged out at the identity provider (IdP)."),
+        (Reason.REPLACED, None, "A different user signed in with this browser."),
+        (Reason.EXPIRED, None, "Your session expired."),
+        (Reason.OPERATOR, None, "An operator ended your session."),
+    ],
+    ids=lambda value: str(value),
+)
+@pytest.mark.usefixtures("cameron")
+def test_the_reason_becomes_a_sentence_for_the_user(
+    reason: Reason, by: str | None, sentence: str, provider: Provider
+) -> None:
+    """Manager's tab says why."""
+    end(provider, reason, by=by)
+    assert provider.delivery(MANAGER).reason == sentence
+    assert provider.session().end_reason == reason
+
+
+def test_every_reason_has_its_sentence() -> None:
+    """A new reason without words would be a fault at the worst moment."""
+    for reason in Reason:
+        assert session_ending.sentence_for(reason, None).endswith(".")
+
+
+# --- time is a reason, too ---
+
+
+@pytest.mark.parametrize(
+    ("by", "reason", "sentence"),
+    [
+        ("idle", "idle", "Your session expired because it was not used for a while."),
+        ("absolute", "expired", "Your session expired."),
+    ],
+)
+def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
+    by: str, reason: str, sentence: str, provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """Idle and absolute expiry go through the same door."""
+    provider.state.outbox.look()
+    assert provider.session().ended_at is None
+    if by == "idle":
+        clock.turn(IDLE_SECONDS)
+    else:
+        while clock() < START + ABSOLUTE_SECONDS:
+            clock.turn(3600)
+            cameron.get("/")
+            provider.state.outbox.look()
+    provider.state.outbox.look()
+    assert provider.session().end_reason == reason
+    eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
+    assert provider.logout_tokens(MANAGER)[0]["reason_user"] == {"en": sentence}
+
+
+@pytest.mark.usefixtures("cameron")
+def test_a_look_that_finds_nothing_writes_nothing(provider: Provider) -> None:
+    """Every process looks each second, and on SQLite who writes keeps the others waiting."""
+    sent: list[str] = []
+    event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))
+    provider.state.outbox.look()
+    assert set(sent) == {"SELECT"}

@@ -1,0 +1,317 @@
+"""What an operator does with people: each act ends what it must end, and nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from idp.models import Consent, SsoSession, User
+from idp.operations import InvalidError, NotFoundError, OperationError, people
+from pickup_web.database import db
+from tests.conftest import PASSWORD, START, SiteClient
+from tests.idp.conftest import DISPATCH, MANAGER, Provider
+from tests.idp.flow.test_session_ending import tokens_with_consent
+
+ADMIN, CAMERON, ALEX = "248289761001", "248289761002", "248289761003"
+
+
+def operate(provider: Provider, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call one of the functions as the console and the API do, in a request's context."""
+    with provider.app.app_context():
+        return act(db.session, *arguments, **named)
+
+
+def person(provider: Provider, sub: str) -> User:
+    """Their row."""
+    return next(row for row in provider.rows(User) if row.sub == sub)
+
+
+def add(provider: Provider, **changes: str) -> User:
+    """Add somebody; a change spoils or replaces a field."""
+    good = {"username": "kim", "name": "Kim Ito", "email": "kim@pickup.example", "password": "eight or more"}
+    with provider.app.app_context():
+        added = people.add_person(db.session, **{**good, "role": "user", "by": "admin", **changes})
+        return person(provider, added.sub)
+
+
+# --- the list ---
+
+
+def test_the_list_is_sorted_paged_and_searched(provider: Provider) -> None:
+    """By user name; the number is of all that match."""
+    assert [one.username for one in operate(provider, people.list_people)[0]] == ["admin", "alex", "cameron"]
+    page, total = operate(provider, people.list_people, offset=1, limit=1)
+    assert ([one.username for one in page], total) == (["alex"], 3)
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("CAM", ["cameron"]),
+        ("reyes", ["cameron"]),
+        ("alex@pick", ["alex"]),
+        ("%", []),
+        ("_", []),
+        ("\0", []),
+        ("  ", None),
+    ],
+)
+def test_a_search_looks_in_user_name_name_and_email(search: str, found: list[str] | None, provider: Provider) -> None:
+    """Capitals do not matter; what a database takes for a pattern is a letter like others."""
+    page, total = operate(provider, people.list_people, search)
+    names = ["admin", "alex", "cameron"] if found is None else found
+    assert ([one.username for one in page], total) == (names, len(names))
+
+
+@pytest.mark.usefixtures("cameron")
+def test_sessions_are_counted_while_they_live(provider: Provider) -> None:
+    """One query for a whole page of people."""
+    assert operate(provider, people.count_sessions, [CAMERON, ALEX]) == {CAMERON: 1}
+    operate(provider, people.disable_person, CAMERON, "admin")
+    assert operate(provider, people.count_sessions, [CAMERON, ALEX]) == {}
+
+
+# --- adding ---
+
+
+def test_who_was_added_can_sign_in(provider: Provider) -> None:
+    """With a subject identifier of their own, and the name as typed."""
+    added = add(provider, username=" Kim ")
+    browser = provider.browser()
+    page = provider.authorize(browser)
+    assert "code=" in provider.enter_password(browser, page, "kim", "eight or more").location
+    assert (added.username, added.claims["name"], added.claims["email"]) == ("kim", "Kim Ito", "kim@pickup.example")
+    assert added.sub not in (ADMIN, CAMERON, ALEX)
+    (event,) = provider.events("op.user.added")
+    assert event.detail == {"by": "admin", "sub": added.sub, "role": "user"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("username", ""),
+        ("username", "two words"),
+        ("username", "ünlaut"),
+        ("username", "x" * 65),
+        ("username", "Cameron"),
+        ("name", ""),
+        ("name", "a\nb"),
+        ("email", "nowhere"),
+        ("password", "seven77"),
+        ("password", "x" * 1025),
+        ("role", "god"),
+    ],
+)
+def test_what_is_wrong_with_a_new_person_is_said_at_its_field(field: str, value: str, provider: Provider) -> None:
+    """And nobody is added."""
+    with pytest.raises(InvalidError) as refused:
+        add(provider, **{field: value})
+    assert list(refused.value.fields) == [field]
+    assert len(provider.rows(User)) == 3
+
+
+def test_all_that_is_wrong_is_said_at_once(provider: Provider) -> None:
+    """Nobody should have to send a form three times; an email address is optional."""
+    with pytest.raises(InvalidError) as refused:
+        add(provider, username="", password="", email="", name="")
+    assert list(refused.value.fields) == ["username", "name", "password"]
+    assert "email" not in add(provider, email="").claims
+
+
+# --- disabling and enabling ---
+
+
+def test_who_is_disabled_is_out_everywhere_and_stays_out(provider: Provider, cameron: SiteClient) -> None:
+    """Sessions end, apps are told, no token is good any more, no password opens."""
+    tokens = provider.tokens(cameron)
+    operate(provider, people.disable_person, CAMERON, "admin")
+    assert (provider.session().end_reason, provider.session().ended_at) == ("user_disabled", START)
+    assert all(len(provider.logout_tokens(app)) == 1 for app in (DISPATCH, MANAGER))
+    assert not provider.works(tokens["access_token"])
+    assert provider.refresh(tokens["refresh_token"]).get_json()["error"] == "invalid_grant"
+    browser = provider.browser()
+    assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401
+    (event,) = provider.events("op.user.disabled")
+    assert event.detail == {"by": "admin", "sub": CAMERON}
+
+
+@pytest.mark.parametrize("act", [people.disable_person, people.remove_person])
+@pytest.mark.parametrize("policy", ["none", "session", "all"])
+def test_the_offline_tokens_of_somebody_who_is_shut_out_are_dead_whatever_the_policy(
+    act: Callable[..., None], policy: str, provider: Provider, cameron: SiteClient
+) -> None:
+    """At refresh, userinfo and introspection; the policy is about sessions, this is about the person."""
+    provider.change_client(DISPATCH, scopes=["openid", "offline_access"], delete_tokens_on_logout=policy)
+    tokens = tokens_with_consent(provider, cameron, scope="openid offline_access")
+    assert provider.works(tokens["access_token"])
+    assert provider.post("/oauth2/introspect", token=tokens["access_token"]).get_json()["active"]
+    operate(provider, act, CAMERON, "admin")
+    assert not provider.works(tokens["access_token"])
+    assert provider.post("/oauth2/introspect", token=tokens["access_token"]).get_json() == {"active": False}
+    assert provider.refresh(tokens["refresh_token"]).get_json()["error"] == "invalid_grant"
+
+
+@pytest.mark.usefixtures("cameron")
+def test_who_is_enabled_again_signs_in_but_nothing_comes_back(provider: Provider) -> None:
+    """The old session stays ended."""
+    operate(provider, people.disable_person, CAMERON, "admin")
+    operate(provider, people.enable_person, CAMERON, "admin")
+    assert provider.session().end_reason == "user_disabled"
+    provider.sign_in()
+    with pytest.raises(OperationError, match="is not disabled"):
+        operate(provider, people.enable_person, CAMERON, "admin")
+
+
+@pytest.mark.usefixtures("cameron")
+def test_disabling_twice_is_refused_and_changes_nothing(provider: Provider) -> None:
+    """The time of the first stays."""
+    operate(provider, people.disable_person, CAMERON, "admin")
+    with pytest.raises(OperationError, match="disabled already"):
+        operate(provider, people.disable_person, CAMERON, "admin")
+    assert len(provider.events("op.user.disabled")) == 1
+
+
+@pytest.mark.usefixtures("cameron")
+def test_who_dies_on_the_way_has_disabled_nobody(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Person, tokens, sessions and deliveries are one transaction."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("idp.flow.session_ending.make_delivery", killed)
+        with pytest.raises(KeyboardInterrupt):
+            operate(provider, people.disable_person, CAMERON, "admin")
+    assert person(provider, CAMERON).disabled_at is None
+    assert provider.session().ended_at is None
+    assert provider.events("op.user.disabled") == []
+
+
+# --- removing ---
+
+
+def test_of_who_is_removed_only_the_subject_is_kept(provider: Provider, cameron: SiteClient) -> None:
+    """Core §2: it is never given to anybody else. The user name is free again."""
+    with provider.database() as rows:
+        rows.add(Consent(sub=CAMERON, client_id=DISPATCH, scopes=["openid"], given_at=START))
+    tokens = provider.tokens(cameron)
+    operate(provider, people.remove_person, CAMERON, "admin")
+    removed = person(provider, CAMERON)
+    assert (removed.claims, removed.password_hash, removed.removed_at) == ({}, "", START)
+    assert "cameron" not in removed.username
+    assert provider.rows(Consent) == []
+    assert provider.session().end_reason == "user_removed"
+    assert not provider.works(tokens["access_token"])
+    assert operate(provider, people.list_people)[1] == 2
+    assert add(provider, username="cameron").sub != CAMERON
+    browser = provider.browser()
+    assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401, "another password"
+    assert provider.enter_password(browser, provider.authorize(browser), removed.username, "").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "act", [people.disable_person, people.enable_person, people.remove_person, people.reset_password]
+)
+@pytest.mark.parametrize("sub", ["nobody", "", "\0", CAMERON])
+def test_nothing_can_be_done_with_nobody(act: Callable[..., None], sub: str, provider: Provider) -> None:
+    """Also not with somebody who was removed."""
+    operate(provider, people.remove_person, CAMERON, "admin")
+    with pytest.raises(NotFoundError):
+        operate(provider, act, sub, "admin")
+    with pytest.raises(NotFoundError):
+        operate(provider, people.get_person, sub)
+
+
+# --- who may ---
+
+
+@pytest.mark.parametrize("act", [people.disable_person, people.remove_person, people.set_role])
+def test_no_operator_shuts_out_themselves_or_the_last_one(act: Callable[..., None], provider: Provider) -> None:
+    """Somebody must be left who can let people in. An API client does not count as one."""
+    arguments = ("user",) if act is people.set_role else ()
+    with pytest.raises(OperationError, match="your own account"):
+        operate(provider, act, ADMIN, *arguments, by="admin")
+    with pytest.raises(OperationError, match="the last operator"):
+        operate(provider, act, ADMIN, *arguments, by="a-program")
+    assert (person(provider, ADMIN).disabled_at, person(provider, ADMIN).role) == (None, "operator")
+    operate(provider, people.set_role, ALEX, "operator", by="admin")
+    operate(provider, act, ADMIN, *arguments, by="alex")
+    with pytest.raises(OperationError, match="the last operator"):
+        operate(provider, act, ALEX, *arguments, by="a-program")
+
+
+def test_a_disabled_operator_is_nobody_to_rely_on(provider: Provider) -> None:
+    """The last one who can act counts."""
+    operate(provider, people.set_role, ALEX, "operator", by="admin")
+    operate(provider, people.disable_person, ALEX, by="admin")
+    with pytest.raises(OperationError, match="the last operator"):
+        operate(provider, people.disable_person, ADMIN, by="a-program")
+
+
+def test_a_role_is_one_of_two(provider: Provider) -> None:
+    """Anything else changes nothing."""
+    with pytest.raises(InvalidError):
+        operate(provider, people.set_role, ALEX, "god", by="admin")
+    assert person(provider, ALEX).role == "user"
+
+
+# --- passwords ---
+
+
+def test_a_reset_password_is_the_only_one_that_opens_and_all_sessions_end(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    """It is made here, and returned once."""
+    provider.sign_in()
+    password = operate(provider, people.reset_password, CAMERON, "admin")
+    assert {session.end_reason for session in provider.rows(SsoSession)} == {"password_changed"}
+    assert len(provider.rows(SsoSession)) == 2
+    browser = provider.browser()
+    assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401
+    assert provider.enter_password(browser, provider.authorize(browser), "cameron", password).status_code == 303
+    assert operate(provider, people.reset_password, CAMERON, "admin") != password
+    assert password not in str([event.as_dict() for event in provider.events()])
+    del cameron
+
+
+def test_an_operator_may_choose_the_password_within_the_rules(provider: Provider) -> None:
+    """The same rules as for everybody."""
+    assert operate(provider, people.reset_password, CAMERON, "admin", "correct horse") == "correct horse"
+    with pytest.raises(InvalidError) as refused:
+        operate(provider, people.reset_password, CAMERON, "admin", "short")
+    assert "password" in refused.value.fields
+
+
+def change(provider: Provider, old: str, new: str, keep_sid: str = "") -> int:
+    """Cameron changes the password."""
+    with provider.app.app_context():
+        return people.change_own_password(db.session, db.session.get_one(User, CAMERON), old, new, keep_sid)
+
+
+@pytest.mark.usefixtures("cameron")
+def test_who_changes_the_password_stays_and_the_others_go(provider: Provider) -> None:
+    """Whoever knew the old one is out."""
+    kept = provider.session().sid
+    provider.sign_in()
+    provider.sign_in()
+    assert change(provider, PASSWORD, "another one", kept) == 2
+    assert [session.sid for session in provider.rows(SsoSession) if session.ended_at is None] == [kept]
+    browser = provider.browser()
+    assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401
+    assert provider.enter_password(browser, provider.authorize(browser), "cameron", "another one").status_code == 303
+
+
+@pytest.mark.usefixtures("cameron")
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [("wrong", "another one", "old"), (PASSWORD, "seven77", "new"), (PASSWORD, "x" * 1025, "new"), ("", "", "old")],
+)
+def test_a_password_is_not_changed_without_the_old_one_or_to_a_bad_one(
+    old: str, new: str, field: str, provider: Provider
+) -> None:
+    """And then no session ends."""
+    with pytest.raises(InvalidError) as refused:
+        change(provider, old, new)
+    assert list(refused.value.fields) == [field]
+    assert provider.session().ended_at is None
+    provider.sign_in()

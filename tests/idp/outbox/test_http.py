@@ -1,0 +1,802 @@
+"""The one door for requests to addresses that clients name: where it leads, and where it never leads."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from urllib3.exceptions import HTTPError
+
+from idp.outbox import http as fetch
+from idp.outbox.http import (
+    ANSWER_SECONDS,
+    BODY_SECONDS,
+    CONNECT_SECONDS,
+    MAX_DOCUMENT,
+    Answer,
+    Door,
+    FetchError,
+    PrivateAddressError,
+    Request,
+    in_background,
+    require_public_address,
+)
+from tests.conftest import Clock, SiteClient, eventually
+from tests.idp.conftest import MANAGER, Provider
+from tests.idp.parties import SHOP, Registrar
+from tests.network import Network
+
+really_ask, really_connect = Door.ask, socket.socket.connect  # before the tests' network takes their place
+STRICT = Door(allow_plain_http=False, allow_private_addresses=False)
+DEMO = Door(allow_plain_http=True, allow_private_addresses=True)
+
+# --- the address itself ---
+
+NEVER = {
+    "no-scheme": "shop.example/x",
+    "relative": "/x",
+    "empty": "",
+    "file": "file:///etc/passwd",
+    "gopher": "gopher://shop.example/x",
+    "ftp": "ftp://shop.example/x",
+    "javascript": "javascript:alert(1)",
+    "no-host": "https:///x",
+    "user": "https://user@shop.example/",
+    "user-and-password": "https://user:pass@shop.example/",
+    "user-empty": "https://@shop.example/",
+    "user-looks-like-host": "https://shop.example:443@evil.example/",
+    "backslash": "https://shop.example\\@evil.example/",
+    "line-end": "https://shop.example/\r\nHost: evil.example",
+    "line-end-in-host": "https://shop.example\n.evil.example/",
+    "space": "https://shop.example/a b",
+    "tab": "https://shop.exam\tple/",
+    "nul": "https://shop.example/\x00",
+    "port-too-large": "https://shop.example:65536/",
+    "port-a-word": "https://shop.example:https/",
+    "port-empty": "https://shop.example:/",
+    "bracket": "https://[::1/",
+    "bracket-word": "https://[shop.example]/",
+    "zone": "https://[fe80::1%25eth0]/",
+    "semicolon": "https://shop.example;script-src/",
+    "comma": "https://shop.example,evil.example/",
+    "quote": "https://shop.example'/",
+    "star": "https://*.shop.example/",
+    "not-ascii": "https://shöp.example/",
+    "not-ascii-path": "https://shop.example/ü",
+    "half-a-character": "https://shop.example/\ud800",
+}
+
+
+@pytest.mark.parametrize("url", NEVER.values(), ids=NEVER)
+@pytest.mark.parametrize("door", [STRICT, DEMO], ids=["strict", "demo"])
+def test_an_address_that_is_none_is_refused_by_either_door(door: Door, url: str) -> None:
+    """BCL-69: no demo switch lets these in; the text says why, in words that fit after "the address"."""
+    with pytest.raises(FetchError, match=r"^(is|has|contains) "):
+        door.check(url)
+    with pytest.raises(FetchError):
+        door.get(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://shop.example", "https://shop.example:8443/a?b=c&d#e", "https://[2606:4700::1111]:443/", "HTTPS://A.B/"],
+)
+def test_a_good_address_passes(url: str) -> None:
+    """BCL-07: with a port, a query, a path."""
+    STRICT.check(url)
+
+
+def test_plain_http_is_a_switch() -> None:
+    """BCL-08: off by default."""
+    DEMO.check("http://shop.example/")
+    with pytest.raises(FetchError, match="is not an https URL"):
+        STRICT.check("http://shop.example/")
+
+
+@pytest.mark.parametrize("url", ["foo", "/bye", "ftp://shop.example/"])
+def test_the_refusal_names_http_where_plain_http_is_allowed(url: str) -> None:
+    """The sentence must not forbid what the switch allows."""
+    with pytest.raises(FetchError, match="is not an http or https URL"):
+        DEMO.check(url)
+
+
+# --- the machine it leads to ---
+
+PRIVATE = {
+    "loopback": "127.0.0.1",
+    "loopback-other": "127.8.9.10",
+    "this-host": "0.0.0.0",  # noqa: S104 # nobody binds it
+    "ten": "10.1.2.3",
+    "one-seven-two": "172.16.0.1",
+    "one-nine-two": "192.168.1.1",
+    "carrier": "100.64.0.1",
+    "link-local": "169.254.169.254",
+    "multicast": "224.0.0.1",
+    "broadcast": "255.255.255.255",
+    "documentation": "192.0.2.1",
+    "benchmark": "198.18.0.1",
+    "reserved": "240.0.0.1",
+    "loopback-6": "::1",
+    "any-6": "::",
+    "unique-local-6": "fd00::1",
+    "link-local-6": "fe80::1",
+    "link-local-6-with-zone": "fe80::1%eth0",
+    "site-local-6": "fec0::1",
+    "multicast-6": "ff02::1",
+    "multicast-6-global": "ff0e::1",
+    "documentation-6": "2001:db8::1",
+    "mapped-loopback": "::ffff:127.0.0.1",
+    "mapped-ten": "::ffff:10.0.0.1",
+    "mapped-metadata": "::ffff:a9fe:a9fe",
+    "compatible-loopback": "::127.0.0.1",
+    "translated-loopback": "64:ff9b::7f00:1",
+    "translated-ten": "64:ff9b::a00:1",
+    "tunnelled-loopback": "2002:7f00:1::",
+    "tunnelled-ten": "2002:a00:1::1",
+    "translated-by-ourselves": "64:ff9b:1::808:808",  # RFC 8215 §3: into a network of the operator's own
+    "translated-stateless": "::ffff:0:127.0.0.1",  # RFC 2765 §2.1
+    "teredo-loopback": "2001:0:7f00:1::1",
+}
+PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", PRIVATE.values(), ids=PRIVATE)
+def test_no_machine_of_our_own_network_is_called(address: str) -> None:
+    """BCL-69: private, loopback, link-local, multicast, reserved; also inside an IPv6 address."""
+    with pytest.raises(PrivateAddressError):
+        require_public_address(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_machines_are_called(address: str) -> None:
+    """BCL-69: control."""
+    require_public_address(address)
+
+
+@dataclass
+class Wire:
+    """DNS and the machines behind it, made of paper: nobody listens anywhere."""
+
+    answers: dict[str, list[str]]
+    asked: list[str] = field(default_factory=list)
+    connected: list[str] = field(default_factory=list)
+
+    def getaddrinfo(self, host: str, *_: Any, **__: Any) -> list[Any]:
+        """In place of the resolver."""
+        self.asked.append(host)
+        if any(not label or len(label) > 63 for label in host.split(".")) and ":" not in host:
+            raise UnicodeError("label empty or too long")
+        try:
+            found = [str(ipaddress.ip_address(host))]
+        except ValueError:
+            found = self.answers.get(host, [])
+        if not found:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+
+    async def open_connection(self, host: str, port: int, **_: Any) -> Any:
+        """In place of a real socket."""
+        self.connected.append(f"{host}:{port}")
+        raise ConnectionRefusedError
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """See :class:`Wire`; the door is the real one."""
+    ours = Wire({"shop.example": ["93.184.216.34"]})
+    monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
+    monkeypatch.setattr(asyncio, "open_connection", ours.open_connection)
+    monkeypatch.setattr(Door, "ask", really_ask)
+    return ours
+
+
+def test_a_public_name_is_connected_to(wire: Wire) -> None:
+    """BCL-69: control. By its address, and one after the other until one answers."""
+    wire.answers["shop.example"] = ["93.184.216.34", "2606:4700::1111"]
+    with pytest.raises(FetchError, match=r"^connection refused$"):
+        STRICT.get("https://shop.example/x")
+    assert wire.connected == ["93.184.216.34:443", "2606:4700::1111:443"]
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["::ffff:127.0.0.1"]], ids=str)
+def test_a_name_with_a_private_address_is_not_even_connected_to(addresses: list[str], wire: Wire) -> None:
+    """BCL-69: before connecting; one private answer among public ones is enough."""
+    wire.answers["shop.example"] = addresses
+    with pytest.raises(FetchError, match=r"^private address$"):
+        STRICT.get("https://shop.example/x")
+    assert wire.connected == []
+
+
+def test_a_name_is_looked_up_once_and_cannot_change_its_mind(wire: Wire) -> None:
+    """BCL-69, DNS rebinding: the address that was looked at is the one that is connected to."""
+    with pytest.raises(FetchError):
+        STRICT.get("https://shop.example:8443/x")
+    assert (wire.asked, wire.connected) == (["shop.example"], ["93.184.216.34:8443"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0"])
+def test_an_address_in_place_of_a_name_is_looked_at_too(host: str, wire: Wire) -> None:
+    """BCL-69: and the short forms that a resolver understands; at the registration and at the call."""
+    wire.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
+    url = f"https://{host}/x"
+    assert STRICT.leading_inside([url]) == {url}
+    with pytest.raises(FetchError, match="private address"):
+        STRICT.get(url)
+    assert wire.connected == []
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", ".example", "nobody.example"])
+def test_a_name_that_cannot_be_one_is_unknown(host: str, wire: Wire) -> None:
+    """BCL-69: not a fault of ours; the resolver would raise something that is no network error."""
+    with pytest.raises(FetchError, match=r"^name unknown$"):
+        STRICT.get(f"https://{host}/")
+    assert STRICT.leading_inside([f"https://{host}/"]) == set()
+    assert wire.connected == []
+
+
+def test_only_the_strict_door_looks_at_addresses(wire: Wire) -> None:
+    """BCL-69: the named demo switch."""
+    with pytest.raises(FetchError, match=r"^connection refused$"):
+        DEMO.get("http://127.0.0.1:81/x")
+    assert wire.connected == ["127.0.0.1:81"]
+
+
+# --- name servers that are slow ---
+
+
+class SlowNames:
+    """Name servers that do not answer for ``slow…`` before they are told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer = threading.Event()
+
+    def addresses_of(self, host: str) -> list[str]:
+        """In place of :func:`idp.fetch.addresses_of`."""
+        self.asked.append(host)
+        if host.startswith("slow"):
+            self.answer.wait(10)
+        return ["93.184.216.34"]
+
+
+@pytest.fixture
+def slow_names(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+    """See :class:`SlowNames`; whoever is connected to refuses."""
+    del wire
+    ours = SlowNames()
+    monkeypatch.setattr(fetch, "addresses_of", ours.addresses_of)
+    yield ours
+    ours.answer.set()
+    eventually(lambda: not fetch._being_looked_up, "a look-up never ended")
+
+
+def test_slow_names_of_one_domain_keep_nobody_elses_name_waiting(slow_names: SlowNames) -> None:
+    """ROB-08: a thread that waits for a name server cannot be stopped, so a domain has its share of them."""
+    number = fetch.RESOLVERS + 50
+    slow = [in_background(STRICT.ask(Request(f"https://slow{one}.evil.example/"))) for one in range(number)]
+    eventually(lambda: len(slow_names.asked) >= 32)
+    with pytest.raises(FetchError, match=r"^connection refused$"):
+        STRICT.get("https://good.shop.example/")
+    assert not any(one.done() for one in slow)
+    assert len(slow_names.asked) == fetch.RESOLVERS_A_DOMAIN + 1
+    slow_names.answer.set()
+    for one in slow:
+        assert isinstance(one.exception(), FetchError)
+
+
+def test_a_name_is_looked_up_once_however_many_ask(slow_names: SlowNames) -> None:
+    """ROB-08: all the deliveries to a host whose name server hangs cost one thread."""
+    asked = [in_background(STRICT.ask(Request("https://slow.example/"))) for _ in range(50)]
+    eventually(lambda: slow_names.asked)
+    slow_names.answer.set()
+    assert {str(one.exception()) for one in asked} == {"connection refused"}
+    assert slow_names.asked == ["slow.example"]
+
+
+def test_the_time_to_connect_is_for_connecting(slow_names: SlowNames) -> None:
+    """BCL-32: whoever stands in line for a look-up has not begun yet."""
+    asked = in_background(STRICT.ask(Request("https://slow.example/", connect_seconds=0.05)))
+    with pytest.raises(TimeoutError):
+        asked.result(0.2)
+    slow_names.answer.set()
+    assert str(asked.exception()) == "connection refused"
+
+
+def test_a_name_that_nobody_answers_for_is_not_waited_for(
+    slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-32."""
+    monkeypatch.setattr(fetch, "LOOK_UP_SECONDS", 0.05)
+    with pytest.raises(FetchError, match=r"^timeout$"):
+        STRICT.get("https://slow.example/")
+    assert slow_names.asked == ["slow.example"]
+
+
+# --- the request, on real sockets ---
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Site:
+    """Somebody who listens on this machine, and does what a test says once a request has come."""
+
+    port: int = 0
+    asked: list[bytes] = field(default_factory=list)
+    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ndocument"
+    pause: float | None = None  # seconds between two bytes of the answer; all at once without
+    tls: ssl.SSLContext | None = None
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
+        self.asked.append(head + await reader.readexactly(length[0] if length else 0))
+        for piece in [self.answer] if self.pause is None else [bytes([byte]) for byte in self.answer]:
+            if writer.is_closing():
+                break
+            writer.write(piece)
+            await asyncio.sleep(self.pause or 0)
+        writer.close()
+
+    def url(self, path: str = "/x") -> str:
+        """Its address."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """See :class:`Site`; the door is the real one."""
+    ours = Site()
+    servers: list[asyncio.Server] = []
+
+    async def listen() -> None:
+        servers.append(await asyncio.start_server(ours, "127.0.0.1", 0, ssl=ours.tls))
+        ours.port = servers[-1].sockets[0].getsockname()[1]
+
+    async def close() -> None:
+        for server in servers:
+            server.close()
+
+    monkeypatch.setattr(Door, "ask", really_ask)
+    monkeypatch.setattr(socket.socket, "connect", really_connect)
+    monkeypatch.setattr(ours, "listen", lambda: in_background(listen()).result(), raising=False)
+    in_background(listen()).result()
+    yield ours
+    in_background(close()).result()
+
+
+def ask(request: Request, door: Door = DEMO) -> Answer:
+    """Through the door."""
+    return in_background(door.ask(request)).result()
+
+
+def test_a_get_is_the_bare_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BCL-31, LIB-15: no cookie, no password, no proxy, whatever the environment says."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    assert DEMO.get(site.url("/keys.json?a=b#part")) == b"document"
+    assert site.asked == [
+        b"GET /keys.json?a=b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: Pickup-IdP\r\nAccept: */*\r\n"
+        b"Connection: close\r\n\r\n" % site.port
+    ]
+
+
+def test_a_post_is_a_form(site: Site) -> None:
+    """BCL-27: with its length; the answer's status, headers and body come back."""
+    site.answer = b"HTTP/1.1 400 Bad Request\r\nRetry-After: 10\r\nContent-Length: 2\r\n\r\n{}more"
+    answer = ask(Request(site.url(""), form=b"logout_token=a.b.c"))
+    assert (answer.status, answer.headers["retry-after"], answer.body, answer.fault) == (400, "10", b"{}", "")
+    head, _, body = site.asked[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 18" in head
+    assert body == b"logout_token=a.b.c"
+
+
+def test_patience_is_short() -> None:
+    """BCL-32, ROB-08: unless a client has its own."""
+    request = Request("https://shop.example/")
+    assert (request.connect_seconds, request.answer_seconds) == (CONNECT_SECONDS, ANSWER_SECONDS)
+    assert CONNECT_SECONDS + ANSWER_SECONDS + BODY_SECONDS < 10
+
+
+@pytest.mark.parametrize("status", [201, 301, 302, 303, 307, 308, 400, 404, 500, 503])
+def test_only_200_is_a_document(status: int, network: Network) -> None:
+    """BCL-31, ROB-08: a redirect is not followed, wherever it leads."""
+    network.answer(f"{SHOP}/x", status, "document", {"Location": "http://169.254.169.254/"})
+    with pytest.raises(FetchError, match=f"answered {status}"):
+        STRICT.get(f"{SHOP}/x")
+    assert len(network.exchanges) == 1
+
+
+# --- the answer ---
+
+GOOD = {
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody and more",
+    "until-close": b"HTTP/1.0 200 OK\r\n\r\nbody",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n02;x=y\r\ndy\r\n0\r\n\r\n",
+    "interim": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nLink: </x>\r\n\r\nHTTP/1.1 200\r\n"
+    b"content-LENGTH:4\r\n\r\nbody",
+}
+
+
+@pytest.mark.parametrize("answer", GOOD.values(), ids=GOOD)
+def test_an_answer_is_read_to_its_end(answer: bytes, site: Site) -> None:
+    """RFC 9112 §6.3: and no further; whether it comes at once or byte by byte."""
+    for site.pause in (None, 0.0001):
+        site.answer = answer
+        assert DEMO.get(site.url()) == b"body"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_is_not_waited_for(status: int, site: Site) -> None:
+    """RFC 9110 §6.4.1: even where it says that one comes."""
+    site.answer = b"HTTP/1.1 %d x\r\nContent-Length: 100\r\n\r\n" % status
+    answer = ask(Request(site.url()))
+    assert (answer.status, answer.body, answer.fault) == (status, b"", "")
+
+
+NOT_HTTP = {
+    "nothing": b"",
+    "a-word": b"hello\r\n\r\n",
+    "half": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+    "http-2": b"HTTP/2 200\r\n\r\n",
+    "status": b"HTTP/1.1 20 OK\r\n\r\n",
+    "length-a-word": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nbody",
+    "two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
+    "interim-nine": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "interim-for-ever": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5000,
+    "large-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", NOT_HTTP.values(), ids=NOT_HTTP)
+def test_what_is_no_answer_is_a_fault(answer: bytes, site: Site) -> None:
+    """BCL-34: in words."""
+    site.answer = answer
+    with pytest.raises(FetchError, match=r"^connection broken$"):
+        DEMO.get(site.url())
+
+
+def test_whoever_sends_much_at_once_takes_nobody_elses_turn() -> None:
+    """All requests are made by one thread: between two pieces of an answer the others go on."""
+
+    async def turns_of_another() -> int:
+        reader, turns = asyncio.StreamReader(), 0
+        reader.feed_data(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000 + b"\r\n\r\n")
+        reading = asyncio.create_task(fetch.read_head(reader, fetch.Reply()))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert in_background(turns_of_another()).result() > 10
+
+
+ODD_BODIES = {
+    "too-short": (b"Content-Length: 9\r\n\r\nbody", "response broken off"),
+    "chunk-a-word": (b"Transfer-Encoding: chunked\r\n\r\nxx\r\nbody", "response broken off"),
+    "chunk-negative": (b"Transfer-Encoding: chunked\r\n\r\n-4\r\nbody", "response broken off"),
+    "chunk-too-short": (b"Transfer-Encoding: chunked\r\n\r\n9\r\nbody", "response broken off"),
+    "length-too-large": (b"Content-Length: 99\r\n\r\n" + b"x" * 99, "response too large"),
+    "chunks-too-large": (b"Transfer-Encoding: chunked\r\n\r\n63\r\n" + b"x" * 99, "response too large"),
+    "too-large": (b"\r\n" + b"x" * 10_000_000, "response too large"),
+}
+
+
+@pytest.mark.parametrize(("rest", "fault"), ODD_BODIES.values(), ids=ODD_BODIES)
+def test_an_odd_body_is_named_and_the_status_is_known(rest: bytes, fault: str, site: Site) -> None:
+    """BCL-32: read up to a limit. A document it is not."""
+    site.answer = b"HTTP/1.1 200 OK\r\n" + rest
+    answer = ask(Request(site.url(), limit=50))
+    assert (answer.status, answer.fault) == (200, fault)
+    assert len(answer.body) <= 50
+
+
+@pytest.mark.parametrize(("length", "fits"), [(MAX_DOCUMENT, True), (MAX_DOCUMENT + 1, False)])
+def test_a_document_has_a_largest_size(length: int, fits: bool, site: Site) -> None:
+    """BCL-32, ROB-08."""
+    site.answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * length
+    if fits:
+        assert len(DEMO.get(site.url())) == length
+    else:
+        with pytest.raises(FetchError, match="too large"):
+            DEMO.get(site.url())
+
+
+def test_an_answer_that_does_not_begin_in_time_is_not_waited_for(site: Site) -> None:
+    """BCL-32: each byte is in time, and all of them together are not."""
+    site.answer, site.pause = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000, 0.01
+    with pytest.raises(FetchError, match=r"^timeout$"):
+        ask(Request(site.url(), answer_seconds=0.05))
+    assert len(site.asked) == 1
+
+
+def test_an_answer_that_never_ends_is_not_listened_to_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BCL-32: what it said so far is enough; its status is what counts."""
+    monkeypatch.setattr(fetch, "BODY_SECONDS", 0.05)
+    site.answer, site.pause = b"x" * 10_000, 0.005
+    site.answer = b"HTTP/1.1 200 OK\r\n\r\n" + site.answer
+    answer = ask(Request(site.url()))
+    assert (answer.status, answer.fault) == (200, "response too slow")
+    assert len(answer.body) < 50
+    with pytest.raises(FetchError, match="too slow"):
+        DEMO.get(site.url())
+
+
+# --- whom it trusts ---
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A key and a self-signed certificate for 127.0.0.1."""
+
+    pem: str
+    file: Path
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    """See :class:`Certificate`."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "site")])
+    at = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(at - timedelta(days=1))
+        .not_valid_after(at + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "site.pem"
+    file.write_bytes(private + pem)
+    return Certificate(pem.decode(), file)
+
+
+@pytest.fixture
+def tls_site(site: Site, certificate: Certificate) -> Site:
+    """The site with that certificate."""
+    site.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    site.tls.load_cert_chain(certificate.file)
+    site.listen()  # type: ignore[attr-defined] # put there by the fixture
+    return site
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_fault(tls_site: Site) -> None:
+    """BCL-30."""
+    with pytest.raises(FetchError, match=r"^TLS$"):
+        DEMO.get(tls_site.url())
+    assert tls_site.asked == []
+
+
+def test_a_client_may_have_certificates_of_its_own(tls_site: Site, certificate: Certificate) -> None:
+    """BCL-30: whom to trust there, and for the name in the address only."""
+    assert ask(Request(tls_site.url(), ca_certificates=certificate.pem)).status == 200
+    elsewhere = tls_site.url().replace("127.0.0.1", "localhost")
+    with pytest.raises(FetchError, match=r"^TLS$"):
+        ask(Request(elsewhere, ca_certificates=certificate.pem))
+
+
+def test_a_ca_of_the_operators_own_is_trusted(tls_site: Site, certificate: Certificate) -> None:
+    """BCL-30: PICKUP_CA_BUNDLE."""
+    assert replace(DEMO, ca_bundle=str(certificate.file)).get(tls_site.url()) == b"document"
+
+
+def test_certificates_that_are_none_are_a_fault_in_words(tls_site: Site) -> None:
+    """Not of ours."""
+    with pytest.raises(FetchError, match=r"^TLS$"):
+        ask(Request(tls_site.url(), ca_certificates="hello"))
+
+
+# --- several addresses ---
+
+
+@pytest.mark.parametrize("dead", [1, 3])
+def test_an_address_that_drops_packets_does_not_make_an_app_unreachable(
+    dead: int, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8305: the next one is tried beside it, within the time there is to connect."""
+    really_open = asyncio.open_connection
+
+    async def open_connection(address: str, port: int) -> Any:
+        if address != "127.0.0.1":
+            await asyncio.Event().wait()
+        return await really_open(address, port)
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "addresses_of", lambda _: [f"192.0.2.{one}" for one in range(dead)] + ["127.0.0.1"])
+    assert DEMO.get(site.url().replace("127.0.0.1", "two.example")) == b"document"
+
+
+class Line:
+    """A connection, made of paper. It is both halves of it, and knows whether it was hung up."""
+
+    def __init__(self) -> None:
+        self.transport, self.is_hung_up, self.gets_through = self, False, asyncio.Event()
+
+    async def connect(self) -> Any:
+        """As :func:`asyncio.open_connection`."""
+        await self.gets_through.wait()
+        return self, self
+
+    def abort(self) -> None:
+        """Of the transport."""
+        self.is_hung_up = True
+
+
+async def refused() -> Any:
+    """Nobody listens."""
+    raise ConnectionRefusedError
+
+
+def test_a_slow_address_is_waited_for_when_the_others_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8305 §5: that its head start is over does not end its attempt."""
+    monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
+
+    async def race() -> bool:
+        slow = Line()
+
+        async def refuse_and_let_through() -> Any:
+            slow.gets_through.set()
+            raise ConnectionRefusedError
+
+        return (await fetch.first_of([slow.connect, refused, refuse_and_let_through]))[0] is cast(Any, slow)
+
+    assert in_background(race()).result()
+
+
+def test_of_two_that_get_through_at_once_one_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays open that nobody reads."""
+    monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0)
+
+    async def race() -> list[bool]:
+        lines = [Line(), Line()]
+        racing = asyncio.create_task(fetch.first_of([line.connect for line in lines]))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        for line in lines:
+            line.gets_through.set()
+        await racing
+        await asyncio.sleep(0)
+        return [line.is_hung_up for line in lines]
+
+    assert sorted(in_background(race()).result()) == [False, True]
+
+
+# --- faults have names ---
+
+FAULTS: dict[str, Callable[[Network], None]] = {
+    "timeout": lambda network: network.time_out(SHOP),
+    "connection refused": lambda network: network.refuse(SHOP),
+    "name unknown": lambda _: None,
+    "TLS": lambda network: network.replace(SHOP, raising(requests.exceptions.SSLError("bad certificate"))),
+    "connection broken": lambda network: network.replace(SHOP, raising(HTTPError("reset"))),
+}
+
+
+def raising(error: Exception) -> Any:
+    """An answer that is none."""
+
+    def fault(_: Any) -> Any:
+        raise error
+
+    return fault
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_has_a_name(fault: str, network: Network) -> None:
+    """BCL-34: for whoever looks after the client."""
+    FAULTS[fault](network)
+    with pytest.raises(FetchError, match=f"^{fault}$"):
+        STRICT.get(f"{SHOP}/x")
+
+
+def test_nobody_listens(site: Site) -> None:
+    """The same on a real socket."""
+    del site
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        with pytest.raises(FetchError, match=r"^connection refused$"):
+            DEMO.get(f"http://127.0.0.1:{port}/")
+
+
+# --- at the places that use it ---
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backchannel_logout_uri": "https://inside.example/bc"},
+        {"backchannel_logout_uri": "https://127.0.0.1/bc"},
+        {"jwks_uri": "https://inside.example/jwks.json"},
+        {"request_uris": ["https://shop.example/ok", "https://inside.example/r#x"]},
+        {"sector_identifier_uri": "https://[::1]/sector.json"},
+    ],
+    ids=str,
+)
+def test_nobody_registers_an_address_inside_for_us_to_call(
+    changes: dict[str, Any], register: Registrar, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL-69: at the registration, too; browsers may be sent there, as an app may well live inside."""
+    monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
+    wire.answers["inside.example"] = ["10.0.0.7"]
+    response = register.post(**changes)
+    assert (response.status_code, response.get_json()["error"]) == (400, "invalid_client_metadata")
+    assert "private address" in response.get_json()["error_description"]
+    assert next(iter(changes)) in response.get_json()["error_description"]
+    assert register.post(redirect_uris=["https://inside.example/cb"]).status_code == 201
+
+
+really_addresses_of = fetch.addresses_of
+
+
+def test_an_address_that_moved_inside_gets_no_logout_token(
+    register: Registrar, provider: Provider, cameron: SiteClient, wire: Wire, monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+) -> None:  # fmt: skip
+    """BCL-69: at the time of sending; written down in words, tried again, and the others hear as ever."""
+    party = register()
+    hint = party.tokens(cameron)["id_token"]
+
+    async def ask(door: Door, request: Request) -> Answer:
+        is_shop = request.url.startswith(SHOP)
+        strict = replace(door, allow_private_addresses=False)
+        return await (really_ask(strict, request) if is_shop else provider.network.ask(door, request))
+
+    monkeypatch.setattr(Door, "ask", ask)
+    monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
+    wire.answers["shop.example"] = ["127.0.0.1"]
+    provider.end_session(cameron, id_token_hint=hint)
+    eventually(lambda: provider.delivery(party.id).tries == 1)
+    (attempt,) = (row for row in provider.attempts() if row.delivery_id == provider.delivery(party.id).id)
+    assert (attempt.status, attempt.outcome) == (None, "private address")
+    assert wire.connected == []
+    assert provider.delivery(MANAGER).state == "delivered"
+    del clock
+
+
+def test_slow_name_servers_hold_up_a_registration_for_the_set_time_once(
+    register: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many names it brings. They are looked up again at each call, so nothing is let through by this."""
+    is_over = threading.Event()
+
+    def addresses_of(_: str) -> list[str]:
+        is_over.wait()
+        return ["10.0.0.7"]
+
+    monkeypatch.setattr(fetch, "addresses_of", addresses_of)
+    monkeypatch.setattr(fetch, "LOOK_UP_SECONDS", 0.05)
+    slow = {
+        "backchannel_logout_uri": "https://slow1.example/bc",
+        "jwks_uri": "https://slow2.example/jwks",
+        "request_uris": [f"https://slow{number}.example/r" for number in range(3, 20)],
+    }
+    started = time.monotonic()
+    try:
+        assert register.post(**slow).status_code == 201
+        assert time.monotonic() - started < 1, "each name was waited for"
+    finally:
+        is_over.set()
