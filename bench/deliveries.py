@@ -24,7 +24,7 @@ from bench.relying_party import Figure
 from idp import create_app
 from idp.flow.session_ending import Reason, end_sessions
 from idp.models import Client, Delivery, Participation, SsoSession, User
-from idp.provider import State
+from idp.provider import Provider as State
 from pickup_web import Settings
 from pickup_web.clock import now
 from pickup_web.database import engine_of
@@ -165,7 +165,7 @@ class Provider:
     def look_until(self, condition: Callable[[], bool]) -> None:
         """What each process does all the time."""
         while not condition():
-            self.outbox.look()
+            self.background.poll()
             time.sleep(0.05)
 
 

@@ -204,8 +204,8 @@ def acts_among(store: SessionStore, size: int, acts: int) -> Iterator[str]:
     some = [n * step for n in range(2 * acts) if n * step < size]
     kinds: dict[str, tuple[list[int], Callable[[int], Any]]] = {
         "look up": (some, lambda n: store.load(f"cookie {n}")),
-        "end by sid": (some[::2], lambda n: store.carry_out(token(size, n, sid=f"sid {n}"))),
-        "end by sub": (some[1::2], lambda n: store.carry_out(token(size, n, sub=f"user {n}"))),
+        "end by sid": (some[::2], lambda n: store.apply_logout(token(size, n, sid=f"sid {n}"))),
+        "end by sub": (some[1::2], lambda n: store.apply_logout(token(size, n, sub=f"user {n}"))),
         "sign in": (some[:50], lambda n: store.sign_in(AppSession(), fresh(n))),
     }
     for name, (numbers, act) in kinds.items():

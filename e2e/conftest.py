@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from e2e.device import Device
 from e2e.pictures import Camera
 from e2e.record import Record
-from e2e.stack import SERVICES, App, Hands, OwnProcesses, Stack, running_stack
+from e2e.stack import SERVICES, App, OwnProcesses, Stack, StackControl, running_stack
 from pickup_web import localhost
 
 NewDevice: TypeAlias = Callable[..., Device]
@@ -85,7 +85,7 @@ def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def hands(stack: Stack) -> Hands:
+def hands(stack: Stack) -> StackControl:
     """Needed by stories that break something."""
     if stack.hands is None:
         pytest.skip("this story stops, kills or changes services, and has no hands on them here (--control none)")

@@ -65,7 +65,7 @@ class App:
         return f"pickup-{self.service}"
 
 
-class Hands(ABC):
+class StackControl(ABC):
     """What a story may do to the services besides using them."""
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Stack:
     password: str
     client_secrets: Mapping[str, str]
     logout_wait: float  # seconds a user's redirect waits for the logout requests, at most
-    hands: Hands | None
+    hands: StackControl | None
 
     def url(self, service: str) -> str:
         """A service's base URL."""
@@ -165,7 +165,7 @@ class Stack:
         return self.manager if app is self.dispatch else self.dispatch
 
 
-def make_stack(urls: list[str], environment: Mapping[str, str], hands: Hands | None) -> Stack:
+def make_stack(urls: list[str], environment: Mapping[str, str], hands: StackControl | None) -> Stack:
     """A stack at these addresses: provider, Dispatch, Manager."""
     idp_url, dispatch_url, manager_url = (url.rstrip("/") for url in urls)
     clients = ("dispatch", "manager", "admin")
@@ -184,7 +184,7 @@ def make_stack(urls: list[str], environment: Mapping[str, str], hands: Hands | N
 # --- a stack of our own -------------------------------------------------------
 
 
-class OwnProcesses(Hands):
+class OwnProcesses(StackControl):
     """The three services as processes of this test run: free ports, an empty folder for their data."""
 
     def __init__(self, folder: Path) -> None:
@@ -344,7 +344,7 @@ def free_ports(count: int) -> list[int]:
 # --- a stack that `make up` started ---------------------------------------------
 
 
-class ScriptedHands(Hands):
+class ScriptedHands(StackControl):
     """``scripts/service``, which knows how the running stack was started."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from e2e.pages.app_page import AppPage
 from e2e.pages.console import ConsolePage
 from e2e.pages.sign_in import SignInPage
 from e2e.plain import LOGOUT_PATH
-from e2e.stack import Hands, OwnProcesses, Stack, free_ports
+from e2e.stack import OwnProcesses, Stack, StackControl, free_ports
 from e2e.strangers_app import StrangersApp
 from e2e.test_every_page import NARROW, faults, press
 
@@ -118,7 +118,7 @@ def test_a_session_that_an_operator_ends_is_over_in_every_tab(
 
 
 def test_what_did_not_arrive_is_seen_and_sent_again(
-    office: ConsolePage, laptop: Device, stack: Stack, hands: Hands
+    office: ConsolePage, laptop: Device, stack: Stack, hands: StackControl
 ) -> None:
     """The list is live: it tells without a click."""
     dispatch = laptop.sign_in(stack.dispatch, "alex")

@@ -12,7 +12,7 @@ from e2e.pages.app_page import AppPage
 from e2e.pages.sign_in import SignInPage
 from e2e.plain import is_signed_in
 from e2e.record import Record
-from e2e.stack import Hands, Stack
+from e2e.stack import Stack, StackControl
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile/15E148 Safari/604.1"
 SOON = 3_000  # milliseconds within which an open tab must have noticed
@@ -49,7 +49,7 @@ def phone(new_device: NewDevice) -> Device:
 
 
 @pytest.fixture
-def kim(hands: Hands) -> str:
+def kim(hands: StackControl) -> str:
     """Somebody of this story's own, who can be removed; their password is ``kim's password``. Returns the user name."""
     username = f"kim-{secrets.token_hex(4)}"
     named = f"{username!r}, 'Kim Ito', '', \"kim's password\", 'user'"
@@ -57,7 +57,7 @@ def kim(hands: Hands) -> str:
     return username
 
 
-def operate(hands: Hands, username: str, act: str) -> None:
+def operate(hands: StackControl, username: str, act: str) -> None:
     """Do it as an operator."""
     hands.python("idp", OPERATE.format(username=username, act=act))
 
@@ -205,7 +205,7 @@ def test_all_of_it_works_without_script_on_a_phone_and_by_keyboard(
     ids=["one-session", "signed-out", "password-reset", "disabled", "removed", "idle"],
 )
 def test_what_others_and_the_clock_end_is_told_to_every_app_once(
-    act: str, reason: str, why: str, laptop: Device, record: Record, stack: Stack, hands: Hands, kim: str
+    act: str, reason: str, why: str, laptop: Device, record: Record, stack: Stack, hands: StackControl, kim: str
 ) -> None:
     pages = sign_in_as_kim(laptop, stack, kim)
     sid, cookies = laptop.sid(stack.manager), [laptop.cookie(page.app.url) for page in pages]
@@ -223,7 +223,9 @@ def test_what_others_and_the_clock_end_is_told_to_every_app_once(
 
 
 @pytest.mark.parametrize("act", [DISABLE, REMOVE], ids=["disabled", "removed"])
-def test_who_is_shut_out_cannot_sign_in_again(act: str, laptop: Device, stack: Stack, hands: Hands, kim: str) -> None:
+def test_who_is_shut_out_cannot_sign_in_again(
+    act: str, laptop: Device, stack: Stack, hands: StackControl, kim: str
+) -> None:
     laptop.may_complain(WRONG)
     AccountPage(laptop.context.new_page(), stack).sign_in(kim, "kim's password")
     operate(hands, kim, act)

@@ -19,7 +19,7 @@ from e2e.logout_tokens import (
 )
 from e2e.pages.app_page import AppPage
 from e2e.plain import http, is_signed_in, post_logout_token
-from e2e.stack import Hands, Stack
+from e2e.stack import Stack, StackControl
 
 
 class Victim:
@@ -71,7 +71,7 @@ def test_a_genuine_id_token_is_no_logout_token(victim: Victim, laptop: Device, s
 
 
 def test_a_token_with_one_flaw_is_refused_for_it_and_the_same_token_without_it_is_accepted(
-    victim: Victim, stack: Stack, hands: Hands, subtests: pytest.Subtests
+    victim: Victim, stack: Stack, hands: StackControl, subtests: pytest.Subtests
 ) -> None:
     key = hands.signing_key()
     for forgery in SIGNED_BY_THE_PROVIDER:
@@ -84,7 +84,9 @@ def test_a_token_with_one_flaw_is_refused_for_it_and_the_same_token_without_it_i
     expect(victim.manager.signed_out_card).to_be_visible()
 
 
-def test_a_replayed_logout_token_does_not_end_the_next_session(laptop: Device, stack: Stack, hands: Hands) -> None:
+def test_a_replayed_logout_token_does_not_end_the_next_session(
+    laptop: Device, stack: Stack, hands: StackControl
+) -> None:
     # One for all sessions of the user, so that the session which comes after it would be meant, too. It was
     # issued a moment ago: a session that is younger than a logout outlives it.
     victim = Victim(laptop, stack)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from e2e.plain import http
-from e2e.stack import Hands, OwnProcesses, Stack
+from e2e.stack import OwnProcesses, Stack, StackControl
 
 CLIENT = "pickup-manager"
 REQUESTS = 40  # more than both workers have threads
@@ -31,7 +31,7 @@ with Session(create_engine(load_settings("idp").idp_database_url)) as db, db.beg
 
 
 @contextmanager
-def hanging_site(hands: Hands) -> Iterator[socket.socket]:
+def hanging_site(hands: StackControl) -> Iterator[socket.socket]:
     """The client's keys are at an address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=REQUESTS) as site:
         hands.python("idp", SET_JWKS_URI % f"http://127.0.0.1:{site.getsockname()[1]}/jwks.json")

@@ -7,7 +7,7 @@ from e2e.device import Device
 from e2e.pictures import Camera
 from e2e.plain import LOGOUT_PATH, is_signed_in
 from e2e.record import Record
-from e2e.stack import App, Hands, Stack
+from e2e.stack import App, Stack, StackControl
 
 SOON = 2_000  # milliseconds within which an open tab must have noticed
 
@@ -51,7 +51,7 @@ def test_logging_out_of_one_app_ends_the_other_over_the_back_channel(
 
 
 def test_control_without_its_back_channel_uri_the_other_app_stays_signed_in(
-    laptop: Device, record: Record, stack: Stack, hands: Hands
+    laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     manager_uri = stack.manager.url + LOGOUT_PATH
     with hands.client_setting("pickup-manager", "backchannel_logout_uri", "", restore=manager_uri):

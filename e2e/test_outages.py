@@ -9,7 +9,7 @@ from e2e.device import Device
 from e2e.pages.dispatch import BookingsPage, MakeBookingPage
 from e2e.plain import is_signed_in
 from e2e.record import Record
-from e2e.stack import Hands, Stack
+from e2e.stack import Stack, StackControl
 
 MARGIN = 500  # milliseconds that the provider may need besides waiting
 IN_A_WHILE = 20  # seconds for services to start and a retry to come
@@ -19,7 +19,7 @@ OUTAGE = r"(net::ERR_\w+|status of 50[24] \(.*\)) \(.*/session/(live|status)\)"
 
 
 def test_a_manager_that_is_down_holds_nobody_up_and_hears_of_the_logout_when_it_is_back(
-    laptop: Device, record: Record, stack: Stack, hands: Hands, figure: Figure
+    laptop: Device, record: Record, stack: Stack, hands: StackControl, figure: Figure
 ) -> None:
     laptop.may_complain(OUTAGE)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
@@ -43,7 +43,7 @@ def test_a_manager_that_is_down_holds_nobody_up_and_hears_of_the_logout_when_it_
 
 
 def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
-    laptop: Device, record: Record, stack: Stack, hands: Hands
+    laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     laptop.may_complain(OUTAGE)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
@@ -66,7 +66,7 @@ def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
 
 
 def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
-    laptop: Device, record: Record, stack: Stack, hands: Hands, figure: Figure
+    laptop: Device, record: Record, stack: Stack, hands: StackControl, figure: Figure
 ) -> None:
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
     dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
@@ -84,7 +84,7 @@ def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
 
 
 def test_a_provider_that_is_killed_right_after_the_logout_delivers_it_when_it_is_back(
-    laptop: Device, record: Record, stack: Stack, hands: Hands
+    laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     laptop.may_complain(OUTAGE)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
@@ -101,7 +101,7 @@ def test_a_provider_that_is_killed_right_after_the_logout_delivers_it_when_it_is
     assert not is_signed_in(stack.manager, cookie), "what was promised before the crash is kept after it"
 
 
-def test_dispatch_says_that_manager_is_down_and_goes_on(laptop: Device, stack: Stack, hands: Hands) -> None:
+def test_dispatch_says_that_manager_is_down_and_goes_on(laptop: Device, stack: Stack, hands: StackControl) -> None:
     laptop.may_complain(OUTAGE)
     passenger = f"Nora {secrets.token_hex(4)}"  # the stack may keep the bookings of earlier runs
     laptop.sign_in(stack.dispatch, "cameron")

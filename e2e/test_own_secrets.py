@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from e2e.stack import SERVICES, Hands, Stack
+from e2e.stack import SERVICES, Stack, StackControl
 
 
-def environment(hands: Hands, service: str) -> str:
+def environment(hands: StackControl, service: str) -> str:
     """All that the environments of its running processes hold, master and workers."""
     found = "\0".join(hands.environments(service))
     if not found:
@@ -16,7 +16,9 @@ def environment(hands: Hands, service: str) -> str:
 
 
 @pytest.mark.parametrize(("app", "other"), [("dispatch", "manager"), ("manager", "dispatch")])
-def test_a_running_app_holds_no_secret_of_another_service(app: str, other: str, stack: Stack, hands: Hands) -> None:
+def test_a_running_app_holds_no_secret_of_another_service(
+    app: str, other: str, stack: Stack, hands: StackControl
+) -> None:
     """Neither the other app's, nor what only the IdP needs: the operator's password, the admin API's secret."""
     held = environment(hands, app)
     assert stack.client_secrets[f"pickup-{app}"] in held
@@ -25,7 +27,7 @@ def test_a_running_app_holds_no_secret_of_another_service(app: str, other: str, 
         assert stack.client_secrets[client] not in held
 
 
-def test_each_running_service_has_one_key_which_is_its_own(hands: Hands) -> None:
+def test_each_running_service_has_one_key_which_is_its_own(hands: StackControl) -> None:
     """It signs forms and pending requests: with the IdP's, a request could be forged."""
     held = {service: environment(hands, service) for service in SERVICES}
     keys = {service: set(re.findall(r"PICKUP_SECRET_KEY=([^\0]+)", held[service])) for service in SERVICES}

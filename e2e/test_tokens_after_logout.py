@@ -6,7 +6,7 @@ from e2e.code_flow import token_request, tokens_of
 from e2e.device import Device
 from e2e.plain import http, is_signed_in
 from e2e.record import Record
-from e2e.stack import Hands, Stack
+from e2e.stack import Stack, StackControl
 
 POLICY = "delete_tokens_on_logout"
 
@@ -32,7 +32,7 @@ def test_with_session_the_old_tokens_are_refused_after_the_logout(laptop: Device
 
 
 def test_with_none_the_tokens_live_on_and_no_logout_request_is_sent(
-    laptop: Device, record: Record, stack: Stack, hands: Hands
+    laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     with hands.client_setting("pickup-manager", POLICY, "none", restore=""):
         dispatch = laptop.sign_in(stack.dispatch, "cameron")

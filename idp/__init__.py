@@ -19,11 +19,11 @@ from idp.encryption import use_key
 from idp.flow import authorize, discovery, end_session, login, token
 from idp.flow.delivery import Outbox
 from idp.models import Base
-from idp.outbox.http import Door
-from idp.provider import State
+from idp.outbox.http import GuardedHttpClient
+from idp.provider import Provider
 from idp.seed import follow_settings, from_settings
 from idp.tokens.authlib_server import OAuthServer
-from idp.tokens.signing_keys import KeyRing
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web import Settings, create_service, csrf
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, prepare
@@ -90,24 +90,24 @@ def create_app(settings: Settings | None = None) -> Flask:
     follow_settings(engine, settings)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
     cli.add_commands(app)
-    keys = KeyRing(engine, settings.signing_algorithms)
-    door = Door(
+    keys = SigningKeys(engine, settings.signing_algorithms)
+    door = GuardedHttpClient(
         allow_plain_http=settings.demo_plain_http,
         allow_private_addresses=settings.demo_private_addresses,
         ca_bundle=settings.ca_bundle,
     )
-    client_keys = ClientKeys(door)
+    client_keys = ClientKeys(http)
     outbox = Outbox(
         engine,
         keys,
-        door,
+        http,
         issuer=settings.idp_url,
         redirect_wait=settings.logout_wait,
         policy=settings.delete_tokens_on_logout,
         per_host=settings.logout_per_host,
     )
-    app.extensions["idp"] = State(
-        settings, keys, door, client_keys, outbox, OAuthServer(app, client_keys, settings.idp_url)
+    app.extensions["idp"] = Provider(
+        settings, keys, http, client_keys, outbox, OAuthServer(app, client_keys, settings.idp_url)
     )
     app.extensions["after_fork"].append(outbox.run_in_background)
     for methods, path, name, view in ROUTES:

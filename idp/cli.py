@@ -7,7 +7,7 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from idp.models import Client
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.tokens.signing_keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from pickup_web import events
 from pickup_web.database import db
@@ -28,7 +28,7 @@ def add_commands(app: Flask) -> None:
 
 def rotate_keys() -> None:
     """The command itself."""
-    for key in rotate(db.session, current_state().settings.signing_algorithms):
+    for key in rotate(db.session, current_provider().settings.signing_algorithms):
         events.record(db.session, "op.key.published", outcome=key.alg)
         click.echo(
             f"{key.kid} ({key.alg}): every worker publishes it within {duration(RELOAD_SECONDS)}, "

@@ -12,7 +12,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import ColumnElement, select
 
 from idp.models import Client, Delivery
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.sign_in.sso_session import current_sso_session
 from pickup_web.database import db
 
@@ -75,7 +75,7 @@ def all_apps() -> list[dict[str, str]]:
 
 def remember(response: Response, sid: str) -> None:
     """Let this browser ask what came of its logout. The cookie gives no access: the session has ended."""
-    secure = current_state().issuer.startswith("https://")
+    secure = current_provider().issuer.startswith("https://")
     response.set_cookie(
         COOKIE,
         _signer().dumps(sid),
@@ -93,4 +93,4 @@ def _listed(names: list[str], most: int | None) -> str:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="ended-session")
+    return URLSafeTimedSerializer(current_provider().settings.secret_key.get_secret_value(), salt="ended-session")

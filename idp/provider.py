@@ -7,8 +7,8 @@ from flask import current_app
 
 from idp.clients.jwks import ClientKeys
 from idp.flow.delivery import Outbox
-from idp.outbox.http import Door
-from idp.tokens.signing_keys import KeyRing
+from idp.outbox.http import GuardedHttpClient
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class State:
+class Provider:
     """In ``app.extensions["idp"]``."""
 
     settings: Settings
-    keys: KeyRing
-    door: Door
+    keys: SigningKeys
+    http: GuardedHttpClient
     client_keys: ClientKeys
     outbox: Outbox
     oauth: "OAuthServer"
@@ -32,6 +32,6 @@ class State:
         return self.settings.idp_url
 
 
-def current_state() -> State:
+def current_provider() -> Provider:
     """The state of the application that handles this request."""
-    return cast(State, current_app.extensions["idp"])
+    return cast(Provider, current_app.extensions["idp"])

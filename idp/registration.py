@@ -20,7 +20,7 @@ from idp.clients.jwks import ALGORITHMS
 from idp.flow.session_ending import Reason, end_participations
 from idp.models import AuthorizationCode, Client, Consent, hash_of
 from idp.outbox.http import FetchError
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.tokens.authlib_server import find_client
 from pickup_web import events
 from pickup_web.clock import now
@@ -46,7 +46,7 @@ class RegistrationError(Exception):
 def address(url: str) -> str:
     """An address this server may call or send people to."""
     try:
-        current_state().door.check(url)
+        current_provider().http.check(url)
     except FetchError as error:
         raise ValueError(f"the address {error}") from error
     return url
@@ -73,7 +73,7 @@ Text = Annotated[str, Field(max_length=255), AfterValidator(printable)]
 
 def offered_algorithm(alg: str) -> str:
     """Registration §2: one that discovery announces."""
-    offered = current_state().settings.signing_algorithms
+    offered = current_provider().settings.signing_algorithms
     if alg not in offered:
         raise ValueError(f"this provider signs with {' or '.join(offered)}")
     return alg
@@ -164,7 +164,7 @@ def is_plain_http(uri: str) -> bool:
 
 def is_localhost(uri: str) -> bool:
     """REG-18: the host itself, not a name that contains the word. A demonstration is on localhost by nature."""
-    return urlsplit(uri).hostname == "localhost" and not current_state().settings.demo_private_addresses
+    return urlsplit(uri).hostname == "localhost" and not current_provider().settings.demo_private_addresses
 
 
 def register() -> Response:
@@ -227,16 +227,16 @@ def remove(session: Session, client: Client, by: str) -> int:
     for model in (AuthorizationCode, Consent):
         session.execute(delete(model).where(model.client_id == client.client_id))
     events.record(session, "op.client.removed", client_id=client.client_id, by=by)
-    state = current_state()
-    policy = state.settings.delete_tokens_on_logout
+    provider = current_provider()
+    policy = provider.settings.delete_tokens_on_logout
     to_send = end_participations(session, client, Reason.CLIENT_REMOVED, policy)
-    state.outbox.send(to_send)
+    provider.outbox.send(to_send)
     return len(to_send)
 
 
 def refuse_initial_token() -> Response | None:
     """RFC 7591 §1.2: registration is open, or needs the initial access token of the settings."""
-    settings = current_state().settings
+    settings = current_provider().settings
     if settings.demo_open_registration:
         return None
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -273,7 +273,7 @@ def check_called_addresses(metadata: ClientMetadata) -> None:
         "sector_identifier_uri": metadata.sector_identifier_uri,
         **{f"request_uris.{number}": uri for number, uri in enumerate(metadata.request_uris or [])},
     }
-    inside = current_state().door.leading_inside(url for url in called.values() if url)
+    inside = current_provider().http.leading_inside(url for url in called.values() if url)
     for name, url in called.items():
         if url in inside:
             raise RegistrationError("invalid_client_metadata", f"{name}: the address leads to a private address")
@@ -302,7 +302,7 @@ def check_sector(metadata: ClientMetadata, client: Client | None = None) -> None
     if sector is None or is_checked:
         return
     try:
-        listed = json.loads(current_state().door.get(sector))
+        listed = json.loads(current_provider().http.get(sector))
     except (FetchError, ValueError, RecursionError) as error:
         raise RegistrationError("invalid_client_metadata", f"sector_identifier_uri: {error}") from error
     if not isinstance(listed, list) or any(uri not in listed for uri in metadata.redirect_uris):
@@ -340,7 +340,7 @@ def client_information(
         **{name: value for name in COLUMNS if (value := getattr(client, name)) is not None},
         "client_name": client.name,
         "scope": " ".join(client.scopes),
-        "registration_client_uri": f"{current_state().issuer}/oauth2/register/{client.client_id}",
+        "registration_client_uri": f"{current_provider().issuer}/oauth2/register/{client.client_id}",
         "registration_access_token": management_token,
     }
     if secret:

@@ -28,7 +28,7 @@ def backchannel_logout() -> Response:
     """200 when the session is over, whether or not it still existed; 400 with a JSON error otherwise."""
     try:
         token = validated_token(logout_token_parameter())
-        ended = current_state().sessions.carry_out(token)
+        ended = current_state().sessions.apply_logout(token)
     except RelyingPartyError as error:
         emit("rp.logout_token.rejected", outcome=str(error), evidence=str(error.evidence)[:200], **caller())
         return refusal(error)

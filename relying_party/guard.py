@@ -16,7 +16,7 @@ def login_required(view: Callable[..., Any]) -> Any:
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        return turn_away() or view(*args, **kwargs)
+        return require_login() or view(*args, **kwargs)
 
     guarded.login_required = True  # type: ignore[attr-defined] # for ask_first
     return guarded
@@ -30,13 +30,13 @@ def ask_first() -> ResponseReturnValue | None:
     """
     view = current_app.view_functions.get(request.endpoint or "")
     if getattr(view, "login_required", False):
-        return turn_away()
+        return require_login()
     if request.endpoint == "relying_party.logout" and current_session().login is None:
         return redirect(url_for("relying_party.logged_out"), 303)  # which is what they wanted
     return None
 
 
-def turn_away() -> ResponseReturnValue | None:
+def require_login() -> ResponseReturnValue | None:
     """The answer to somebody who is not signed in; None for those who are."""
     session = current_session()
     if session.login is not None:

@@ -224,7 +224,7 @@ class SessionStore:
         session.key = session.row = session.login = None
         return ended
 
-    def carry_out(self, token: LogoutToken) -> list[EndedSession]:
+    def apply_logout(self, token: LogoutToken) -> list[EndedSession]:
         """End every session ``token`` means, and return them. None is fine: they are gone already.
 
         Raises :class:`ReplayedToken` if this token was carried out before.

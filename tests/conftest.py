@@ -34,7 +34,7 @@ import idp as idp_service
 import pickup_dispatch
 import pickup_manager
 from idp.flow.delivery import Outbox
-from idp.outbox.http import Door
+from idp.outbox.http import GuardedHttpClient
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from relying_party.sessions import AppSession
@@ -82,7 +82,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
 
     ours = Network()
     monkeypatch.setattr(HTTPAdapter, "send", lambda adapter, request, **options: ours.send(adapter, request, **options))
-    monkeypatch.setattr(Door, "ask", lambda door, request: ours.ask(door, request))
+    monkeypatch.setattr(GuardedHttpClient, "ask", lambda door, request: ours.ask(door, request))
     monkeypatch.setattr(socket.socket, "connect", no_sockets)
     yield ours
     ours.release_all()

@@ -183,12 +183,12 @@ class Network:
         )
         return adapter.build_response(prepared, raw)
 
-    async def ask(self, door: fetch.Door, asked: fetch.Request) -> fetch.Answer:
-        """In place of :meth:`idp.fetch.Door.ask`."""
+    async def ask(self, door: fetch.GuardedHttpClient, asked: fetch.Request) -> fetch.Answer:
+        """In place of :meth:`idp.fetch.GuardedHttpClient.ask`."""
         parts = door.check(asked.url)
         return await asyncio.to_thread(self._answer, door, asked, parts)
 
-    def _answer(self, door: fetch.Door, asked: fetch.Request, parts: SplitResult) -> fetch.Answer:
+    def _answer(self, door: fetch.GuardedHttpClient, asked: fetch.Request, parts: SplitResult) -> fetch.Answer:
         head = asked.as_bytes(parts).partition(b"\r\n\r\n")[0].decode().split("\r\n")
         headers = CaseInsensitiveDict((name, value) for name, _, value in (line.partition(": ") for line in head[1:]))
         body = (asked.form or b"").decode()

@@ -94,7 +94,7 @@ def change_password() -> int:
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     if new != again:
         raise InvalidError({"again": "This is not the same as the new password above."})
-    if seconds := failed_logins.seconds_to_wait(db.session, key):
+    if seconds := failed_logins.reserve_attempt(db.session, key):
         raise InvalidError({"old": failed_logins.sentence(seconds)})
     try:
         ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)

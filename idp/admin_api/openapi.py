@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from idp.admin_api.errors import MEDIA_TYPE, ErrorBody
 from idp.admin_api.operation import Operation
 from idp.admin_api.queries import Query
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.tokens.client_credentials import ADMIN_SCOPES
 
 REFUSALS = {
@@ -52,7 +52,7 @@ def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = describe(operation)
-    issuer = current_state().issuer
+    issuer = current_provider().issuer
     return {
         "openapi": "3.1.0",
         "info": {

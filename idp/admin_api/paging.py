@@ -10,7 +10,7 @@ from pydantic import Field
 
 from idp.admin_api.queries import Query
 from idp.admin_api.resources import Resource, as_response
-from idp.provider import current_state
+from idp.provider import current_provider
 
 R = TypeVar("R", bound=Resource)
 
@@ -57,4 +57,4 @@ class Listing(Generic[R]):
     def address(self, page: int) -> str:
         """The same question, for another page."""
         asked = {**request.args.to_dict(), "page": str(page), "size": str(self.query.size)}
-        return f"{current_state().issuer}{quote(request.path)}?{urlencode(asked)}"
+        return f"{current_provider().issuer}{quote(request.path)}?{urlencode(asked)}"

@@ -28,27 +28,27 @@ IN_WORDS = {
 }
 
 
-def is_missing(wanted: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
+def is_missing(authorization_request: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
     """Whether the person must be asked: the app wants it, and it has not been done for this very request."""
-    if "consent" not in wanted.prompts:
+    if "consent" not in authorization_request.prompts:
         return False
-    given = db.session.get(Consent, (session.sub, wanted.client.client_id))
-    return given is None or given.given_at < asked_at or not set(wanted.scopes) <= set(given.scopes)
+    given = db.session.get(Consent, (session.sub, authorization_request.client.client_id))
+    return given is None or given.given_at < asked_at or not set(authorization_request.scopes) <= set(given.scopes)
 
 
-def ask_for_consent(pending: Pending, wanted: AuthorizationRequest, session: SsoSession) -> Response:
+def ask_for_consent(pending: Pending, authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
     """The consent page; its form carries the authorization request along, signed."""
     user = db.session.get_one(User, session.sub)
     body = render_template(
         "idp/consent.html",
-        client=wanted.client,
+        client=authorization_request.client,
         user_name=user.claims.get("name", user.username),
-        wishes=[IN_WORDS.get(scope, scope) for scope in wanted.scopes],
-        scopes=" ".join(wanted.scopes),
+        wishes=[IN_WORDS.get(scope, scope) for scope in authorization_request.scopes],
+        scopes=" ".join(authorization_request.scopes),
         request_token=replace(pending, person=session.sub).signed(),
     )
     response = make_response(body)
-    response.headers["Content-Security-Policy"] = content_security_policy([wanted.redirect_uri])
+    response.headers["Content-Security-Policy"] = content_security_policy([authorization_request.redirect_uri])
     return response
 
 

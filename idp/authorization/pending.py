@@ -18,7 +18,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from idp.background.clean_up import LONG_REQUEST_SECONDS
 from idp.models import LongRequest, hash_of
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web.clock import now
 from pickup_web.database import add_row, db, relax
 
@@ -90,4 +90,6 @@ def is_too_long() -> bool:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="authorization-request")
+    return URLSafeTimedSerializer(
+        current_provider().settings.secret_key.get_secret_value(), salt="authorization-request"
+    )

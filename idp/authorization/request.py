@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from idp.models import Client
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.tokens.client_credentials import ADMIN_SCOPES
 
 ACR = "urn:pickup:acr:password"  # the one level of authentication we have (Core §2: acr)
@@ -101,7 +101,7 @@ def check_response_type(client: Client, parameters: MultiDict[str, str]) -> froz
 
 def check_algorithm(client: Client) -> None:
     """The algorithm registered for its ID tokens may have been taken out of the settings since."""
-    if client.id_token_signed_response_alg not in current_state().settings.signing_algorithms:
+    if client.id_token_signed_response_alg not in current_provider().settings.signing_algorithms:
         alg = client.id_token_signed_response_alg
         raise AuthorizationError("unauthorized_client", f"This provider does not sign with {alg}, as the client wants.")
 

@@ -12,7 +12,7 @@ from idp.authorization.request import AuthorizationError
 from idp.clients.jwks import ALGORITHMS, ClientKeyError, check_times
 from idp.models import Client
 from idp.outbox.http import BusyError, FetchError
-from idp.provider import current_state
+from idp.provider import current_provider
 
 TYP = "oauth-authz-req+jwt"  # RFC 9101 §10.8
 TRY_AGAIN = "Too many requests wait for other sites. Try again."
@@ -44,7 +44,7 @@ def fetch(client: Client, uri: str) -> str:
     if uri not in (client.registered.get("request_uris") or []):
         raise AuthorizationError("invalid_request_uri", "request_uri is not registered for the client.")
     try:
-        return current_state().door.get(uri.partition("#")[0]).decode("ascii").strip()
+        return current_provider().http.get(uri.partition("#")[0]).decode("ascii").strip()
     except BusyError as error:
         raise AuthorizationError("temporarily_unavailable", TRY_AGAIN) from error
     except (FetchError, UnicodeDecodeError) as error:
@@ -55,14 +55,14 @@ def verified_parameters(client: Client, raw: str) -> dict[str, str]:
     """The object's claims as parameters; its signature is the client's own (Core §6.3.2)."""
     registered = client.registered.get("request_object_signing_alg")
     try:
-        claims = current_state().client_keys.verify(raw, client, [registered] if registered else ALGORITHMS, TYP)
+        claims = current_provider().client_keys.verify(raw, client, [registered] if registered else ALGORITHMS, TYP)
         check_times(claims)
     except ClientKeyError as error:
         raise AuthorizationError("invalid_request_object", "The request object is not valid: " + str(error)) from error
     except BusyError as error:
         raise AuthorizationError("temporarily_unavailable", TRY_AGAIN) from error
-    audience = claims.get("aud", current_state().issuer)
-    if claims.get("iss", client.client_id) != client.client_id or current_state().issuer not in listed(audience):
+    audience = claims.get("aud", current_provider().issuer)
+    if claims.get("iss", client.client_id) != client.client_id or current_provider().issuer not in listed(audience):
         raise AuthorizationError("invalid_request_object", "iss or aud of the request object is wrong.")
     # RFC 9101 §10.8: sub is the client in its assertions (RFC 7523 §3), which prove who it is, and never in here.
     if claims.get("sub") == client.client_id:

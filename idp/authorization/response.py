@@ -12,102 +12,108 @@ from idp.addresses import with_parameters
 from idp.authorization.request import AuthorizationError, AuthorizationRequest
 from idp.flow import token
 from idp.models import AuthorizationCode, SsoSession, Token, hash_of
-from idp.provider import current_state
-from idp.sign_in.sso_session import hold
-from idp.tokens.authlib_server import ACCESS_SECONDS, CODE_SECONDS, note_use, take_part
+from idp.provider import current_provider
+from idp.sign_in.sso_session import lock_if_active
+from idp.tokens.authlib_server import ACCESS_SECONDS, CODE_SECONDS, mark_client_used, record_participation
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_row, db, relax
 from pickup_web.security import content_security_policy
 
 
-def grant(wanted: AuthorizationRequest, session: SsoSession) -> Response:
+def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
     """Give what the response type asks for, and send it."""
     # A code is worthless after a logout (oauth_server.py); tokens must not be given out while one is under way.
-    if wanted.response_types == {"code"}:
+    if authorization_request.response_types == {"code"}:
         relax(db.session)  # nor has a code that nobody redeemed to outlive a power cut
-    elif not hold(session.sid):
+    elif not lock_if_active(session.sid):
         raise AuthorizationError("login_required", "The session has just ended.")
     else:
-        note_use(wanted.client)
+        mark_client_used(authorization_request.client)
     values: dict[str, Any] = {}
-    client_id = wanted.client.client_id
-    code = secrets.token_urlsafe(32) if "code" in wanted.response_types else None
+    client_id = authorization_request.client.client_id
+    code = secrets.token_urlsafe(32) if "code" in authorization_request.response_types else None
     if code:
         values["code"] = code
-        store_code(code, wanted, session)
-    if "token" in wanted.response_types:
+        store_code(code, authorization_request, session)
+    if "token" in authorization_request.response_types:
         access_token = secrets.token_urlsafe(32)
         values |= {"access_token": access_token, "token_type": "Bearer", "expires_in": ACCESS_SECONDS}
-        store_token(access_token, code, wanted, session)
-    if "id_token" in wanted.response_types:
-        values["id_token"] = front_channel_id_token(wanted, session, code, values.get("access_token"))
+        store_token(access_token, code, authorization_request, session)
+    if "id_token" in authorization_request.response_types:
+        values["id_token"] = front_channel_id_token(authorization_request, session, code, values.get("access_token"))
         if code:  # BCL §2.3: it got an ID token in this session, so it will hear of its end
-            take_part(session.sid, client_id, session.sub)
+            record_participation(session.sid, client_id, session.sub)
     events.record(db.session, "op.code.issued" if code else "op.tokens.issued", sid=session.sid, client_id=client_id)
     db.session.commit()
-    return send(wanted.redirect_uri, wanted.response_mode, {**values, "state": wanted.state})
+    return send(
+        authorization_request.redirect_uri,
+        authorization_request.response_mode,
+        {**values, "state": authorization_request.state},
+    )
 
 
-def store_code(code: str, wanted: AuthorizationRequest, session: SsoSession) -> None:
+def store_code(code: str, authorization_request: AuthorizationRequest, session: SsoSession) -> None:
     """The code, bound to all that was asked for and to the session it was given in."""
     add_row(
         db.session,
         AuthorizationCode,
         code_hash=hash_of(code),
-        client_id=wanted.client.client_id,
+        client_id=authorization_request.client.client_id,
         sid=session.sid,
         sub=session.sub,
-        redirect_uri=wanted.redirect_uri,
-        scope=" ".join(wanted.scopes),
-        nonce=wanted.nonce,
+        redirect_uri=authorization_request.redirect_uri,
+        scope=" ".join(authorization_request.scopes),
+        nonce=authorization_request.nonce,
         auth_time=session.auth_time,
         amr=session.amr,
-        acr=wanted.acr,
-        claims=wanted.claims,
-        code_challenge=wanted.code_challenge,
-        code_challenge_method="S256" if wanted.code_challenge else None,
+        acr=authorization_request.acr,
+        claims=authorization_request.claims,
+        code_challenge=authorization_request.code_challenge,
+        code_challenge_method="S256" if authorization_request.code_challenge else None,
         expires_at=now() + CODE_SECONDS,
     )
 
 
-def store_token(access_token: str, code: str | None, wanted: AuthorizationRequest, session: SsoSession) -> None:
+def store_token(
+    access_token: str, code: str | None, authorization_request: AuthorizationRequest, session: SsoSession
+) -> None:
     """A front-channel access token. It belongs to its code: if that is used twice, both are revoked."""
     add_row(
         db.session,
         Token,
         access_hash=hash_of(access_token),
         family=hash_of(code) if code else hash_of(access_token),
-        client_id=wanted.client.client_id,
+        client_id=authorization_request.client.client_id,
         sid=session.sid,
         sub=session.sub,
-        scope=" ".join(scope for scope in wanted.scopes if scope != "offline_access"),
+        scope=" ".join(scope for scope in authorization_request.scopes if scope != "offline_access"),
         auth_time=session.auth_time,
         amr=session.amr,
-        acr=wanted.acr,
-        claims=wanted.claims,
+        acr=authorization_request.acr,
+        claims=authorization_request.claims,
         issued_at=now(),
         access_expires_at=now() + ACCESS_SECONDS,
     )
 
 
 def front_channel_id_token(
-    wanted: AuthorizationRequest, session: SsoSession, code: str | None, access_token: str | None
+    authorization_request: AuthorizationRequest, session: SsoSession, code: str | None, access_token: str | None
 ) -> str:
     """An ID token that travels through the browser: tied to what travels with it (Core §3.3.2.11)."""
     return token.make_id_token(
-        wanted.client,
+        authorization_request.client,
         sub=session.sub,
         sid=session.sid,
         auth_time=session.auth_time,
         amr=session.amr,
-        acr=wanted.acr,
-        nonce=wanted.nonce,
+        acr=authorization_request.acr,
+        nonce=authorization_request.nonce,
         access_token=access_token,
         code=code,
-        asked=wanted.claims,
+        asked=authorization_request.claims,
         # Core §5.4: with no access token there is no userinfo, so the scopes' claims come in here.
-        scopes=wanted.scopes if wanted.response_types == {"id_token"} else [],
+        scopes=authorization_request.scopes if authorization_request.response_types == {"id_token"} else [],
     )
 
 
@@ -121,7 +127,7 @@ def refuse(client_id: str, redirect_uri: str, mode: str, state: str | None, erro
 def send(redirect_uri: str, mode: str, values: dict[str, Any]) -> Response:
     """``values`` to the client, in the way it asked for; ``iss`` says who they are from (RFC 9207 §2)."""
     sent = {name: str(value) for name, value in values.items() if value is not None}
-    sent["iss"] = current_state().issuer
+    sent["iss"] = current_provider().issuer
     if mode == "form_post":
         return send_form(redirect_uri, sent)
     # 303, so that the browser does not repeat the post of a password at the client (RFC 9700 §4.12).

@@ -12,7 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
 from idp.models import Client
-from idp.outbox.http import Door, FetchError, in_background, place_to_wait
+from idp.outbox.http import FetchError, GuardedHttpClient, in_background, place_to_wait
 from pickup_web.clock import now
 
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]  # what a client may sign with; never "none", never a shared secret
@@ -42,8 +42,8 @@ class Fetched:
 class ClientKeys:
     """Finds clients' keys, and keeps those that were fetched. Shared by the threads of a process."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, http: GuardedHttpClient) -> None:
+        self._http = door
         self._lock = threading.Lock()  # never held while a site is asked
         self._fetched: dict[str, Fetched] = {}
 
@@ -95,7 +95,7 @@ class ClientKeys:
 
     async def _read(self, uri: str, found: Fetched) -> None:
         try:
-            document = await self._door.document(uri)
+            document = await self._http.document(uri)
             found.keys, found.at, found.fault = list(json.loads(document)["keys"]), now(), ""
         except FetchError as error:
             found.fault = str(error)

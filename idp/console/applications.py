@@ -15,7 +15,7 @@ from idp.console.parts import ROWS, Page, ask, done
 from idp.flow.session_ending import GIVE_UP_SECONDS, policy_of, why_not_told
 from idp.models import Client, Delivery, Participation, SsoSession, hash_of
 from idp.operations import InvalidError, applications
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web.database import db
 from pickup_web.forms import Form
 from pickup_web.words import many
@@ -39,7 +39,7 @@ def show_all() -> str:
         page=page,
         search=search,
         sessions=living_sessions(rows),
-        policy=current_state().settings.delete_tokens_on_logout,
+        policy=current_provider().settings.delete_tokens_on_logout,
         policy_of=policy_of,
     )
 
@@ -60,7 +60,7 @@ def show(client_id: str) -> str:
     """``GET /console/applications/ID``."""
     client = applications.get_application(db.session, client_id)
     living = living_sessions([client]).get(client_id, 0)
-    policy = current_state().settings.delete_tokens_on_logout
+    policy = current_provider().settings.delete_tokens_on_logout
     recent = select(Delivery.state, func.count()).where(Delivery.client_id == client_id).group_by(Delivery.state)
     return render_template(
         "console/application.html",
@@ -119,7 +119,7 @@ def remove(client_id: str) -> ResponseReturnValue:
         what = f"It was notified of the end of {many(told, 'session')}." if told else "No logout request was sent."
         return done(f"Removed {client.name}. {what}", "console.applications")
     living = living_sessions([client]).get(client_id, 0)
-    why_not = why_not_told(client, current_state().settings.delete_tokens_on_logout)
+    why_not = why_not_told(client, current_provider().settings.delete_tokens_on_logout)
     told_words = f"not notified: {why_not}" if why_not else "notified immediately"
     facts = {
         "Its active sessions": f"{living}; {told_words}" if living else "none",
@@ -163,9 +163,9 @@ def about(client: Client) -> dict[str, Any]:
     """What the pages say about an application, and what its developer needs."""
     return {
         "client": client,
-        "issuer": current_state().issuer,
+        "issuer": current_provider().issuer,
         "base_url": base_url(client),
-        "is_plain_http": current_state().issuer.startswith("http:"),
+        "is_plain_http": current_provider().issuer.startswith("http:"),
         "method": METHODS.get(client.token_endpoint_auth_method, client.token_endpoint_auth_method),
         "has_secret": applications.has_secret(client),
         "secret_setting": secret_setting(client),
@@ -176,7 +176,7 @@ def about(client: Client) -> dict[str, Any]:
 def secret_setting(client: Client) -> str:
     """The environment variable that holds the client's present secret; empty if it was made here."""
     name = f"{client.client_id.removeprefix('pickup-')}_client_secret"
-    secret = getattr(current_state().settings, name, None)
+    secret = getattr(current_provider().settings, name, None)
     is_from_there = secret is not None and client.secret_hash == hash_of(secret.get_secret_value())
     return f"PICKUP_{name.upper()}" if is_from_there else ""
 

@@ -6,7 +6,7 @@ from sqlalchemy import or_, select
 
 from idp.console.parts import ask, done
 from idp.models import SigningKey
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.tokens.signing_keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from pickup_web import events
 from pickup_web.clock import now
@@ -34,7 +34,7 @@ def rotate_now() -> ResponseReturnValue:
             "The current keys stay published for another day, so nobody is logged out and no logout is lost."
         )
         return ask("Rotate the keys?", text, "Rotate", url_for("console.keys"), danger=False)
-    new = rotate(db.session, current_state().settings.signing_algorithms)
+    new = rotate(db.session, current_provider().settings.signing_algorithms)
     for key in new:
         events.record(db.session, "op.key.published", outcome=key.alg, by=g.person.username)
     db.session.commit()

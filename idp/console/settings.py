@@ -6,13 +6,13 @@ from flask import render_template
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web.settings import Settings
 
 
 def show() -> str:
     """``GET /console/settings``: each with its reason. Of a secret, only whether it is set."""
-    settings = current_state().settings
+    settings = current_provider().settings
     rows = [
         (f"PICKUP_{name.upper()}", shown(name, getattr(settings, name)), field.description)
         for name, field in Settings.model_fields.items()

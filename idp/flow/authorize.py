@@ -36,7 +36,7 @@ from pickup_web.clock import now
 def authorize() -> ResponseReturnValue:
     """``GET`` and ``POST /oauth2/authorize`` (Core §3.1.2.1). ``?resume=`` is our own way back from the login."""
     if "resume" in request.args:
-        return come_back(request.args["resume"])
+        return resume_request(request.args["resume"])
     if is_too_long():
         return too_long(MAX_REQUEST)
     # A post from another site brings no SameSite=Lax cookie; a redirect to ourselves does.
@@ -46,10 +46,10 @@ def authorize() -> ResponseReturnValue:
         if len(target) <= MAX_IN_URL:
             return redirect(target, 303)
     parameters = request.form if request.method == "POST" else request.args
-    return begin(MultiDict((name, value) for name, value in parameters.items(multi=True) if value), comes_again)
+    return start_request(MultiDict((name, value) for name, value in parameters.items(multi=True) if value), comes_again)
 
 
-def begin(parameters: MultiDict[str, str], comes_again: bool = False) -> ResponseReturnValue:
+def start_request(parameters: MultiDict[str, str], comes_again: bool = False) -> ResponseReturnValue:
     """A request that has just come in: whose is it, and where may the answer go?
 
     ``comes_again``: it is a long one that lacks the cookie, so it is kept while a redirect brings that.
@@ -65,19 +65,19 @@ def begin(parameters: MultiDict[str, str], comes_again: bool = False) -> Respons
     pending = Pending(resolved, now())
     if comes_again and client.check_redirect_uri(resolved.get("redirect_uri", "")):
         return redirect(pending.resume_url(), 303)
-    return go_on(pending, client)
+    return answer_request(pending, client)
 
 
-def come_back(signed: str) -> ResponseReturnValue:
+def resume_request(signed: str) -> ResponseReturnValue:
     """A request that has waited for the person; whatever has happened meanwhile counts."""
     pending = Pending.read(signed)
     if pending is None:
         return too_late()
     client = known_client(pending.parameters.get("client_id", ""))
-    return unknown_client(pending.parameters) if client is None else go_on(pending, client)
+    return unknown_client(pending.parameters) if client is None else answer_request(pending, client)
 
 
-def go_on(pending: Pending, client: Client) -> ResponseReturnValue:
+def answer_request(pending: Pending, client: Client) -> ResponseReturnValue:
     """Answer the request: at once, or after another question to the person in front of the browser."""
     if pending.parameters.get("response_mode", "query") not in MODES:  # ERR-04: there is no way to answer
         return unknown_response_mode(client, pending.parameters["response_mode"])
@@ -86,36 +86,43 @@ def go_on(pending: Pending, client: Client) -> ResponseReturnValue:
     if returned_length(pending.parameters) > MAX_RETURNED:
         return unanswerable(client, pending.parameters)
     try:
-        wanted = check(client, pending.parameters, hinted_sub(pending.parameters))
-        return question_or_answer(wanted, pending)
+        authorization_request = check(client, pending.parameters, hinted_sub(pending.parameters))
+        return prompt_or_grant(authorization_request, pending)
     except AuthorizationError as error:
         return refuse(client, pending.parameters, error)
 
 
-def question_or_answer(wanted: AuthorizationRequest, pending: Pending) -> Response:
+def prompt_or_grant(authorization_request: AuthorizationRequest, pending: Pending) -> Response:
     """Steps 3 to 5. With ``prompt=none`` every question becomes an error (Core §3.1.2.6)."""
     session = current_sso_session()
-    silent = "none" in wanted.prompts
-    if session is None or must_sign_in_again(session, wanted, pending.asked_at):
+    silent = "none" in authorization_request.prompts
+    if session is None or must_sign_in_again(session, authorization_request, pending.asked_at):
         if silent:
             raise AuthorizationError("login_required", "No user is signed in who meets the request.")
-        return ask_for_password(pending, wanted.client, pending.parameters.get("login_hint", ""))
-    if wanted.sub and session.sub != wanted.sub:  # they signed in for this request, but as somebody else
+        return ask_for_password(pending, authorization_request.client, pending.parameters.get("login_hint", ""))
+    if (
+        authorization_request.sub and session.sub != authorization_request.sub
+    ):  # they signed in for this request, but as somebody else
         raise AuthorizationError("login_required", "A different user is signed in.")
     if pending.denied:
         raise AuthorizationError("access_denied", "The user did not allow it.")
-    if consent.is_missing(wanted, session, pending.asked_at):
-        return consent.ask_for_consent(pending, wanted, session)
-    return authorization_response.grant(wanted, session)
+    if consent.is_missing(authorization_request, session, pending.asked_at):
+        return consent.ask_for_consent(pending, authorization_request, session)
+    return authorization_response.grant(authorization_request, session)
 
 
-def must_sign_in_again(session: SsoSession, wanted: AuthorizationRequest, asked_at: int) -> bool:
+def must_sign_in_again(session: SsoSession, authorization_request: AuthorizationRequest, asked_at: int) -> bool:
     """Core §3.1.2.1: a session is there, but the client wants another person or a newer password."""
     if session.auth_time >= asked_at:
         return False  # done for this very request; a slow page must not ask again
-    too_old = wanted.max_age is not None and asked_at - session.auth_time > wanted.max_age
-    another = wanted.sub is not None and session.sub != wanted.sub
-    return too_old or wanted.max_age == 0 or another or bool(wanted.prompts & {"login", "select_account"})
+    too_old = authorization_request.max_age is not None and asked_at - session.auth_time > authorization_request.max_age
+    another = authorization_request.sub is not None and session.sub != authorization_request.sub
+    return (
+        too_old
+        or authorization_request.max_age == 0
+        or another
+        or bool(authorization_request.prompts & {"login", "select_account"})
+    )
 
 
 def hinted_sub(parameters: MultiDict[str, str]) -> str | None:

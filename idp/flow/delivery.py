@@ -47,12 +47,12 @@ from idp.outbox.http import (
     LOOK_UP_SECONDS,
     AddressError,
     Answer,
-    Door,
     FetchError,
+    GuardedHttpClient,
     Request,
     in_background,
 )
-from idp.tokens.signing_keys import KeyRing
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_rows, table_of
@@ -137,15 +137,15 @@ class Outbox:
     def __init__(
         self,
         engine: Engine,
-        keys: KeyRing,
-        door: Door,
+        keys: SigningKeys,
+        http: GuardedHttpClient,
         *,
         issuer: str,
         redirect_wait: float,
         policy: str,
         per_host: int,
     ) -> None:
-        self._engine, self._keys, self._door, self._issuer = engine, keys, door, issuer
+        self._engine, self._keys, self._http, self._issuer = engine, keys, http, issuer
         self._redirect_wait, self._policy, self._per_host = redirect_wait, policy, per_host
         self._lock = threading.Lock()
         self._in_hand: Counter[str] = Counter()  # deliveries by host
@@ -274,7 +274,7 @@ class Outbox:
             LOG.exception("op.logout.try_failed", delivery=job.id)
             return Result(job, Outcome("fault of the provider", "pending"), now())
         started, at = time.monotonic(), now()
-        outcome = await post(self._door, job.uri, token, *job.patience(), job.ca_certificates)
+        outcome = await post(self._http, job.uri, token, *job.patience(), job.ca_certificates)
         return Result(job, outcome, at, round((time.monotonic() - started) * 1000), claims["jti"])
 
     # --- the ledger ---
@@ -332,7 +332,12 @@ class Outbox:
 
 
 async def post(
-    door: Door, uri: str, token: str, connect_timeout: float, read_timeout: float, ca_certificates: str | None = None
+    http: GuardedHttpClient,
+    uri: str,
+    token: str,
+    connect_timeout: float,
+    read_timeout: float,
+    ca_certificates: str | None = None,
 ) -> Outcome:
     """BCL §2.5: a form post with one parameter, and nothing else. BCL-31: for this address and no other."""
     request = Request(
@@ -345,7 +350,7 @@ async def post(
         user_agent=USER_AGENT,
     )
     try:
-        return judge(await door.ask(request))
+        return judge(await http.ask(request))
     except AddressError as error:
         return Outcome(f"the logout URI {error}", "refused")
     except FetchError as error:

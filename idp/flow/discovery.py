@@ -6,7 +6,7 @@ from idp.authorization.request import ACR, MODES
 from idp.clients.authentication import CONFIDENTIAL, METHODS
 from idp.clients.jwks import ALGORITHMS
 from idp.flow.token import SCOPE_CLAIMS
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.registration import GRANT_TYPES, RESPONSE_TYPES, SCOPES
 
 # Anything in a browser may read these (Discovery §3): they are public.
@@ -15,7 +15,7 @@ PUBLIC = {"Access-Control-Allow-Origin": "*"}
 
 def openid_configuration() -> Response:
     """``GET /.well-known/openid-configuration``. A feature that is not built is not announced."""
-    issuer, signing = current_state().issuer, current_state().keys.algorithms()
+    issuer, signing = current_provider().issuer, current_provider().keys.algorithms()
     return public(
         {
             "issuer": issuer,
@@ -62,7 +62,7 @@ def openid_configuration() -> Response:
 
 def jwks() -> Response:
     """``GET /oauth2/jwks``: the public keys. Cached shortly, so that a new key is known before it signs."""
-    return public(current_state().keys.jwks(), max_age=60)
+    return public(current_provider().keys.jwks(), max_age=60)
 
 
 def public(document: dict[str, object], *, max_age: int) -> Response:

@@ -22,7 +22,7 @@ from idp.error_pages import error_page, too_late, too_long
 from idp.flow import session_ending
 from idp.flow.session_ending import Reason
 from idp.models import Client, Delivery, SsoSession, User
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.sign_in.sso_session import cookie_of_browser, current_sso_session, delete_cookie, is_active
 from idp.tokens.authlib_server import find_client
 from idp.tokens.id_token_hint import HintError, verify_hint
@@ -83,7 +83,7 @@ def end_session() -> ResponseReturnValue:
             return redirect(target, 303)
     parameters = request.form if request.method == "POST" else request.args
     try:
-        wanted = check(parameters)
+        logout_request = check(parameters)
     except Refused as error:
         is_signed_in = current_sso_session() is not None
         return error_page(
@@ -93,19 +93,19 @@ def end_session() -> ResponseReturnValue:
             advice=f"{error.advice}{' You can still log out here.' if is_signed_in else ''}",
             offer_logout=is_signed_in,
         )
-    return redirect(wanted.resume_url(), 303) if comes_again else answer(wanted)
+    return redirect(logout_request.resume_url(), 303) if comes_again else answer(logout_request)
 
 
-def answer(wanted: LogoutRequest) -> ResponseReturnValue:
+def answer(logout_request: LogoutRequest) -> ResponseReturnValue:
     """A checked request: whose session ends, and must the user be asked?"""
     session = current_sso_session()
     if session is None:  # RPL-27: over already; not an error. RPL-23: without a hint there is no redirect
-        if wanted.hint_sid and not wanted.redirect_uri and is_active(wanted.hint_sid):
+        if logout_request.hint_sid and not logout_request.redirect_uri and is_active(logout_request.hint_sid):
             return nothing_ended()
-        return leave(wanted if wanted.hint_sid else replace(wanted, redirect_uri=None))
-    if wanted.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
-        return carry_out(session, wanted)
-    return ask(session, wanted)
+        return leave(logout_request if logout_request.hint_sid else replace(logout_request, redirect_uri=None))
+    if logout_request.hint_sid == session.sid:  # RPL-19: the user clicked "log out" in an app of this very session
+        return end_and_leave(session, logout_request)
+    return ask(session, logout_request)
 
 
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
@@ -144,22 +144,22 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     return LogoutRequest(client, target if client and target else None, hint["sid"] if hint else None)
 
 
-def ask(session: SsoSession, wanted: LogoutRequest) -> Response:
+def ask(session: SsoSession, logout_request: LogoutRequest) -> Response:
     """RPL-18: nobody vouches that the user wants this, so the user is asked."""
     user = db.session.get_one(User, session.sub)
     pending = {
         "sid": session.sid,
-        "client_id": wanted.client and wanted.client.client_id,
-        "to": wanted.redirect_uri,
+        "client_id": logout_request.client and logout_request.client.client_id,
+        "to": logout_request.redirect_uri,
     }
     body = render_template(
         "idp/confirm_logout.html",
         user_name=user.claims.get("name", user.username),
-        client_name=wanted.client and wanted.client.name,
+        client_name=logout_request.client and logout_request.client.name,
         hidden={"request": _signer().dumps(pending)},
     )
     response = make_response(body)
-    targets = [wanted.redirect_uri] if wanted.redirect_uri else []
+    targets = [logout_request.redirect_uri] if logout_request.redirect_uri else []
     response.headers["Content-Security-Policy"] = content_security_policy(targets)
     return response
 
@@ -172,34 +172,34 @@ def confirm() -> ResponseReturnValue:
         pending = {"sid": None, "client_id": None, "to": None}
     session = current_sso_session()
     client = find_client(pending["client_id"]) if pending["client_id"] else None
-    wanted = LogoutRequest(client, pending["to"], None)
+    logout_request = LogoutRequest(client, pending["to"], None)
     if session is None:
-        return leave(wanted)
+        return leave(logout_request)
     if request.form.get("answer") != "yes":
         return redirect(url_for("home"), 303)
     if pending["sid"] != session.sid:  # RPL-16: the question was about another session, or is not one of ours
-        return ask(session, wanted)
-    return carry_out(session, wanted)
+        return ask(session, logout_request)
+    return end_and_leave(session, logout_request)
 
 
-def carry_out(session: SsoSession, wanted: LogoutRequest) -> ResponseReturnValue:
+def end_and_leave(session: SsoSession, logout_request: LogoutRequest) -> ResponseReturnValue:
     """End the session, tell the apps for as long as a user may be kept waiting, then leave."""
-    state = current_state()
+    provider = current_provider()
     deliveries = session_ending.end_session(
         db.session,
         session.sid,
         Reason.LOGOUT,
-        state.settings.delete_tokens_on_logout,
-        initiator=wanted.client,
+        provider.settings.delete_tokens_on_logout,
+        initiator=logout_request.client,
     )
-    state.outbox.send(deliveries)  # BCL-29: before the redirect, but never longer than the set wait
-    return leave(wanted, session.sid)
+    provider.outbox.send(deliveries)  # BCL-29: before the redirect, but never longer than the set wait
+    return leave(logout_request, session.sid)
 
 
-def leave(wanted: LogoutRequest, ended_sid: str | None = None) -> Response:
+def leave(logout_request: LogoutRequest, ended_sid: str | None = None) -> Response:
     """Back to the client, or to a page of ours that says it is done. The cookie goes either way."""
-    if wanted.redirect_uri:
-        response = make_response(redirect(wanted.redirect_uri, 303))
+    if logout_request.redirect_uri:
+        response = make_response(redirect(logout_request.redirect_uri, 303))
     else:
         response = logged_out.page(logged_out.unconfirmed(Delivery.sid == ended_sid))
     delete_cookie(response)
@@ -227,8 +227,8 @@ def home() -> ResponseReturnValue:
 
 
 def _resume_signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="logout-resumed")
+    return URLSafeTimedSerializer(current_provider().settings.secret_key.get_secret_value(), salt="logout-resumed")
 
 
 def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_state().settings.secret_key.get_secret_value(), salt="logout-request")
+    return URLSafeTimedSerializer(current_provider().settings.secret_key.get_secret_value(), salt="logout-request")

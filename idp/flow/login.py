@@ -53,7 +53,7 @@ def sign_in() -> ResponseReturnValue:
             return too_late()
     username = request.form.get("username", "")
     key = failed_logins.key_of(username)
-    if seconds := failed_logins.seconds_to_wait(db.session, key):
+    if seconds := failed_logins.reserve_attempt(db.session, key):
         return too_many(waiting, client, username, seconds)
     user = authenticate(username, request.form.get("password", ""))
     cookie = start_session(user) if user else None

@@ -16,7 +16,7 @@ from pickup_web.database import db
 if TYPE_CHECKING:
     from authlib.oauth2.rfc6749 import OAuth2Request
 
-    from idp.provider import State
+    from idp.provider import Provider
 
 ID_TOKEN_SECONDS = 3600
 TOKEN_OF_CLIENT = (
@@ -195,6 +195,6 @@ def issuer() -> str:
     return _state().issuer
 
 
-def _state() -> "State":
-    state: State = current_app.extensions["idp"]
+def _state() -> "Provider":
+    state: Provider = current_app.extensions["idp"]
     return state

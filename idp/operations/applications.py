@@ -23,7 +23,7 @@ from idp.flow.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
 from idp.models import Client, Token, hash_of
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.outbox.http import in_background
-from idp.provider import current_state
+from idp.provider import current_provider
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
 from pickup_web import events
 from pickup_web.clock import now
@@ -64,7 +64,7 @@ class Metadata(ClientMetadata):
         return self
 
 
-class OperatorsWord(BaseModel):
+class OperatorSettings(BaseModel):
     """What an application cannot say about itself."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -81,7 +81,7 @@ class OperatorsWord(BaseModel):
 
 
 OWN = (*Metadata.model_fields, "client_id")  # what both kinds of registration know
-KNOWN = {*OWN, *OperatorsWord.model_fields}
+KNOWN = {*OWN, *OperatorSettings.model_fields}
 
 
 # --- looking ---
@@ -109,7 +109,7 @@ def get_application(db: Session, client_id: str) -> Client:
 def values_of(client: Client) -> dict[str, Any]:
     """All that is set, by the names that :func:`edit_application` takes."""
     own = {**client.registered, **{name: getattr(client, name) for name in COLUMNS}}
-    words = {name: getattr(client, name) for name in OperatorsWord.model_fields}
+    words = {name: getattr(client, name) for name in OperatorSettings.model_fields}
     return {**own, **words, "client_name": client.name, "scope": " ".join(client.scopes)}
 
 
@@ -124,7 +124,7 @@ def version_of(client: Client) -> str:
 def register_application(db: Session, values: Mapping[str, Any], by: str) -> tuple[Client, str | None]:
     """A new application, and its secret, which is not kept; None for one that needs no secret.
 
-    ``values``: the metadata of RFC 7591 §2, :class:`OperatorsWord`, and perhaps a ``client_id``.
+    ``values``: the metadata of RFC 7591 §2, :class:`OperatorSettings`, and perhaps a ``client_id``.
     :class:`InvalidError` says what is wrong with which of them.
     """
     metadata, words, errors = read(values)
@@ -205,7 +205,7 @@ def has_secret(client: Client) -> bool:
     return client.token_endpoint_auth_method.startswith("client_secret")
 
 
-def apply(client: Client, metadata: Metadata, words: OperatorsWord) -> None:
+def apply(client: Client, metadata: Metadata, words: OperatorSettings) -> None:
     """Put checked values into the row."""
     registration.store(client, metadata)
     for name, value in words:
@@ -227,12 +227,12 @@ def confidential(metadata: ClientMetadata) -> bool:
 
 def read(
     values: Mapping[str, Any], client: Client | None = None
-) -> tuple[Metadata | None, OperatorsWord | None, dict[str, str]]:
+) -> tuple[Metadata | None, OperatorSettings | None, dict[str, str]]:
     """Both halves, and a sentence for each value that is wrong. ``client``: the one that is edited."""
     errors = {name: "There is no such setting." for name in values if name not in KNOWN}
     metadata = words = None
     try:
-        words = OperatorsWord.model_validate(dict(values))
+        words = OperatorSettings.model_validate(dict(values))
     except ValidationError as error:
         errors |= sentences(error)
     if not str(values.get("client_name") or "").strip():
@@ -303,7 +303,7 @@ def check_backchannel(db: Session, client_id: str) -> Check:
         )
     outcome = in_background(
         post(
-            current_state().door,
+            current_provider().http,
             client.backchannel_logout_uri,
             "this.is.a-check",
             client.connect_timeout,
@@ -320,7 +320,7 @@ def check_backchannel(db: Session, client_id: str) -> Check:
 def in_a_container(uri: str) -> str:
     """A hint at what a newcomer cannot know."""
     host = urlsplit(uri).hostname or ""
-    if not current_state().settings.compose_network or host.rpartition(".")[2] != "localhost":
+    if not current_provider().settings.compose_network or host.rpartition(".")[2] != "localhost":
         return ""
     advice = "start the app with --host 0.0.0.0, or Pickup with make up MODE=local"
     if host == "localhost":

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from idp.flow.session_ending import LEASE_SECONDS, offered_seconds
 from idp.models import Client, Delivery, DeliveryAttempt, SsoSession, User
 from idp.operations import NotFoundError, OperationError
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
 
@@ -120,7 +120,7 @@ def send_again(db: Session, delivery_id: str, by: str) -> Entry:
         raise OperationError("It is being sent at this moment.")
     events.record(db, "op.logout.sent_again", sid=delivery.sid, client_id=delivery.client_id, by=by)
     db.commit()
-    current_state().outbox.send([delivery_id])
+    current_provider().outbox.send([delivery_id])
     return get_delivery(db, delivery_id)
 
 

@@ -12,7 +12,7 @@ from idp.flow import session_ending
 from idp.flow.session_ending import Reason, policy_of
 from idp.models import Client, Delivery, Participation, SsoSession, Token, User, has_word
 from idp.operations import NotFoundError
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
 
@@ -165,13 +165,13 @@ def all_of(sub: str, keep_sid: str | None = None) -> ColumnElement[bool]:
 
 def end(db: Session, which: ColumnElement[bool], reason: Reason) -> list[str]:
     """Through the one door: from here on they have ended, if the caller's transaction is committed."""
-    return session_ending.begin_ending(db, which, reason, current_state().settings.delete_tokens_on_logout)
+    return session_ending.begin_ending(db, which, reason, current_provider().settings.delete_tokens_on_logout)
 
 
 def tell(db: Session, ended: list[str], reason: Reason) -> None:
     """Tell the apps of what :func:`end` ended. Commits, with all that the caller wrote."""
-    state = current_state()
-    state.outbox.send(session_ending.finish_ending(db, ended, reason, state.settings.delete_tokens_on_logout))
+    provider = current_provider()
+    provider.outbox.send(session_ending.finish_ending(db, ended, reason, provider.settings.delete_tokens_on_logout))
 
 
 # --- what is shown of a session ---
@@ -203,7 +203,7 @@ def app_in_session(
     client: Client, part: Participation | None, tokens: Row[Any] | None, delivery: Delivery | None
 ) -> AppInSession:
     """One app: it took part, or has tokens, or the ledger has a row about it; mostly all three."""
-    default_policy = current_state().settings.delete_tokens_on_logout
+    default_policy = current_provider().settings.delete_tokens_on_logout
     if delivery:
         why_not = delivery.note or NOT_HEARD.get(delivery.state, "")
     else:

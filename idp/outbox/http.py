@@ -4,7 +4,7 @@ Whoever registers an address makes this server call it, so the door decides wher
 request forgery): https, no credentials in the address, and no machine of our own network. It follows no
 redirect, asks no proxy, waits a bounded time and reads a bounded answer.
 
-    check the address ─ find its machine ─ connect ─ ask ─ read the answer       Door.ask
+    check the address ─ find its machine ─ connect ─ ask ─ read the answer       GuardedHttpClient.ask
 
 All requests of a process are made by one thread (:func:`in_background`), however many at a time: an app that
 hangs costs a socket, and no thread that another app could need.
@@ -95,7 +95,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Door:
+class GuardedHttpClient:
     """Where requests may go. Both switches are for demonstrations, on one machine."""
 
     allow_plain_http: bool

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from idp.flow import session_ending
 from idp.flow.session_ending import IDLE_SECONDS, Reason
 from idp.models import SsoSession, User, hash_of
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db, table_of
@@ -61,7 +61,7 @@ def is_over(session: SsoSession) -> bool:
     return session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now()
 
 
-def hold(sid: str) -> bool:
+def lock_if_active(sid: str) -> bool:
     """Whether the session lives. Its row is locked until the commit; who ends it then sees all that was written."""
     return db.session.scalar(TOUCH_ALIVE, {"wanted": sid, "at": now()}) is not None
 
@@ -74,8 +74,8 @@ def start_session(user: User) -> str | None:
     cookie, sub, verified = secrets.token_urlsafe(32), user.sub, user.password_hash
     session = current_sso_session()
     if session and session.sub != sub:
-        policy = current_state().settings.delete_tokens_on_logout
-        current_state().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
+        policy = current_provider().settings.delete_tokens_on_logout
+        current_provider().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
         session = None
     # Whoever changes the password or disables the person either commits before this, and the sign-in fails,
     # or waits for our commit, and ends this session with the others.
@@ -83,7 +83,7 @@ def start_session(user: User) -> str | None:
     if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
         db.session.rollback()
         return None
-    if session and hold(session.sid):  # it may have ended since we looked
+    if session and lock_if_active(session.sid):  # it may have ended since we looked
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:
@@ -112,17 +112,17 @@ def new_session(sub: str, cookie: str) -> SsoSession:
 
 def cookie_of_browser() -> str | None:
     """The cookie that came with the request, good or not."""
-    return request.cookies.get(cookie_name(COOKIE, current_state().issuer))
+    return request.cookies.get(cookie_name(COOKIE, current_provider().issuer))
 
 
 def set_cookie(response: Response, cookie: str) -> None:
     """SameSite=Lax: an app's redirect to us brings it, another site's form does not."""
-    issuer = current_state().issuer
+    issuer = current_provider().issuer
     name, secure = cookie_name(COOKIE, issuer), issuer.startswith("https://")
     response.set_cookie(name, cookie, httponly=True, secure=secure, samesite="Lax")
 
 
 def delete_cookie(response: Response) -> None:
     """After a logout. Secure again, or the browser ignores it."""
-    issuer = current_state().issuer
+    issuer = current_provider().issuer
     response.delete_cookie(cookie_name(COOKIE, issuer), secure=issuer.startswith("https://"))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from idp.models import FailedLogins
-from idp.provider import current_state
+from idp.provider import current_provider
 from pickup_web.clock import now
 from pickup_web.database import add_row
 from pickup_web.security import cookie_name
@@ -29,7 +29,7 @@ COOKIE = "pickup_idp_known"
 COOKIE_SECONDS = 365 * 24 * 3600
 
 
-def seconds_to_wait(db: Session, key: str) -> int:
+def reserve_attempt(db: Session, key: str) -> int:
     """0: the password may be looked at, and is counted as a wrong one until :func:`forget`. Commits.
 
     After many wrong ones that is one try a pause, whoever comes at once.
@@ -87,7 +87,7 @@ def forget(db: Session, key: str) -> None:
 
 def remember(response: Response, username: str) -> None:
     """From now on this browser is one of the person's own."""
-    known, issuer = known_as(username) or secrets.token_urlsafe(16), current_state().issuer
+    known, issuer = known_as(username) or secrets.token_urlsafe(16), current_provider().issuer
     response.set_cookie(
         cookie_name(COOKIE, issuer),
         f"{known}.{seal(username, known)}",
@@ -100,7 +100,7 @@ def remember(response: Response, username: str) -> None:
 
 def known_as(username: str) -> str:
     """What we call this browser, if that person has signed in in it; else empty."""
-    known, _, sealed = request.cookies.get(cookie_name(COOKIE, current_state().issuer), "").rpartition(".")
+    known, _, sealed = request.cookies.get(cookie_name(COOKIE, current_provider().issuer), "").rpartition(".")
     return known if known and hmac.compare_digest(seal(username, known).encode(), sealed.encode()) else ""
 
 
@@ -116,6 +116,6 @@ def key_of_account(username: str) -> str:
 
 def seal(username: str, *more: str) -> str:
     """Only we can make it."""
-    secret = current_state().settings.secret_key.get_secret_value().encode()
+    secret = current_provider().settings.secret_key.get_secret_value().encode()
     text = "\0".join(("failed-logins", username.strip().lower(), *more))
     return hmac.new(secret, text.encode(errors="surrogatepass"), "sha256").hexdigest()

@@ -30,8 +30,8 @@ from idp.clients.authentication import CONFIDENTIAL, METHODS, PrivateKeyJwt, cli
 from idp.clients.jwks import ClientKeys
 from idp.flow import token
 from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, has_word, hash_of
-from idp.sign_in.sso_session import hold
-from idp.tokens.client_credentials import ProgramGrant
+from idp.sign_in.sso_session import lock_if_active
+from idp.tokens.client_credentials import ServiceClientGrant
 from idp.tokens.signing_keys import NoSigningKeyError
 from pickup_web import events
 from pickup_web.clock import now
@@ -63,7 +63,7 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))
         self.register_grant(CodeGrant, [Pkce(), IdToken()])
         self.register_grant(RefreshGrant, [IdToken()])
-        self.register_grant(ProgramGrant)
+        self.register_grant(ServiceClientGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
@@ -148,7 +148,7 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
 
     def authenticate_user(self, code: AuthorizationCode) -> AuthorizationCode | None:
         """The code, if its session still lives. From here until the commit it cannot end: its row is locked."""
-        return code if hold(code.sid) else None
+        return code if lock_if_active(code.sid) else None
 
     def delete_authorization_code(self, _code: AuthorizationCode) -> None:
         """Done above, before anything was given for it."""
@@ -258,7 +258,7 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     """Store a token response, and that the client now takes part in the session."""
     code: AuthorizationCode | None = oauth_request.authorization_code
     origin: AuthorizationCode | Token = oauth_request.authorization_code or oauth_request.refresh_token
-    note_use(oauth_request.client)
+    mark_client_used(oauth_request.client)
     scope = tokens.get("scope", "")
     lifetime = OFFLINE_SECONDS if "offline_access" in scope.split() else REFRESH_SECONDS
     add_row(
@@ -282,10 +282,10 @@ def save_token(tokens: dict[str, Any], oauth_request: OAuth2Request) -> None:
     if isinstance(origin, Token):
         origin.replaced_by = hash_of(tokens["access_token"])
     if code and "openid" in scope.split():
-        take_part(code.sid, code.client_id, code.sub)
+        record_participation(code.sid, code.client_id, code.sub)
 
 
-def note_use(client: Client) -> None:
+def mark_client_used(client: Client) -> None:
     """REG-17: a client that registered itself stays if somebody signed in to it, once and however long ago."""
     if client.registration_token_hash is None or client.used_at is not None:
         return
@@ -300,7 +300,7 @@ _old = exists().where(_participation.c.sid == bindparam("sid"), _participation.c
 PARTICIPATE = insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_old))
 
 
-def take_part(sid: str, client_id: str, sub: str) -> None:
+def record_participation(sid: str, client_id: str, sub: str) -> None:
     """BCL §2.3: who got an ID token in this session will hear of its end; once is enough.
 
     Written where it is given, and never guessed from tokens that happen to live; plain OAuth is not told. The

@@ -25,7 +25,7 @@ ADMIN_SCOPES = {
 }
 
 
-class ProgramGrant(ClientCredentialsGrant):  # type: ignore[misc] # Authlib has no types
+class ServiceClientGrant(ClientCredentialsGrant):  # type: ignore[misc] # Authlib has no types
     """RFC 6749 §4.4.2: for clients that can keep a secret, and that the operator registered with this grant."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = CONFIDENTIAL

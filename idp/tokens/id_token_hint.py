@@ -5,7 +5,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from idp.provider import current_state
+from idp.provider import current_provider
 
 
 class HintError(Exception):
@@ -14,7 +14,7 @@ class HintError(Exception):
 
 def verify_hint(hint: str) -> dict[str, Any]:
     """Its claims. It may have expired; it may not be anything else than an ID token that we signed."""
-    keys = current_state().keys
+    keys = current_provider().keys
     try:
         token = jwt.decode(hint, keys.public_keys(), algorithms=keys.algorithms())
     except (JoseError, ValueError) as error:
@@ -22,6 +22,6 @@ def verify_hint(hint: str) -> dict[str, Any]:
     claims = token.claims
     # RPL-17: not a logout token or a userinfo answer, which we sign with the same keys (RFC 8725 §3.12).
     is_id_token = token.header.get("typ", "JWT") == "JWT" and "events" not in claims and "auth_time" in claims
-    if claims.get("iss") != current_state().issuer or not is_id_token:
+    if claims.get("iss") != current_provider().issuer or not is_id_token:
         raise HintError("id_token_hint is not an ID token of this provider.")
     return dict(claims)

@@ -45,7 +45,7 @@ class LoadedKey:
     key: Key
 
 
-class KeyRing:
+class SigningKeys:
     """The keys of one provider, as this process knows them. Shared by its threads."""
 
     def __init__(self, engine: Engine, algorithms: Sequence[str]) -> None:

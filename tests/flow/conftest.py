@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from idp.models import Delivery, SsoSession
-from idp.provider import State
+from idp.provider import Provider as State
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event

@@ -189,7 +189,7 @@ def test_a_dead_manager_holds_nobody_up_and_hears_of_it_later(
     assert replayed(pickup, "manager", cookie)["signed_in"], "it has not heard of it"
     pickup.network.heal(pickup.url("manager") + "/bclogout")
     clock.turn(2)
-    pickup.idp.outbox.look()
+    pickup.idp.background.poll()
     eventually(lambda: not replayed(pickup, "manager", cookie)["signed_in"])
 
 
@@ -204,7 +204,7 @@ def test_a_provider_killed_right_after_the_logout_tells_everybody_when_it_is_bac
     started_again = prepared(idp_service.create_app(pickup.settings), pickup.settings.idp_url)
     pickup.network.add(pickup.settings.idp_url, started_again)
     clock.turn(LEASE_SECONDS)
-    started_again.extensions["idp"].outbox.look()
+    started_again.extensions["idp"].background.poll()
     eventually(lambda: not replayed(pickup, "manager", cookie)["signed_in"])
     close(started_again)
 
@@ -216,7 +216,7 @@ def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
     for _ in range(IDLE_SECONDS // 1200):
         clock.turn(1200)
         assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
-    pickup.idp.outbox.look()
+    pickup.idp.background.poll()
     eventually(lambda: not signed_in.is_signed_in_at("manager"))
     assert signed_in.status_at("manager")["reason"] == "Your session expired because it was not used for a while."
 
@@ -333,7 +333,7 @@ def test_no_log_and_no_event_holds_a_secret(
     page = cameron.logs_out_of("dispatch")
     pickup.network.heal(pickup.url("manager") + "/bclogout")
     clock.turn(5)
-    pickup.idp.outbox.look()
+    pickup.idp.background.poll()
     eventually(lambda: pickup.deliveries()["pickup-manager"] == "delivered")
 
     logged = "".join(capfd.readouterr())

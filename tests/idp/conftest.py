@@ -18,7 +18,7 @@ from werkzeug import Response
 from werkzeug.test import TestResponse
 
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
-from idp.provider import State
+from idp.provider import Provider as State
 from idp.sign_in.sso_session import COOKIE
 from pickup_web import Settings
 from pickup_web.database import engine_of

@@ -74,14 +74,14 @@ def signed_out_by_an_operator(scene: Scene) -> None:
 
 def by_nobody_using_it(scene: Scene) -> None:
     scene.clock.turn(IDLE_SECONDS)
-    scene.provider.state.outbox.look()
+    scene.provider.state.background.poll()
 
 
 def by_the_clock(scene: Scene) -> None:
     for _ in range(ABSOLUTE_SECONDS // 3600):
         assert scene.first.get("/account").status_code == 200, "it is used"
         scene.clock.turn(3600)
-    scene.provider.state.outbox.look()
+    scene.provider.state.background.poll()
 
 
 def by_a_new_password_of_their_own(scene: Scene) -> None:
@@ -205,7 +205,7 @@ def test_of_several_workers_one_ends_what_has_expired(over: int, provider: Provi
 
     def worker() -> None:
         together.wait()
-        provider.state.outbox.look()
+        provider.state.background.poll()
 
     workers = [threading.Thread(target=worker) for _ in range(4)]
     for one in workers:
@@ -222,7 +222,7 @@ def test_a_visit_does_not_bring_back_what_has_expired(provider: Provider, camero
     clock.turn(IDLE_SECONDS)
     assert cameron.get("/account").status_code == 302, "to the sign-in"
     assert provider.session().ended_at is None
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert provider.session().end_reason == "idle"
 
 
@@ -260,7 +260,7 @@ def test_a_client_that_is_removed_while_it_is_answered_gets_nothing_that_works(
     for dead in (token, answer["access_token"]):
         assert not provider.works(dead)
         assert not provider.post("/oauth2/introspect", MANAGER, token=dead).get_json()["active"]
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert shop.id not in {row.client_id for row in provider.rows(Participation)}
     assert shop.id in {row.client_id for row in provider.rows(Client)}, "its id is not free while its tokens live"
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from idp.encryption import use_key
 from idp.models import SigningKey
 from idp.seed import follow_settings
-from idp.tokens.signing_keys import AFTER_SIGNING_SECONDS, RELOAD_SECONDS, KeyRing, make_key, rotate
+from idp.tokens.signing_keys import AFTER_SIGNING_SECONDS, RELOAD_SECONDS, SigningKeys, make_key, rotate
 from pickup_web.database import engine_of
 from tests.conftest import ALGORITHMS, START, Clock
 from tests.idp.conftest import Provider
@@ -20,11 +20,11 @@ def engine(provider: Provider) -> Engine:
     return engine_of(provider.app)
 
 
-def signer(ring: KeyRing, alg: str) -> str:
+def signer(ring: SigningKeys, alg: str) -> str:
     return str(read(ring.sign({}, alg=alg, typ="JWT"))[0]["kid"])
 
 
-def private_parts(ring: KeyRing) -> list[str]:
+def private_parts(ring: SigningKeys) -> list[str]:
     """What only the signer may know."""
     return [str(loaded.key.as_dict(private=True)["d"]) for loaded in ring._keys()]
 
@@ -38,7 +38,7 @@ def test_no_private_key_is_in_the_database(provider: Provider, engine: Engine) -
     """Neither those of the first start nor those of a rotation."""
     with Session(engine) as db:
         rotate(db, ALGORITHMS)
-    parts = private_parts(KeyRing(engine, ALGORITHMS))
+    parts = private_parts(SigningKeys(engine, ALGORITHMS))
     assert len(parts) == 2 * len(ALGORITHMS)
     content = files_of(provider)
     assert [part for part in parts if part.encode() in content] == []
@@ -50,15 +50,15 @@ def test_keys_of_an_earlier_version_are_encrypted_at_the_start(provider: Provide
     kid, jwk = clear.kid, dict(clear.private_jwk)
     with Session(engine) as db, db.begin():
         db.add(clear)
-    before = KeyRing(engine, ALGORITHMS).jwks()
+    before = SigningKeys(engine, ALGORITHMS).jwks()
     follow_settings(engine, provider.settings)
     with Session(engine) as db:
         row = db.get(SigningKey, kid)
         assert row
         assert "d" not in row.private_jwk
         assert jwk["d"] not in str(row.private_jwk)
-    assert KeyRing(engine, ALGORITHMS).jwks() == before
-    assert jwk["d"] in private_parts(KeyRing(engine, ALGORITHMS))
+    assert SigningKeys(engine, ALGORITHMS).jwks() == before
+    assert jwk["d"] in private_parts(SigningKeys(engine, ALGORITHMS))
 
 
 def test_keys_of_an_earlier_version_can_be_read_until_then(engine: Engine) -> None:
@@ -67,7 +67,7 @@ def test_keys_of_an_earlier_version_can_be_read_until_then(engine: Engine) -> No
         for row in db.query(SigningKey):
             db.delete(row)
         db.add(make_key("RS256", START))
-    ring = KeyRing(engine, ALGORITHMS)
+    ring = SigningKeys(engine, ALGORITHMS)
     assert jwt.decode(ring.sign({"a": 1}, alg="RS256", typ="JWT"), ring.public_keys()).claims == {"a": 1}
 
 
@@ -75,12 +75,12 @@ def test_with_another_key_in_the_settings_new_ones_sign_and_the_old_ones_verify(
     provider: Provider, engine: Engine, clock: Clock
 ) -> None:
     """Whoever loses .env keeps the data: what was signed before stays valid for as long as after a rotation."""
-    old = KeyRing(engine, ALGORITHMS)
+    old = SigningKeys(engine, ALGORITHMS)
     token, kids = old.sign({"a": 1}, alg="RS256", typ="JWT"), {signer(old, alg) for alg in ALGORITHMS}
     use_key(engine, "another key")
     try:
         follow_settings(engine, provider.settings)
-        ring = KeyRing(engine, ALGORITHMS)
+        ring = SigningKeys(engine, ALGORITHMS)
         assert not {signer(ring, alg) for alg in ALGORITHMS} & kids
         assert jwt.decode(token, ring.public_keys()).claims == {"a": 1}
         assert not any(name in key for key in ring.jwks()["keys"] for name in ("d", "encrypted"))
@@ -92,6 +92,6 @@ def test_with_another_key_in_the_settings_new_ones_sign_and_the_old_ones_verify(
 
 def test_with_the_same_key_a_start_makes_no_new_keys(provider: Provider, engine: Engine) -> None:
     """A restart is no rotation."""
-    before = KeyRing(engine, ALGORITHMS).jwks()
+    before = SigningKeys(engine, ALGORITHMS).jwks()
     follow_settings(engine, provider.settings)
-    assert KeyRing(engine, ALGORITHMS).jwks() == before
+    assert SigningKeys(engine, ALGORITHMS).jwks() == before

@@ -20,14 +20,14 @@ from sqlalchemy.orm import Session
 from idp.flow.delivery import Outbox
 from idp.flow.session_ending import LEASE_SECONDS, Reason, end_session
 from idp.models import Client, Delivery, DeliveryAttempt, Participation, SigningKey, SsoSession, Token, User
-from idp.outbox.http import Door, in_background
-from idp.tokens.signing_keys import KeyRing
+from idp.outbox.http import GuardedHttpClient, in_background
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web import Settings
 from tests.conftest import PASSWORD, Clock, eventually, settle
 from tests.idp.conftest import DISPATCH
 from tests.tokens import read
 
-really_ask, really_connect = Door.ask, socket.socket.connect
+really_ask, really_connect = GuardedHttpClient.ask, socket.socket.connect
 SID = "the session of the killed"
 
 # Ends the session and sends the deliveries, as a worker does; at the step that it is told, it is killed.
@@ -60,7 +60,7 @@ if step == "before the post":
 elif step == "during the post":
     fetch.read_head = die
 elif step == "before it is written":
-    delivery.record_tries = die
+    delivery.record_attempts = die
 elif step == "in the pause":
     and_die(delivery.Outbox, "_write")
 app.extensions["idp"].outbox.send(deliveries)
@@ -96,7 +96,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     async def close() -> None:
         server.close()
 
-    monkeypatch.setattr(Door, "ask", really_ask)
+    monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
     monkeypatch.setattr(socket.socket, "connect", really_connect)
     server = in_background(listen()).result()
     ours.port = server.sockets[0].getsockname()[1]
@@ -150,20 +150,20 @@ def kill(step: str, settings: Settings) -> None:
 
 def survive(engine: Engine, clock: Clock) -> Delivery:
     """Another process, after the lease of the first one; returns what became of the one delivery."""
-    door = Door(allow_plain_http=True, allow_private_addresses=True)
+    door = GuardedHttpClient(allow_plain_http=True, allow_private_addresses=True)
     outbox = Outbox(
         engine,
-        KeyRing(engine, ["RS256"]),
+        SigningKeys(engine, ["RS256"]),
         door,
         issuer="http://idp.localhost:9000",
         redirect_wait=30,
         policy="session",
         per_host=9,
     )
-    outbox.look()
+    background.poll()
     settle(outbox)
     clock.turn(LEASE_SECONDS + 5)
-    outbox.look()
+    background.poll()
     settle(outbox)
     with Session(engine) as db:
         return db.scalars(select(Delivery)).one()

@@ -430,7 +430,7 @@ def test_a_logout_under_way_to_a_client_that_goes_is_no_fault(
     shop.manage("DELETE")
     provider.network.heal(SHOP)
     clock.turn(10)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: provider.delivery(shop.id).state == "delivered")
 
 

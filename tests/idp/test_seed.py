@@ -13,7 +13,7 @@ from idp.flow.login import authenticate
 from idp.models import AppliedSetting, Base, Client, SigningKey, SsoSession, User
 from idp.operations import people
 from idp.seed import fill_in
-from idp.tokens.signing_keys import KeyRing
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web.database import db, engine_of
 from tests.conftest import ALGORITHMS, PASSWORD, START, SiteClient, close, make_settings
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
@@ -263,7 +263,7 @@ def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
         assert db.session.get_one(Client, DISPATCH).redirect_uris == ["https://d.example/x/oauth2client"]
         assert authenticate("alex", "another one")
         assert authenticate("alex", PASSWORD) is None
-    assert KeyRing(engine_of(app), ALGORITHMS).algorithms() == ["RS256", "ES256", "EdDSA"]
+    assert SigningKeys(engine_of(app), ALGORITHMS).algorithms() == ["RS256", "ES256", "EdDSA"]
     close(app)
 
 

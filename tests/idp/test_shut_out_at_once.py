@@ -264,9 +264,9 @@ def is_done(provider: Provider, act: str) -> bool:
 def assert_all_hear_of_it_once(provider: Provider, sids: list[str], reason: str) -> None:
     """Another process's round finishes what is left; a second one finds nothing to do."""
     for _ in range(2):
-        provider.state.outbox.go_round()
+        provider.state.background.run_maintenance()
         settle(provider.state.outbox)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     settle(provider.state.outbox)
     once = dict.fromkeys(sids, 1)
     assert Counter(row.sid for row in provider.rows(Delivery)) == once
@@ -357,7 +357,7 @@ def test_of_several_who_finish_an_ending_each_app_hears_once(either: Provider, m
     """Workers go their rounds while the ending's own process is still at it."""
     monkeypatch.setattr(session_ending, "SESSIONS_AT_ONCE", 5)
     sids, finish = sign_in_often(either, 120), session_ending.finish_endings
-    rounds = [threading.Thread(target=either.state.outbox.go_round) for _ in range(3)]
+    rounds = [threading.Thread(target=either.state.background.run_maintenance) for _ in range(3)]
 
     def finish_together(*arguments: Any, **options: Any) -> list[str]:
         monkeypatch.setattr(session_ending, "finish_endings", finish)

@@ -209,7 +209,7 @@ def test_two_workers_with_the_same_token_carry_it_out_once(shop: Shop, ann: Flas
         store = shop.another_store()
         start.wait()
         try:
-            results.append(str(len(store.carry_out(token))))
+            results.append(str(len(store.apply_logout(token))))
         except ReplayedToken:
             results.append("replayed")
 

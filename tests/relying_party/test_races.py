@@ -121,7 +121,7 @@ def test_the_logout_comes_between_writing_the_session_and_looking_for_logouts(
         login = Act(lambda: store.sign_in(browser, login_of()))
         looking.wait_for_request()
         with pause("_record_of", after=True) as recording:
-            logout = Act(lambda: shop.another_store().carry_out(logout_of(**token)))
+            logout = Act(lambda: shop.another_store().apply_logout(logout_of(**token)))
             recording.wait_for_request()
         if shop.engine.dialect.name == "postgresql":
             logout.result()  # it did not have to wait, and could not see the session that is being written
@@ -144,7 +144,7 @@ def test_the_session_is_written_between_looking_for_sessions_and_the_end_of_the_
 ) -> None:
     """BCL-61: the logout found no session, and before it is through one appears."""
     with pause("_end", after=True) as ending:
-        logout = Act(lambda: shop.another_store().carry_out(logout_of(**token)))
+        logout = Act(lambda: shop.another_store().apply_logout(logout_of(**token)))
         ending.wait_for_request()
         with pause("_ends_login") as looking:
             login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of()))
@@ -164,7 +164,7 @@ def test_a_control_another_persons_login_at_the_same_moment_succeeds(shop: Shop)
     with pause("_ends_login") as looking:
         login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
-        logout = Act(lambda: shop.another_store().carry_out(logout_of()))
+        logout = Act(lambda: shop.another_store().apply_logout(logout_of()))
         if shop.engine.dialect.name == "postgresql":
             logout.result()
         looking.open()
@@ -202,10 +202,10 @@ def test_the_logout_comes_while_the_callback_waits_for_the_provider(
 def two_at_once(shop: Shop, first: LogoutToken, second: LogoutToken) -> list[Any]:
     """Both are carried out; the second one begins when the first has ended its sessions and not yet committed."""
     with pause("_end", after=True) as ending:
-        acts = [Act(lambda: shop.another_store().carry_out(first))]
+        acts = [Act(lambda: shop.another_store().apply_logout(first))]
         ending.wait_for_request()
         with pause("_record_of", after=True) as recording:
-            acts.append(Act(lambda: shop.another_store().carry_out(second)))
+            acts.append(Act(lambda: shop.another_store().apply_logout(second)))
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the second one waits")
     outcomes: list[int | str] = []
@@ -288,7 +288,7 @@ def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) 
     with shop.engine.connect() as saving, saving.begin():
         saving.execute(update(StoredSession).where(StoredSession.id_hash == row.id_hash).values(data='{"cart":"hat"}'))
         with pause("_record_of", after=True) as recording:
-            logout = Act(lambda: shop.another_store().carry_out(logout_of()))
+            logout = Act(lambda: shop.another_store().apply_logout(logout_of()))
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the logout waits")
     assert len(logout.result()) == 1
@@ -304,7 +304,7 @@ def test_a_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
     loaded = shop.another_store().load(cookie.value)
     loaded["cart"] = "a hat"
     with pause("_end", after=True) as ending:
-        logout = Act(lambda: shop.another_store().carry_out(logout_of()))
+        logout = Act(lambda: shop.another_store().apply_logout(logout_of()))
         ending.wait_for_request()
         save = Act(lambda: shop.another_store().save(loaded))
         eventually(lambda: waits_for_a_lock(shop), "the save waits")
@@ -363,7 +363,7 @@ def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> N
     with pause("_ends_login") as looking:
         login = Act(lambda: store.sign_in(loaded, login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
-        logout = Act(lambda: shop.another_store().carry_out(logout_of(sub="Ann", sid="Ann's")))
+        logout = Act(lambda: shop.another_store().apply_logout(logout_of(sub="Ann", sid="Ann's")))
         if shop.engine.dialect.name == "postgresql":
             logout.result()
         looking.open()
@@ -536,7 +536,7 @@ def test_many_acts_at_once_all_come_through(shop: Shop) -> None:
 
     def log_out(n: int) -> list[Any]:
         start.wait()
-        return store.carry_out(logout_of(sub=f"old {n}", sid=f"old {n}", jti=f"{n}"))
+        return store.apply_logout(logout_of(sub=f"old {n}", sid=f"old {n}", jti=f"{n}"))
 
     def sign_in(n: int) -> list[Any]:
         start.wait()

@@ -141,7 +141,7 @@ def test_dead_tokens_of_programs_go(program: Program, clock: Clock) -> None:
     """They have no refresh token to wait for."""
     provider = program.provider
     clock.turn(601)
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert "scripts" not in {token.client_id for token in provider.rows(Token)}
 
 

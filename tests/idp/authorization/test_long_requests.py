@@ -134,7 +134,7 @@ def test_long_requests_go_with_the_time(shop: Party, provider: Provider, clock: 
     """AUTH-26: also if no other comes."""
     provider.browser().post("/oauth2/authorize", data=shop.parameters(claims=long_claims(5_000)))
     clock.turn(LONG_REQUEST_SECONDS + 1)
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert provider.rows(LongRequest) == []
 
 

@@ -22,7 +22,7 @@ def test_a_client_that_registered_itself_and_is_not_used_goes(
     by_hand, forgotten = client_ids(provider), register()
     clock.turn(UNUSED_SECONDS + 1)
     fresh = register()
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert client_ids(provider) == {*by_hand, fresh.id}, "only the forgotten one is gone"
     assert forgotten.id not in client_ids(provider)
 
@@ -38,7 +38,7 @@ def test_control_a_client_that_was_used_stays(
     else:
         used.answer(browser, response_type=response_type, nonce="n")
     for _ in range(4):
-        provider.state.outbox.look()  # it ends what has expired,
+        provider.state.background.poll()  # it ends what has expired,
         settle(provider.state.outbox)  # and the apps are told
         look_later(provider, clock, LEDGER_SECONDS + CODE_SECONDS)
     assert not [row for kind in (Token, Participation, Delivery) for row in provider.rows(kind)]
@@ -74,11 +74,11 @@ def test_dead_tokens_and_old_codes_go(provider: Provider, cameron: SiteClient, c
     assert provider.rows(Token)
     first = {code.code_hash for code in provider.rows(AuthorizationCode)}
     clock.turn(REFRESH_SECONDS + 1)
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert not provider.rows(Token)
     assert first <= {code.code_hash for code in provider.rows(AuthorizationCode)}, "codes are remembered for longer"
     clock.turn(CODE_SECONDS)
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert not first & {code.code_hash for code in provider.rows(AuthorizationCode)}
 
 
@@ -104,9 +104,9 @@ def test_it_is_done_in_small_pieces(register: Registrar, provider: Provider, clo
     for _ in range(BATCH + 2):
         register()
     clock.turn(UNUSED_SECONDS + 1)
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert len(client_ids(provider)) == before + 2
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     assert len(client_ids(provider)) == before
 
 
@@ -117,7 +117,7 @@ def look_later(provider: Provider, clock: Clock, seconds: int) -> None:
     """What is old goes; a few times, as each time it is a little."""
     clock.turn(seconds)
     for _ in range(3):
-        provider.state.outbox.go_round()
+        provider.state.background.run_maintenance()
 
 
 def test_the_ledger_and_its_sessions_go_after_three_months(
@@ -166,7 +166,7 @@ def test_the_parts_of_a_removed_client_are_ended_though_the_process_was_killed(
     """The session goes on without it."""
     provider.tokens(cameron)
     provider.change_client(DISPATCH, removed_at=int(clock()))
-    provider.state.outbox.go_round()
+    provider.state.background.run_maintenance()
     eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
     assert provider.session().ended_at is None
     assert not [row for row in provider.rows(Participation) if row.client_id == DISPATCH]

@@ -23,14 +23,14 @@ from idp.flow.delivery import (
     Outbox,
     Outcome,
     Result,
-    record_tries,
+    record_attempts,
     take,
 )
 from idp.flow.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
 from idp.models import Client, Delivery
 from idp.operations.deliveries import send_again
 from idp.outbox.http import BODY_SECONDS, LOOK_UP_SECONDS
-from idp.tokens.signing_keys import KeyRing
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web import events
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, SiteClient, close, eventually, make_settings, prepared, settle
@@ -47,7 +47,7 @@ def log_out(provider: Provider, browser: SiteClient) -> None:
 
 def look(provider: Provider, tries: int) -> None:
     """What each process does once a second; waits until Manager has been tried so often."""
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: provider.delivery(MANAGER).tries == tries, f"there was no try number {tries}")
 
 
@@ -146,7 +146,7 @@ def test_what_an_answer_means(
     assert (attempt.status, attempt.outcome) == (status, outcome)
     assert not provider.network.to("https://evil.example"), "BCL-31: the token is for this address and no other"
     clock.turn(GIVE_UP_SECONDS - 60)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     settle(provider.state.outbox)
     assert (provider.delivery(MANAGER).tries > 1) is (state == "pending")
 
@@ -165,7 +165,7 @@ def test_a_400_is_tried_twice_more_before_it_is_final(provider: Provider, camero
     assert 0 < pauses[0] < pauses[1]
     assert provider.delivery(MANAGER).state == "refused"
     clock.turn(LONGEST_PAUSE)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     settle(provider.state.outbox)
     attempts = [attempt for attempt in provider.attempts() if attempt.delivery_id == provider.delivery(MANAGER).id]
     assert [(one.status, one.outcome, one.answer) for one in attempts] == [(400, "refused", "invalid_request")] * 3
@@ -379,12 +379,12 @@ def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
 ) -> None:
     """Neither the user nor the outbox stumbles over it."""
     with monkeypatch.context() as broken:
-        broken.setattr(KeyRing, "sign", lambda *_, **__: 1 / 0)
+        broken.setattr(SigningKeys, "sign", lambda *_, **__: 1 / 0)
         end_without_sending(provider)
         provider.state.outbox.send([row.id for row in provider.rows(Delivery)])
     assert {row.state for row in provider.rows(Delivery)} == {"pending"}
     clock.turn(LEASE_SECONDS)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
@@ -404,7 +404,7 @@ def test_a_fault_of_our_own_after_the_ending_is_no_fault_for_the_user(
         assert provider.end_session(cameron, id_token_hint=hint).status_code == 200
     assert {row.state for row in provider.rows(Delivery)} == {"pending"}
     clock.turn(LEASE_SECONDS)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
@@ -421,7 +421,7 @@ def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteCli
         assert (row.state, row.tries) == ("pending", tries)
         pauses.append(row.next_try_at - int(clock()))
         clock.turn(pauses[-1] - 1)
-        provider.state.outbox.look()
+        provider.state.background.poll()
         assert provider.delivery(MANAGER).tries == tries, "not before its time"
         clock.turn(1)
         look(provider, tries + 1)
@@ -455,7 +455,7 @@ def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient,
     look(provider, 2)
     assert provider.delivery(MANAGER).state == "delivered"
     clock.turn(GIVE_UP_SECONDS)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert provider.delivery(MANAGER).tries == 2, "what is delivered is not sent again"
 
 
@@ -468,7 +468,7 @@ def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cam
     assert provider.delivery(MANAGER).state == "given_up"
     assert [event.client_id for event in provider.events("op.logout.given_up")] == [MANAGER]
     clock.turn(3600)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert provider.delivery(MANAGER).tries == 2
 
 
@@ -481,7 +481,7 @@ def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
     end_without_sending(provider)
     monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
     clock.turn(GIVE_UP_SECONDS + 60)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: provider.delivery(MANAGER).state == "given_up", "it is tried for ever")
 
 
@@ -505,7 +505,7 @@ def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
 def another_process(provider: Provider) -> Outbox:
     """An outbox over the same tables, with nothing else in common."""
     engine = engine_of(provider.app)
-    keys, door = KeyRing(engine, ["RS256"]), provider.state.door
+    keys, door = SigningKeys(engine, ["RS256"]), provider.state.http
     return Outbox(engine, keys, door, issuer=provider.issuer, redirect_wait=1, policy="session", per_host=9)
 
 
@@ -535,7 +535,7 @@ def test_a_process_that_dies_in_the_middle_of_a_try_is_replaced(provider: Provid
         row.taken_until = int(clock()) + LEASE_SECONDS  # … and it is never heard of again
         db.commit()
     clock.turn(LEASE_SECONDS - 1)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: provider.delivery(DISPATCH).state == "delivered")
     assert provider.logout_tokens(MANAGER) == []
     clock.turn(1)
@@ -644,7 +644,7 @@ def test_nobody_can_fill_the_disk_with_failed_logins(provider: Provider, monkeyp
     browser = provider.browser()
     for _ in range(12):
         provider.authorize(browser, prompt="none")
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert len(provider.events()) == 5
 
 
@@ -658,7 +658,7 @@ def test_an_app_that_says_when_to_come_back_is_asked_again(
     eventually(lambda: [attempt.outcome for attempt in provider.attempts()].count("asked to come back") == 1)
     app.status, app.headers = 200, {}
     clock.turn(LONGEST_PAUSE)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: provider.delivery(MANAGER).state == "delivered")
 
 
@@ -688,7 +688,7 @@ def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
     """A process writes down what came of a try, long after the others thought it dead."""
     row = provider.delivery(MANAGER)
     with provider.database() as db:
-        record_tries(db, [Result(job_of(row)._replace(taken_until=taken_until), outcome, START)])
+        record_attempts(db, [Result(job_of(row)._replace(taken_until=taken_until), outcome, START)])
 
 
 def job_of(row: Delivery) -> Job:

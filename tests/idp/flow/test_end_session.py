@@ -475,7 +475,7 @@ def test_the_logged_out_page_says_the_same_after_a_redirect_and_follows_the_retr
     assert "Not notified yet: Pickup Manager." in words(page)
     provider.network.heal(provider.url(MANAGER))
     clock.turn(60)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     settle(provider.state.outbox)
     assert provider.delivery(MANAGER).state == "delivered"
     page = cameron.get("/oidc/logged-out")

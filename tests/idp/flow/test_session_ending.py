@@ -74,10 +74,10 @@ def test_who_dies_on_the_way_has_done_nothing(
 def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(provider: Provider, clock: Clock) -> None:
     """The deliveries are in the outbox; another process sends them when the lease is over."""
     end(provider)  # … and the process is gone
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert provider.logout_tokens(MANAGER) == [], "for a moment they are still the first one's business"
     clock.turn(LEASE_SECONDS)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
@@ -325,7 +325,7 @@ def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
     by: str, reason: str, sentence: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """Idle and absolute expiry go through the same door."""
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert provider.session().ended_at is None
     if by == "idle":
         clock.turn(IDLE_SECONDS)
@@ -333,8 +333,8 @@ def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
         while clock() < START + ABSOLUTE_SECONDS:
             clock.turn(3600)
             cameron.get("/")
-            provider.state.outbox.look()
-    provider.state.outbox.look()
+            provider.state.background.poll()
+    provider.state.background.poll()
     assert provider.session().end_reason == reason
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
     assert provider.logout_tokens(MANAGER)[0]["reason_user"] == {"en": sentence}
@@ -345,5 +345,5 @@ def test_a_look_that_finds_nothing_writes_nothing(provider: Provider) -> None:
     """Every process looks each second, and on SQLite who writes keeps the others waiting."""
     sent: list[str] = []
     event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert set(sent) == {"SELECT"}

@@ -28,8 +28,8 @@ from idp.flow.session_ending import (
 )
 from idp.models import Client, Delivery, Participation, SsoSession, User
 from idp.operations.deliveries import Search, export_csv, search
-from idp.outbox.http import Answer, Door, Request, in_background
-from idp.tokens.signing_keys import KeyRing
+from idp.outbox.http import Answer, GuardedHttpClient, Request, in_background
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, close, eventually, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
@@ -86,7 +86,7 @@ def another_process(provider: Provider, per_host: int = 9) -> Outbox:
     """An outbox over the same tables, with nothing else in common."""
     engine = engine_of(provider.app)
     return Outbox(
-        engine, KeyRing(engine, ["RS256"]), provider.state.door,
+        engine, SigningKeys(engine, ["RS256"]), provider.state.http,
         issuer=provider.issuer, redirect_wait=10, policy="session", per_host=per_host,
     )  # fmt: skip
 
@@ -141,13 +141,13 @@ def test_an_ending_costs_as_many_statements_whatever_the_number_of_apps(provider
 def test_many_results_are_one_commit(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit waits for the disk; those that come together share it."""
     batches: list[int] = []
-    really_record = module.record_tries
+    really_record = module.record_attempts
 
-    def record_tries(db: Session, results: list[module.Result]) -> None:
+    def record_attempts(db: Session, results: list[module.Result]) -> None:
         batches.append(len(results))
         really_record(db, results)
 
-    monkeypatch.setattr(module, "record_tries", record_tries)
+    monkeypatch.setattr(module, "record_attempts", record_attempts)
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.2)
     (sid,) = add_sessions(provider, 1, add_apps(provider, 40))
     provider.state.outbox.send(end(provider, [sid]))
@@ -184,7 +184,7 @@ def test_the_rest_of_a_large_ending_is_anybodys(provider: Provider, monkeypatch:
     settle(survivor)
     assert states(provider) == {"pending": 80, "delivered": 40}
     provider.state.outbox.send(to_send)
-    while survivor.look() or provider.state.outbox.look():
+    while survivor.look() or provider.state.background.poll():
         settle(survivor)
     settle(survivor)
     settle(provider.state.outbox)
@@ -234,7 +234,7 @@ def test_five_apps_that_are_well_hear_at_once_beside_five_that_are_not(
     for app in (refuses, fails):
         provider.network.heal(f"http://{app}.")
     clock.turn(60)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     eventually(lambda: states(provider) == {"delivered": 9, "refused": 1}, "all that can be delivered is delivered")
     assert not provider.network.to("http://evil.example")
 
@@ -247,8 +247,8 @@ class Slow:
         self.most: Counter[str] = Counter()
         self._let_go = asyncio.Event()
 
-    async def ask(self, _door: Door, request: Request) -> Answer:
-        """In place of :meth:`idp.fetch.Door.ask`."""
+    async def ask(self, _door: GuardedHttpClient, request: Request) -> Answer:
+        """In place of :meth:`idp.fetch.GuardedHttpClient.ask`."""
         host = request.url.split("/")[2]
         self.waiting[host] += 1
         self.most[host] = max(self.most[host], self.waiting[host])
@@ -269,7 +269,7 @@ class Slow:
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     """See :class:`Slow`."""
     ours = Slow()
-    monkeypatch.setattr(Door, "ask", lambda door, request: ours.ask(door, request))
+    monkeypatch.setattr(GuardedHttpClient, "ask", lambda door, request: ours.ask(door, request))
     yield ours
     ours.let_go()
 
@@ -296,7 +296,7 @@ def test_a_look_leaves_alone_what_would_only_stand_in_line(provider: Provider, s
     with provider.database() as db:
         for delivery_id in waiting:
             db.get_one(Delivery, delivery_id).taken_until = 0
-    outbox.look()
+    background.poll()
     eventually(lambda: slow.waiting == {"app0.example": 3, "app1.example": 3})
     left = [row.client_id for row in provider.rows(Delivery) if not row.taken_until]
     assert left == ["app0"] * 3
@@ -315,7 +315,7 @@ def test_a_crowd_before_a_slow_host_does_not_keep_out_the_others(
     with provider.database() as db:
         for delivery_id in waiting:
             db.get_one(Delivery, delivery_id).taken_until = 0
-    outbox.look()
+    background.poll()
     eventually(lambda: slow.waiting["app1.example"] == 3, "they are not even taken")
     slow.let_go()
     settle(outbox)
@@ -333,8 +333,8 @@ def test_many_apps_at_one_slow_host_are_no_more_in_the_way_than_one(
     with provider.database() as db:
         for delivery_id in waiting:
             db.get_one(Delivery, delivery_id).taken_until = 0
-    outbox.look()
-    outbox.look()
+    background.poll()
+    background.poll()
     eventually(lambda: slow.waiting["app5.example"] == 1, "it is not even taken")
     slow.let_go()
     settle(outbox)
@@ -361,7 +361,7 @@ def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Prov
     settle(outbox)
     assert states(provider) == {"delivered": 1, "pending": 1}
     clock.turn(1)
-    outbox.look()
+    background.poll()
     settle(outbox)
     assert states(provider) == {"delivered": 2}
 
@@ -377,7 +377,7 @@ def test_of_several_processes_one_acts_on_an_expiry(provider: Provider, clock: C
 
     def process(outbox: Outbox) -> None:
         together.wait()
-        outbox.look()
+        background.poll()
 
     threads = [threading.Thread(target=process, args=[outbox]) for outbox in processes]
     for thread in threads:
@@ -396,7 +396,7 @@ def test_control_sessions_that_are_used_do_not_expire(provider: Provider, clock:
     """A second before."""
     add_sessions(provider, 1, [DISPATCH, MANAGER])
     clock.turn(IDLE_SECONDS - 1)
-    provider.state.outbox.look()
+    provider.state.background.poll()
     assert provider.session().ended_at is None
 
 
@@ -416,7 +416,7 @@ def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path
 
     def process(outbox: Outbox) -> None:
         together.wait()
-        outbox.look()
+        background.poll()
 
     for turn, expected in [(IDLE_SECONDS, {"delivered": 40, "pending": 20}), (60, {"delivered": 60})]:
         clock.turn(turn)

@@ -27,8 +27,8 @@ from idp.outbox.http import (
     CONNECT_SECONDS,
     MAX_DOCUMENT,
     Answer,
-    Door,
     FetchError,
+    GuardedHttpClient,
     PrivateAddressError,
     Request,
     in_background,
@@ -39,9 +39,9 @@ from tests.idp.conftest import MANAGER, Provider
 from tests.idp.parties import SHOP, Registrar
 from tests.network import Network
 
-really_ask, really_connect = Door.ask, socket.socket.connect  # before the tests' network takes their place
-STRICT = Door(allow_plain_http=False, allow_private_addresses=False)
-DEMO = Door(allow_plain_http=True, allow_private_addresses=True)
+really_ask, really_connect = GuardedHttpClient.ask, socket.socket.connect  # before the tests' network takes their place
+STRICT = GuardedHttpClient(allow_plain_http=False, allow_private_addresses=False)
+DEMO = GuardedHttpClient(allow_plain_http=True, allow_private_addresses=True)
 
 # --- the address itself ---
 
@@ -82,7 +82,7 @@ NEVER = {
 
 @pytest.mark.parametrize("url", NEVER.values(), ids=NEVER)
 @pytest.mark.parametrize("door", [STRICT, DEMO], ids=["strict", "demo"])
-def test_an_address_that_is_none_is_refused_by_either_door(door: Door, url: str) -> None:
+def test_an_address_that_is_none_is_refused_by_either_door(door: GuardedHttpClient, url: str) -> None:
     """BCL-69: no demo switch lets these in; the text says why, in words that fit after "the address"."""
     with pytest.raises(FetchError, match=r"^(is|has|contains) "):
         door.check(url)
@@ -199,7 +199,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     ours = Wire({"shop.example": ["93.184.216.34"]})
     monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
     monkeypatch.setattr(asyncio, "open_connection", ours.open_connection)
-    monkeypatch.setattr(Door, "ask", really_ask)
+    monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
     return ours
 
 
@@ -371,7 +371,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         for server in servers:
             server.close()
 
-    monkeypatch.setattr(Door, "ask", really_ask)
+    monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
     monkeypatch.setattr(socket.socket, "connect", really_connect)
     monkeypatch.setattr(ours, "listen", lambda: in_background(listen()).result(), raising=False)
     in_background(listen()).result()
@@ -379,7 +379,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     in_background(close()).result()
 
 
-def ask(request: Request, door: Door = DEMO) -> Answer:
+def ask(request: Request, door: GuardedHttpClient = DEMO) -> Answer:
     """Through the door."""
     return in_background(door.ask(request)).result()
 
@@ -760,12 +760,12 @@ def test_an_address_that_moved_inside_gets_no_logout_token(
     party = register()
     hint = party.tokens(cameron)["id_token"]
 
-    async def ask(door: Door, request: Request) -> Answer:
+    async def ask(door: GuardedHttpClient, request: Request) -> Answer:
         is_shop = request.url.startswith(SHOP)
         strict = replace(door, allow_private_addresses=False)
         return await (really_ask(strict, request) if is_shop else provider.network.ask(door, request))
 
-    monkeypatch.setattr(Door, "ask", ask)
+    monkeypatch.setattr(GuardedHttpClient, "ask", ask)
     monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
     wire.answers["shop.example"] = ["127.0.0.1"]
     provider.end_session(cameron, id_token_hint=hint)

@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from idp.models import SigningKey
 from idp.tokens import signing_keys as module
-from idp.tokens.signing_keys import AFTER_SIGNING_SECONDS, BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, KeyRing
+from idp.tokens.signing_keys import AFTER_SIGNING_SECONDS, BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, SigningKeys
 from pickup_web.database import engine_of
 from tests.conftest import ALGORITHMS, Clock, SiteClient
 from tests.idp.conftest import Provider
@@ -100,7 +100,7 @@ def test_the_last_key_stays_as_long_as_its_tokens_come_back(
 
 def test_every_process_follows_within_its_time(provider: Provider, clock: Clock) -> None:
     """JWK-07: the keys are in the database; a worker looks there every half a minute."""
-    other = KeyRing(engine_of(provider.app), ALGORITHMS)
+    other = SigningKeys(engine_of(provider.app), ALGORITHMS)
     assert len(other.jwks()["keys"]) == len(ALGORITHMS)
     rotate(provider)
     clock.turn(RELOAD_SECONDS + 1)
@@ -146,7 +146,7 @@ def test_a_client_with_a_key_set_of_a_minute_ago_verifies_everything(
 
 def test_traffic_during_a_rotation_sees_no_fault(provider: Provider, clock: Clock) -> None:
     """Several threads sign and publish while keys come and go."""
-    ring, stop = KeyRing(engine_of(provider.app), ALGORITHMS), threading.Event()
+    ring, stop = SigningKeys(engine_of(provider.app), ALGORITHMS), threading.Event()
 
     def traffic() -> None:
         while not stop.is_set():

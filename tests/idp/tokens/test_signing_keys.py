@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from idp import create_app
 from idp.models import SigningKey
 from idp.seed import follow_settings
-from idp.tokens.signing_keys import RELOAD_SECONDS, KeyRing, NoSigningKeyError, make_first_keys
+from idp.tokens.signing_keys import RELOAD_SECONDS, NoSigningKeyError, SigningKeys, make_first_keys
 from pickup_web.database import engine_of
 from pickup_web.settings import Settings
 from tests.conftest import ALGORITHMS, START, Clock, SiteClient, close, make_settings
@@ -28,43 +28,43 @@ def add_key(provider: Provider, kid: str, *, signs_from: int, published_until: i
         db.add(SigningKey(kid=kid, published_until=published_until, **row))
 
 
-def kids(ring: KeyRing, alg: str = "RS256") -> list[str]:
+def kids(ring: SigningKeys, alg: str = "RS256") -> list[str]:
     """The names of the published keys of one algorithm."""
     return [key["kid"] for key in ring.jwks()["keys"] if key["alg"] == alg]
 
 
-def signer(ring: KeyRing) -> str:
+def signer(ring: SigningKeys) -> str:
     """Which key signs."""
     return str(read(ring.sign({}, alg="RS256", typ="JWT"))[0]["kid"])
 
 
 @pytest.fixture
-def ring(provider: Provider) -> KeyRing:
+def ring(provider: Provider) -> SigningKeys:
     """The keys, as a process knows them."""
     return provider.state.keys
 
 
-def test_a_new_provider_has_one_key_for_each_algorithm_and_keeps_it(provider: Provider, ring: KeyRing) -> None:
+def test_a_new_provider_has_one_key_for_each_algorithm_and_keeps_it(provider: Provider, ring: SigningKeys) -> None:
     """JWK-05: made at the first start and not again: tokens out there stay verifiable."""
     before = [kids(ring, alg) for alg in ALGORITHMS]
     with provider.database() as db:
         make_first_keys(db, ALGORITHMS)
-    assert [kids(KeyRing(engine_of(provider.app), ALGORITHMS), alg) for alg in ALGORITHMS] == before
+    assert [kids(SigningKeys(engine_of(provider.app), ALGORITHMS), alg) for alg in ALGORITHMS] == before
     assert [len(names) for names in before] == [1, 1, 1]
 
 
-def test_data_of_an_earlier_version_get_the_keys_they_lack(provider: Provider, ring: KeyRing) -> None:
+def test_data_of_an_earlier_version_get_the_keys_they_lack(provider: Provider, ring: SigningKeys) -> None:
     """JWK-05: it had RS256 only; what it signed stays verifiable, and a client may register the others."""
     (first,) = kids(ring)
     with provider.database() as db:
         db.execute(delete(SigningKey).where(SigningKey.alg != "RS256"))
     follow_settings(engine_of(provider.app), provider.settings)
-    after = KeyRing(engine_of(provider.app), ALGORITHMS)
+    after = SigningKeys(engine_of(provider.app), ALGORITHMS)
     assert kids(after) == [first]
     assert after.algorithms() == list(ALGORITHMS)
 
 
-def test_a_new_key_is_published_before_it_signs(provider: Provider, ring: KeyRing, clock: Clock) -> None:
+def test_a_new_key_is_published_before_it_signs(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
     """JWK-05: so that whoever keeps the key set for a while knows it in time."""
     (first,) = kids(ring)
     add_key(provider, "second", signs_from=START + 300)
@@ -76,7 +76,7 @@ def test_a_new_key_is_published_before_it_signs(provider: Provider, ring: KeyRin
     assert kids(ring) == [first, "second"], "what the first one signed is still verifiable"
 
 
-def test_a_retired_key_leaves_the_set_at_its_time(provider: Provider, ring: KeyRing, clock: Clock) -> None:
+def test_a_retired_key_leaves_the_set_at_its_time(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
     """JWK-05."""
     add_key(provider, "old", signs_from=START - 10, published_until=START + 3600)
     assert "old" in kids(ring)
@@ -84,7 +84,7 @@ def test_a_retired_key_leaves_the_set_at_its_time(provider: Provider, ring: KeyR
     assert "old" not in kids(ring)
 
 
-def test_another_workers_key_is_noticed_by_itself(provider: Provider, ring: KeyRing, clock: Clock) -> None:
+def test_another_workers_key_is_noticed_by_itself(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
     """JWK-07: the keys are in the database; a process looks there now and then, and not for every token."""
     kids(ring)
     add_key(provider, "second", signs_from=START)
@@ -93,7 +93,9 @@ def test_another_workers_key_is_noticed_by_itself(provider: Provider, ring: KeyR
     assert "second" in kids(ring)
 
 
-def test_a_private_key_is_imported_once_a_process(ring: KeyRing, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_key_is_imported_once_a_process(
+    ring: SigningKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """27 milliseconds an import; a reload takes those it knows."""
     ring.jwks()
     monkeypatch.setattr(RSAKey, "import_key", None)
@@ -101,7 +103,7 @@ def test_a_private_key_is_imported_once_a_process(ring: KeyRing, clock: Clock, m
     assert signer(ring)
 
 
-def test_what_is_published_verifies_and_is_public(ring: KeyRing) -> None:
+def test_what_is_published_verifies_and_is_public(ring: SigningKeys) -> None:
     """JWK-01, JWK-03: nothing of the private part leaves the process."""
     raw = ring.sign({"a": 1}, alg="RS256", typ="JWT")
     assert jwt.decode(raw, ring.public_keys(), algorithms=["RS256"]).claims == {"a": 1}
@@ -111,7 +113,7 @@ def test_what_is_published_verifies_and_is_public(ring: KeyRing) -> None:
 def test_two_processes_that_start_together_agree(provider: Provider) -> None:
     """JWK-07."""
     engine = engine_of(provider.app)
-    assert kids(KeyRing(engine, ALGORITHMS)) == kids(KeyRing(engine, ALGORITHMS))
+    assert kids(SigningKeys(engine, ALGORITHMS)) == kids(SigningKeys(engine, ALGORITHMS))
     with Session(engine) as db:
         assert db.query(SigningKey).count() == len(ALGORITHMS)
 
@@ -143,7 +145,7 @@ def test_eddsa_is_neither_offered_nor_published_unless_the_settings_say_so() -> 
 
 def test_only_offered_algorithms_are_published_and_sign(provider: Provider) -> None:
     """A key that is in the database stays there, for the day it is switched on again."""
-    fewer = KeyRing(engine_of(provider.app), ["RS256", "ES256"])
+    fewer = SigningKeys(engine_of(provider.app), ["RS256", "ES256"])
     assert [key["alg"] for key in fewer.jwks()["keys"]] == ["RS256", "ES256"]
     assert fewer.algorithms() == ["RS256", "ES256"]
     with pytest.raises(NoSigningKeyError, match="EdDSA"):
