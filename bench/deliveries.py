@@ -22,8 +22,9 @@ from sqlalchemy.orm import Session
 
 from bench.relying_party import Figure
 from idp import create_app
-from idp.flow.session_ending import Reason, end_sessions
+from idp.flow.session_ending import mark_ended, queue_deliveries
 from idp.models import Client, Delivery, Participation, SsoSession, User
+from idp.outbox.reasons import Reason
 from idp.provider import Provider as State
 from pickup_web import Settings
 from pickup_web.clock import now
@@ -120,6 +121,7 @@ class Provider:
         structlog.configure(logger_factory=structlog.WriteLoggerFactory((folder / "log").open("w")))
         state: State = app.extensions["idp"]
         self.engine, self.outbox, self._url = engine_of(app), state.outbox, url
+        self.background = state.background
         state.keys.sign({}, alg="RS256", typ="JWT")  # loads the keys
 
     def add_clients(self, paths: list[str]) -> None:
@@ -154,7 +156,8 @@ class Provider:
         """Through the one door, and tell the apps; returns how long the person who asked was kept waiting."""
         start = time.monotonic()
         with Session(self.engine) as db:
-            self.outbox.send(end_sessions(db, sids, Reason.OPERATOR, "session"))
+            ended = mark_ended(db, SsoSession.sid.in_(sids), Reason.OPERATOR, "session")
+            self.outbox.send(queue_deliveries(db, ended, Reason.OPERATOR, "session"))
         return time.monotonic() - start
 
     def number_of(self, state: str) -> int:

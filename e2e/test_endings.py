@@ -24,7 +24,8 @@ from sqlalchemy import update
 from idp import create_app
 from idp.models import SsoSession
 from idp.operations import people, sessions
-from idp.flow.session_ending import IDLE_SECONDS, Reason
+from idp.models import IDLE_SECONDS
+from idp.outbox.reasons import Reason
 from pickup_web.database import db
 with create_app().app_context():
     person = next(iter(people.list_people(db.session, {username!r})[0]), None)

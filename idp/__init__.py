@@ -8,20 +8,23 @@ Beside the flow: operations/ (what an operator can do), console/ and admin_api/ 
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
 from idp import account, admin_api, cli, console, logged_out, registration
 from idp.authorization import consent
+from idp.background.loop import Background
 from idp.clients.jwks import ClientKeys
 from idp.encryption import use_key
-from idp.flow import authorize, discovery, end_session, login, token
-from idp.flow.delivery import Outbox
+from idp.flow import authorize, delivery, discovery, end_session, login, token
 from idp.models import Base
 from idp.outbox.http import GuardedHttpClient
+from idp.outbox.sender import Outbox
 from idp.provider import Provider
 from idp.seed import follow_settings, from_settings
+from idp.tokens import introspection, userinfo
 from idp.tokens.authlib_server import OAuthServer
 from idp.tokens.signing_keys import SigningKeys
 from pickup_web import Settings, create_service, csrf
@@ -44,9 +47,9 @@ ROUTES: list[Route] = [
     ("POST",     "/login",                            "sign_in",      login.sign_in),
     ("POST",     "/consent",                          "answer_consent", consent.answer_consent),
     ("POST",     "/oauth2/token",                     "token",        token.token_endpoint),
-    ("GET POST", "/oauth2/userinfo",                  "userinfo",     token.userinfo),
-    ("POST",     "/oauth2/introspect",                "introspect",   token.introspect),
-    ("POST",     "/oauth2/revoke",                    "revoke",       token.revoke),
+    ("GET POST", "/oauth2/userinfo",                  "userinfo",     userinfo.userinfo),
+    ("POST",     "/oauth2/introspect",                "introspect",   introspection.introspect),
+    ("POST",     "/oauth2/revoke",                    "revoke",       introspection.revoke),
     # signing out
     ("GET POST", "/oidc/logout",                      "end_session",  end_session.end_session),
     ("POST",     "/oidc/logout/confirm",              "confirm",      end_session.confirm),
@@ -58,9 +61,9 @@ ROUTES: list[Route] = [
 FROM_ELSEWHERE = (
     authorize.authorize,
     token.token_endpoint,
-    token.userinfo,
-    token.introspect,
-    token.revoke,
+    userinfo.userinfo,
+    introspection.introspect,
+    introspection.revoke,
     end_session.end_session,
     registration.register,
     registration.manage,
@@ -91,7 +94,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
     cli.add_commands(app)
     keys = SigningKeys(engine, settings.signing_algorithms)
-    door = GuardedHttpClient(
+    http = GuardedHttpClient(
         allow_plain_http=settings.demo_plain_http,
         allow_private_addresses=settings.demo_private_addresses,
         ca_bundle=settings.ca_bundle,
@@ -99,17 +102,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     client_keys = ClientKeys(http)
     outbox = Outbox(
         engine,
+        partial(delivery.deliver, issuer=settings.idp_url, http=http),
         keys,
-        http,
-        issuer=settings.idp_url,
         redirect_wait=settings.logout_wait,
-        policy=settings.delete_tokens_on_logout,
         per_host=settings.logout_per_host,
     )
+    background = Background(engine, outbox, settings.delete_tokens_on_logout)
     app.extensions["idp"] = Provider(
-        settings, keys, http, client_keys, outbox, OAuthServer(app, client_keys, settings.idp_url)
+        settings,
+        keys,
+        http,
+        client_keys,
+        outbox,
+        background,
+        OAuthServer(app, client_keys, settings.idp_url, token.exchange_code),
     )
-    app.extensions["after_fork"].append(outbox.run_in_background)
+    app.extensions["after_fork"].append(background.start)
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())
     for blueprint in (account.blueprint, console.blueprint):

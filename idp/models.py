@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
 from sqlalchemy import (
@@ -122,6 +122,11 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
         """In constant time."""
         return self.secret_hash is not None and hmac.compare_digest(self.secret_hash, hash_of(client_secret))
 
+    @property
+    def is_public(self) -> bool:
+        """RFC 6749 §2.1: it has no secret to keep."""
+        return self.token_endpoint_auth_method == "none"  # noqa: S105 # the name of a method
+
     def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
         """RFC 7591 §2: only by the registered method."""
         return method == self.token_endpoint_auth_method
@@ -133,6 +138,9 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     def check_grant_type(self, grant_type: str) -> bool:
         """Only registered ones."""
         return grant_type in self.grant_types
+
+
+IDLE_SECONDS = 2 * 3600  # a session ends when neither an app nor a page has asked for it for this long
 
 
 class SsoSession(Base):
@@ -157,14 +165,6 @@ class SsoSession(Base):
     end_reason: Mapped[str | None] = mapped_column(String(40))
 
 
-class UnfinishedEnding(Base):
-    """A session that has ended, while the deliveries to its apps are still to be written; see session_ending.py."""
-
-    __tablename__ = "unfinished_ending"
-
-    sid: Mapped[str] = mapped_column(ID, primary_key=True)
-
-
 class Participation(Base):
     """BCL §2.3: a client that received an ID token in a session, and so hears when it ends."""
 
@@ -174,6 +174,14 @@ class Participation(Base):
     client_id: Mapped[str] = mapped_column(ID, primary_key=True)
     sub: Mapped[str] = mapped_column(ID)  # as sent to this client
     since: Mapped[int]
+
+
+class Participant(NamedTuple):
+    """A participation, with the row of its client."""
+
+    client: Client
+    sid: str
+    sub: str
 
 
 class AuthorizationCode(Base, AuthorizationCodeMixin):  # type: ignore[misc] # Authlib has no types

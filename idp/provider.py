@@ -1,18 +1,26 @@
 """What the provider keeps for each application object, and how a request finds it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
-from flask import current_app
+from flask import Response, current_app
 
+from idp.background.loop import Background
 from idp.clients.jwks import ClientKeys
-from idp.flow.delivery import Outbox
 from idp.outbox.http import GuardedHttpClient
+from idp.outbox.sender import Outbox
 from idp.tokens.signing_keys import SigningKeys
 from pickup_web.settings import Settings
 
-if TYPE_CHECKING:
-    from idp.tokens.authlib_server import OAuthServer
+
+class OAuth(Protocol):
+    """The library's authorization server (tokens/authlib_server.py)."""
+
+    def create_token_response(self) -> Response:
+        """RFC 6749 §3.2."""
+
+    def create_endpoint_response(self, name: str) -> Response:
+        """``introspection`` or ``revocation``."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Provider:
     http: GuardedHttpClient
     client_keys: ClientKeys
     outbox: Outbox
-    oauth: "OAuthServer"
+    background: Background
+    oauth: OAuth
 
     @property
     def issuer(self) -> str:

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 
 from idp.clients.authentication import METHODS
 from idp.clients.jwks import ALGORITHMS
-from idp.flow.session_ending import Reason, end_participations
+from idp.clients.registry import find_client
+from idp.flow.session_ending import end_participations
 from idp.models import AuthorizationCode, Client, Consent, hash_of
 from idp.outbox.http import FetchError
+from idp.outbox.reasons import Reason
 from idp.provider import current_provider
-from idp.tokens.authlib_server import find_client
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db

@@ -51,6 +51,12 @@ def cookie_name(name: str, base_url: str) -> str:
     return f"__Host-{name}" if base_url.startswith("https://") else name
 
 
+def uncached(response: Response) -> Response:
+    """RFC 6749 §5.1: an answer that holds tokens or claims is not stored on the way."""
+    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
+    return response
+
+
 class CookieSessions(SecureCookieSessionInterface):
     """Flask's own, which makes a signer for each request; this one keeps it."""
 

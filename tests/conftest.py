@@ -33,8 +33,8 @@ from werkzeug.test import TestResponse
 import idp as idp_service
 import pickup_dispatch
 import pickup_manager
-from idp.flow.delivery import Outbox
 from idp.outbox.http import GuardedHttpClient
+from idp.outbox.sender import Outbox
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from relying_party.sessions import AppSession

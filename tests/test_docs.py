@@ -58,7 +58,7 @@ def test_the_default_in_the_table_is_the_one_in_the_code(name: str) -> None:
 def emitted() -> set[str]:
     """The names of events in the code; those put together from parts are spelled out here."""
     literal = set(re.findall(r'"((?:op|rp|rs)\.[a-z_]+\.[a-z_]+)"', source()))
-    assert 'f"op.logout.{state}"' in source()
+    assert 'f"op.logout.{attempt.state}"' in source()
     return literal | {f"op.logout.{state}" for state in ("delivered", "refused", "given_up")}
 
 

@@ -5,12 +5,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from idp.flow.login import MAX_PASSWORD
-from idp.flow.session_ending import Reason
 from idp.logged_out import Unconfirmed, unconfirmed
 from idp.logged_out import page as logged_out_page
 from idp.models import Delivery, SsoSession
 from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
+from idp.outbox.reasons import Reason
 from idp.own_pages import guard, require_person
 from idp.sign_in import throttle as failed_logins
 from idp.sign_in.sso_session import delete_cookie

@@ -3,8 +3,8 @@
 from flask import g, request
 
 from idp.admin_api.errors import Problem
+from idp.clients.registry import find_client
 from idp.models import Token, hash_of
-from idp.tokens.authlib_server import find_client
 from pickup_web import events
 from pickup_web.database import db
 

@@ -12,9 +12,9 @@ from idp.admin_api.errors import Problem
 from idp.admin_api.paging import Listing, PageQuery
 from idp.admin_api.queries import Text
 from idp.admin_api.resources import Account, Delivery, DeliveryWithAttempts, RegisteredClient, Session
-from idp.flow.session_ending import Reason
 from idp.models import User
 from idp.operations import NotFoundError, applications, deliveries, people, sessions
+from idp.outbox.reasons import Reason
 from pickup_web.database import db
 
 IDENTITY_STORE = "people"  # the one there is

@@ -7,10 +7,10 @@ from flask.typing import ResponseReturnValue
 
 from idp.authorization.pending import Pending
 from idp.authorization.request import AuthorizationRequest
+from idp.clients.registry import find_client
 from idp.error_pages import too_late
 from idp.models import Consent, SsoSession, User
 from idp.sign_in.sso_session import current_sso_session
-from idp.tokens.authlib_server import find_client
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db

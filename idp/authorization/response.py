@@ -10,11 +10,13 @@ from flask import Response, make_response, redirect, render_template
 
 from idp.addresses import with_parameters
 from idp.authorization.request import AuthorizationError, AuthorizationRequest
-from idp.flow import token
+from idp.clients.registry import mark_client_used
 from idp.models import AuthorizationCode, SsoSession, Token, hash_of
 from idp.provider import current_provider
+from idp.sign_in.participation import record_participation
 from idp.sign_in.sso_session import lock_if_active
-from idp.tokens.authlib_server import ACCESS_SECONDS, CODE_SECONDS, mark_client_used, record_participation
+from idp.tokens.code_grant import CODE_SECONDS
+from idp.tokens.token_store import ACCESS_SECONDS, SignIn, issue_id_token
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_row, db, relax
@@ -23,7 +25,7 @@ from pickup_web.security import content_security_policy
 
 def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
     """Give what the response type asks for, and send it."""
-    # A code is worthless after a logout (oauth_server.py); tokens must not be given out while one is under way.
+    # A code is worthless after a logout (tokens/code_grant.py); tokens must not be given out while one is under way.
     if authorization_request.response_types == {"code"}:
         relax(db.session)  # nor has a code that nobody redeemed to outlive a power cut
     elif not lock_if_active(session.sid):
@@ -101,18 +103,20 @@ def front_channel_id_token(
     authorization_request: AuthorizationRequest, session: SsoSession, code: str | None, access_token: str | None
 ) -> str:
     """An ID token that travels through the browser: tied to what travels with it (Core §3.3.2.11)."""
-    return token.make_id_token(
+    return issue_id_token(
         authorization_request.client,
-        sub=session.sub,
-        sid=session.sid,
-        auth_time=session.auth_time,
-        amr=session.amr,
-        acr=authorization_request.acr,
+        SignIn(
+            session.sub,
+            session.sid,
+            session.auth_time,
+            session.amr,
+            authorization_request.acr,
+            authorization_request.claims,
+        ),
         nonce=authorization_request.nonce,
         access_token=access_token,
         code=code,
-        asked=authorization_request.claims,
-        # Core §5.4: with no access token there is no userinfo, so the scopes' claims come in here.
+        # Core §5.4: with no access token there is no userinfo, so the scopes' claims are in here.
         scopes=authorization_request.scopes if authorization_request.response_types == {"id_token"} else [],
     )
 

@@ -1,1 +1,1 @@
-"""What each worker does beside its requests: poll the outbox, finish, expire, delete."""
+"""What each worker does beside its requests: poll the outbox, end expired sessions, clean up."""

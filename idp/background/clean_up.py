@@ -14,7 +14,6 @@ from idp.models import (
     Participation,
     SsoSession,
     Token,
-    UnfinishedEnding,
     UsedAssertion,
 )
 from pickup_web.clock import now
@@ -59,11 +58,16 @@ def clean_up(db: Session) -> None:
             db.commit()
 
 
+def unfinished_removals(db: Session) -> list[Client]:
+    """Removed clients that still take part in a session: a code exchange was under way as they were removed."""
+    active = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
+    takes_part = exists().where(Participation.client_id == Client.client_id, Participation.sid.in_(active))
+    return list(db.scalars(select(Client).where(Client.removed_at.is_not(None), takes_part)))
+
+
 def is_needed() -> ColumnElement[bool]:
     """Its apps are not told yet, the ledger still tells of it, or tokens of it live on."""
-    return or_(
-        *(exists().where(column == SsoSession.sid) for column in (UnfinishedEnding.sid, Delivery.sid, Token.sid))
-    )
+    return or_(*(exists().where(column == SsoSession.sid) for column in (Delivery.sid, Token.sid)))
 
 
 def is_told_of() -> ColumnElement[bool]:

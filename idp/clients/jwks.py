@@ -43,7 +43,7 @@ class ClientKeys:
     """Finds clients' keys, and keeps those that were fetched. Shared by the threads of a process."""
 
     def __init__(self, http: GuardedHttpClient) -> None:
-        self._http = door
+        self._http = http
         self._lock = threading.Lock()  # never held while a site is asked
         self._fetched: dict[str, Fetched] = {}
 

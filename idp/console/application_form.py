@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from idp.flow.session_ending import GIVE_UP_SECONDS
+from idp.outbox.ledger import GIVE_UP_SECONDS
 from pickup_web.forms import Field, Form, Wrong, decimal, is_ticked, number, optional
 from pickup_web.words import duration
 

@@ -12,9 +12,10 @@ from sqlalchemy import func, select
 
 from idp.console.application_form import MAIN, METHODS, MORE, POLICIES, fields, filled_in, first_values, values_of
 from idp.console.parts import ROWS, Page, ask, done
-from idp.flow.session_ending import GIVE_UP_SECONDS, policy_of, why_not_told
 from idp.models import Client, Delivery, Participation, SsoSession, hash_of
 from idp.operations import InvalidError, applications
+from idp.outbox.ledger import GIVE_UP_SECONDS
+from idp.outbox.reasons import policy_of, why_not_told
 from idp.provider import current_provider
 from pickup_web.database import db
 from pickup_web.forms import Form

@@ -8,10 +8,10 @@ from flask.typing import ResponseReturnValue
 
 from idp.console.parts import ROWS, Page, ask, done
 from idp.console.sessions import is_own, name_of, told
-from idp.flow.session_ending import Reason
 from idp.models import User
 from idp.operations import InvalidError, people, sessions
 from idp.operations.sessions import SessionView
+from idp.outbox.reasons import Reason
 from pickup_web.database import db
 from pickup_web.forms import Field, Form
 from pickup_web.words import many

@@ -4,10 +4,10 @@ from flask import g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from idp.console.parts import ROWS, Page, done
-from idp.flow.session_ending import Reason
 from idp.models import User
 from idp.operations import NotFoundError, sessions
 from idp.operations.sessions import SessionView
+from idp.outbox.reasons import Reason
 from pickup_web.database import db
 from pickup_web.words import many
 

@@ -24,11 +24,11 @@ from idp.authorization.request import (
     check,
     response_mode_of,
 )
+from idp.clients.registry import known_client
 from idp.error_pages import error_page, too_late, too_long
 from idp.flow.login import ask_for_password
 from idp.models import Client, SsoSession
 from idp.sign_in.sso_session import cookie_of_browser, current_sso_session
-from idp.tokens.authlib_server import known_client
 from idp.tokens.id_token_hint import HintError, verify_hint
 from pickup_web.clock import now
 
@@ -100,10 +100,8 @@ def prompt_or_grant(authorization_request: AuthorizationRequest, pending: Pendin
         if silent:
             raise AuthorizationError("login_required", "No user is signed in who meets the request.")
         return ask_for_password(pending, authorization_request.client, pending.parameters.get("login_hint", ""))
-    if (
-        authorization_request.sub and session.sub != authorization_request.sub
-    ):  # they signed in for this request, but as somebody else
-        raise AuthorizationError("login_required", "A different user is signed in.")
+    if authorization_request.sub and session.sub != authorization_request.sub:
+        raise AuthorizationError("login_required", "A different user is signed in.")  # for this very request
     if pending.denied:
         raise AuthorizationError("access_denied", "The user did not allow it.")
     if consent.is_missing(authorization_request, session, pending.asked_at):
@@ -115,7 +113,8 @@ def must_sign_in_again(session: SsoSession, authorization_request: Authorization
     """Core §3.1.2.1: a session is there, but the client wants another person or a newer password."""
     if session.auth_time >= asked_at:
         return False  # done for this very request; a slow page must not ask again
-    too_old = authorization_request.max_age is not None and asked_at - session.auth_time > authorization_request.max_age
+    max_age = authorization_request.max_age
+    too_old = max_age is not None and asked_at - session.auth_time > max_age
     another = authorization_request.sub is not None and session.sub != authorization_request.sub
     return (
         too_old

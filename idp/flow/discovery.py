@@ -5,9 +5,9 @@ from flask import Response, jsonify
 from idp.authorization.request import ACR, MODES
 from idp.clients.authentication import CONFIDENTIAL, METHODS
 from idp.clients.jwks import ALGORITHMS
-from idp.flow.token import SCOPE_CLAIMS
 from idp.provider import current_provider
 from idp.registration import GRANT_TYPES, RESPONSE_TYPES, SCOPES
+from idp.tokens.id_token import SCOPE_CLAIMS
 
 # Anything in a browser may read these (Discovery §3): they are public.
 PUBLIC = {"Access-Control-Allow-Origin": "*"}

@@ -12,12 +12,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from idp.authorization.pending import Pending
+from idp.clients.registry import find_client
 from idp.error_pages import too_late
+from idp.flow import session_ending
 from idp.models import Client, User
+from idp.outbox.reasons import Reason
 from idp.own_pages import is_own_page
+from idp.provider import current_provider
 from idp.sign_in import throttle as failed_logins
-from idp.sign_in.sso_session import set_cookie, start_session
-from idp.tokens.authlib_server import find_client
+from idp.sign_in.sso_session import current_sso_session, set_cookie, start_session
 from pickup_web import events
 from pickup_web.database import db
 from pickup_web.security import content_security_policy
@@ -56,6 +59,8 @@ def sign_in() -> ResponseReturnValue:
     if seconds := failed_logins.reserve_attempt(db.session, key):
         return too_many(waiting, client, username, seconds)
     user = authenticate(username, request.form.get("password", ""))
+    if user:
+        end_session_of_another(user)
     cookie = start_session(user) if user else None
     if cookie is None:
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
@@ -68,6 +73,14 @@ def sign_in() -> ResponseReturnValue:
     set_cookie(response, cookie)
     failed_logins.remember(response, username)
     return response
+
+
+def end_session_of_another(user: User) -> None:
+    """BCL §2.3: the apps of the user who was signed in here before are notified."""
+    session, provider = current_sso_session(), current_provider()
+    if session and session.sub != user.sub:
+        policy = provider.settings.delete_tokens_on_logout
+        provider.outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
 
 
 def too_many(waiting: dict[str, str], client: Client | None, username: str, seconds: int) -> Response:

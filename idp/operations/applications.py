@@ -19,10 +19,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from idp import registration
-from idp.flow.delivery import MAX_CONNECT_SECONDS, MAX_READ_SECONDS, post
+from idp.flow.delivery import post
 from idp.models import Client, Token, hash_of
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.outbox.http import in_background
+from idp.outbox.ledger import MAX_CONNECT_SECONDS, MAX_READ_SECONDS
 from idp.provider import current_provider
 from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
 from pickup_web import events

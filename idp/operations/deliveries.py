@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
-from idp.flow.session_ending import LEASE_SECONDS, offered_seconds
 from idp.models import Client, Delivery, DeliveryAttempt, SsoSession, User
 from idp.operations import NotFoundError, OperationError
+from idp.outbox.ledger import LEASE_SECONDS, offered_seconds
 from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now

@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from idp.flow import login
-from idp.flow.session_ending import Reason
 from idp.models import Consent, SsoSession, Token, User
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.operations.sessions import all_of, any_contains, end, tell
+from idp.outbox.reasons import Reason
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.forms import Wrong

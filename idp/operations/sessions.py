@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, fa
 from sqlalchemy.orm import Session
 
 from idp.flow import session_ending
-from idp.flow.session_ending import Reason, policy_of
 from idp.models import Client, Delivery, Participation, SsoSession, Token, User, has_word
 from idp.operations import NotFoundError
+from idp.outbox import reasons
+from idp.outbox.reasons import Reason, policy_of
 from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
@@ -165,13 +166,13 @@ def all_of(sub: str, keep_sid: str | None = None) -> ColumnElement[bool]:
 
 def end(db: Session, which: ColumnElement[bool], reason: Reason) -> list[str]:
     """Through the one door: from here on they have ended, if the caller's transaction is committed."""
-    return session_ending.begin_ending(db, which, reason, current_provider().settings.delete_tokens_on_logout)
+    return session_ending.mark_ended(db, which, reason, current_provider().settings.delete_tokens_on_logout)
 
 
 def tell(db: Session, ended: list[str], reason: Reason) -> None:
     """Tell the apps of what :func:`end` ended. Commits, with all that the caller wrote."""
     provider = current_provider()
-    provider.outbox.send(session_ending.finish_ending(db, ended, reason, provider.settings.delete_tokens_on_logout))
+    provider.outbox.send(session_ending.queue_deliveries(db, ended, reason, provider.settings.delete_tokens_on_logout))
 
 
 # --- what is shown of a session ---
@@ -224,7 +225,7 @@ def why_not_told(client: Client, part: Participation | None, default_policy: str
         return "It got its ID token without a code (implicit flow); only clients that redeem a code are notified."
     if part is None:
         return "It got no ID token, so it takes no part in the session."
-    return session_ending.why_not_told(client, default_policy)
+    return reasons.why_not_told(client, default_policy)
 
 
 def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:

@@ -6,9 +6,7 @@ from flask import request
 from sqlalchemy import bindparam, select, update
 from werkzeug.wrappers import Response
 
-from idp.flow import session_ending
-from idp.flow.session_ending import IDLE_SECONDS, Reason
-from idp.models import SsoSession, User, hash_of
+from idp.models import IDLE_SECONDS, SsoSession, User, hash_of
 from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
@@ -69,21 +67,17 @@ def lock_if_active(sid: str) -> bool:
 def start_session(user: User) -> str | None:
     """The browser's session after a password; returns its new cookie, or None if that password is of yesterday.
 
-    The same person keeps the session and its ``sid``; for another person the old one ends first (BCL-06).
+    The same user keeps the session and its ``sid``; login.py has ended that of another user.
     """
     cookie, sub, verified = secrets.token_urlsafe(32), user.sub, user.password_hash
     session = current_sso_session()
-    if session and session.sub != sub:
-        policy = current_provider().settings.delete_tokens_on_logout
-        current_provider().outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
-        session = None
     # Whoever changes the password or disables the person either commits before this, and the sign-in fails,
     # or waits for our commit, and ends this session with the others.
     able = update(User).where(User.sub == sub, User.password_hash == verified, User.disabled_at.is_(None))
     if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
         db.session.rollback()
         return None
-    if session and lock_if_active(session.sid):  # it may have ended since we looked
+    if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since we looked
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:

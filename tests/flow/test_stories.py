@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import idp as idp_service
-from idp.flow.session_ending import IDLE_SECONDS, LEASE_SECONDS
+from idp.models import IDLE_SECONDS
+from idp.outbox.ledger import LEASE_SECONDS
 from tests.conftest import START, Clock, close, eventually, prepared
 from tests.flow.conftest import BACK_CHANNEL_URI, Person, Pickup, is_login, replayed
 from tests.network import Network, query_of

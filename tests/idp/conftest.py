@@ -6,20 +6,26 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from html import unescape
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
+from idp.background.loop import Background
+from idp.flow import delivery
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
+from idp.outbox.http import GuardedHttpClient
+from idp.outbox.sender import Outbox
 from idp.provider import Provider as State
 from idp.sign_in.sso_session import COOKIE
+from idp.tokens.signing_keys import SigningKeys
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event
@@ -50,6 +56,13 @@ class PaperApp:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
         return Response(self.body, self.status, self.headers)(environ, start_response)
+
+
+def another_worker(engine: Engine, http: GuardedHttpClient, issuer: str, *, per_host: int = 9) -> Background:
+    """The outbox and the loop of another process: the same tables, and nothing else in common."""
+    deliver = partial(delivery.deliver, issuer=issuer, http=http)
+    outbox = Outbox(engine, deliver, SigningKeys(engine, ["RS256"]), redirect_wait=10, per_host=per_host)
+    return Background(engine, outbox, "session")
 
 
 @dataclass

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from idp.authorization import response as authorization_response
 from idp.flow import login
-from idp.flow.session_ending import IDLE_SECONDS, Reason, end_participations
-from idp.models import Client, Participation, SsoSession, Token, User
+from idp.flow.session_ending import end_participations
+from idp.models import IDLE_SECONDS, Client, Participation, SsoSession, Token, User
 from idp.operations import people, sessions
-from idp.sign_in.sso_session import ABSOLUTE_SECONDS, hold
+from idp.outbox.reasons import Reason
+from idp.sign_in.sso_session import ABSOLUTE_SECONDS, lock_if_active
 from pickup_web.database import engine_of
 from tests.conftest import PASSWORD, Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
@@ -253,9 +254,9 @@ def test_a_client_that_is_removed_while_it_is_answered_gets_nothing_that_works(
 
     def hold_late(sid: str) -> bool:
         remove(provider, shop.id)
-        return hold(sid)
+        return lock_if_active(sid)
 
-    monkeypatch.setattr(authorization_response, "hold", hold_late)
+    monkeypatch.setattr(authorization_response, "lock_if_active", hold_late)
     answer = shop.answer(cameron, response_type=response_type, nonce="n")
     for dead in (token, answer["access_token"]):
         assert not provider.works(dead)

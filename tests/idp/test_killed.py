@@ -17,14 +17,14 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.orm import Session
 
-from idp.flow.delivery import Outbox
-from idp.flow.session_ending import LEASE_SECONDS, Reason, end_session
+from idp.flow.session_ending import end_session
 from idp.models import Client, Delivery, DeliveryAttempt, Participation, SigningKey, SsoSession, Token, User
 from idp.outbox.http import GuardedHttpClient, in_background
-from idp.tokens.signing_keys import SigningKeys
+from idp.outbox.ledger import LEASE_SECONDS
+from idp.outbox.reasons import Reason
 from pickup_web import Settings
 from tests.conftest import PASSWORD, Clock, eventually, settle
-from tests.idp.conftest import DISPATCH
+from tests.idp.conftest import DISPATCH, another_worker
 from tests.tokens import read
 
 really_ask, really_connect = GuardedHttpClient.ask, socket.socket.connect
@@ -36,7 +36,8 @@ import os, signal, sys
 from sqlalchemy.orm import Session
 from idp import create_app
 from idp.flow import delivery, session_ending
-from idp.outbox import http as fetch
+from idp.outbox.reasons import Reason
+from idp.outbox import http as fetch, sender
 from pickup_web.database import engine_of
 
 def die(*_, **__):
@@ -54,15 +55,15 @@ step = sys.argv[1]
 with Session(engine_of(app)) as db:
     if step == "before the commit":
         Session.commit = die
-    deliveries = session_ending.end_session(db, sys.argv[2], session_ending.Reason.LOGOUT, "session")
+    deliveries = session_ending.end_session(db, sys.argv[2], Reason.LOGOUT, "session")
 if step == "before the post":
     delivery.post = die
 elif step == "during the post":
     fetch.read_head = die
 elif step == "before it is written":
-    delivery.record_attempts = die
+    sender.record_attempts = die
 elif step == "in the pause":
-    and_die(delivery.Outbox, "_write")
+    and_die(sender.Outbox, "_write")
 app.extensions["idp"].outbox.send(deliveries)
 """
 
@@ -150,21 +151,13 @@ def kill(step: str, settings: Settings) -> None:
 
 def survive(engine: Engine, clock: Clock) -> Delivery:
     """Another process, after the lease of the first one; returns what became of the one delivery."""
-    door = GuardedHttpClient(allow_plain_http=True, allow_private_addresses=True)
-    outbox = Outbox(
-        engine,
-        SigningKeys(engine, ["RS256"]),
-        door,
-        issuer="http://idp.localhost:9000",
-        redirect_wait=30,
-        policy="session",
-        per_host=9,
-    )
-    background.poll()
-    settle(outbox)
+    http = GuardedHttpClient(allow_plain_http=True, allow_private_addresses=True)
+    worker = another_worker(engine, http, "http://idp.localhost:9000")
+    worker.poll()
+    settle(worker.outbox)
     clock.turn(LEASE_SECONDS + 5)
-    background.poll()
-    settle(outbox)
+    worker.poll()
+    settle(worker.outbox)
     with Session(engine) as db:
         return db.scalars(select(Delivery)).one()
 

@@ -219,7 +219,7 @@ def test_without_the_demo_switch_only_https_is_registered(scheme: str, register:
     from dataclasses import replace
 
     state = register.provider.state
-    strict = replace(state, door=replace(state.door, allow_plain_http=False))
+    strict = replace(state, http=replace(state.http, allow_plain_http=False))
     register.provider.app.extensions["idp"] = strict
     try:
         for name in ("backchannel_logout_uri", "jwks_uri", "logo_uri"):

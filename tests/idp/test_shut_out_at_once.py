@@ -9,18 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 import idp as idp_service
-from idp.flow import login, session_ending
-from idp.flow.session_ending import LEASE_SECONDS, Reason
-from idp.models import Delivery, Participation, SsoSession, Token, UnfinishedEnding, User, hash_of
+from idp.flow import login
+from idp.models import Delivery, Participation, SsoSession, Token, User, hash_of
 from idp.operations import OperationError, people, sessions
+from idp.outbox.ledger import LEASE_SECONDS
+from idp.outbox.reasons import Reason
 from idp.sign_in.sso_session import COOKIE
-from idp.tokens.authlib_server import RefreshGrant
+from idp.tokens.refresh_grant import RefreshGrant
 from pickup_web.database import db
 from tests.conftest import PASSWORD, START, Clock, SiteClient, close, make_settings, prepared, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
@@ -262,36 +262,32 @@ def is_done(provider: Provider, act: str) -> bool:
 
 
 def assert_all_hear_of_it_once(provider: Provider, sids: list[str], reason: str) -> None:
-    """Another process's round finishes what is left; a second one finds nothing to do."""
+    """Another worker sends what is left; a second round finds nothing to do."""
     for _ in range(2):
-        provider.state.background.run_maintenance()
+        provider.state.background.poll()
         settle(provider.state.outbox)
-    provider.state.background.poll()
-    settle(provider.state.outbox)
     once = dict.fromkeys(sids, 1)
     assert Counter(row.sid for row in provider.rows(Delivery)) == once
     assert Counter(event.sid for event in provider.events("op.session.ended")) == once
     assert {event.outcome for event in provider.events("op.session.ended")} == {reason}
     assert Counter(token["sid"] for token in provider.logout_tokens(DISPATCH)) == once
-    assert provider.rows(UnfinishedEnding) == []
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_who_dies_after_the_first_piece_has_ended_all(
+def test_an_act_whose_process_dies_after_the_commit_has_ended_all_sessions(
     act: str, either: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The act and the end of every session are one transaction; what is left is to tell the apps."""
+    """The act, the end of every session and the deliveries are one transaction; what is left is to send them."""
     sids = sign_in_often(either, 120)
     assert is_signed_in(either, sids[-1]), "control"
     do, reason = ACTS[act]
     with monkeypatch.context() as broken:
-        broken.setattr(session_ending, "finish_endings", killed)
+        broken.setattr(either.state.outbox, "send", killed)
         with pytest.raises(KeyboardInterrupt):
             do(either)
     assert is_done(either, act)
     assert {(row.end_reason, row.ended_at) for row in either.rows(SsoSession)} == {(reason, START)}
     assert not [row for row in either.rows(Token) if row.revoked_at is None]
-    assert len(either.rows(UnfinishedEnding)) == 70
     if act == "disable":
         operate(either, people.enable_person, CAMERON, "admin")
     assert not any(is_signed_in(either, sid) for sid in sids), "what has ended stays ended"
@@ -308,8 +304,8 @@ import os, signal, sys, time
 time.time = lambda: float(sys.argv[2])
 from sqlalchemy.orm import Session
 from idp import create_app
-from idp.flow import session_ending
 from idp.operations import people
+from idp.outbox.sender import Outbox
 from pickup_web.database import db
 
 def die(*_, **__):
@@ -319,13 +315,13 @@ app = create_app()
 if sys.argv[1] == "before the commit":
     Session.commit = die
 else:
-    session_ending.finish_endings = die
+    Outbox.send = die
 with app.app_context():
     people.disable_person(db.session, sys.argv[3], "admin")
 """
 
 
-@pytest.mark.parametrize("step", ["before the commit", "after the first piece"])
+@pytest.mark.parametrize("step", ["before the commit", "after the commit"])
 def test_kill_9_leaves_nobody_half_shut_out(step: str, either: Provider, clock: Clock) -> None:
     """A real process: either nothing has happened, or all sessions have ended and each app will hear of each."""
     sids, settings = sign_in_often(either, 120), either.settings
@@ -343,7 +339,7 @@ def test_kill_9_leaves_nobody_half_shut_out(step: str, either: Provider, clock: 
     command = [sys.executable, "-c", VICTIM, step, str(START), CAMERON]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert is_done(either, "disable") == (step == "after the first piece")
+    assert is_done(either, "disable") == (step == "after the commit")
     if step == "before the commit":
         assert is_signed_in(either, sids[-1])
         operate(either, people.disable_person, CAMERON, "admin")
@@ -351,44 +347,3 @@ def test_kill_9_leaves_nobody_half_shut_out(step: str, either: Provider, clock: 
     assert not any(is_signed_in(either, sid) for sid in sids)
     clock.turn(LEASE_SECONDS)
     assert_all_hear_of_it_once(either, sids, "user_disabled")
-
-
-def test_of_several_who_finish_an_ending_each_app_hears_once(either: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers go their rounds while the ending's own process is still at it."""
-    monkeypatch.setattr(session_ending, "SESSIONS_AT_ONCE", 5)
-    sids, finish = sign_in_often(either, 120), session_ending.finish_endings
-    rounds = [threading.Thread(target=either.state.background.run_maintenance) for _ in range(3)]
-
-    def finish_together(*arguments: Any, **options: Any) -> list[str]:
-        monkeypatch.setattr(session_ending, "finish_endings", finish)
-        for one in rounds:
-            one.start()
-        return finish(*arguments, **options)
-
-    monkeypatch.setattr(session_ending, "finish_endings", finish_together)
-    operate(either, people.disable_person, CAMERON, "admin")
-    for one in rounds:
-        one.join()
-    settle(either.state.outbox)
-    assert_all_hear_of_it_once(either, sids, "user_disabled")
-
-
-@pytest.mark.parametrize("policy", ["none", "session"])
-def test_no_code_is_redeemed_between_the_pieces_of_an_ending(
-    policy: str, either: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not even where tokens outlive the session: it has ended with the others, though its app is not told yet."""
-    either.change_client(DISPATCH, delete_tokens_on_logout=policy)
-    monkeypatch.setattr(session_ending, "SESSIONS_AT_ONCE", 1)
-    codes = [either.code(either.sign_in()) for _ in range(3)]
-    answers: list[str] = []
-    finish = session_ending.finish_endings
-
-    def redeem_before(*arguments: Any, **options: Any) -> list[str]:
-        answers.extend(either.redeem(code).get_json().get("error") for code in codes)
-        return finish(*arguments, **options)
-
-    monkeypatch.setattr(session_ending, "finish_endings", redeem_before)
-    operate(either, people.disable_person, CAMERON, "admin")
-    assert answers == ["invalid_grant"] * 3
-    assert not [row for row in either.rows(Token) if row.revoked_at is None]

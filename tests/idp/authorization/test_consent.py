@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from idp.authorization.pending import PENDING_SECONDS
 from idp.models import Consent, Token
-from idp.tokens.authlib_server import ACCESS_SECONDS, OFFLINE_SECONDS
+from idp.tokens.token_store import ACCESS_SECONDS, OFFLINE_SECONDS
 from tests.conftest import Clock, SiteClient
 from tests.idp.conftest import DISPATCH, Provider, hidden
 from tests.idp.parties import GRANTS, SHOP, Answer, Party, Registrar, answer_of

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from idp.authorization import consent
 from idp.authorization.request import AuthorizationRequest
 from idp.flow import session_ending
-from idp.flow.session_ending import Reason
 from idp.models import AuthorizationCode, Participation, SsoSession, Token
-from idp.tokens.authlib_server import ACCESS_SECONDS
+from idp.outbox.reasons import Reason
+from idp.tokens.token_store import ACCESS_SECONDS
 from pickup_web.database import engine_of
 from tests.conftest import SiteClient
 from tests.idp.conftest import CHALLENGE, VERIFIER, Provider

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from idp.background.clean_up import BATCH, CODE_SECONDS, LEDGER_SECONDS, UNUSED_SECONDS
 from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token, hash_of
-from idp.tokens.authlib_server import REFRESH_SECONDS
+from idp.tokens.token_store import REFRESH_SECONDS
 from tests.conftest import Clock, SiteClient, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import Registrar

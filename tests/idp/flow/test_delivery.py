@@ -12,29 +12,29 @@ from sqlalchemy.orm import Session
 from werkzeug import Response
 
 from idp import create_app
-from idp.flow import delivery as module
-from idp.flow.delivery import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    MAX_ANSWER,
-    MAX_CONNECT_SECONDS,
-    MAX_READ_SECONDS,
-    Job,
-    Outbox,
-    Outcome,
-    Result,
-    record_attempts,
-    take,
-)
-from idp.flow.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS, Reason, end_session
+from idp.flow import delivery
+from idp.flow.delivery import FIRST_PAUSE, LONGEST_PAUSE, MAX_ANSWER
+from idp.flow.session_ending import end_session
 from idp.models import Client, Delivery
 from idp.operations.deliveries import send_again
 from idp.outbox.http import BODY_SECONDS, LOOK_UP_SECONDS
+from idp.outbox.ledger import (
+    GIVE_UP_SECONDS,
+    LEASE_SECONDS,
+    MAX_CONNECT_SECONDS,
+    MAX_READ_SECONDS,
+    Attempt,
+    Job,
+    Outcome,
+    claim_due,
+    record_attempts,
+)
+from idp.outbox.reasons import Reason
 from idp.tokens.signing_keys import SigningKeys
 from pickup_web import events
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, SiteClient, close, eventually, make_settings, prepared, settle
-from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider, another_worker
 from tests.network import Network, Request
 from tests.postgres import Postgres
 
@@ -275,7 +275,10 @@ def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: P
     """It is written without the app's words; if it was not those, it alone waits for the next look."""
     end_without_sending(provider)
     rows = [provider.delivery(client_id) for client_id in (DISPATCH, MANAGER)]
-    good, odd = (Result(job_of(row), Outcome("refused", "refused", 401, "no"), START, 5, row.client_id) for row in rows)
+    good, odd = (
+        Attempt(job_of(row), Outcome("refused", "refused", 401, "no"), START, "refused", START, 5, row.client_id)
+        for row in rows
+    )
     provider.state.outbox._write([odd._replace(outcome=replace(odd.outcome, answer="\ud800")), good])
     assert {row.state for row in provider.rows(Delivery)} == {"refused"}
     assert {attempt.jti: attempt.answer for attempt in provider.attempts()} == {MANAGER: "", DISPATCH: "no"}
@@ -400,7 +403,7 @@ def test_a_fault_of_our_own_after_the_ending_is_no_fault_for_the_user(
     """The session has ended; the apps hear when somebody looks."""
     hint = provider.tokens(cameron)["id_token"]
     with monkeypatch.context() as broken:
-        broken.setattr(module, "load", lambda *_: 1 / 0)
+        broken.setattr("idp.outbox.sender.load_jobs", lambda *_: 1 / 0)
         assert provider.end_session(cameron, id_token_hint=hint).status_code == 200
     assert {row.state for row in provider.rows(Delivery)} == {"pending"}
     clock.turn(LEASE_SECONDS)
@@ -479,7 +482,7 @@ def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
     """A fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
     provider.change_client(MANAGER, id_token_signed_response_alg="PS512")
     end_without_sending(provider)
-    monkeypatch.setattr(module.LOG, "exception", lambda *_, **__: None, raising=False)
+    monkeypatch.setattr(delivery.LOG, "exception", lambda *_, **__: None, raising=False)
     clock.turn(GIVE_UP_SECONDS + 60)
     provider.state.background.poll()
     eventually(lambda: provider.delivery(MANAGER).state == "given_up", "it is tried for ever")
@@ -495,34 +498,27 @@ def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
     clock.turn(10)
     look(provider, 2)
     row = provider.delivery(MANAGER)
-    assert (row.state, row.note) == ("not_sent", "The client has no back-channel logout URI any more.")
+    assert (row.state, row.note) == ("not_sent", "The client no longer has a back-channel logout URI.")
     assert provider.events("op.logout.not_sent")[0].outcome == row.note
 
 
 # --- several processes ---
 
 
-def another_process(provider: Provider) -> Outbox:
-    """An outbox over the same tables, with nothing else in common."""
-    engine = engine_of(provider.app)
-    keys, door = SigningKeys(engine, ["RS256"]), provider.state.http
-    return Outbox(engine, keys, door, issuer=provider.issuer, redirect_wait=1, policy="session", per_host=9)
-
-
 @pytest.mark.usefixtures("cameron")
 def test_another_process_takes_over_after_the_lease(provider: Provider, clock: Clock) -> None:
     """Killed -9 right after the logout; whoever looks when the lease is over sends it, once."""
     end_without_sending(provider)
-    survivor = another_process(provider)
-    survivor.look()
+    survivor = another_worker(engine_of(provider.app), provider.state.http, provider.issuer)
+    survivor.poll()
     clock.turn(LEASE_SECONDS - 1)
-    survivor.look()
+    survivor.poll()
     assert provider.logout_tokens(MANAGER) == []
     clock.turn(1)
-    survivor.look()
+    survivor.poll()
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
     assert len(provider.logout_tokens(MANAGER)) == 1
-    settle(survivor)
+    settle(survivor.outbox)
 
 
 @pytest.mark.usefixtures("cameron")
@@ -554,7 +550,7 @@ def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock
     def process() -> None:
         with Session(engine_of(provider.app)) as db:
             together.wait()
-            taken.extend(take(db, 10))
+            taken.extend(claim_due(db, 10))
 
     threads = [threading.Thread(target=process) for _ in range(4)]
     for thread in threads:
@@ -592,7 +588,7 @@ def test_control_times_as_we_set_them_are_waited_for(
     clock.turn(5)
     with provider.database() as db:
         setattr(db.get_one(Delivery, provider.delivery(MANAGER).id), column, int(clock()) + round(ahead))
-        assert take(db, 10) == []
+        assert claim_due(db, 10) == []
 
 
 # --- the record ---
@@ -676,7 +672,7 @@ def test_a_try_that_was_slow_does_not_take_the_row_from_whoever_has_it_now(provi
     end_without_sending(provider)
     clock.turn(LEASE_SECONDS)
     with Session(engine_of(provider.app)) as db:
-        take(db, 10)
+        claim_due(db, 10)
     late(provider, Outcome("timeout", "pending"), taken_until=START + LEASE_SECONDS)
     row = provider.delivery(MANAGER)
     assert (row.tries, row.taken_until) == (0, START + 2 * LEASE_SECONDS)
@@ -687,8 +683,9 @@ def test_a_try_that_was_slow_does_not_take_the_row_from_whoever_has_it_now(provi
 def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
     """A process writes down what came of a try, long after the others thought it dead."""
     row = provider.delivery(MANAGER)
+    attempt = Attempt(job_of(row)._replace(taken_until=taken_until), outcome, START, outcome.state, START)
     with provider.database() as db:
-        record_attempts(db, [Result(job_of(row)._replace(taken_until=taken_until), outcome, START)])
+        record_attempts(db, [attempt])
 
 
 def job_of(row: Delivery) -> Job:

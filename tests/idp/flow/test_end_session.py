@@ -8,9 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.flow.session_ending import IDLE_SECONDS
 from idp.logged_out import SHOWN_SECONDS
-from idp.models import SigningKey, SsoSession
+from idp.models import IDLE_SECONDS, SigningKey, SsoSession
 from idp.sign_in.sso_session import ABSOLUTE_SECONDS, COOKIE
 from tests.conftest import START, Clock, SiteClient, settle
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden

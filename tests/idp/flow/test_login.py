@@ -9,8 +9,7 @@ from sqlalchemy import update
 
 from idp.authorization.pending import PENDING_SECONDS
 from idp.flow.login import MAX_PASSWORD
-from idp.flow.session_ending import IDLE_SECONDS
-from idp.models import SsoSession, User, hash_of
+from idp.models import IDLE_SECONDS, SsoSession, User, hash_of
 from idp.sign_in import sso_session
 from idp.sign_in.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
 from tests.conftest import PASSWORD, START, Clock, SiteClient

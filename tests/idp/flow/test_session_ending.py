@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from idp.flow import session_ending
-from idp.flow.session_ending import IDLE_SECONDS, LEASE_SECONDS, Reason, end_participations, end_session
-from idp.models import Client, Delivery, Participation, SsoSession, Token
+from idp.flow.session_ending import end_participations, end_session
+from idp.models import IDLE_SECONDS, Client, Delivery, Participation, SsoSession, Token
+from idp.outbox.ledger import LEASE_SECONDS
+from idp.outbox.reasons import Reason, sentence_for
 from idp.sign_in.sso_session import ABSOLUTE_SECONDS
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, SiteClient, eventually
@@ -46,7 +47,7 @@ def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH)
 # --- one transaction ---
 
 
-@pytest.mark.parametrize("step", ["participants", "revoke_tokens", "make_delivery", "events.record_all", "commit"])
+@pytest.mark.parametrize("step", ["participants_of", "revoke_tokens", "queue", "events.record_all", "commit"])
 def test_who_dies_on_the_way_has_done_nothing(
     step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,11 +242,8 @@ def remove(provider: Provider, client_id: str) -> list[str]:
         return end_participations(db, client, Reason.CLIENT_REMOVED, "session")
 
 
-def test_a_removed_client_is_told_of_every_session_it_took_part_in(
-    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removed_client_is_told_of_every_session_it_took_part_in(provider: Provider, cameron: SiteClient) -> None:
     """All its tokens die, the offline ones too; the sessions go on, for the others."""
-    monkeypatch.setattr(session_ending, "PARTS_AT_ONCE", 1)  # piece by piece
     provider.change_client(MANAGER, scopes=["openid", "offline_access"])
     offline = tokens_with_consent(provider, cameron, client_id=MANAGER, scope="openid offline_access")
     mine = provider.tokens(cameron, DISPATCH)
@@ -308,7 +306,7 @@ def test_the_reason_becomes_a_sentence_for_the_user(
 def test_every_reason_has_its_sentence() -> None:
     """A new reason without words would be a fault at the worst moment."""
     for reason in Reason:
-        assert session_ending.sentence_for(reason, None).endswith(".")
+        assert sentence_for(reason, None).endswith(".")
 
 
 # --- time is a reason, too ---

@@ -11,9 +11,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from idp.flow.token import SCOPE_CLAIMS
 from idp.models import AuthorizationCode, Participation, Token, User
-from idp.tokens.authlib_server import ACCESS_SECONDS, CODE_SECONDS, GRACE_SECONDS, REFRESH_SECONDS
+from idp.tokens.code_grant import CODE_SECONDS
+from idp.tokens.id_token import SCOPE_CLAIMS
+from idp.tokens.refresh_grant import GRACE_SECONDS
+from idp.tokens.token_store import ACCESS_SECONDS, REFRESH_SECONDS
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider, hidden
 from tests.network import query_of
@@ -238,7 +240,7 @@ def test_a_fault_on_the_way_leaves_nothing_behind(
     """CODE-04: code used, token stored, app takes part: all or nothing; the app's second try works."""
     code, before = provider.code(cameron), len(provider.rows(Token))
     with monkeypatch.context() as broken:
-        broken.setattr("idp.flow.token.id_token", lambda *_: 1 / 0)
+        broken.setattr("idp.flow.token.issue_id_token", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             provider.redeem(code)
     assert len(provider.rows(Token)) == before
@@ -479,7 +481,7 @@ def test_of_two_refreshes_at_the_same_moment_one_is_the_second(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TOK-13: rotated by one conditional update, for all workers alike; without the grace, the second is a theft."""
-    monkeypatch.setattr("idp.tokens.authlib_server.GRACE_SECONDS", -1)
+    monkeypatch.setattr("idp.tokens.refresh_grant.GRACE_SECONDS", -1)
     old, together, answers = provider.tokens(cameron)["refresh_token"], threading.Barrier(3), []
 
     def refresh() -> None:

@@ -8,10 +8,10 @@ from io import StringIO
 import pytest
 from sqlalchemy.orm import Session
 
-from idp.flow.session_ending import GIVE_UP_SECONDS, LEASE_SECONDS
 from idp.models import Delivery, DeliveryAttempt
 from idp.operations import NotFoundError, OperationError
 from idp.operations.deliveries import COLUMNS, LAST_TRIES, Search, export_csv, get_delivery, search, send_again
+from idp.outbox.ledger import GIVE_UP_SECONDS, LEASE_SECONDS
 from pickup_web.database import db
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider

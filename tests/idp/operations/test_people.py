@@ -179,7 +179,7 @@ def test_who_dies_on_the_way_has_disabled_nobody(provider: Provider, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr("idp.flow.session_ending.make_delivery", killed)
+        broken.setattr("idp.flow.session_ending.queue", killed)
         with pytest.raises(KeyboardInterrupt):
             operate(provider, people.disable_person, CAMERON, "admin")
     assert person(provider, CAMERON).disabled_at is None

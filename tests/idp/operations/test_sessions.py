@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from idp.flow.session_ending import Reason
 from idp.models import Client, SsoSession
 from idp.operations import NotFoundError, sessions
 from idp.operations.sessions import AppInSession, device_of
+from idp.outbox.reasons import Reason
 from pickup_web.database import engine_of
 from tests.conftest import Clock, SiteClient, eventually
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden

@@ -15,24 +15,17 @@ from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
 from idp import create_app
-from idp.flow import delivery as module
-from idp.flow import session_ending
-from idp.flow.delivery import Outbox, take
-from idp.flow.session_ending import (
-    IDLE_SECONDS,
-    LEASE_SECONDS,
-    SESSIONS_AT_ONCE,
-    Reason,
-    end_participations,
-    end_sessions,
-)
-from idp.models import Client, Delivery, Participation, SsoSession, User
+from idp.background.loop import Background
+from idp.flow.session_ending import SESSIONS_A_STATEMENT, end_participations, mark_ended, queue_deliveries
+from idp.models import IDLE_SECONDS, Client, Delivery, Participation, SsoSession, User
 from idp.operations.deliveries import Search, export_csv, search
+from idp.outbox import ledger, sender
 from idp.outbox.http import Answer, GuardedHttpClient, Request, in_background
-from idp.tokens.signing_keys import SigningKeys
+from idp.outbox.ledger import LEASE_SECONDS, claim_due
+from idp.outbox.reasons import Reason
 from pickup_web.database import engine_of
 from tests.conftest import START, Clock, close, eventually, make_settings, prepared, settle
-from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider, another_worker
 from tests.network import Network
 from tests.postgres import Postgres
 
@@ -74,7 +67,8 @@ def add_sessions(provider: Provider, number: int, apps: list[str]) -> list[str]:
 def end(provider: Provider, sids: list[str], reason: Reason = Reason.OPERATOR) -> list[str]:
     """Through the one door; nothing is sent yet."""
     with Session(engine_of(provider.app)) as db:
-        return end_sessions(db, sids, reason, "session")
+        ended = mark_ended(db, SsoSession.sid.in_(sids), reason, "session")
+        return queue_deliveries(db, ended, reason, "session")
 
 
 def states(provider: Provider) -> Counter[str]:
@@ -82,13 +76,9 @@ def states(provider: Provider) -> Counter[str]:
     return Counter(row.state for row in provider.rows(Delivery))
 
 
-def another_process(provider: Provider, per_host: int = 9) -> Outbox:
-    """An outbox over the same tables, with nothing else in common."""
-    engine = engine_of(provider.app)
-    return Outbox(
-        engine, SigningKeys(engine, ["RS256"]), provider.state.http,
-        issuer=provider.issuer, redirect_wait=10, policy="session", per_host=per_host,
-    )  # fmt: skip
+def another_process(provider: Provider, per_host: int = 9) -> Background:
+    """Another worker over the same tables."""
+    return another_worker(engine_of(provider.app), provider.state.http, provider.issuer, per_host=per_host)
 
 
 @contextmanager
@@ -141,14 +131,14 @@ def test_an_ending_costs_as_many_statements_whatever_the_number_of_apps(provider
 def test_many_results_are_one_commit(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit waits for the disk; those that come together share it."""
     batches: list[int] = []
-    really_record = module.record_attempts
+    really_record = ledger.record_attempts
 
-    def record_attempts(db: Session, results: list[module.Result]) -> None:
+    def record_attempts(db: Session, results: list[ledger.Attempt]) -> None:
         batches.append(len(results))
         really_record(db, results)
 
-    monkeypatch.setattr(module, "record_attempts", record_attempts)
-    monkeypatch.setattr(module, "GATHER_SECONDS", 0.2)
+    monkeypatch.setattr(sender, "record_attempts", record_attempts)
+    monkeypatch.setattr(sender, "GATHER_SECONDS", 0.2)
     (sid,) = add_sessions(provider, 1, add_apps(provider, 40))
     provider.state.outbox.send(end(provider, [sid]))
     assert sum(batches) == 40
@@ -159,34 +149,32 @@ def test_many_results_are_one_commit(provider: Provider, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("number", [200, 2000])
-def test_many_sessions_end_in_pieces(number: int, provider: Provider) -> None:
-    """Each piece is a transaction with a set number of statements, so that others can write in between."""
-    apps = add_apps(provider, 2)
-    sids = add_sessions(provider, number, apps)
+def test_many_sessions_end_in_one_transaction(number: int, provider: Provider) -> None:
+    """One commit; the number of statements grows with the sessions only by the batches of their parameters."""
+    sids = add_sessions(provider, number, add_apps(provider, 2))
     with counted(provider) as cost:
         to_send = end(provider, sids)
-    pieces = number / SESSIONS_AT_ONCE
-    assert cost["commits"] == pieces
-    assert cost["statements"] <= 10 * pieces
+    assert cost["commits"] == 1
+    assert cost["statements"] <= 10 + 4 * -(-number // SESSIONS_A_STATEMENT)
     assert all(session.ended_at for session in provider.rows(SsoSession))
     assert states(provider) == {"pending": 2 * number}
-    assert len(to_send) == min(2 * number, session_ending.SEND_NOW)
+    assert len(to_send) == min(2 * number, ledger.SEND_NOW)
 
 
-def test_the_rest_of_a_large_ending_is_anybodys(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever ended the sessions takes what it can send soon; the others take the rest at once, and none twice."""
-    monkeypatch.setattr(session_ending, "SEND_NOW", 30)
-    monkeypatch.setattr(module, "IN_HAND", 40)
+def test_the_rest_of_a_large_ending_is_left_to_all_workers(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker that ended the sessions claims what it can send soon; the others claim the rest, and none twice."""
+    monkeypatch.setattr(ledger, "SEND_NOW", 30)
+    monkeypatch.setattr(sender, "IN_HAND", 40)
     to_send = end(provider, add_sessions(provider, 60, add_apps(provider, 2)))
     assert len(to_send) == 30
     survivor = another_process(provider)
-    assert survivor.look(), "there is more to do"
-    settle(survivor)
+    assert survivor.poll(), "there is more to do"
+    settle(survivor.outbox)
     assert states(provider) == {"pending": 80, "delivered": 40}
     provider.state.outbox.send(to_send)
-    while survivor.look() or provider.state.background.poll():
-        settle(survivor)
-    settle(survivor)
+    while survivor.poll() or provider.state.background.poll():
+        settle(survivor.outbox)
+    settle(survivor.outbox)
     settle(provider.state.outbox)
     assert states(provider) == {"delivered": 120}
     assert len(provider.network.exchanges) == 120
@@ -276,7 +264,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
 
 def test_never_more_than_a_set_number_is_under_way_to_one_host(provider: Provider, slow: Slow) -> None:
     """The others of that host wait in line; those to other hosts do not wait for them."""
-    apps, outbox = add_apps(provider, 2), another_process(provider, per_host=3)
+    apps, worker = add_apps(provider, 2), another_process(provider, per_host=3)
+    outbox = worker.outbox
     crowd = end(provider, add_sessions(provider, 20, apps[:1]))
     outbox.send_later(crowd)
     eventually(lambda: slow.waiting["app0.example"] == 3)
@@ -290,13 +279,14 @@ def test_never_more_than_a_set_number_is_under_way_to_one_host(provider: Provide
 
 def test_a_look_leaves_alone_what_would_only_stand_in_line(provider: Provider, slow: Slow) -> None:
     """A host that hangs takes no other's place in a process's hands."""
-    apps, outbox = add_apps(provider, 2), another_process(provider, per_host=3)
+    apps, worker = add_apps(provider, 2), another_process(provider, per_host=3)
+    outbox = worker.outbox
     outbox.send_later(end(provider, add_sessions(provider, 3, apps[:1])))
     waiting = end(provider, add_sessions(provider, 3, apps))
     with provider.database() as db:
         for delivery_id in waiting:
             db.get_one(Delivery, delivery_id).taken_until = 0
-    background.poll()
+    worker.poll()
     eventually(lambda: slow.waiting == {"app0.example": 3, "app1.example": 3})
     left = [row.client_id for row in provider.rows(Delivery) if not row.taken_until]
     assert left == ["app0"] * 3
@@ -308,14 +298,15 @@ def test_a_crowd_before_a_slow_host_does_not_keep_out_the_others(
     provider: Provider, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a process has in hand is bounded; who stands in line does not count."""
-    monkeypatch.setattr(module, "IN_HAND", 10)
-    apps, outbox = add_apps(provider, 2), another_process(provider, per_host=3)
+    monkeypatch.setattr(sender, "IN_HAND", 10)
+    apps, worker = add_apps(provider, 2), another_process(provider, per_host=3)
+    outbox = worker.outbox
     outbox.send_later(end(provider, add_sessions(provider, 20, apps[:1])))
     waiting = end(provider, add_sessions(provider, 3, apps[1:]))
     with provider.database() as db:
         for delivery_id in waiting:
             db.get_one(Delivery, delivery_id).taken_until = 0
-    background.poll()
+    worker.poll()
     eventually(lambda: slow.waiting["app1.example"] == 3, "they are not even taken")
     slow.let_go()
     settle(outbox)
@@ -325,16 +316,17 @@ def test_many_apps_at_one_slow_host_are_no_more_in_the_way_than_one(
     provider: Provider, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever registers thirty clients for one address that hangs still has one host."""
-    monkeypatch.setattr(module, "IN_HAND", 10)
-    apps, outbox = add_apps(provider, 6), another_process(provider, per_host=3)
+    monkeypatch.setattr(sender, "IN_HAND", 10)
+    apps, worker = add_apps(provider, 6), another_process(provider, per_host=3)
+    outbox = worker.outbox
     for index, app in enumerate(apps[:5]):
         provider.change_client(app, backchannel_logout_uri=f"http://HANGS.example/{index}?")
     waiting = end(provider, add_sessions(provider, 10, apps[:5])) + end(provider, add_sessions(provider, 1, apps[5:]))
     with provider.database() as db:
         for delivery_id in waiting:
             db.get_one(Delivery, delivery_id).taken_until = 0
-    background.poll()
-    background.poll()
+    worker.poll()
+    worker.poll()
     eventually(lambda: slow.waiting["app5.example"] == 1, "it is not even taken")
     slow.let_go()
     settle(outbox)
@@ -346,14 +338,15 @@ def test_what_was_taken_and_not_tried_is_behind_what_is_due_since(provider: Prov
     first, second = end(provider, add_sessions(provider, 1, apps))
     clock.turn(LEASE_SECONDS)
     with Session(engine_of(provider.app)) as db:
-        (taken,) = take(db, 1)
+        (taken,) = claim_due(db, 1)
         clock.turn(LEASE_SECONDS)
-        assert take(db, 1) == [{first: second, second: first}[taken]]
+        assert claim_due(db, 1) == [{first: second, second: first}[taken]]
 
 
 def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Provider, slow: Slow, clock: Clock) -> None:
     """Its lease would end during the try, and two could be at one row."""
-    apps, outbox = add_apps(provider, 1), another_process(provider, per_host=1)
+    apps, worker = add_apps(provider, 1), another_process(provider, per_host=1)
+    outbox = worker.outbox
     outbox.send_later(end(provider, add_sessions(provider, 2, apps)))
     eventually(lambda: slow.waiting["app0.example"] == 1)
     clock.turn(LEASE_SECONDS - 1)
@@ -361,7 +354,7 @@ def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Prov
     settle(outbox)
     assert states(provider) == {"delivered": 1, "pending": 1}
     clock.turn(1)
-    background.poll()
+    worker.poll()
     settle(outbox)
     assert states(provider) == {"delivered": 2}
 
@@ -375,17 +368,17 @@ def test_of_several_processes_one_acts_on_an_expiry(provider: Provider, clock: C
     clock.turn(IDLE_SECONDS)
     processes, together = [another_process(provider) for _ in range(4)], threading.Barrier(4)
 
-    def process(outbox: Outbox) -> None:
+    def process(worker: Background) -> None:
         together.wait()
-        background.poll()
+        worker.poll()
 
-    threads = [threading.Thread(target=process, args=[outbox]) for outbox in processes]
+    threads = [threading.Thread(target=process, args=[worker]) for worker in processes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for outbox in processes:
-        settle(outbox)
+    for worker in processes:
+        settle(worker.outbox)
     assert states(provider) == {"delivered": 60}
     assert len(provider.network.exchanges) == 60
     assert Counter(one.sid for one in provider.events("op.session.ended")) == dict.fromkeys(sids, 1)
@@ -414,19 +407,19 @@ def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path
     add_sessions(provider, 20, apps)
     processes, together = [another_process(provider, per_host=40) for _ in range(4)], threading.Barrier(4)
 
-    def process(outbox: Outbox) -> None:
+    def process(worker: Background) -> None:
         together.wait()
-        background.poll()
+        worker.poll()
 
     for turn, expected in [(IDLE_SECONDS, {"delivered": 40, "pending": 20}), (60, {"delivered": 60})]:
         clock.turn(turn)
-        threads = [threading.Thread(target=process, args=[outbox]) for outbox in processes]
+        threads = [threading.Thread(target=process, args=[worker]) for worker in processes]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for outbox in processes:
-            settle(outbox)
+        for worker in processes:
+            settle(worker.outbox)
         assert states(provider) == expected
         network._faults.clear()  # the app that refused is back
     assert len(network.exchanges) == 80

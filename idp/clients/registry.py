@@ -1,0 +1,55 @@
+"""The registered clients, as the protocol steps ask for them."""
+
+import functools
+import json
+from typing import Any
+
+from sqlalchemy import JSON, Text, bindparam, cast, select, update
+
+from idp.models import Client
+from pickup_web.clock import now
+from pickup_web.database import db, table_of
+
+_client = table_of(Client)
+_is_json = [isinstance(column.type, JSON) for column in _client.columns]
+# Built once, because each sign-in runs it: building a statement takes longer than SQLite takes to answer it.
+CLIENT_ROW = select(
+    *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
+).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
+
+
+def find_client(client_id: str) -> Client | None:
+    """The registered client with this id, to change it."""
+    client = db.session.get(Client, client_id) if is_client_id(client_id) else None
+    return client if client and client.removed_at is None else None
+
+
+def known_client(client_id: str) -> Client | None:
+    """The same, to read it only: one object for all threads.
+
+    The row is read each time, so that a change applies immediately and in every process. What is cached is the
+    object made of that very row, which takes longer than reading it.
+    """
+    row = db.session.execute(CLIENT_ROW, {"client_id": client_id}).first() if is_client_id(client_id) else None
+    return _client_of(tuple(row)) if row else None
+
+
+@functools.lru_cache(maxsize=1000)
+def _client_of(row: tuple[Any, ...]) -> Client:
+    values = (json.loads(value) if json_ and value else value for value, json_ in zip(row, _is_json, strict=True))
+    return Client(**dict(zip(_client.columns.keys(), values, strict=True)))
+
+
+def is_client_id(text: str) -> bool:
+    """RFC 6749 §A.1: printable ASCII. Nothing else is asked of a database."""
+    return text.isascii() and text.isprintable()
+
+
+def mark_client_used(client: Client) -> None:
+    """A client that registered itself is kept once a user has signed in to it."""
+    if client.registration_token_hash is None or client.used_at is not None:
+        return
+    # Another transaction may be changing or removing the client and waiting for us; then the next use is recorded.
+    free = select(Client.client_id).where(Client.client_id == client.client_id).with_for_update(skip_locked=True)
+    used = update(Client).where(Client.client_id.in_(free)).values(used_at=now())
+    db.session.execute(used.execution_options(synchronize_session=False))

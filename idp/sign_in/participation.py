@@ -1,0 +1,38 @@
+"""Who takes part in a session (BCL §2.3): written in step [3], read in step [5]."""
+
+from collections.abc import Collection
+
+from sqlalchemy import bindparam, exists, insert, select
+from sqlalchemy.orm import Session, load_only
+
+from idp.models import Client, Participant, Participation
+from pickup_web.clock import now
+from pickup_web.database import db, table_of
+
+_row = table_of(Participation)
+_new = [bindparam(column.key, type_=column.type) for column in _row.columns]
+_old = exists().where(_row.c.sid == bindparam("sid"), _row.c.client_id == bindparam("client_id"))
+PARTICIPATE = insert(_row).from_select(_row.columns.keys(), select(*_new).where(~_old))
+
+
+def record_participation(sid: str, client_id: str, sub: str) -> None:
+    """BCL §2.3: a client that got an ID token in this session is notified of its end. Once is enough.
+
+    Written where the ID token is issued, and never inferred from tokens that happen to be active; a plain OAuth
+    client is not notified. The caller has locked the session's row, so no second writer can come between the
+    question and the insert.
+    """
+    db.session.execute(PARTICIPATE, {"sid": sid, "client_id": client_id, "sub": sub, "since": now()})
+
+
+def participants_of(session: Session, sids: Collection[str]) -> list[Participant]:
+    """The participants of these sessions; a client whose row is gone is left out."""
+    rows = session.execute(
+        select(Participation.client_id, Participation.sid, Participation.sub).where(Participation.sid.in_(sids))
+    ).all()
+    needed = load_only(
+        Client.client_id, Client.backchannel_logout_uri, Client.delete_tokens_on_logout, Client.retry_seconds
+    )
+    wanted = select(Client).where(Client.client_id.in_({client_id for client_id, _, _ in rows})).options(needed)
+    clients = {client.client_id: client for client in session.scalars(wanted)}
+    return [Participant(clients[client_id], sid, sub) for client_id, sid, sub in rows if client_id in clients]

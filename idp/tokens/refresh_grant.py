@@ -1,0 +1,93 @@
+"""A refresh token for new tokens (RFC 6749 §6, Core §12). Each use replaces it (RFC 9700 §4.14.2)."""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import InvalidGrantError
+from authlib.oauth2.rfc6749.grants import RefreshTokenGrant
+from sqlalchemy import bindparam, select, update
+
+from idp.clients.authentication import METHODS
+from idp.models import Client, SsoSession, Token, User, has_word, hash_of
+from idp.tokens.token_store import issue_id_token, new_tokens, revoke_family, store_tokens
+from pickup_web.clock import now
+from pickup_web.database import db, table_of
+
+GRACE_SECONDS = 10  # in which a refresh token may be used again: its answer may have been lost on the way
+
+# Locks first what the refresh token depends on: its session, or for an offline one the user. An ending locks in the
+# same order; in another order the two could deadlock.
+_session, _user = table_of(SsoSession), table_of(User)
+_is_offline = has_word(Token.scope, "offline_access")
+_by_refresh = Token.refresh_hash == bindparam("wanted")
+LOCK_SESSION_OF = (
+    update(_session)
+    .where(_session.c.sid == select(Token.sid).where(_by_refresh, ~_is_offline).scalar_subquery())
+    .where(_session.c.ended_at.is_(None))
+    .values(last_seen_at=bindparam("at"))
+    .returning(_session.c.sid)
+)
+LOCK_USER_OF = (
+    update(_user)
+    .where(_user.c.sub == select(Token.sub).where(_by_refresh, _is_offline).scalar_subquery())
+    .where(_user.c.disabled_at.is_(None))
+    .values(disabled_at=None)
+    .returning(_user.c.sub)
+)
+CLAIM_REFRESH = (
+    update(Token)
+    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
+    .values(rotated_at=bindparam("at"))
+    .returning(Token)
+)
+
+
+class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
+    """Authlib checks the client, that the token is its own, and the scope; the rest is below."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+
+    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
+        """The row of an active refresh token, marked as replaced. Of two requests with the same one, one is first."""
+        wanted, at = hash_of(refresh_token), now()
+        if not (
+            db.session.scalar(LOCK_SESSION_OF, {"wanted": wanted, "at": at})
+            or db.session.scalar(LOCK_USER_OF, {"wanted": wanted})
+        ):
+            raise InvalidGrantError("The session has ended, the account is disabled, or there is no such token.")
+        found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": at})
+        if found is None:
+            found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
+            if found and not may_be_used_again(found, at):
+                # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
+                client = db.session.get_one(Client, found.client_id)
+                revoke_family(found.family, client, "a refresh token was used twice")
+                return None
+        return found if found and (found.refresh_expires_at or 0) > at else None
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], Any]:
+        """RFC 6749 §6. The session is locked above, so it cannot have ended; an offline token may outlive it."""
+        old, client = self.request.refresh_token, self.request.client
+        scope = client.get_allowed_scope(self.request.payload.scope or old.scope)
+        tokens = new_tokens(scope, with_refresh_token=True)
+        store_tokens(tokens, client, old, family=old.family)
+        old.replaced_by = hash_of(tokens["access_token"])
+        if "openid" in scope.split():
+            # Core §12.2: the nonce is of the first ID token only.
+            tokens["id_token"] = issue_id_token(client, old, nonce=None, access_token=tokens["access_token"], code=None)
+        return 200, tokens, self.TOKEN_RESPONSE_HEADER
+
+
+def may_be_used_again(replaced: Token, at: int) -> bool:
+    """Whether the answer to its first use may have been lost: within the grace, while its successor is unused.
+
+    The successor is revoked then, so that one of the two continues.
+    """
+    if replaced.revoked_at is not None or (replaced.rotated_at or 0) + GRACE_SECONDS < at:
+        return False
+    successor = db.session.get(Token, replaced.replaced_by) if replaced.replaced_by else None
+    if successor is None:  # a token that was replaced by a version without this column
+        return True
+    if successor.rotated_at is not None or successor.revoked_at is not None:
+        return False
+    successor.revoked_at = at
+    return True
