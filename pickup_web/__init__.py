@@ -14,7 +14,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from pickup_web import database, events, localhost, logs, security
-from pickup_web.mount import health_check, mount
+from pickup_web.health import health_check
+from pickup_web.mount import mount
 from pickup_web.pages import register_pages
 from pickup_web.settings import Settings
 

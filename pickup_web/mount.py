@@ -5,11 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flask import Flask
-from sqlalchemy import text
 from werkzeug.utils import redirect
-from werkzeug.wrappers import Response
-
-from pickup_web.database import db
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,14 +31,3 @@ def mount(app: Flask, base_url: str, healthz: "WSGIApplication") -> "WSGIApplica
         return inner(environ, start_response)
 
     return outer
-
-
-def health_check(app: Flask) -> "WSGIApplication":
-    """Healthy means: this worker answers, and its database does."""
-
-    def healthz(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        with app.app_context():
-            db.session.execute(text("SELECT 1"))
-        return Response("ok\n", mimetype="text/plain")(environ, start_response)
-
-    return healthz

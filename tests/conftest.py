@@ -151,6 +151,7 @@ class Built:
         self.restore(name)
         app.config.clear()
         app.config.update(app.extensions["first config"])
+        app.extensions["health"]._checked_at = 0
         if rp := app.extensions.get("relying_party"):
             rp.provider.reset()
         if provider := app.extensions.get("idp"):

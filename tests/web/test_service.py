@@ -64,19 +64,6 @@ def test_an_error_is_a_page_of_ours(client: SiteClient, path: str) -> None:
     assert "Go to the start page" in response.text
 
 
-def test_healthy_means_that_the_database_answers(client: SiteClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Health checks at the server's root; and a database that is gone is not healthy."""
-    response = client.get("/healthz")
-    assert (response.status_code, response.text) == (200, "ok\n")
-
-    def gone(*_: object, **__: object) -> Any:
-        raise OSError("the disk is gone")
-
-    monkeypatch.setattr(Session, "execute", gone)
-    with pytest.raises(OSError, match="the disk is gone"):
-        client.get("/healthz")
-
-
 def test_the_server_root_leads_to_the_app(dispatch_client: SiteClient, settings: Settings) -> None:
     """Who types only the host's name lands on the app; its cookies stay below its path."""
     response = super(SiteClient, dispatch_client).open("/", base_url="http://dispatch.localhost:8080")
