@@ -46,14 +46,19 @@ class Registration:
         if self._known is None and not self._config.client_id:
             with Session(self._engine) as db:
                 row = db.get(RegisteredClient, (self._config.issuer, self._config.base_url))
-            secret: str | None = self._encryption.decrypt(row.client_secret) if row else None
-            if row and secret is None:
-                self.forget()  # SECRET_KEY was changed: without its secret we cannot be that client
-            elif row and secret is not None:
-                self._known = Credentials(row.client_id, secret, row.secret_expires_at)
+            self._known = self._decrypted(row) if row else None
         if self._known and not self._known.are_valid():
             self._known = None
         return self._known
+
+    def _decrypted(self, row: RegisteredClient) -> Credentials | None:
+        secret: str | None = self._encryption.decrypt(row.client_secret)
+        if secret is None:  # SECRET_KEY was changed: without its secret we cannot be that client
+            same = RegisteredClient.client_secret == row.client_secret  # else another worker has registered meanwhile
+            with Session(self._engine) as db, db.begin():
+                db.execute(delete(RegisteredClient).where(self._mine(), same))
+            return None
+        return Credentials(row.client_id, secret, row.secret_expires_at)
 
     def register_once(self, ask: Callable[[], dict[str, Any]]) -> Credentials:
         """Register by ``ask``, which returns the provider's answer, unless another worker is just doing it.

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import URL, select, update
 from sqlalchemy.orm import Session
 
+from relying_party.encryption import Encryption
 from relying_party.models import RegisteredClient, StoredSession
 from tests.network import Network
 from tests.relying_party.conftest import (
@@ -155,6 +156,24 @@ def test_a_client_whose_secret_cannot_be_decrypted_registers_again(registered: A
     again.sign_in()
     assert known_secret(again) == SECRET
     assert len(network.to(REGISTER)) == 2
+
+
+def test_a_client_that_another_worker_has_just_registered_is_not_forgotten(
+    registered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came between the look at the old one and its deletion."""
+    registered().sign_in()
+    again = registered(SECRET_KEY="another key")
+    new = Encryption.from_app(again.app).encrypt("the other worker's")
+
+    def decrypt(_encryption: Encryption, _stored: str) -> None:
+        with Session(again.engine) as db, db.begin():
+            db.execute(update(RegisteredClient).values(client_secret=new))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encryption, "decrypt", decrypt)
+        assert known_secret(again) is None
+    assert known_secret(again) == "the other worker's"
 
 
 @pytest.mark.parametrize("key", [None, ""])
