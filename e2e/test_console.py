@@ -151,6 +151,10 @@ def test_what_did_not_arrive_is_seen_and_sent_again(
     expect(office.rows).to_have_count(2)
 
 
+def test_the_overview_says_that_all_three_services_answer(office: ConsolePage) -> None:
+    expect(office.main.get_by_text("answers", exact=True)).to_have_count(3)
+
+
 def test_a_ledger_that_gets_no_answer_says_so(office: ConsolePage) -> None:
     """Such as when the operator's own session has ended meanwhile."""
     office.open("/deliveries")

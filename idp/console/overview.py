@@ -1,18 +1,46 @@
 """The start page: the numbers that say whether all is well, and where to look."""
 
-from flask import render_template
+from collections.abc import Sequence
+
+from flask import render_template, request
 from sqlalchemy import func, select
 
+from idp.console.applications import SEEDED
 from idp.models import Client, Delivery, SsoSession, User
+from idp.operations import deliveries, services
+from idp.operations.deliveries import Search
+from idp.operations.services import Health
+from idp.state import current_state
 from pickup_web.clock import now
 from pickup_web.database import db
 
 RECENTLY = 24 * 3600  # seconds
+LAST = 5  # deliveries
 
 
 def show() -> str:
-    """``GET /console``."""
-    return render_template("console/show.html", counts=counts())
+    """``GET /console``; ``?ask=services`` asks the services first; ``?part=services`` → only what the script exchanges.
+
+    The page itself asks no service: one that hangs must not hold it up.
+    """
+    if request.args.get("part") == "services":
+        return render_template("console/services.html", services=states(ask=True))
+    last, _ = deliveries.search(db.session, Search(limit=LAST))
+    asked = request.args.get("ask") == "services"
+    return render_template("console/show.html", counts=counts(), last=last, services=states(ask=asked), asked=asked)
+
+
+def states(*, ask: bool) -> list[tuple[str, Health | None]]:
+    """Pickup's three services by name, this one first; None: not asked."""
+    clients = own_apps()
+    found: Sequence[Health | None] = services.ask_all(current_state().door, clients) if ask else [None] * len(clients)
+    return [("Identity provider", services.ANSWERS), *zip([client.name for client in clients], found, strict=True)]
+
+
+def own_apps() -> Sequence[Client]:
+    """Pickup's own apps: only of these we know where their health check is."""
+    mine = select(Client).where(Client.client_id.in_(SEEDED), Client.removed_at.is_(None), Client.home_url.is_not(None))
+    return db.session.scalars(mine.order_by(Client.client_id)).all()
 
 
 def counts() -> dict[str, int]:

@@ -8,8 +8,9 @@ from pydantic import SecretStr
 from idp.models import Delivery, SigningKey
 from pickup_web import Settings
 from tests.conftest import Clock, SiteClient
-from tests.idp.conftest import MANAGER, Provider
+from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.console.conftest import after, operator
+from tests.network import origin_of
 from tests.reading import words
 
 # --- overview ---
@@ -42,6 +43,41 @@ def test_the_overview_counts_what_matters(provider: Provider, cameron: SiteClien
     assert (count(admin, "pending"), count(admin, "refused"), count(admin, "people")) == ("0", "1", "3")
     clock.turn(25 * 3600)
     assert count(operator(provider), "refused") == "0", "yesterday's is no news"
+
+
+def test_the_overview_shows_the_last_deliveries(provider: Provider, cameron: SiteClient) -> None:
+    admin = operator(provider)
+    assert "No deliveries yet" in words(admin.get("/console"))
+    provider.apps[MANAGER].status = 400
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
+    text = words(admin.get("/console"))
+    assert "Pickup Dispatch Delivered cameron 2027-01-15 08:00:00 UTC" in text
+    assert "Pickup Manager Refused cameron 2027-01-15 08:00:00 UTC" in text
+
+
+def test_the_overview_asks_no_service_before_it_is_shown(admin: SiteClient, provider: Provider) -> None:
+    """An app that hangs must not hold up the page; its script asks, or without script a link."""
+    before = len(provider.network.exchanges)
+    page = admin.get("/console")
+    assert len(provider.network.exchanges) == before
+    assert "Identity provider answers Pickup Dispatch not asked yet Pickup Manager not asked yet" in words(page)
+    assert 'src="/static/overview.js"' in page.text
+    assert 'href="/console?ask=services"' in page.text
+
+
+@pytest.mark.parametrize("path", ["/console?ask=services", "/console?part=services"])
+def test_the_overview_says_which_service_answers(admin: SiteClient, provider: Provider, path: str) -> None:
+    provider.apps[DISPATCH].status = 503
+    provider.network.refuse(origin_of(provider.url(MANAGER)))
+    page = admin.get(path)
+    states = re.findall(
+        r'<span class="badge (\w+)">([^<]+)</span>', page.text.partition('id="services"')[2] or page.text
+    )
+    assert states[:3] == [("good", "answers"), ("bad", "answers 503"), ("bad", "not reached: connection refused")]
+    assert provider.network.exchanges[-1].request.url.endswith("/healthz")
+    provider.apps[DISPATCH].status = 200
+    assert ("good", "answers") in re.findall(r'"badge (\w+)">([^<]+)<', admin.get(path).text)[1:]
+    assert ("<html" in page.text) is ("part" not in path)
 
 
 # --- keys ---

@@ -1,0 +1,36 @@
+"""Whether Pickup's own services answer now, as this one sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from idp.fetch import Door, FetchError, Request, in_background
+from idp.models import Client
+
+SECONDS = 1.0  # to connect, and again to answer: somebody waits for the page
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a service's health check says. ``kind``: good or bad."""
+
+    kind: str
+    words: str
+
+
+ANSWERS = Health("good", "answers")
+
+
+def ask_all(door: Door, clients: Sequence[Client]) -> list[Health]:
+    """The health of each client's service, asked side by side: ``/healthz`` at the root of its start page's server."""
+    asked = [in_background(ask(door, urljoin(client.home_url or "", "/healthz"))) for client in clients]
+    return [one.result() for one in asked]
+
+
+async def ask(door: Door, url: str) -> Health:
+    """What this health check answers."""
+    try:
+        answer = await door.ask(Request(url, connect_seconds=SECONDS, answer_seconds=SECONDS))
+    except FetchError as error:
+        return Health("bad", f"not reached: {error}")
+    return ANSWERS if answer.status == 200 else Health("bad", f"answers {answer.status}")
