@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.orm import Session
 
+from idp.encryption import use_key
 from idp.flow.session_ending import end_session
 from idp.models import Client, Delivery, DeliveryAttempt, Participation, SigningKey, SsoSession, Token, User
 from idp.outbox.http import GuardedHttpClient, in_background
@@ -111,6 +112,7 @@ def engine(own_settings: Settings, app: App, clock: Clock) -> Iterator[Engine]:
     clock.now = datetime.now(UTC).timestamp()
     at = int(clock())
     engine = create_engine(own_settings.idp_database_url)
+    use_key(engine, own_settings.secret_key.get_secret_value())
     with Session(engine) as db, db.begin():
         client = db.get_one(Client, DISPATCH)
         client.backchannel_logout_uri = f"http://127.0.0.1:{app.port}/bclogout"

@@ -48,7 +48,7 @@ def test_the_overview_counts_what_matters(provider: Provider, cameron: SiteClien
 def test_the_overview_shows_the_last_deliveries(provider: Provider, cameron: SiteClient) -> None:
     admin = operator(provider)
     assert "No deliveries yet" in words(admin.get("/console"))
-    provider.apps[MANAGER].status = 400
+    provider.apps[MANAGER].status = 401
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     text = words(admin.get("/console"))
     assert "Pickup Dispatch Delivered cameron 2027-01-15 08:00:00 UTC" in text

@@ -190,7 +190,7 @@ def error(_provider: Provider, browser: SiteClient, response: TestResponse) -> N
     """RPL-25, RPL-26: a page, never a redirect; and a way out for who is signed in."""
     assert response.status_code == 400
     assert "Location" not in response.headers
-    assert "evil" not in response.text or "https://evil.example/" in response.text
+    assert "evil" not in response.text or "https://evil.example/" in words(response)
     assert ("Log out here" in response.text) is (browser.get_cookie(COOKIE, "idp.localhost") is not None)
 
 
@@ -438,8 +438,8 @@ def test_the_page_names_the_apps_that_could_not_be_told(provider: Provider, came
 def test_the_page_promises_no_retry_for_an_app_that_refused(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """BCL-34: 400 is final."""
-    provider.apps[MANAGER].status = 400
+    """BCL-34: 401 is final."""
+    provider.apps[MANAGER].status = 401
     page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
     assert "Logout not confirmed: Pickup Manager. The session may still be open there." in page
     assert "keep trying" not in page

@@ -216,7 +216,7 @@ def test_a_client_that_took_itself_away_leaves_a_name(provider: Provider, camero
 @pytest.mark.usefixtures("cameron")
 def test_of_an_ended_session_the_ledger_says_who_heard(provider: Provider) -> None:
     """Delivered, refused, not yet."""
-    provider.apps[MANAGER].status = 400
+    provider.apps[MANAGER].status = 401
     operate(provider, sessions.end_one, provider.session().sid, Reason.OPERATOR, "admin")
     eventually(lambda: {provider.delivery(app).state for app in (DISPATCH, MANAGER)} == {"delivered", "refused"})
     assert (the_app(provider).told, the_app(provider).why_not) == (True, "")
