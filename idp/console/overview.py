@@ -10,7 +10,7 @@ from idp.models import Client, Delivery, SsoSession, User
 from idp.operations import deliveries, services
 from idp.operations.deliveries import Search
 from idp.operations.services import Health
-from idp.state import current_state
+from idp.provider import current_provider
 from pickup_web.clock import now
 from pickup_web.database import db
 
@@ -33,7 +33,9 @@ def show() -> str:
 def states(*, ask: bool) -> list[tuple[str, Health | None]]:
     """Pickup's three services by name, this one first; None: not asked."""
     clients = own_apps()
-    found: Sequence[Health | None] = services.ask_all(current_state().door, clients) if ask else [None] * len(clients)
+    found: Sequence[Health | None] = (
+        services.ask_all(current_provider().http, clients) if ask else [None] * len(clients)
+    )
     return [("Identity provider", services.ANSWERS), *zip([client.name for client in clients], found, strict=True)]
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from idp.fetch import Door, FetchError, Request, in_background
 from idp.models import Client
+from idp.outbox.http import FetchError, GuardedHttpClient, Request, in_background
 
 SECONDS = 1.0  # to connect, and again to answer: somebody waits for the page
 
@@ -21,16 +21,16 @@ class Health:
 ANSWERS = Health("good", "answers")
 
 
-def ask_all(door: Door, clients: Sequence[Client]) -> list[Health]:
+def ask_all(http: GuardedHttpClient, clients: Sequence[Client]) -> list[Health]:
     """The health of each client's service, asked side by side: ``/healthz`` at the root of its start page's server."""
-    asked = [in_background(ask(door, urljoin(client.home_url or "", "/healthz"))) for client in clients]
+    asked = [in_background(ask(http, urljoin(client.home_url or "", "/healthz"))) for client in clients]
     return [one.result() for one in asked]
 
 
-async def ask(door: Door, url: str) -> Health:
+async def ask(http: GuardedHttpClient, url: str) -> Health:
     """What this health check answers."""
     try:
-        answer = await door.ask(Request(url, connect_seconds=SECONDS, answer_seconds=SECONDS))
+        answer = await http.ask(Request(url, connect_seconds=SECONDS, answer_seconds=SECONDS))
     except FetchError as error:
         return Health("bad", f"not reached: {error}")
     return ANSWERS if answer.status == 200 else Health("bad", f"answers {answer.status}")
