@@ -57,5 +57,7 @@ def logged_out() -> ResponseReturnValue:
         return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
         # What the provider could not deliver, we do not know; an application's own page may say where to ask.
-        return message_page(TITLE, f"{ENDED_HERE} {ASKED}", retry_url=retry_url, own_template="logged_out.html")
+        return message_page(
+            TITLE, f"{ENDED_HERE} {ASKED}", retry_url=retry_url, own_template="relying_party/logged_out.html"
+        )
     return message_page(TITLE, ENDED_HERE, retry_url=retry_url)  # RPL-37: an answer to a question we did not ask

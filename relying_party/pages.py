@@ -6,12 +6,12 @@ from typing import Any
 
 from flask import current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from jinja2 import Template
 from werkzeug.routing import BuildError
 
 from relying_party.sessions import ABSOLUTE_SECONDS
 from relying_party.state import current_session, current_state, session_user
 
+MESSAGE = "relying_party/message.html"
 # What profile.html needs; an application that has filters of these names keeps its own.
 FILTERS = {
     "datetime": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC",
@@ -61,7 +61,7 @@ def this_page() -> str:
 def message_page(title: str, text: str, *, retry_url: str, kept: bool = False, own_template: str = "") -> str:
     """A page with one message and the way to the login; ``kept``: it may speak of what was typed (kept.js).
 
-    ``own_template``: the template ``relying_party/…`` that an application may have for this page.
+    ``own_template``: a template that an application may have for this page.
     """
-    names: list[str | Template] = [f"relying_party/{name}" for name in (own_template, "message.html") if name]
-    return render_template(names, title=title, text=text, retry_url=retry_url, kept=kept)
+    template = current_app.jinja_env.select_template([own_template or MESSAGE, MESSAGE])
+    return render_template(template, title=title, text=text, retry_url=retry_url, kept=kept)
