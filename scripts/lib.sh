@@ -97,10 +97,8 @@ make_env() {
     [ -f .env ] || from=.env.example
     while IFS= read -r line || [ -n "$line" ]; do
         name=${line%%=*} value=${line#*=} value=${value%"$cr"}
-        # Earlier versions had one key for all services. The IdP keeps it, because its data depends on it.
-        if [ "${line#PICKUP_SECRET_KEY=}" != "$line" ] && ! grep -q '^PICKUP_IDP_SECRET_KEY=' "$from"; then
-            name=PICKUP_IDP_SECRET_KEY line=PICKUP_IDP_SECRET_KEY=$value
-        fi
+        # Earlier versions had one key, which all services knew: each gets a new one instead.
+        case $line in PICKUP_SECRET_KEY=*) continue ;; esac
         case " $needed PICKUP_ADMIN_CLIENT_SECRET " in
             *" $name "*) case $value in '' | '""' | "''") line=$name=$(new_value "$name") filled="$filled $name" ;; esac ;;
         esac
