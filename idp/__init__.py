@@ -18,12 +18,14 @@ from idp.authorization import consent
 from idp.background.loop import Background
 from idp.clients.jwks import ClientKeys
 from idp.encryption import use_key
+from idp.error_pages import too_many_passwords
 from idp.flow import authorize, delivery, discovery, end_session, login, token
 from idp.models import Base
 from idp.outbox.http import GuardedHttpClient
 from idp.outbox.sender import Outbox
 from idp.provider import Provider
 from idp.seed import follow_settings, from_settings
+from idp.sign_in import passwords
 from idp.tokens import introspection, userinfo
 from idp.tokens.authlib_server import OAuthServer
 from idp.tokens.signing_keys import SigningKeys
@@ -89,8 +91,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     engine, seed = engine_of(app), from_settings(settings)
     use_key(engine, settings.secret_key.get_secret_value())
-    prepare(engine, Base.metadata, seed)
-    follow_settings(engine, settings)
+    if not prepare(engine, Base.metadata, seed):
+        follow_settings(engine, settings)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
     cli.add_commands(app)
     keys = SigningKeys(engine, settings.signing_algorithms)
@@ -117,7 +119,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         background,
         OAuthServer(app, client_keys, settings.idp_url, token.exchange_code),
     )
-    app.extensions["after_fork"].append(background.start)
+    app.extensions["after_fork"] += [background.start, passwords.pool.start]
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())
     for blueprint in (account.blueprint, console.blueprint):
@@ -125,6 +127,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     admin_api.init_app(app)
     for view in FROM_ELSEWHERE:
         csrf.exempt(view)
+    app.register_error_handler(passwords.TooManyAtOnce, too_many_passwords)
     app.after_request(allow_scripts)
     return app
 

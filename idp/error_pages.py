@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from flask import Response, make_response, render_template
 
+from idp.sign_in.passwords import RETRY_AFTER, TooManyAtOnce
+
 MAX_FACT = 300  # characters of a value that are shown
 
 
@@ -37,6 +39,19 @@ def error_page(
         offer_logout=offer_logout,
     )
     return make_response(body, status)
+
+
+def too_many_passwords(_error: TooManyAtOnce) -> Response:
+    """Wherever somebody adds, resets or changes a password."""
+    response = error_page(
+        error="temporarily_unavailable",
+        title="Too many passwords are being checked at this moment",
+        text="So yours was not looked at, and nothing was changed.",
+        advice="Go back, and send the form again in a few seconds.",
+        status=503,
+    )
+    response.headers["Retry-After"] = str(RETRY_AFTER)  # RFC 9110 §15.6.4
+    return response
 
 
 def shortened(value: str) -> str:

@@ -9,8 +9,8 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
-from idp.flow.login import hasher
 from idp.models import AppliedSetting, Client, User, hash_of
+from idp.sign_in.passwords import hasher
 from idp.tokens.signing_keys import make_first_keys
 from pickup_web.seed import Load, in_turn
 from pickup_web.settings import Settings
@@ -50,15 +50,11 @@ def follow_settings(engine: Engine, settings: Settings) -> None:
 
     What an operator or a person changed stays: roles, claims, passwords, addresses, and the removal of a person or app.
     """
-
-    def follow(connection: Connection) -> None:
-        with Session(connection, join_transaction_mode="create_savepoint") as db:
-            follow_password(db, settings.demo_password.get_secret_value())
-            follow_clients(db, settings)
-            make_first_keys(db, settings.signing_algorithms)
-            db.commit()
-
-    in_turn(engine, follow)
+    with in_turn(engine) as connection, Session(connection, join_transaction_mode="create_savepoint") as db:
+        follow_password(db, settings.demo_password.get_secret_value())
+        follow_clients(db, settings)
+        make_first_keys(db, settings.signing_algorithms)
+        db.commit()
 
 
 def follow_password(db: Session, password: str) -> None:
@@ -75,7 +71,7 @@ def follow_password(db: Session, password: str) -> None:
 
 
 def is_hash_of(password_hash: str, password: str) -> bool:
-    """Whether the hash is one of this password; False also for the empty hash of a removed person."""
+    """Whether the hash is one of this password. Not in the pool: its threads must not be there before the fork."""
     try:
         return hasher.verify(password_hash, password)
     except (Argon2Error, InvalidHashError):

@@ -1,7 +1,8 @@
 """The data a service starts with: put in once when its database is new, and again by ``flask … reset``."""
 
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,29 +27,29 @@ def from_toml(metadata: MetaData, path: Path) -> Load:
     return load
 
 
-def prepare(engine: Engine, metadata: MetaData, load: Load | None = None) -> None:
-    """Make the tables; if they are new, load the seed. Processes that start together take turns.
+def prepare(engine: Engine, metadata: MetaData, load: Load | None = None) -> bool:
+    """Make the tables; if they are new, load the seed and return True. Processes that start together take turns.
 
     Tables and seed are one transaction: there is no moment at which a crash leaves tables that look
     as if someone had emptied them.
     """
 
-    def make(connection: Connection) -> None:
+    with in_turn(engine) as connection:
         is_new = not any(inspect(connection).has_table(name) for name in metadata.tables)
         metadata.create_all(connection)
         if is_new and load:
             load(connection)
         else:
             add_new_columns(connection, metadata)
+        return is_new
 
-    in_turn(engine, make)
 
-
-def in_turn(engine: Engine, act: Load) -> None:
-    """Runs ``act`` in one transaction, while no other process that starts does so in this database."""
+@contextmanager
+def in_turn(engine: Engine) -> Iterator[Connection]:
+    """One transaction; other processes that start with this database wait for its end."""
     with engine.begin() as connection:
         _wait_for_our_turn(connection)
-        act(connection)
+        yield connection
 
 
 def add_new_columns(connection: Connection, metadata: MetaData) -> None:
@@ -78,14 +79,11 @@ def reset(engine: Engine, load: Load, keep: Collection[str] = ()) -> None:
     """Empty every table of the database but those to ``keep``, and load the seed: one transaction."""
     everything = MetaData()
     everything.reflect(engine)
-
-    def refill(connection: Connection) -> None:
+    with in_turn(engine) as connection:
         for table in reversed(everything.sorted_tables):
             if table.name not in keep:
                 connection.execute(table.delete())
         load(connection)
-
-    in_turn(engine, refill)
 
 
 def add_reset_command(app: Flask, engine: Engine, load: Load, keep: Collection[str] = ()) -> None:

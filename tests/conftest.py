@@ -101,7 +101,7 @@ def cheap_cryptography() -> Iterator[None]:
         return _imported[value["d"]]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idp.flow.login.hasher", cheap)
+        patch.setattr("idp.sign_in.passwords.hasher", cheap)
         patch.setattr("idp.seed.hasher", cheap)
         patch.setattr(RSAKey, "import_key", import_key)
         yield

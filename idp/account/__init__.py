@@ -4,7 +4,6 @@ from flask import Blueprint, Response, abort, flash, g, redirect, render_templat
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from idp.flow.login import MAX_PASSWORD
 from idp.logged_out import Unconfirmed, unconfirmed
 from idp.logged_out import page as logged_out_page
 from idp.models import Delivery, SsoSession
@@ -12,6 +11,7 @@ from idp.operations import InvalidError, NotFoundError, people, sessions
 from idp.operations.sessions import SessionView
 from idp.outbox.reasons import Reason
 from idp.own_pages import guard, require_person
+from idp.sign_in import passwords
 from idp.sign_in import throttle as failed_logins
 from idp.sign_in.sso_session import delete_cookie
 from pickup_web.clock import now
@@ -84,7 +84,8 @@ def password() -> ResponseReturnValue:
             return say(f"Your password is changed. {in_words(change_password())} ended.", started)
         except InvalidError as error:
             errors = error.fields
-    page = render_template("account/password.html", errors=errors, least=people.MIN_PASSWORD, most=MAX_PASSWORD)
+    least, most = people.MIN_PASSWORD, passwords.MAX_PASSWORD
+    page = render_template("account/password.html", errors=errors, least=least, most=most)
     return page, 422 if errors else 200
 
 
@@ -94,15 +95,16 @@ def change_password() -> int:
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     if new != again:
         raise InvalidError({"again": "This is not the same as the new password above."})
-    if seconds := failed_logins.reserve_attempt(db.session, key):
-        raise InvalidError({"old": failed_logins.sentence(seconds)})
-    try:
-        ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
-    except InvalidError as error:
-        if "old" not in error.fields:  # that one was right
-            failed_logins.forget(db.session, key)
-            db.session.commit()
-        raise
+    with passwords.pool.place():  # for both hashes, and before the try is counted
+        if seconds := failed_logins.reserve_attempt(db.session, key):
+            raise InvalidError({"old": failed_logins.sentence(seconds)})
+        try:
+            ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
+        except InvalidError as error:
+            if "old" not in error.fields:  # that one was right
+                failed_logins.forget(db.session, key)
+                db.session.commit()
+            raise
     failed_logins.forget(db.session, key)
     db.session.commit()
     return ended

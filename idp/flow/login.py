@@ -2,11 +2,8 @@
 
 import functools
 import secrets
-import threading
 
 import structlog
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
@@ -19,18 +16,14 @@ from idp.models import Client, User
 from idp.outbox.reasons import Reason
 from idp.own_pages import is_own_page
 from idp.provider import current_provider
+from idp.sign_in import passwords
 from idp.sign_in import throttle as failed_logins
 from idp.sign_in.sso_session import current_sso_session, set_cookie, start_session
 from pickup_web import events
 from pickup_web.database import db
 from pickup_web.security import content_security_policy
 
-MAX_PASSWORD = 1024  # characters; hashing more is work for an attacker's amusement
-
 LOG = structlog.get_logger()
-
-hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # Argon2id; why these: docs/decisions.md
-hashing = threading.BoundedSemaphore(2)  # at a time: each takes 19 MiB that the process then keeps; more are no faster
 
 
 def ask_for_password(pending: Pending, client: Client, hinted_name: str = "") -> Response:
@@ -56,9 +49,14 @@ def sign_in() -> ResponseReturnValue:
             return too_late()
     username = request.form.get("username", "")
     key = failed_logins.key_of(username)
-    if seconds := failed_logins.reserve_attempt(db.session, key):
-        return too_many(waiting, client, username, seconds)
-    user = authenticate(username, request.form.get("password", ""))
+    try:
+        # The place comes first: a sign-in without one must neither write nor count as a wrong password.
+        with passwords.pool.place():
+            if seconds := failed_logins.reserve_attempt(db.session, key):
+                return too_many(waiting, client, username, seconds)
+            user = authenticate(username, request.form.get("password", ""))
+    except passwords.TooManyAtOnce:
+        return too_many_at_once(waiting, client, username)
     if user:
         end_session_of_another(user)
     cookie = start_session(user) if user else None
@@ -91,6 +89,14 @@ def too_many(waiting: dict[str, str], client: Client | None, username: str, seco
     return response
 
 
+def too_many_at_once(waiting: dict[str, str], client: Client | None, username: str) -> Response:
+    """The same form again, for a little later."""
+    sentence = "Too many passwords are being checked at this moment. Try again in a few seconds."
+    response = login_page(waiting, client, username=username, error=sentence)
+    response.status_code, response.headers["Retry-After"] = 503, str(passwords.RETRY_AFTER)  # RFC 9110 §15.6.4
+    return response
+
+
 def login_page(
     waiting: dict[str, str], client: Client | None = None, *, username: str = "", error: str | None = None
 ) -> Response:
@@ -106,18 +112,14 @@ def login_page(
 
 
 def authenticate(username: str, password: str) -> User | None:
-    """The person, if the password is theirs. Takes as long for a name that nobody has."""
+    """The person, if the password is theirs. Takes as long for an unknown name. :class:`passwords.TooManyAtOnce`."""
     name = username.strip().lower()
     # What cannot be printed is nobody's name, and not every database can be asked for it.
     user = db.session.scalar(select(User).where(User.username == name)) if name.isprintable() else None
-    try:
-        with hashing:
-            hasher.verify(user.password_hash if user else _nobodys_hash(), password[:MAX_PASSWORD])
-    except (Argon2Error, InvalidHashError):
-        return None
-    return user if user and user.disabled_at is None else None
+    is_right = passwords.is_password(user.password_hash if user else _nobodys_hash(), password)
+    return user if is_right and user and user.disabled_at is None else None
 
 
 @functools.cache
 def _nobodys_hash() -> str:
-    return hasher.hash(secrets.token_hex())
+    return passwords.hash_password(secrets.token_hex())

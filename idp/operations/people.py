@@ -5,16 +5,15 @@ import secrets
 from collections.abc import Callable
 from typing import Literal
 
-from argon2.exceptions import Argon2Error, InvalidHashError
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from idp.flow import login
 from idp.models import Consent, SsoSession, Token, User
 from idp.operations import InvalidError, NotFoundError, OperationError
 from idp.operations.sessions import all_of, any_contains, end, tell
 from idp.outbox.reasons import Reason
+from idp.sign_in.passwords import MAX_PASSWORD, hash_password, is_password
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.forms import Wrong
@@ -73,7 +72,7 @@ def add_person(db: Session, username: str, name: str, email: str, password: str,
     person = User(
         sub=secrets.token_hex(12),
         username=username,
-        password_hash=login.hasher.hash(password),
+        password_hash=hash_password(password),
         role=role,
         claims=claims,
     )
@@ -133,7 +132,7 @@ def reset_password(db: Session, sub: str, by: str, password: str | None = None) 
     password = password or "-".join(secrets.token_hex(2) for _ in range(5))  # 80 bits, and can be read out
     if wrong := password_fault(password):
         raise InvalidError({"password": wrong})
-    person.password_hash = login.hasher.hash(password)
+    person.password_hash = hash_password(password)
     db.flush()
     events.record(db, "op.user.password_reset", by=by, sub=sub)
     tell(db, end(db, all_of(sub), Reason.PASSWORD_CHANGED), Reason.PASSWORD_CHANGED)
@@ -142,15 +141,13 @@ def reset_password(db: Session, sub: str, by: str, password: str | None = None) 
 
 def change_own_password(db: Session, user: User, old: str, new: str, keep_sid: str) -> int:
     """The person's other sessions end; returns how many. :class:`InvalidError` about ``old`` or ``new``."""
-    try:
-        login.hasher.verify(user.password_hash, old[: login.MAX_PASSWORD])
-    except (Argon2Error, InvalidHashError) as error:
-        raise InvalidError({"old": "That is not your password."}) from error
+    if not is_password(user.password_hash, old):
+        raise InvalidError({"old": "That is not your password."})
     if wrong := password_fault(new):
         raise InvalidError({"new": wrong})
     # Only what was checked is replaced: an operator who resets it at this moment has the last word.
     unchanged = (User.sub == user.sub) & (User.password_hash == user.password_hash) & User.disabled_at.is_(None)
-    replaced = update(User).where(unchanged).values(password_hash=login.hasher.hash(new)).returning(User.sub)
+    replaced = update(User).where(unchanged).values(password_hash=hash_password(new)).returning(User.sub)
     if db.scalar(replaced) is None:
         db.rollback()
         raise InvalidError({"old": "Your password was changed just now."})
@@ -167,8 +164,8 @@ def password_fault(password: str) -> str:
     """What is wrong with a new password; empty if it is good."""
     if len(password) < MIN_PASSWORD:
         return f"Use at least {MIN_PASSWORD} characters; a few words are easy to remember."
-    if len(password) > login.MAX_PASSWORD:
-        return f"Use {login.MAX_PASSWORD} characters at most."
+    if len(password) > MAX_PASSWORD:
+        return f"Use {MAX_PASSWORD} characters at most."
     return ""
 
 

@@ -8,9 +8,9 @@ from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import update
 
 from idp.authorization.pending import PENDING_SECONDS
-from idp.flow.login import MAX_PASSWORD
 from idp.models import IDLE_SECONDS, SsoSession, User, hash_of
 from idp.sign_in import sso_session
+from idp.sign_in.passwords import MAX_PASSWORD
 from idp.sign_in.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
 from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
@@ -91,7 +91,7 @@ def test_an_unknown_name_costs_as_much_as_a_known_one(provider: Provider, monkey
             verified.append((bool(password_hash), len(password)))
             raise VerifyMismatchError
 
-    monkeypatch.setattr("idp.flow.login.hasher", Counting())
+    monkeypatch.setattr("idp.sign_in.passwords.hasher", Counting())
     for username in ("cameron", "nobody"):
         browser = provider.browser()
         provider.enter_password(browser, provider.authorize(browser), username, "x" * 5000)
