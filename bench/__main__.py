@@ -1,4 +1,4 @@
-"""``python -m bench [--million] [--database URL]``: prints one table, in well under a minute."""
+"""``python -m bench [--million] [--database URL]``: prints one table, in a minute or two."""
 
 import argparse
 import tempfile
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.deliveries import deliveries
+from bench.passwords import many_passwords
 from bench.provider import flow
 from bench.relying_party import Figure, route, sessions, tokens
 from bench.tabs import open_tabs
@@ -36,6 +37,7 @@ def main() -> None:
         show("One sign-in at the provider, one thread, no network, on the disk", flow(Path(folder) / "provider", 200))
         show("Stored sessions, median of an act", sessions(options.database, Path(folder) / "sessions", sizes, 200))
     show("Memory", open_tabs())
+    show("Passwords at the provider, with its two workers", many_passwords())
     show("The last app is asked, after a session ended; apps that take 20 ms", deliveries())
 
 
