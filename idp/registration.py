@@ -7,6 +7,7 @@ It gets what a client registered by hand gets, back-channel logout included. Wha
 import hmac
 import json
 import secrets
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db
+from pickup_web.localhost import is_localhost_name
 
 SCOPES = ["openid", "profile", "email", "phone", "address", "offline_access"]
 RESPONSE_TYPES = ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token")
@@ -151,16 +153,29 @@ class ClientMetadata(BaseModel):
 
     @model_validator(mode="after")
     def _plain_http(self) -> "ClientMetadata":
-        # BCL §2.2, RPIL §3.1: only for clients that can keep a secret, and only where the operator allows it at all.
+        # BCL §2.2, RPIL §3.1: http only for confidential clients, and only where the provider allows it (address()).
+        # A demonstration may also use it for a public client on the loopback, which no network carries.
         addresses = [self.backchannel_logout_uri or "", *self.post_logout_redirect_uris]
-        if self.token_endpoint_auth_method == "none" and any(map(is_plain_http, addresses)):  # noqa: S105
-            raise ValueError("a public client needs https for backchannel_logout_uri and post_logout_redirect_uris")
+        if self.token_endpoint_auth_method == "none" and any(map(is_on_the_wire_in_clear, addresses)):  # noqa: S105
+            raise ValueError(
+                "a public client needs https for backchannel_logout_uri and post_logout_redirect_uris, unless they are "
+                "on this machine (localhost)"
+            )
         return self
 
 
-def is_plain_http(uri: str) -> bool:
-    """Whether it goes over the wire in the clear."""
-    return urlsplit(uri).scheme == "http"
+def is_on_the_wire_in_clear(uri: str) -> bool:
+    """Whether it is http, and not on the loopback."""
+    parts = urlsplit(uri)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """RFC 6761 §6.3, RFC 8252 §7.3: ``localhost``, a name below it, or an address of this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return is_localhost_name(host)
 
 
 def is_localhost(uri: str) -> bool:

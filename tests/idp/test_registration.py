@@ -4,6 +4,7 @@ Registration 1.0, RFC 7591, RFC 7592.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,8 +217,6 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes, content_type: str
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_without_the_demo_switch_only_https_is_registered(scheme: str, register: Registrar) -> None:
     """BCL-08, RPL-06, REG-06: named, and on here, because the tests' provider is a demonstration."""
-    from dataclasses import replace
-
     state = register.provider.state
     strict = replace(state, http=replace(state.http, allow_plain_http=False))
     register.provider.app.extensions["idp"] = strict
@@ -232,12 +231,37 @@ def test_without_the_demo_switch_only_https_is_registered(scheme: str, register:
         register.provider.app.extensions["idp"] = state
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("shop.example", 400),
+        ("localhost.shop.example", 400),
+        ("192.168.1.7", 400),
+        ("localhost:8090", 201),
+        ("shop.localhost:8090", 201),
+        ("127.0.0.1:8090", 201),
+        ("[::1]:8090", 201),
+    ],
+)
 @pytest.mark.parametrize("name", ["backchannel_logout_uri", "post_logout_redirect_uris"])
-def test_a_public_client_is_told_and_left_over_https_only(name: str, register: Registrar) -> None:
-    """BCL-08, RPL-06: plain http only for clients that can keep a secret, whatever the switch says."""
-    address = "http://shop.example/x"
+def test_a_public_client_is_told_and_left_over_https_or_on_the_loopback(
+    name: str, host: str, status: int, register: Registrar
+) -> None:
+    """BCL-08, RPL-06: plain http only for clients that can keep a secret, or that never leaves the machine."""
+    value: Any = [f"http://{host}/x"] if name.endswith("s") else f"http://{host}/x"
+    assert register.post(**{name: value}).status_code == 201, "a client with a secret"
+    assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == status
+
+
+@pytest.mark.parametrize("name", ["backchannel_logout_uri", "post_logout_redirect_uris"])
+def test_without_the_demo_switch_a_public_client_gets_no_http_on_the_loopback_either(
+    name: str, register: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCL §2.2: only where the provider allows http at all."""
+    door = replace(register.provider.state.door, allow_plain_http=False)
+    monkeypatch.setitem(register.provider.app.extensions, "idp", replace(register.provider.state, door=door))
+    address = "http://127.0.0.1:8090/x"
     value: Any = [address] if name.endswith("s") else address
-    assert register.post(**{name: value}).status_code == 201
     assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == 400
 
 
