@@ -34,6 +34,7 @@ class Account(Resource):
     username: str = Field(examples=["cameron"])
     name: str | None = Field(examples=["Cameron Reyes"])
     email: str | None = Field(examples=["cameron@pickup.example"])
+    email_verified: bool = Field(description="As the claim `email_verified`; false without an email address.")
     role: str = Field(json_schema_extra={"enum": ["user", "operator"]})
     disabled_at: int | None = Field(description="Since when nobody can sign in with it.")
 
@@ -45,6 +46,7 @@ class Account(Resource):
             username=user.username,
             name=user.claims.get("name"),
             email=user.claims.get("email"),
+            email_verified=user.claims.get("email_verified") is True,
             role=user.role,
             disabled_at=user.disabled_at,
         )

@@ -13,7 +13,7 @@ from idp.operations import InvalidError, people, sessions
 from idp.operations.sessions import SessionView
 from idp.outbox.reasons import Reason
 from pickup_web.database import db
-from pickup_web.forms import Field, Form
+from pickup_web.forms import Field, Form, is_ticked
 from pickup_web.words import many
 
 ROLES = [("user", "user: uses the apps"), ("operator", "operator: uses the apps and this console")]
@@ -21,6 +21,13 @@ FIELDS = [
     Field("username", "Username", str, "What they sign in with. It cannot be changed later. For example: robin"),
     Field("name", "Name", str, "As the apps show it. For example: Robin Okoye"),
     Field("email", "Email", str, "For example: robin@pickup.example", kind="email", optional=True),
+    Field(
+        "email_verified",
+        "The email address is verified",
+        is_ticked,
+        "Tick it if you know that the address is theirs. Some apps refuse people whose address is not verified.",
+        kind="checkbox",
+    ),
     Field("role", "Role", str, kind="select", choices=ROLES),
 ]
 
@@ -41,7 +48,14 @@ def add() -> ResponseReturnValue:
     values, password = form.values, first_password()
     try:
         person = people.add_person(
-            db.session, values["username"], values["name"], values["email"], password, values["role"], g.person.username
+            db.session,
+            values["username"],
+            values["name"],
+            values["email"],
+            password,
+            values["role"],
+            g.person.username,
+            email_verified=values["email_verified"],
         )
     except InvalidError as error:
         form.errors.update(error.fields)

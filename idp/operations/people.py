@@ -52,7 +52,17 @@ def get_person(db: Session, sub: str) -> User:
     return person
 
 
-def add_person(db: Session, username: str, name: str, email: str, password: str, role: str, by: str) -> User:
+def add_person(
+    db: Session,
+    username: str,
+    name: str,
+    email: str,
+    password: str,
+    role: str,
+    by: str,
+    *,
+    email_verified: bool = False,
+) -> User:
     """Somebody new. ``email`` may be empty. :class:`InvalidError` with a sentence for each wrong field."""
     username = username.strip().lower()
     wrong = {
@@ -61,6 +71,7 @@ def add_person(db: Session, username: str, name: str, email: str, password: str,
         else "Use up to 64 letters (a to z), digits and . _ - @, beginning with a letter or a digit.",
         "name": fault(read_text("a name"), name.strip()),
         "email": fault(read_email, email.strip()) if email.strip() else "",
+        "email_verified": "Enter the address that is verified." if email_verified and not email.strip() else "",
         "password": password_fault(password),
         "role": "" if role in ROLES else "Choose user or operator.",
     }
@@ -68,7 +79,7 @@ def add_person(db: Session, username: str, name: str, email: str, password: str,
         raise InvalidError(fields)
     claims = {"name": name.strip(), "preferred_username": username, "updated_at": now()}
     if email.strip():
-        claims |= {"email": email.strip(), "email_verified": False}
+        claims |= {"email": email.strip(), "email_verified": email_verified}
     person = User(
         sub=secrets.token_hex(12),
         username=username,

@@ -35,10 +35,13 @@ def test_accounts_are_listed_and_searched(program: Program) -> None:
         "username": "cameron",
         "name": "Cameron Reyes",
         "email": "cameron@pickup.example",
+        "emailVerified": True,
         "role": "user",
         "disabledAt": None,
     }
     assert program.get(f"{ACCOUNTS}?search=%00").get_json() == []
+    (unverified,) = program.get(f"{ACCOUNTS}?search=okafor").get_json()
+    assert unverified["emailVerified"] is False
 
 
 # --- sessions ---

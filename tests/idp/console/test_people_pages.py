@@ -51,6 +51,18 @@ def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: Si
     assert "Robin Okoye robin robin@pickup.example user 1" in words(admin.get("/console/people?search=OKOYE"))
 
 
+@pytest.mark.parametrize(("ticked", "verified"), [({"email_verified": "yes"}, True), ({}, False)])
+def test_the_operator_says_whether_the_address_is_verified(
+    ticked: dict[str, str], verified: bool, admin: SiteClient, provider: Provider
+) -> None:
+    """Core §5.1: some apps refuse people whose ``email_verified`` is not true. The page shows which it is."""
+    send(admin, "/console/people/add", **ROBIN, **ticked)
+    (row,) = (row for row in provider.rows(User) if row.username == "robin")
+    assert row.claims["email_verified"] is verified
+    shown = words(admin.get(f"/console/people/{row.sub}"))
+    assert f"Email robin@pickup.example, {'verified' if verified else 'not verified'}" in shown
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -59,6 +71,7 @@ def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: Si
         ({"username": "Admin"}, "The username admin is already in use."),
         ({"name": ""}, "Enter a name."),
         ({"email": "nowhere"}, "Enter an email address"),
+        ({"email": "", "email_verified": "yes"}, "Enter the address that is verified"),
         ({"role": "king"}, "Choose user or operator."),
     ],
 )
