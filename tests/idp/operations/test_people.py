@@ -29,8 +29,9 @@ def person(provider: Provider, sub: str) -> User:
 def add(provider: Provider, **changes: str) -> User:
     """Add somebody; a change spoils or replaces a field."""
     good = {"username": "kim", "name": "Kim Ito", "email": "kim@pickup.example", "password": "eight or more"}
+    given: dict[str, Any] = {**good, "role": "user", "by": "admin", **changes}
     with provider.app.app_context():
-        added = people.add_person(db.session, **{**good, "role": "user", "by": "admin", **changes})
+        added = people.add_person(db.session, **given)
         return person(provider, added.sub)
 
 
