@@ -258,8 +258,8 @@ def test_without_the_demo_switch_a_public_client_gets_no_http_on_the_loopback_ei
     name: str, register: Registrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BCL §2.2: only where the provider allows http at all."""
-    door = replace(register.provider.state.door, allow_plain_http=False)
-    monkeypatch.setitem(register.provider.app.extensions, "idp", replace(register.provider.state, door=door))
+    door = replace(register.provider.state.http, allow_plain_http=False)
+    monkeypatch.setitem(register.provider.app.extensions, "idp", replace(register.provider.state, http=door))
     address = "http://127.0.0.1:8090/x"
     value: Any = [address] if name.endswith("s") else address
     assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == 400
