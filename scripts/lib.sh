@@ -226,7 +226,7 @@ fingerprint() {
 local_env() {
     export PICKUP_DATA_DIR="${PICKUP_DATA_DIR:-$PWD/var}"
     for each in $services; do
-        export "LISTEN_$(upper "$each")=${PICKUP_BIND:-127.0.0.1}:$(port_of "$each")"
+        export "LISTEN_$(upper "$each")=127.0.0.1:$(port_of "$each")"   # PICKUP_BIND needs nginx
     done
 }
 
