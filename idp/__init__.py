@@ -1,7 +1,7 @@
 """The OpenID Provider. Read it in the order of the flow:
 
-[0] discovery.py · [1] login.py · [2] authorize.py · [3] token.py · [4] end_session.py ·
-[5] session_ending.py · [6] logout_token.py · [7] delivery.py
+flow/: [1] discovery.py · [3] authorize.py · [4] login.py · [5] token.py · [10] end_session.py ·
+[11] session_ending.py · [12] logout_token.py · [13] delivery.py. README has all sixteen steps, the apps' included.
 
 Beside the flow: operations/ (what an operator can do), console/ and admin_api/ (its two faces), account/.
 """

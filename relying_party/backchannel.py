@@ -1,4 +1,4 @@
-"""[4] ``POST /bclogout``: the provider tells us, server to server, that a session is over.
+"""[14] ``POST /bclogout``: the provider tells us, server to server, that a session is over.
 
     request → one logout_token → validated (logout_token.py) → sessions ended (sessions.py) → 200
                               ↘ anything wrong: 400, and nothing has changed

@@ -1,4 +1,4 @@
-"""Pure: is this an ID token for us, for this login? OpenID Connect Core §3.1.3.7."""
+"""[6] Pure: is this an ID token for us, for this login? OpenID Connect Core §3.1.3.7."""
 
 import hashlib
 import hmac

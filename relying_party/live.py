@@ -1,4 +1,4 @@
-"""[6] Tells the open tab the moment its session ends, and why.
+"""[16] Tells the open tab the moment its session ends, and why.
 
 A page that shows a session opens an event stream (static/live.js). The stream looks at the session's
 row a few times a second: whichever worker or replica took the logout token, the row knows. Each

@@ -1,4 +1,4 @@
-"""[1] Signing in: to the provider and back, and then a new session on our side.
+"""[2] Signing in: to the provider and back, and then a new session on our side.
 
 The authorization code flow with PKCE (Core §3.1, RFC 7636). Authlib builds the requests; what comes
 back is checked here, in the order of the specification, and nothing is believed before.

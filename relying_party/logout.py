@@ -1,4 +1,4 @@
-"""[3] Signing out: here first, then at the provider, which tells everybody else.
+"""[9] Signing out: here first, then at the provider, which tells everybody else.
 
 RP-Initiated Logout 1.0. The route takes POST only; its cookie is SameSite=Lax, so another site
 cannot sign anybody out; nor can a page of a neighbour such as blog.example.com, where the browser tells.

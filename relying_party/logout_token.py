@@ -1,4 +1,4 @@
-"""[5] Pure: is this a logout token for us? Back-Channel Logout 1.0 §2.6, a function a clause, in its order.
+"""[15] Pure: is this a logout token for us? Back-Channel Logout 1.0 §2.6, a function a clause, in its order.
 
 ``idp/flow/logout_token.py`` makes what this file checks.
 """

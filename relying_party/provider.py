@@ -1,4 +1,4 @@
-"""[0] Everything the relying party asks the OpenID Provider over HTTP: metadata, keys, tokens, claims."""
+"""[1] Everything the relying party asks the OpenID Provider over HTTP: metadata, keys, tokens, claims."""
 
 import json
 import threading

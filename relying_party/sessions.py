@@ -1,4 +1,4 @@
-"""[2] Sessions are rows on the server, so that somebody else than the browser can end them.
+"""[7] Sessions are rows on the server, so that somebody else than the browser can end them.
 
 A session can be asked for by the browser's cookie, by (iss, sid) and by (iss, sub). Every worker
 and every replica asks the same table, each time: a logout is seen by all of them at once.

@@ -1,1 +1,1 @@
-"""Machinery of step [2]: the authorization request, its questions to the user, and its response."""
+"""Machinery of step [3]: the authorization request, its questions to the user, and its response."""

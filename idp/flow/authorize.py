@@ -1,4 +1,4 @@
-"""[2] The authorization endpoint: who asks, is there a session already, and a code for the app.
+"""[3] The authorization endpoint: who asks, is there a session already, and a code for the app.
 
 1. Is the client known and the redirect_uri one of its own? If not: a page, never a redirect.
 2. Is the request one that can be granted? If not: back to the client with an error.

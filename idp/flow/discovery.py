@@ -1,4 +1,4 @@
-"""[0] What a client must know: Discovery 1.0 §3 and the JWK Set."""
+"""[1] What a client must know: Discovery 1.0 §3 and the JWK Set."""
 
 from flask import Response, jsonify
 

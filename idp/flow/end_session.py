@@ -1,4 +1,4 @@
-"""[4] RP-Initiated Logout 1.0: an app sends the browser here to end the session.
+"""[10] RP-Initiated Logout 1.0: an app sends the browser here to end the session.
 
 Whose session ends? The cookie decides: it is this browser's session or none. The app's
 ``id_token_hint`` only vouches: with a hint for this very session the user has asked for it, in an app

@@ -1,4 +1,4 @@
-"""[1] A password, once, makes the session that all apps share."""
+"""[4] A password, once, makes the session that all apps share."""
 
 import functools
 import secrets

@@ -1,4 +1,4 @@
-"""[6] Pure: the claims of one logout token for one client. Back-Channel Logout 1.0 §2.4.
+"""[12] Pure: the claims of one logout token for one client. Back-Channel Logout 1.0 §2.4.
 
 ``relying_party/logout_token.py`` checks what this file makes.
 """

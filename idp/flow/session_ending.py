@@ -1,4 +1,4 @@
-"""[5] The one door through which every session ends, whoever ends it and for whatever reason.
+"""[11] The one door through which every session ends, whoever ends it and for whatever reason.
 
     end the sessions ─ revoke their tokens ─ find the participants ─ queue one delivery each ─ commit
     send the deliveries                                                   delivery.py, afterwards

@@ -1,1 +1,1 @@
-"""Machinery of step [7]: the rows of the outbox, the sender, and the guarded HTTP client."""
+"""Machinery of step [13]: the rows of the outbox, the sender, and the guarded HTTP client."""

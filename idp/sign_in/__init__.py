@@ -1,1 +1,1 @@
-"""Machinery of step [1]: the shared session, passwords, and the limit on wrong ones."""
+"""Machinery of step [4]: the shared session, passwords, and the limit on wrong ones."""

@@ -1,4 +1,4 @@
-"""Who takes part in a session (BCL §2.3): written in step [3], read in step [5]."""
+"""Who takes part in a session (BCL §2.3): written in step [5], read in step [11]."""
 
 from collections.abc import Collection
 

@@ -42,7 +42,7 @@ class Checkout:
         """``make up``, in an environment with these variables."""
         self.calls.write_text("", "utf-8")
         environment = {**PORTS, "PATH": f"{self.folder}/bin:/usr/bin:/bin", "CALLS": str(self.calls), **variables}
-        command = [self.folder / "scripts/stack", "up"]
+        command = [str(self.folder / "scripts/stack"), "up"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def did(self, what: str) -> bool:

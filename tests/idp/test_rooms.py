@@ -1,0 +1,85 @@
+"""Who may import whom: the story in idp/flow/ reads from top to bottom, and its machinery never calls it."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FACES = ("admin_api", "console", "account", "registration")
+FLOORS = [
+    FACES,
+    ("operations",),
+    ("background",),
+    ("flow",),
+    ("authorization", "tokens", "sign_in", "clients"),
+    ("outbox",),
+    ("models",),
+]
+# registration.py is still the view and the rules for metadata in one file: operations and discovery use the rules.
+# clean_up.py has the time that a stored long request is kept.
+KNOWN = {
+    ("operations", "registration"),
+    ("flow", "registration"),
+    ("authorization", "background"),
+    ("flow", "background"),
+}
+PURE = [
+    "flow/logout_token.py",
+    "flow/session_ending.py",
+    "tokens/id_token.py",
+    "authorization/request.py",
+    "outbox/*.py",
+]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, as dotted names; ``from idp import x`` counts as ``idp.x``."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def rooms() -> dict[str, set[str]]:
+    """Each room below idp/, a folder or a file, with the rooms it imports."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "idp").rglob("*.py")):
+        room = path.relative_to(ROOT / "idp").parts[0].removesuffix(".py")
+        used = {name.split(".")[1] for name in imports(path) if name.startswith("idp.")}
+        found.setdefault(room, set()).update(used - {room})
+    return found
+
+
+def test_no_room_imports_a_room_above_it() -> None:
+    floor = {room: number for number, group in enumerate(FLOORS) for room in group}
+    upwards = {
+        (room, used)
+        for room, uses in rooms().items()
+        for used in uses
+        if room in floor and used in floor and floor[used] < floor[room]
+    }
+    assert upwards - KNOWN == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "idp").rglob("*.py")}
+    modules = set(names.values())
+    graph = {names[path]: {one for one in imports(path) if one in modules} - {names[path]} for path in names}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("pattern", PURE)
+def test_steps_that_need_no_request_import_no_flask(pattern: str) -> None:
+    for path in (ROOT / "idp").glob(pattern):
+        assert not [name for name in imports(path) if name.split(".")[0] == "flask"], path
+
+
+def test_authlibs_server_is_known_in_tokens_only() -> None:
+    for path in (ROOT / "idp").rglob("*.py"):
+        if path.parent.name not in ("tokens", "clients") and path.name != "models.py":
+            assert not [name for name in imports(path) if name.startswith("authlib")], path
