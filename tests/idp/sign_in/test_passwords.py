@@ -18,7 +18,7 @@ from tests.idp.conftest import Provider, hidden
 from tests.idp.console.conftest import operator
 from tests.network import query_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PERSON = {"username": "robin", "name": "Robin Okoye", "email": "", "role": "user"}
 
 
