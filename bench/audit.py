@@ -132,6 +132,9 @@ def hanging_jwks_uri(target: Target) -> None:
 # --- 4: passwords ---
 
 
+RETRIES = 5  # of a sign-in that is answered 503, each after its Retry-After
+
+
 class Browser(PlainClient):
     """Signs in as often as it is asked to. It keeps its cookies, so its own wrong passwords count."""
 
@@ -151,11 +154,19 @@ def memory_of_sign_ins(target: Target) -> None:
     """Many people sign in at once; each thread of each worker hashes passwords."""
     idp, before = target.stack.idp_url, target.worker_mb()
     refused: list[int] = []
+    asked_to_wait: list[int] = []
 
     def sign_in_often(number: int) -> None:
         browser = Browser(idp)
         for _ in range(target.sign_ins // BROWSERS):
-            answer = browser.sign_in(PEOPLE[number % len(PEOPLE)], target.stack.password)
+            username = PEOPLE[number % len(PEOPLE)]
+            answer = browser.sign_in(username, target.stack.password)
+            for _ in range(RETRIES):  # all places may be taken for a moment, as the two workers share no queue
+                if answer.status_code != 503:
+                    break
+                asked_to_wait.append(number)
+                time.sleep(int(answer.headers["Retry-After"]))
+                answer = browser.sign_in(username, target.stack.password)
             if answer.status_code != 303:
                 refused.append(answer.status_code)
 
@@ -165,6 +176,7 @@ def memory_of_sign_ins(target: Target) -> None:
     taken = time.monotonic() - began
     title = f"{target.sign_ins:,} sign-ins, {BROWSERS} at a time"
     target.report(f"{title}: not signed in", len(refused), 0, "")
+    print(f"    asked to wait, and tried again: {len(asked_to_wait)}")
     for number, mb in enumerate(target.worker_mb()):
         target.report(f"{title}: memory of worker {number + 1}", mb, WORKER_MB, "MB")
     at_first = ", ".join(f"{mb:.0f} MB" for mb in before) or "not seen"
