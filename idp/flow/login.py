@@ -57,9 +57,12 @@ def sign_in() -> ResponseReturnValue:
             user = authenticate(username, request.form.get("password", ""))
     except passwords.TooManyAtOnce:
         return too_many_at_once(waiting, client, username)
+    cookie = None
     if user:
-        end_session_of_another(user)
-    cookie = start_session(user) if user else None
+        # What was verified, read before a commit expires it: the password may change while another session is ended.
+        sub, verified_hash = user.sub, user.password_hash
+        end_session_of_another(sub)
+        cookie = start_session(sub, verified_hash)
     if cookie is None:
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
@@ -73,10 +76,10 @@ def sign_in() -> ResponseReturnValue:
     return response
 
 
-def end_session_of_another(user: User) -> None:
-    """BCL §2.3: the apps of the user who was signed in here before are notified."""
+def end_session_of_another(sub: str) -> None:
+    """End this browser's session if it is a different user's; its apps are notified (BCL §2.3)."""
     session, provider = current_sso_session(), current_provider()
-    if session and session.sub != user.sub:
+    if session and session.sub != sub:
         policy = provider.settings.delete_tokens_on_logout
         provider.outbox.send(session_ending.end_session(db.session, session.sid, Reason.REPLACED, policy))
 

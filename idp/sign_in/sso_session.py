@@ -60,21 +60,21 @@ def is_over(session: SsoSession) -> bool:
 
 
 def lock_if_active(sid: str) -> bool:
-    """Whether the session lives. Its row is locked until the commit; who ends it then sees all that was written."""
+    """Locks the row if the session is active; anyone ending it waits for our commit."""
     return db.session.scalar(TOUCH_ALIVE, {"wanted": sid, "at": now()}) is not None
 
 
-def start_session(user: User) -> str | None:
-    """The browser's session after a password; returns its new cookie, or None if that password is of yesterday.
+def start_session(sub: str, verified_hash: str) -> str | None:
+    """The browser's session after a password; returns its new cookie.
 
-    The same user keeps the session and its ``sid``; login.py has ended that of another user.
+    None if the password changed, or the user was disabled, since ``verified_hash`` was checked. The same user keeps
+    the session and its ``sid``; login.py has ended that of another user.
     """
-    cookie, sub, verified = secrets.token_urlsafe(32), user.sub, user.password_hash
-    session = current_sso_session()
-    # Whoever changes the password or disables the person either commits before this, and the sign-in fails,
-    # or waits for our commit, and ends this session with the others.
-    able = update(User).where(User.sub == sub, User.password_hash == verified, User.disabled_at.is_(None))
-    if db.session.scalar(able.values(password_hash=verified).returning(User.sub)) is None:
+    cookie, session = secrets.token_urlsafe(32), current_sso_session()
+    # A change of the password or the account either commits before this, and the sign-in fails, or waits for our
+    # commit, and ends this session with the others.
+    able = update(User).where(User.sub == sub, User.password_hash == verified_hash, User.disabled_at.is_(None))
+    if db.session.scalar(able.values(password_hash=verified_hash).returning(User.sub)) is None:
         db.session.rollback()
         return None
     if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since we looked

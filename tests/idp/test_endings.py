@@ -4,12 +4,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
 
 from idp.authorization import response as authorization_response
-from idp.flow import login
+from idp.flow import login, session_ending
 from idp.flow.session_ending import end_participations
 from idp.models import IDLE_SECONDS, Client, Participation, SsoSession, Token, User
 from idp.operations import people, sessions
@@ -290,3 +291,27 @@ def test_a_sign_in_that_is_under_way_with_the_old_password_fails(
     browser = provider.browser()
     assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401
     assert provider.rows(SsoSession) == []
+
+
+@pytest.mark.parametrize("act", ["disable", "password"])
+def test_a_password_that_changes_while_the_last_users_session_is_ended_opens_nothing(
+    act: str, provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ending that session commits; what was verified before must still be what counts afterwards."""
+    browser, end_session = provider.sign_in(username="alex"), session_ending.end_session
+
+    def changed_meanwhile(*arguments: Any, **options: Any) -> list[str]:
+        to_send = end_session(*arguments, **options)
+        with Session(engine_of(provider.app)) as rows, rows.begin():
+            them = rows.get_one(User, CAMERON)
+            if act == "disable":
+                them.disabled_at = 1
+            else:
+                them.password_hash = "another"
+        return to_send
+
+    monkeypatch.setattr(session_ending, "end_session", changed_meanwhile)
+    clock.turn(600)
+    page = provider.authorize(browser, prompt="login")
+    assert provider.enter_password(browser, page, "cameron").status_code == 401
+    assert [session.end_reason for session in provider.rows(SsoSession)] == ["replaced"], "no session of cameron's"
