@@ -18,10 +18,10 @@ import structlog
 
 from idp.flow.logout_token import TYPE, logout_token_claims
 from idp.outbox.http import AddressError, Answer, FetchError, GuardedHttpClient, Request
-from idp.outbox.ledger import Attempt, Job, Outcome
+from idp.outbox.ledger import LONGEST_PAUSE, Attempt, Job, Outcome
 from pickup_web.clock import now
 
-FIRST_PAUSE, LONGEST_PAUSE = 1, 60  # seconds between attempts; doubled each time
+FIRST_PAUSE = 1  # second until the second attempt; doubled each time, up to LONGEST_PAUSE
 REFUSALS = 3  # answers of 400 that make it final; an app has no other status for a fault that passes (BCL §2.8)
 MAX_ANSWER = 4096  # bytes of a client's answer that are read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
@@ -44,17 +44,17 @@ async def deliver(job: Job, *, issuer: str, sign: Sign, http: GuardedHttpClient)
         now=now(),
         reason=job.reason if job.tell_reason else None,
     )
-    started, at, jti, milliseconds = time.monotonic(), now(), None, None
     try:
         # BCL §2.6 (3): with the algorithm that the client registered for its ID tokens.
         token = await sign(claims, job.alg or "", TYPE)
     except Exception:  # a fault of ours, such as an algorithm without a key, is given up at the deadline, too
         LOG.exception("op.logout.try_failed", delivery=job.id)
-        outcome = Outcome("fault of the provider", "pending")
-    else:
-        outcome = await post(http, job.uri, token, *job.patience(), job.ca_certificates)
-        jti, milliseconds = claims["jti"], round((time.monotonic() - started) * 1000)
-    return Attempt(job, outcome, at, *next_step(job, outcome), milliseconds, jti)
+        fault = Outcome("fault of the provider", "pending")
+        return Attempt(job, fault, now(), *next_step(job, fault))
+    started, at = time.monotonic(), now()
+    outcome = await post(http, job.uri, token, *job.patience(), job.ca_certificates)
+    milliseconds = round((time.monotonic() - started) * 1000)
+    return Attempt(job, outcome, at, *next_step(job, outcome), milliseconds, claims["jti"])
 
 
 async def post(

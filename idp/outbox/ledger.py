@@ -21,7 +21,8 @@ from pickup_web.database import add_rows, table_of
 
 GIVE_UP_SECONDS = 10 * 3600  # how long a logout is offered: no session of an app should be active longer
 LEASE_SECONDS = 20  # how long a worker that claimed a delivery may take; longer than any attempt takes
-FARTHEST_SECONDS = 120  # no next attempt is scheduled farther ahead than this (twice flow/delivery.py's longest pause)
+LONGEST_PAUSE = 60  # seconds between two attempts (flow/delivery.py),
+FARTHEST_SECONDS = 2 * LONGEST_PAUSE  # so no next attempt is scheduled farther ahead than this
 SEND_NOW = 1000  # deliveries that the ending's own worker sends; the remaining rows are left to all workers
 # Upper bounds for per-client timeouts. DNS + connect + read + body must stay below LEASE_SECONDS, or two workers
 # could hold one row.

@@ -1,10 +1,11 @@
 """The outbox: tells each client that a session is over, side by side, again and again, and never in the user's way."""
 
+import asyncio
 import json
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -13,14 +14,15 @@ from werkzeug import Response
 
 from idp import create_app
 from idp.flow import delivery
-from idp.flow.delivery import FIRST_PAUSE, LONGEST_PAUSE, MAX_ANSWER
+from idp.flow.delivery import FIRST_PAUSE, MAX_ANSWER
 from idp.flow.session_ending import end_session
 from idp.models import Client, Delivery
 from idp.operations.deliveries import send_again
-from idp.outbox.http import BODY_SECONDS, LOOK_UP_SECONDS
+from idp.outbox.http import BODY_SECONDS, LOOK_UP_SECONDS, Answer, GuardedHttpClient
 from idp.outbox.ledger import (
     GIVE_UP_SECONDS,
     LEASE_SECONDS,
+    LONGEST_PAUSE,
     MAX_CONNECT_SECONDS,
     MAX_READ_SECONDS,
     Attempt,
@@ -694,3 +696,25 @@ def job_of(row: Delivery) -> Job:
         row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
         row.refusals, "https://x.example/", "RS256", False, 1, 1, None,
     )  # fmt: skip
+
+
+def test_an_attempts_time_begins_when_its_token_is_signed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger shows how long the app took, not how long the token waited here for its signature."""
+    steady = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: steady[0])
+
+    async def sign(*_: object) -> str:
+        steady[0] += 7
+        clock.turn(7)
+        return "token"
+
+    class App:
+        async def ask(self, _request: object) -> Answer:
+            steady[0] += 0.5
+            return Answer(200)
+
+    end = START + 99
+    job = Job("id", DISPATCH, "sid", "s", "h", "", 0, end, end, 0, "https://app.example/", "RS256", False, 1, 1, None)
+    step = delivery.deliver(job, issuer="https://op.example", sign=sign, http=cast(GuardedHttpClient, App()))
+    attempt = asyncio.run(step)
+    assert (attempt.milliseconds, attempt.at) == (500, START + 7)
