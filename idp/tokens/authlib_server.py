@@ -4,14 +4,12 @@ Authlib drives the protocol (RFC 6749, 7009, 7662). A transaction lasts until th
 the way leaves nothing behind.
 """
 
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload, FlaskOAuth2Request
 from authlib.oauth2.rfc6749 import OAuth2Request
-from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from flask import Flask, request
 from werkzeug.datastructures import MultiDict
 
@@ -23,7 +21,6 @@ from idp.tokens.client_credentials import ServiceClientGrant
 from idp.tokens.code_grant import CodeGrant
 from idp.tokens.introspection import Introspection, Revocation
 from idp.tokens.refresh_grant import RefreshGrant
-from idp.tokens.token_store import ACCESS_SECONDS
 
 ExchangeCode = Callable[[Client, Mapping[str, str]], dict[str, Any]]
 
@@ -34,12 +31,6 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
     def __init__(self, app: Flask, client_keys: ClientKeys, issuer: str, exchange_code: ExchangeCode) -> None:
         super().__init__(app, query_client=known_client)
         self.exchange_code = exchange_code
-        self.register_token_generator(
-            "default",
-            BearerTokenGenerator(
-                lambda **_: secrets.token_urlsafe(32), lambda **_: secrets.token_urlsafe(32), lambda *_: ACCESS_SECONDS
-            ),
-        )
         self.register_client_auth_method("client_secret_basic", client_secret_basic)
         audiences = [issuer, f"{issuer}/oauth2/token"]
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(client_keys, audiences))

@@ -11,6 +11,7 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 
 from idp.clients.authentication import CONFIDENTIAL
 from idp.models import Client, Token, hash_of
+from idp.tokens.token_store import new_tokens
 from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import db
@@ -32,7 +33,7 @@ class ServiceClientGrant(ClientCredentialsGrant):  # type: ignore[misc] # Authli
 
     def create_token_response(self) -> tuple[int, dict[str, Any], Any]:
         """RFC 6749 §4.4.3: an access token, and nothing to renew it with."""
-        tokens = self.generate_token(scope=self.granted_scope(), include_refresh_token=False)
+        tokens = new_tokens(self.granted_scope(), with_refresh_token=False)
         self.save_token(tokens)
         return 200, tokens, self.TOKEN_RESPONSE_HEADER
 
