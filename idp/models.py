@@ -263,6 +263,9 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
         return self.revoked_at is not None
 
 
+LONG_REQUEST_SECONDS = 600  # a redirect is followed at once, and its page may be loaded again
+
+
 class LongRequest(Base):
     """A request that does not fit into a URL, while a redirect of ours leads back to it; see pending.py."""
 
@@ -285,7 +288,7 @@ class Consent(Base):
 
 
 class FailedLogins(Base):
-    """Wrong passwords in a row for one name; see failed_logins.py."""
+    """Wrong passwords in a row for one name; see sign_in/throttle.py."""
 
     __tablename__ = "failed_logins"
 

@@ -16,8 +16,7 @@ from sqlalchemy import delete, or_, select
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from idp.background.clean_up import LONG_REQUEST_SECONDS
-from idp.models import LongRequest, hash_of
+from idp.models import LONG_REQUEST_SECONDS, LongRequest, hash_of
 from idp.provider import current_provider
 from pickup_web.clock import now
 from pickup_web.database import add_row, db, relax

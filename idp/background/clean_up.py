@@ -1,4 +1,4 @@
-"""Rows that nobody can need any more are deleted: a few each minute (delivery.py), so that it is never a stop."""
+"""Deletes rows that are no longer needed, a few each minute (loop.py), so that no request waits for it."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from idp.models import (
+    LONG_REQUEST_SECONDS,
     AuthorizationCode,
     Client,
     Delivery,
@@ -21,7 +22,6 @@ from pickup_web.clock import now
 BATCH = 100  # rows of a kind, each time
 CODE_SECONDS = 30 * 24 * 3600  # a used code is kept at least as long, and until its last token is deleted
 LEDGER_SECONDS = 90 * 24 * 3600  # the ledger, and the sessions it tells of, are kept for three months
-LONG_REQUEST_SECONDS = 600  # a redirect is followed at once, and its page may be loaded again
 UNUSED_SECONDS = 7 * 24 * 3600  # a client that registered itself has so long to be used (REG-17)
 
 BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows that go with others

@@ -17,11 +17,10 @@ from werkzeug.datastructures import MultiDict
 from idp import logged_out
 from idp.addresses import with_parameters
 from idp.authorization.pending import MAX_IN_URL, MAX_REQUEST, MAX_RETURNED, for_url, from_url, is_too_long
-from idp.background.clean_up import LONG_REQUEST_SECONDS
 from idp.clients.registry import find_client
 from idp.error_pages import error_page, too_late, too_long
 from idp.flow import session_ending
-from idp.models import Client, Delivery, SsoSession, User
+from idp.models import LONG_REQUEST_SECONDS, Client, Delivery, SsoSession, User
 from idp.outbox.reasons import Reason
 from idp.provider import current_provider
 from idp.sign_in.sso_session import cookie_of_browser, current_sso_session, delete_cookie, is_active

@@ -19,12 +19,9 @@ FLOORS = [
     ("models",),
 ]
 # registration.py is still the view and the rules for metadata in one file: operations and discovery use the rules.
-# clean_up.py has the time that a stored long request is kept.
 KNOWN = {
     ("operations", "registration"),
     ("flow", "registration"),
-    ("authorization", "background"),
-    ("flow", "background"),
 }
 PURE = [
     "flow/logout_token.py",

@@ -8,8 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from idp.authorization.pending import MAX_IN_URL, MAX_KEPT, MAX_REQUEST, MAX_RETURNED
-from idp.background.clean_up import LONG_REQUEST_SECONDS
-from idp.models import LongRequest
+from idp.models import LONG_REQUEST_SECONDS, LongRequest
 from tests.conftest import Clock, SiteClient
 from tests.idp.conftest import DISPATCH, Provider, hidden
 from tests.idp.parties import SHOP, Party, answer_of
