@@ -282,7 +282,7 @@ def read_metadata(client: Client | None = None) -> ClientMetadata:
 
 
 def check_called_addresses(metadata: ClientMetadata) -> None:
-    """BCL-69: nobody registers a machine of our own network for us to call; fetch.py checks it again at each call."""
+    """Rejects names that resolve to private addresses now; outbox/http.py checks again on every request."""
     called = {
         "backchannel_logout_uri": metadata.backchannel_logout_uri,
         "jwks_uri": metadata.jwks_uri,

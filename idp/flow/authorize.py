@@ -116,12 +116,8 @@ def must_sign_in_again(session: SsoSession, authorization_request: Authorization
     max_age = authorization_request.max_age
     too_old = max_age is not None and asked_at - session.auth_time > max_age
     another = authorization_request.sub is not None and session.sub != authorization_request.sub
-    return (
-        too_old
-        or authorization_request.max_age == 0
-        or another
-        or bool(authorization_request.prompts & {"login", "select_account"})
-    )
+    asks_again = bool(authorization_request.prompts & {"login", "select_account"})
+    return too_old or max_age == 0 or another or asks_again
 
 
 def hinted_sub(parameters: MultiDict[str, str]) -> str | None:

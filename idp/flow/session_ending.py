@@ -30,8 +30,8 @@ def end_session(
     """End one session. Commits; returns the ids of the deliveries to send now.
 
     Does nothing, and returns nothing, for a session that has ended: of several callers exactly one ends it.
-    ``initiator`` is the client in which the user logged out. It is notified like the others, because the user may
-    have other sessions there, in this browser or another, that this ``sid`` covers.
+    ``initiator`` is the client in which the user logged out. It is notified like the others: we cannot see whether it
+    has ended its own session, and a second logout does no harm.
     """
     ended = mark_ended(db, SsoSession.sid == sid, reason, default_policy)
     return queue_deliveries(db, ended, reason, default_policy, initiator=initiator)

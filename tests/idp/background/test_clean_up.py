@@ -157,7 +157,7 @@ def test_a_removed_client_goes_when_the_ledger_no_longer_tells_of_it(
     assert DISPATCH in client_ids(provider), "the other one was not removed"
 
 
-# --- what somebody left unfinished; of endings, see test_shut_out_at_once.py ---
+# --- a client that was removed during a code exchange ---
 
 
 def test_the_parts_of_a_removed_client_are_ended_though_the_process_was_killed(
