@@ -160,10 +160,10 @@ class Provider:
         except OAuthError as error:
             kind = GrantRefused if error.error == "invalid_grant" else ProviderError  # RFC 6749 §5.2
             raise kind("The identity provider refused the token request.", error.error) from error
+        except (TypeError, AttributeError, ValueError) as error:  # requests' own error for no JSON is a ValueError, too
+            raise ProviderError("The identity provider's token response cannot be read.", repr(error)) from error
         except requests.RequestException as error:
             raise ProviderError(no_answer(error), repr(error)) from error
-        except (TypeError, ValueError) as error:
-            raise ProviderError("The identity provider's token response cannot be read.", repr(error)) from error
         if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
             raise ProviderError("The identity provider's token response has no access token.")
         lifetime = answer.get("expires_in")  # RFC 6749 §5.1: recommended, so it may be missing, or odd

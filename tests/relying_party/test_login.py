@@ -377,6 +377,18 @@ def test_a_provider_that_is_away_is_said_to_be_away(
     assert who(shop.sign_in(browser)) == "a user"
 
 
+@pytest.mark.parametrize("body", ["<html>down for maintenance</html>", "[]", ""])
+def test_a_token_response_that_is_no_json_object_is_not_called_a_missing_answer(
+    body: str, shop: Shop, network: Network
+) -> None:
+    """The identity provider answered; a sentence about its network would send the reader to the wrong place."""
+    network.replace(f"{ISSUER}/token", lambda _: Response(body, 200, mimetype="text/html"))
+    browser = shop.browser()
+    browser.get("/login")
+    response = answer(shop, browser)
+    assert_failed(shop, browser, response, "token response cannot be read.", 503)
+
+
 # --- the session it leads to ---
 
 
