@@ -24,6 +24,8 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
@@ -104,6 +106,30 @@ def cheap_cryptography() -> Iterator[None]:
         patch.setattr("idp.sign_in.passwords.hasher", cheap)
         patch.setattr("idp.seed.hasher", cheap)
         patch.setattr(RSAKey, "import_key", import_key)
+        yield
+
+
+class CompiledTemplates(BytecodeCache):
+    """The templates' bytecode, in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Jinja checks that the bytecode is of the same source."""
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep it for the next app."""
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates() -> Iterator[None]:
+    """Each template is compiled once for all apps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Flask.jinja_options, "bytecode_cache", CompiledTemplates())
         yield
 
 
