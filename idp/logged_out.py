@@ -55,6 +55,16 @@ def page(missing: Unconfirmed, ended: int = 1) -> Response:
     return response
 
 
+def nothing_ended() -> Response:
+    """The hint's session is active, but the request has no cookie: some proxies send a hint from server to server.
+
+    ID tokens get into logs and browser histories, so a hint alone ends no session. The page must not say "logged out".
+    """
+    response = make_response(render_template("idp/nothing_ended.html"))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def show() -> ResponseReturnValue:
     """``GET /oidc/logged-out``: what came of this browser's last logout, as of now."""
     try:

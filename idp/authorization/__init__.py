@@ -1,1 +1,1 @@
-"""Machinery of step [3]: the authorization request, its questions to the user, and its response."""
+"""Machinery of steps [3] and [10]: the authorization request and its response, and the logout request."""

@@ -6,6 +6,7 @@ Nothing here looks at who is signed in; authorize.py does.
 import json
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote_plus
 
 from werkzeug.datastructures import MultiDict
 
@@ -49,6 +50,14 @@ def response_mode_of(parameters: MultiDict[str, str]) -> str:
     """How to answer: as asked, else as the response type wants it. Errors go the same way (ERR-03)."""
     wanted = parameters.get("response_mode")
     return wanted if wanted in MODES else DEFAULT_MODES.get(parameters.get("response_type") or "code", "fragment")
+
+
+def returned_length(parameters: MultiDict[str, str]) -> int:
+    """How many characters of the request return in the redirect URL. A form_post has no URL to fill."""
+    if response_mode_of(parameters) == "form_post":
+        return 0
+    nonce = parameters.get("nonce", "") if "id_token" in parameters.get("response_type", "") else ""
+    return len(quote_plus(parameters.get("state", ""))) + len(nonce.encode())
 
 
 def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | None) -> AuthorizationRequest:

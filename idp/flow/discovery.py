@@ -1,4 +1,4 @@
-"""[1] What a client must know: Discovery 1.0 §3 and the JWK Set."""
+"""[1] The provider metadata (Discovery 1.0 §3) and the JWK Set."""
 
 from flask import Response, jsonify
 
@@ -9,12 +9,12 @@ from idp.provider import current_provider
 from idp.registration import GRANT_TYPES, RESPONSE_TYPES, SCOPES
 from idp.tokens.id_token import SCOPE_CLAIMS
 
-# Anything in a browser may read these (Discovery §3): they are public.
+# Discovery §3: scripts of any site may read these public documents.
 PUBLIC = {"Access-Control-Allow-Origin": "*"}
 
 
 def openid_configuration() -> Response:
-    """``GET /.well-known/openid-configuration``. A feature that is not built is not announced."""
+    """``GET /.well-known/openid-configuration``. Lists only what is implemented."""
     issuer, signing = current_provider().issuer, current_provider().keys.algorithms()
     return public(
         {
@@ -53,7 +53,7 @@ def openid_configuration() -> Response:
             "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
             "claims_parameter_supported": True,
             "request_parameter_supported": True,
-            "request_uri_parameter_supported": True,  # its default is true: say it either way (DISC-12)
+            "request_uri_parameter_supported": True,  # Discovery §3: true if left out, so always stated
             "require_request_uri_registration": True,
         },
         max_age=3600,
@@ -61,12 +61,12 @@ def openid_configuration() -> Response:
 
 
 def jwks() -> Response:
-    """``GET /oauth2/jwks``: the public keys. Cached shortly, so that a new key is known before it signs."""
+    """``GET /oauth2/jwks``: the public keys. Cached for less time than a new key is published before it signs."""
     return public(current_provider().keys.jwks(), max_age=60)
 
 
 def public(document: dict[str, object], *, max_age: int) -> Response:
-    """A document for everybody, to be kept for ``max_age`` seconds."""
+    """A public JSON document that caches may keep for ``max_age`` seconds."""
     response = jsonify(document)
     response.headers.update({"Cache-Control": f"public, max-age={max_age}", **PUBLIC})
     return response

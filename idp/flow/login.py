@@ -1,4 +1,4 @@
-"""[4] A password, once, makes the session that all apps share."""
+"""[4] The login page: the user enters the password once, which starts the session that all apps share."""
 
 import functools
 import secrets
@@ -27,18 +27,18 @@ LOG = structlog.get_logger()
 
 
 def ask_for_password(pending: Pending, client: Client, hinted_name: str = "") -> Response:
-    """The login page for an app; its form carries the authorization request along, signed."""
+    """The login page for an app. Its form contains the signed authorization request."""
     return login_page({"request": pending.signed()}, client, username=hinted_name)
 
 
 def ask_for_own_page() -> ResponseReturnValue:
-    """``GET /login?next=``: the login page for a page of our own."""
+    """``GET /login?next=``: the login page for the account pages and the console."""
     following = request.args.get("next", "")
     return login_page({"next": following}) if is_own_page(following) else redirect(url_for("home"))
 
 
 def sign_in() -> ResponseReturnValue:
-    """``POST /login``: check the password, then on to the page that asked, or to the request that waits."""
+    """``POST /login``: check the password, then continue to our own page or with the pending request."""
     if is_own_page(request.form.get("next", "")):
         waiting, client, pending = {"next": request.form["next"]}, None, None
     else:
@@ -50,7 +50,7 @@ def sign_in() -> ResponseReturnValue:
     username = request.form.get("username", "")
     key = failed_logins.key_of(username)
     try:
-        # The place comes first: a sign-in without one must neither write nor count as a wrong password.
+        # Reserve a hashing place first: a sign-in refused for lack of one must not count as a wrong password.
         with passwords.pool.place():
             if seconds := failed_logins.reserve_attempt(db.session, key):
                 return too_many(waiting, client, username, seconds)
@@ -59,7 +59,7 @@ def sign_in() -> ResponseReturnValue:
         return too_many_at_once(waiting, client, username)
     cookie = None
     if user:
-        # What was verified, read before a commit expires it: the password may change while another session is ended.
+        # Read the verified hash before a commit expires it: the password may change while another session is ended.
         sub, verified_hash = user.sub, user.password_hash
         end_session_of_another(sub)
         cookie = start_session(sub, verified_hash)
@@ -85,7 +85,7 @@ def end_session_of_another(sub: str) -> None:
 
 
 def too_many(waiting: dict[str, str], client: Client | None, username: str, seconds: int) -> Response:
-    """After many wrong passwords the next one is not even looked at."""
+    """After many wrong passwords, the next one is not checked until the wait is over."""
     response = login_page(waiting, client, username=username, error=failed_logins.sentence(seconds))
     response.status_code, response.headers["Retry-After"] = 429, str(seconds)
     LOG.info("op.login.throttled", client_id=client and client.client_id)
@@ -93,7 +93,7 @@ def too_many(waiting: dict[str, str], client: Client | None, username: str, seco
 
 
 def too_many_at_once(waiting: dict[str, str], client: Client | None, username: str) -> Response:
-    """The same form again, for a little later."""
+    """The same form again, to be sent in a few seconds."""
     sentence = "Too many passwords are being checked at this moment. Try again in a few seconds."
     response = login_page(waiting, client, username=username, error=sentence)
     response.status_code, response.headers["Retry-After"] = 503, str(passwords.RETRY_AFTER)  # RFC 9110 §15.6.4
@@ -103,11 +103,11 @@ def too_many_at_once(waiting: dict[str, str], client: Client | None, username: s
 def login_page(
     waiting: dict[str, str], client: Client | None = None, *, username: str = "", error: str | None = None
 ) -> Response:
-    """The page itself. It does not say which of the two is wrong. ``waiting``: what comes next."""
+    """The login page. ``error`` never tells whether the name or the password is wrong. ``waiting``: hidden fields."""
     body = render_template("idp/login.html", client=client, username=username, error=error, waiting=waiting)
     response = make_response(body, 401 if error else 200)
     if client:
-        # The browser applies form-action to the redirects after the form, too, and they lead to the client.
+        # Browsers also apply form-action to the redirects that follow the form, and these lead to the client.
         logo = client.registered.get("logo_uri")
         policy = content_security_policy(client.redirect_uris, [logo] if logo else [])
         response.headers["Content-Security-Policy"] = policy
@@ -115,14 +115,14 @@ def login_page(
 
 
 def authenticate(username: str, password: str) -> User | None:
-    """The person, if the password is theirs. Takes as long for an unknown name. :class:`passwords.TooManyAtOnce`."""
+    """The user, if the password is right. Takes as long for an unknown name. :class:`passwords.TooManyAtOnce`."""
     name = username.strip().lower()
-    # What cannot be printed is nobody's name, and not every database can be asked for it.
+    # Usernames are printable; some databases reject queries with other characters.
     user = db.session.scalar(select(User).where(User.username == name)) if name.isprintable() else None
-    is_right = passwords.is_password(user.password_hash if user else _nobodys_hash(), password)
+    is_right = passwords.is_password(user.password_hash if user else _hash_for_unknown_name(), password)
     return user if is_right and user and user.disabled_at is None else None
 
 
 @functools.cache
-def _nobodys_hash() -> str:
+def _hash_for_unknown_name() -> str:
     return passwords.hash_password(secrets.token_hex())

@@ -1,9 +1,9 @@
-"""[11] The one door through which every session ends, whoever ends it and for whatever reason.
+"""[11] Every session ends here: at a logout, at expiry, or when an operator or another sign-in ends it.
 
     end the sessions ─ revoke their tokens ─ find the participants ─ queue one delivery each ─ commit
     send the deliveries                                                   delivery.py, afterwards
 
-The first line is one transaction. If the process dies before its commit, nothing has happened; if it dies
+The first line is one transaction. If the process crashes before the commit, nothing has happened. If it crashes
 afterwards, the deliveries are in the outbox, and another worker sends them.
 """
 
@@ -21,7 +21,7 @@ from idp.tokens.revoke import revoke_all
 from pickup_web import events
 from pickup_web.clock import now
 
-SESSIONS_A_STATEMENT = 500  # ids in one statement; databases limit the number of parameters
+SESSIONS_A_STATEMENT = 500  # ids per statement; databases limit the number of parameters
 
 
 def end_session(
@@ -29,7 +29,7 @@ def end_session(
 ) -> list[str]:
     """End one session. Commits; returns the ids of the deliveries to send now.
 
-    Does nothing, and returns nothing, for a session that has ended: of several callers exactly one ends it.
+    Does nothing for a session that has already ended, so exactly one of several callers ends it.
     ``initiator`` is the client in which the user logged out. It is notified like the others: we cannot see whether it
     has ended its own session, and a second logout does no harm.
     """
@@ -38,11 +38,11 @@ def end_session(
 
 
 def mark_ended(db: Session, which: ColumnElement[bool], reason: Reason, default_policy: str) -> list[str]:
-    """End the active ones among these sessions, and revoke their tokens; returns their ``sid``.
+    """End those of these sessions that are active, and revoke their tokens. Returns each ``sid`` that was ended.
 
-    Does not commit: what the caller writes in between belongs to the same transaction.
+    Does not commit, so that the caller can add its own changes to the same transaction.
     """
-    # These rows come first, because all else hangs on them. A request that is issuing tokens for one of these
+    # Lock these rows first. A request that is issuing tokens for one of these
     # sessions either commits before this (and its tokens are revoked below) or finds the session ended. The rows
     # are locked in one order, so that two callers wait for each other at most once and never deadlock.
     active = select(SsoSession.sid).where(which, SsoSession.ended_at.is_(None))
@@ -87,9 +87,9 @@ def end_participations(db: Session, client: Client, reason: Reason, default_poli
 
 
 def revoke_tokens(db: Session, sids: Collection[str], default_policy: str) -> None:
-    """BCL §2.7: the sessions' tokens are revoked, the offline ones only where the policy is ``all``.
+    """BCL §2.7: the sessions' tokens are revoked; offline tokens only where the policy is ``all``.
 
-    Includes those of clients that got tokens but no ID token, and so are not notified.
+    This includes the tokens of clients that got no ID token and so are not notified.
     """
     its_policy = func.coalesce(Client.delete_tokens_on_logout, default_policy)
     for policy in ("session", "all"):

@@ -1,9 +1,9 @@
-"""[5] The token endpoint: an app redeems its code, and takes part in the session from here on.
+"""[5] The token endpoint: an app redeems its code and becomes a participant of the session.
 
     redeem the code ─ lock the session ─ issue tokens ─ write the participation ─ sign the ID token ─ commit
 
-Authlib reads the request, authenticates the client and formats the answer (tokens/authlib_server.py). What a code
-is exchanged for is decided here, in the order above.
+Authlib reads the request, authenticates the client and formats the response (tokens/authlib_server.py). This file
+decides what a code is exchanged for, in the order above.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from pickup_web.security import uncached
 
 
 def token_endpoint() -> Response:
-    """``POST /oauth2/token`` (RFC 6749 §3.2). One transaction: a refused request leaves nothing behind."""
+    """``POST /oauth2/token`` (RFC 6749 §3.2). One transaction: a refused request changes nothing."""
     if any(len(values) > 1 for values in request.form.listvalues()):  # RFC 6749 §3.2
         answer = jsonify(error="invalid_request", error_description="A parameter appears more than once.")
         return uncached(make_response(answer, 400))
@@ -40,15 +40,15 @@ def token_endpoint() -> Response:
 def exchange_code(client: Client, form: Mapping[str, str]) -> dict[str, Any]:
     """The token response for a code (Core §3.1.3.3), for a client that has authenticated.
 
-    Raises Authlib's ``OAuth2Error``. Does not commit: :func:`token_endpoint` does, when the answer is complete.
+    Raises Authlib's ``OAuth2Error``. Does not commit: :func:`token_endpoint` does, when the response is complete.
     """
-    # RFC 6749 §4.1.2: a code is used once. Of two requests with the same code, one gets it.
+    # RFC 6749 §4.1.2: a code is used once. Of two requests with the same code, only one succeeds.
     code = redeem_code(form.get("code"), client)
-    # Core §3.1.3.2: the code belongs to this redirect_uri; RFC 7636 §4.6: and to this verifier.
+    # Core §3.1.3.2: redirect_uri must be the one of the authorization request. RFC 7636 §4.6: code_verifier must match.
     check_redirect_uri(code, form.get("redirect_uri"))
     check_code_verifier(code, form.get("code_verifier"), is_public=client.is_public)
-    # From here until the commit the session cannot end: whoever ends it waits for us, and then finds this app among
-    # the participants and its tokens among those to revoke.
+    # The session cannot end from here until the commit. A logout waits for our commit, then notifies this app and
+    # revokes its tokens too.
     if not lock_if_active(code.sid):
         raise InvalidGrant("The session in which the code was issued has ended.")
     tokens = issue_tokens(client, code, with_refresh_token=client.check_grant_type("refresh_token"))
