@@ -1,4 +1,4 @@
-"""Asking a person whether an app may know what it asks for (Core §3.1.2.4), where the app wants them asked."""
+"""Asks the user to consent to the requested scopes (Core §3.1.2.4), if the app sends ``prompt=consent``."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from pickup_web.clock import now
 from pickup_web.database import db
 from pickup_web.security import content_security_policy
 
-# What a scope means to the person who is asked.
+# How the consent page describes each scope.
 IN_WORDS = {
     "openid": "who you are",
     "profile": "your name and profile",
@@ -29,7 +29,7 @@ IN_WORDS = {
 
 
 def is_missing(authorization_request: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
-    """Whether the person must be asked: the app wants it, and it has not been done for this very request."""
+    """Whether the user must be asked: the app requests it, and the user has not consented to this request yet."""
     if "consent" not in authorization_request.prompts:
         return False
     given = db.session.get(Consent, (session.sub, authorization_request.client.client_id))
@@ -37,7 +37,7 @@ def is_missing(authorization_request: AuthorizationRequest, session: SsoSession,
 
 
 def ask_for_consent(pending: Pending, authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
-    """The consent page; its form carries the authorization request along, signed."""
+    """The consent page. Its form contains the signed authorization request."""
     user = db.session.get_one(User, session.sub)
     body = render_template(
         "idp/consent.html",
@@ -53,12 +53,12 @@ def ask_for_consent(pending: Pending, authorization_request: AuthorizationReques
 
 
 def answer_consent() -> ResponseReturnValue:
-    """``POST /consent``: remember a yes; either way, on with the request that waits, which is checked once more."""
+    """``POST /consent``: store a yes, then continue the pending request, which is checked again."""
     pending, session = Pending.read(request.form.get("request", "")), current_sso_session()
     client = find_client(pending.parameters.get("client_id", "")) if pending else None
     if pending is None or session is None or client is None:
         return too_late()
-    if pending.person != session.sub:  # somebody else has signed in since: the request asks them
+    if pending.person != session.sub:  # another user has signed in since: ask that user
         return redirect(pending.resume_url(), 303)
     allowed = request.form.get("answer") == "allow"
     outcome = "allowed" if allowed else "denied"

@@ -1,6 +1,6 @@
 """An authorization request, checked (Core §3.1.2.1, §3.1.2.2, §3.3.2.1): parameters in, a value or an error out.
 
-Nothing here looks at who is signed in; authorize.py does.
+Nothing here depends on the signed-in user; authorize.py decides about that.
 """
 
 import json
@@ -20,7 +20,7 @@ MODES = ("query", "fragment", "form_post")
 
 
 class AuthorizationError(Exception):
-    """The request is refused, with an error word of Core §3.1.2.6 and a sentence in plain ASCII."""
+    """The request is refused, with an error code of Core §3.1.2.6 and a description in ASCII."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
@@ -29,7 +29,7 @@ class AuthorizationError(Exception):
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A request that can be granted, as soon as the right person is signed in."""
+    """A valid request, which can be granted once the right user is signed in."""
 
     client: Client
     redirect_uri: str
@@ -42,12 +42,12 @@ class AuthorizationRequest:
     max_age: int | None
     acr: str | None  # to be put into the ID token
     claims: dict[str, Any] = field(repr=False)
-    sub: str | None  # only this person will do (id_token_hint, or a claims request for sub)
+    sub: str | None  # the only acceptable user (id_token_hint, or a claims request for sub)
     code_challenge: str | None
 
 
 def response_mode_of(parameters: MultiDict[str, str]) -> str:
-    """How to answer: as asked, else as the response type wants it. Errors go the same way (ERR-03)."""
+    """The requested response mode, else the default of the response type. Errors use it too (Core §3.1.2.6)."""
     wanted = parameters.get("response_mode")
     return wanted if wanted in MODES else DEFAULT_MODES.get(parameters.get("response_type") or "code", "fragment")
 
@@ -61,11 +61,11 @@ def returned_length(parameters: MultiDict[str, str]) -> int:
 
 
 def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | None) -> AuthorizationRequest:
-    """The request, if it makes sense; else :class:`AuthorizationError` with the first thing that is wrong."""
+    """The validated request; :class:`AuthorizationError` for the first error found."""
     if any(len(values) > 1 for _, values in parameters.lists()):
         raise AuthorizationError("invalid_request", "A parameter appears more than once.")  # RFC 6749 §3.1
-    if any("\0" in value for value in parameters.values()):  # which not every database keeps
-        raise AuthorizationError("invalid_request", "A parameter holds a NUL character.")
+    if any("\0" in value for value in parameters.values()):  # PostgreSQL cannot store NUL
+        raise AuthorizationError("invalid_request", "A parameter contains a NUL character.")
     if parameters.get("registration"):
         raise AuthorizationError("registration_not_supported", "The registration parameter is not supported.")
     response_types = check_response_type(client, parameters)
@@ -73,8 +73,8 @@ def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | Non
     scopes = check_scope(client, parameters, response_types)
     claims = check_claims(parameters)
     if "id_token" in response_types and not parameters.get("nonce"):
-        # Core §3.3.2.11, §3.2.2.1: what comes through the browser is tied to the browser by this.
-        raise AuthorizationError("invalid_request", "nonce is missing: this response type must have one.")
+        # Core §3.2.2.1, §3.3.2.11: nonce is REQUIRED when the ID token is returned through the browser.
+        raise AuthorizationError("invalid_request", "nonce is missing. This response type requires it.")
     return AuthorizationRequest(
         client=client,
         redirect_uri=parameters["redirect_uri"],
@@ -93,7 +93,7 @@ def check(client: Client, parameters: MultiDict[str, str], hinted_sub: str | Non
 
 
 def check_response_type(client: Client, parameters: MultiDict[str, str]) -> frozenset[str]:
-    """A response type that is supported and registered, and not in a place where it would leak."""
+    """The response type, if it is supported, registered and allowed with the response mode."""
     response_type = parameters.get("response_type")
     if not response_type:
         raise AuthorizationError("invalid_request", "response_type is missing.")
@@ -103,25 +103,29 @@ def check_response_type(client: Client, parameters: MultiDict[str, str]) -> froz
     if not client.check_response_type(response_type):
         raise AuthorizationError("unauthorized_client", "This response type is not registered for the client.")
     if response_mode_of(parameters) == "query" and words != {"code"}:
-        # Multiple Response Types §5: tokens in a query end up in logs and histories.
+        # Multiple Response Types §5: a query must not carry tokens, because URLs get into logs and histories.
         raise AuthorizationError("invalid_request", "response_mode query is not allowed with tokens.")
     return words
 
 
 def check_algorithm(client: Client) -> None:
-    """The algorithm registered for its ID tokens may have been taken out of the settings since."""
+    """The settings may no longer offer the algorithm that the client registered for its ID tokens."""
     if client.id_token_signed_response_alg not in current_provider().settings.signing_algorithms:
         alg = client.id_token_signed_response_alg
-        raise AuthorizationError("unauthorized_client", f"This provider does not sign with {alg}, as the client wants.")
+        raise AuthorizationError(
+            "unauthorized_client", f"This provider does not sign with {alg}, which the client registered."
+        )
 
 
 def check_scope(client: Client, parameters: MultiDict[str, str], response_types: frozenset[str]) -> list[str]:
     """The scopes the client may have; unknown ones are ignored (Core §3.1.2.1)."""
     allowed = client.get_allowed_scope(parameters.get("scope")).split()
-    scopes = [scope for scope in allowed if scope not in ADMIN_SCOPES]  # a program's own, never given for a person
+    scopes = [scope for scope in allowed if scope not in ADMIN_SCOPES]  # only for service clients, never for a user
     if not scopes or ("id_token" in response_types and "openid" not in scopes):
-        raise AuthorizationError("invalid_scope", "scope holds nothing this client may ask for in this way.")
-    # Core §11: access without the person being there needs their consent, and a code to come by.
+        raise AuthorizationError(
+            "invalid_scope", "scope contains no scope that this client may request with this response type."
+        )
+    # Core §11: ignore offline_access unless the user is asked for consent and the response has a code.
     prompts = (parameters.get("prompt") or "").split()
     if "offline_access" in scopes and ("consent" not in prompts or "code" not in response_types):
         scopes.remove("offline_access")
@@ -129,15 +133,15 @@ def check_scope(client: Client, parameters: MultiDict[str, str], response_types:
 
 
 def check_prompt(parameters: MultiDict[str, str]) -> frozenset[str]:
-    """Core §3.1.2.1: ``none`` stands alone; unknown values are ignored."""
+    """Core §3.1.2.1: ``none`` with any other value is an error. We ignore unknown values."""
     prompts = frozenset((parameters.get("prompt") or "").split())
     if "none" in prompts and len(prompts) > 1:
-        raise AuthorizationError("invalid_request", "prompt none excludes every other value.")
+        raise AuthorizationError("invalid_request", "prompt=none cannot be combined with other values.")
     return prompts
 
 
 def check_max_age(client: Client, parameters: MultiDict[str, str]) -> int | None:
-    """Seconds since the last password, at most: of this request, else of the registration."""
+    """The maximum age of the sign-in in seconds, from the request, else from the registration."""
     max_age = parameters.get("max_age")
     if not max_age:
         registered: int | None = client.registered.get("default_max_age")
@@ -157,43 +161,43 @@ def check_claims(parameters: MultiDict[str, str]) -> dict[str, Any]:
     except (ValueError, AttributeError, RecursionError) as error:
         raise AuthorizationError("invalid_request", "claims is not a JSON object.") from error
     if not all(isinstance(names, dict) for names in asked.values()):
-        raise AuthorizationError("invalid_request", "claims must hold JSON objects.")
+        raise AuthorizationError("invalid_request", "userinfo and id_token in claims must be JSON objects.")
     return asked
 
 
 def check_acr(client: Client, parameters: MultiDict[str, str], claims: dict[str, Any]) -> str | None:
-    """Our one level, if it was asked for; an essential other one cannot be met (Core §5.5.1.1)."""
+    """Our only acr, if it was requested. Core §5.5.1.1: a different essential acr is a failed authentication."""
     request = (claims.get("id_token") or {}).get("acr")
     if isinstance(request, dict):
         values = request.get("values") or [request.get("value", ACR)]
         if isinstance(values, list) and ACR in values:
             return ACR
         if request.get("essential") is True:
-            raise AuthorizationError("access_denied", "The acr that is essential to the client cannot be met.")
+            raise AuthorizationError("access_denied", "This provider does not support the essential acr.")
     asked = (parameters.get("acr_values") or "").split() or client.registered.get("default_acr_values") or []
     return ACR if ACR in asked or (isinstance(claims.get("id_token"), dict) and "acr" in claims["id_token"]) else None
 
 
 def check_sub(claims: dict[str, Any], hinted_sub: str | None) -> str | None:
-    """Core §3.1.2.2 (4): a request about one certain person."""
+    """Core §3.1.2.2 (4): the user that a claims request for sub, or the hint, names."""
     request = (claims.get("id_token") or {}).get("sub")
     wanted = request.get("value") if isinstance(request, dict) else None
     if wanted and hinted_sub and wanted != hinted_sub:
-        raise AuthorizationError("invalid_request", "claims and id_token_hint name different people.")
+        raise AuthorizationError("invalid_request", "claims and id_token_hint name different users.")
     return wanted if isinstance(wanted, str) else hinted_sub
 
 
 def check_challenge(client: Client, parameters: MultiDict[str, str]) -> str | None:
-    """PKCE (RFC 7636 §4.4.1): whoever must use it, does; and only S256 proves anything."""
+    """PKCE (RFC 7636 §4.4.1): required where the client is registered so, and only with S256."""
     challenge = parameters.get("code_challenge")
     if not challenge:
         if client.require_pkce:
             raise AuthorizationError("invalid_request", "code_challenge is missing: this client must use PKCE.")
         return None
     if parameters.get("code_challenge_method") != "S256":
-        # RFC 9700 §2.1.1; without a method it would be "plain".
+        # RFC 9700 §2.1.1: only S256 hides the verifier. RFC 7636 §4.3: without a method it is "plain".
         raise AuthorizationError("invalid_request", "code_challenge_method must be S256.")
     allowed = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
     if len(challenge) != 43 or not set(challenge) <= allowed:  # RFC 7636 §4.2: a SHA-256 in base64url
-        raise AuthorizationError("invalid_request", "code_challenge is not a S256 challenge.")
+        raise AuthorizationError("invalid_request", "code_challenge is not an S256 challenge.")
     return challenge

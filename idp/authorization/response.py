@@ -1,4 +1,4 @@
-"""The answer to an authorization request: what is given, and how it travels back.
+"""The authorization response: which codes and tokens it has, and how they are returned.
 
 Codes and tokens (Core §3.1.2.5, §3.3.2.5), and errors (§3.1.2.6), in the query, the fragment or a form.
 """
@@ -24,10 +24,10 @@ from pickup_web.security import content_security_policy
 
 
 def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
-    """Give what the response type asks for, and send it."""
-    # A code is worthless after a logout (tokens/code_grant.py); tokens must not be given out while one is under way.
+    """Issue what the response type requests, and return it."""
+    # Tokens need the lock, so that none is issued during a logout. A code does not: flow/token.py checks the session.
     if authorization_request.response_types == {"code"}:
-        relax(db.session)  # nor has a code that nobody redeemed to outlive a power cut
+        relax(db.session)  # an unredeemed code may be lost in a power cut, so no fsync
     elif not lock_if_active(session.sid):
         raise AuthorizationError("login_required", "The session has just ended.")
     else:
@@ -44,7 +44,7 @@ def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> R
         store_token(access_token, code, authorization_request, session)
     if "id_token" in authorization_request.response_types:
         values["id_token"] = front_channel_id_token(authorization_request, session, code, values.get("access_token"))
-        if code:  # BCL §2.3: it got an ID token in this session, so it will hear of its end
+        if code:  # BCL §2.3: an app that got an ID token in this session is notified of its end
             record_participation(session.sid, client_id, session.sub)
     events.record(db.session, "op.code.issued" if code else "op.tokens.issued", sid=session.sid, client_id=client_id)
     db.session.commit()
@@ -56,7 +56,7 @@ def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> R
 
 
 def store_code(code: str, authorization_request: AuthorizationRequest, session: SsoSession) -> None:
-    """The code, bound to all that was asked for and to the session it was given in."""
+    """Stores the code, bound to the request's parameters and to the session."""
     add_row(
         db.session,
         AuthorizationCode,
@@ -80,7 +80,7 @@ def store_code(code: str, authorization_request: AuthorizationRequest, session: 
 def store_token(
     access_token: str, code: str | None, authorization_request: AuthorizationRequest, session: SsoSession
 ) -> None:
-    """A front-channel access token. It belongs to its code: if that is used twice, both are revoked."""
+    """Stores a front-channel access token in the family of its code: a second use of the code revokes it."""
     add_row(
         db.session,
         Token,
@@ -102,7 +102,7 @@ def store_token(
 def front_channel_id_token(
     authorization_request: AuthorizationRequest, session: SsoSession, code: str | None, access_token: str | None
 ) -> str:
-    """An ID token that travels through the browser: tied to what travels with it (Core §3.3.2.11)."""
+    """An ID token returned through the browser, with hashes of the code and token beside it (Core §3.3.2.11)."""
     return issue_id_token(
         authorization_request.client,
         SignIn(
@@ -116,25 +116,25 @@ def front_channel_id_token(
         nonce=authorization_request.nonce,
         access_token=access_token,
         code=code,
-        # Core §5.4: with no access token there is no userinfo, so the scopes' claims are in here.
+        # Core §5.4: without an access token, the scopes' claims are returned in the ID token.
         scopes=authorization_request.scopes if authorization_request.response_types == {"id_token"} else [],
     )
 
 
 def refuse(client_id: str, redirect_uri: str, mode: str, state: str | None, error: str, description: str) -> Response:
-    """Back to the client's own address, with an error."""
+    """Return an error to the client. The caller has checked ``redirect_uri``."""
     events.record(db.session, "op.authorization.refused", client_id=client_id, outcome=error)
     db.session.commit()
     return send(redirect_uri, mode, {"error": error, "error_description": description, "state": state})
 
 
 def send(redirect_uri: str, mode: str, values: dict[str, Any]) -> Response:
-    """``values`` to the client, in the way it asked for; ``iss`` says who they are from (RFC 9207 §2)."""
+    """Return ``values`` to the client in its response mode. ``iss`` names the issuer (RFC 9207 §2)."""
     sent = {name: str(value) for name, value in values.items() if value is not None}
     sent["iss"] = current_provider().issuer
     if mode == "form_post":
         return send_form(redirect_uri, sent)
-    # 303, so that the browser does not repeat the post of a password at the client (RFC 9700 §4.12).
+    # RFC 9700 §4.12: 303, never 307, which would make the browser post the password to the client.
     location = with_parameters(redirect_uri, sent.items(), fragment=mode == "fragment")
     response = redirect(location, 303)
     response.autocorrect_location_header = False
@@ -143,7 +143,7 @@ def send(redirect_uri: str, mode: str, values: dict[str, Any]) -> Response:
 
 
 def send_form(redirect_uri: str, values: dict[str, str]) -> Response:
-    """A page that posts itself to the client (Form Post Response Mode §2); with a button, where scripts are off."""
+    """A page whose form is posted to the client by a script, or by a button (Form Post Response Mode §2)."""
     response = make_response(render_template("idp/form_post.html", action=redirect_uri, values=values))
     response.headers["Content-Security-Policy"] = content_security_policy([redirect_uri])
     response.headers["Cache-Control"] = "no-store"
