@@ -1,4 +1,4 @@
-"""Who takes part in a session (BCL §2.3): written in step [5], read in step [11]."""
+"""The participants of a session (BCL §2.3): recorded in step [5], read in step [11]."""
 
 from collections.abc import Collection
 
@@ -16,17 +16,16 @@ PARTICIPATE = insert(_row).from_select(_row.columns.keys(), select(*_new).where(
 
 
 def record_participation(sid: str, client_id: str, sub: str) -> None:
-    """BCL §2.3: a client that got an ID token in this session is notified of its end. Once is enough.
+    """BCL §2.3: a client that got an ID token in this session is notified of its end. One row per client.
 
-    Written where the ID token is issued, and never inferred from tokens that happen to be active; a plain OAuth
-    client is not notified. The caller has locked the session's row, so no second writer can come between the
-    question and the insert.
+    Called where the ID token is issued; never inferred from active tokens, because a plain OAuth client is not
+    notified. The caller has locked the session's row, so no other transaction can insert the same participation.
     """
     db.session.execute(PARTICIPATE, {"sid": sid, "client_id": client_id, "sub": sub, "since": now()})
 
 
 def participants_of(session: Session, sids: Collection[str]) -> list[Participant]:
-    """The participants of these sessions; a client whose row is gone is left out."""
+    """The participants of these sessions, except clients whose row was deleted."""
     rows = session.execute(
         select(Participation.client_id, Participation.sid, Participation.sub).where(Participation.sid.in_(sids))
     ).all()

@@ -1,7 +1,7 @@
-"""How passwords are hashed, and how many of them at once.
+"""Hashes passwords, and limits how many are hashed at a time.
 
-Each hash takes 19 MiB, which the allocator then keeps for the thread that asked. So two threads of their own do all
-hashing of a process. Requests wait for them, a few at a time, so that most threads are left for other pages.
+A hash takes 19 MiB, which the allocator then keeps for that thread. So two dedicated threads do all hashing of a
+process. Only a few requests may wait for them, so that most request threads stay free for other pages.
 """
 
 import threading
@@ -13,10 +13,10 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-MAX_PASSWORD = 1024  # characters; hashing more is work for an attacker's amusement
-THREADS = 2  # per process; more are no faster on two cores
+MAX_PASSWORD = 1024  # characters; longer ones would let an attacker make us hash for long
+THREADS = 2  # per process; on two cores more would not be faster
 PLACES = 8  # requests per process that hash or wait; gunicorn.conf.py gives it 16 threads
-RETRY_AFTER = 2  # seconds, for the browser that finds all places taken; they are free again within one
+RETRY_AFTER = 2  # seconds; all places are usually free again within one
 
 T = TypeVar("T")
 
@@ -24,11 +24,11 @@ hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # Ar
 
 
 class TooManyAtOnce(Exception):
-    """All places are taken. Nothing was done; the answer is 503 with ``Retry-After``."""
+    """All places are taken. Nothing was hashed; the response is 503 with ``Retry-After``."""
 
 
 class HashingPool:
-    """``threads`` that hash, for at most ``places`` requests."""
+    """A pool of ``threads`` that hash for at most ``places`` requests at a time."""
 
     def __init__(self, threads: int, places: int) -> None:
         self._threads, self._places = threads, places
@@ -36,13 +36,13 @@ class HashingPool:
         self.start()
 
     def start(self) -> None:
-        """Also in each new process, as threads do not survive a fork. They are started by the first hashes."""
+        """Call again in each forked process: threads do not survive a fork. The first hashes start the threads."""
         self._free = threading.BoundedSemaphore(self._places)
         self._executor = ThreadPoolExecutor(self._threads, "hashing")
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Keeps a place for this request while it does more than hash; :class:`TooManyAtOnce`. May be nested."""
+        """Reserves a place until the block ends, or raises :class:`TooManyAtOnce`. May be nested."""
         if getattr(self._mine, "has_place", False):
             yield
             return
@@ -56,7 +56,7 @@ class HashingPool:
             self._free.release()
 
     def run(self, act: Callable[..., T], *arguments: str) -> T:
-        """Calls ``act`` in one of the threads and returns or raises what it does; :class:`TooManyAtOnce`."""
+        """Runs ``act`` in a hashing thread and returns its result. Raises :class:`TooManyAtOnce`."""
         with self.place():
             return self._executor.submit(act, *arguments).result()
 
@@ -65,12 +65,12 @@ pool = HashingPool(THREADS, PLACES)
 
 
 def hash_password(password: str) -> str:
-    """An Argon2id hash with a salt and its parameters; :class:`TooManyAtOnce`."""
+    """The Argon2id hash, with its salt and parameters. Raises :class:`TooManyAtOnce`."""
     return pool.run(hasher.hash, password)
 
 
 def is_password(password_hash: str, password: str) -> bool:
-    """Whether the hash is one of ``password``; False for what is not a hash. :class:`TooManyAtOnce`."""
+    """Whether ``password`` matches the hash; False for an invalid hash. Raises :class:`TooManyAtOnce`."""
     try:
         return pool.run(hasher.verify, password_hash, password[:MAX_PASSWORD])
     except (Argon2Error, InvalidHashError):

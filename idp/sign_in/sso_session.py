@@ -1,4 +1,4 @@
-"""The session that all apps share: found by this browser's cookie, made by a password."""
+"""The session that all apps share. A sign-in creates it; the browser's cookie identifies it."""
 
 import secrets
 
@@ -14,10 +14,10 @@ from pickup_web.database import db, table_of
 from pickup_web.security import cookie_name
 
 COOKIE = "pickup_idp_session"
-ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, used or not
-TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
+ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, even if it is in use
+TOUCH_SECONDS = 60  # precision of last_seen_at; saves a write per request
 
-# Asked in each flow, so they are built once.
+# Built once, because each flow runs them.
 _session = table_of(SsoSession)
 ALIVE_BY_COOKIE = (
     select(SsoSession)
@@ -35,7 +35,7 @@ TOUCH_ALIVE = (
 
 
 def current_sso_session() -> SsoSession | None:
-    """The session of this browser's cookie, while it lives."""
+    """The active session of this browser's cookie, if any."""
     cookie = cookie_of_browser()
     if not cookie:
         return None
@@ -49,13 +49,13 @@ def current_sso_session() -> SsoSession | None:
 
 
 def is_active(sid: str) -> bool:
-    """Whether this session has not ended, in whichever browser it is. Unlike :func:`hold`, this does not prolong it."""
+    """Whether this session is active, in any browser. Unlike :func:`lock_if_active`, this does not extend it."""
     session = db.session.get(SsoSession, sid)
     return session is not None and session.ended_at is None and not is_over(session)
 
 
 def is_over(session: SsoSession) -> bool:
-    """Whether its time is over, also before the outbox has ended it."""
+    """Whether the session has expired, even if the background loop has not ended it yet."""
     return session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now()
 
 
@@ -65,10 +65,10 @@ def lock_if_active(sid: str) -> bool:
 
 
 def start_session(sub: str, verified_hash: str) -> str | None:
-    """The browser's session after a password; returns its new cookie.
+    """Starts or renews the browser's session after the password was verified; returns its new cookie.
 
     None if the password changed, or the user was disabled, since ``verified_hash`` was checked. The same user keeps
-    the session and its ``sid``; login.py has ended that of another user.
+    the session and its ``sid``; login.py has already ended a session of another user.
     """
     cookie, session = secrets.token_urlsafe(32), current_sso_session()
     # A change of the password or the account either commits before this, and the sign-in fails, or waits for our
@@ -77,7 +77,7 @@ def start_session(sub: str, verified_hash: str) -> str | None:
     if db.session.scalar(able.values(password_hash=verified_hash).returning(User.sub)) is None:
         db.session.rollback()
         return None
-    if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since we looked
+    if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since it was read
         session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:
@@ -89,7 +89,7 @@ def start_session(sub: str, verified_hash: str) -> str | None:
 
 
 def new_session(sub: str, cookie: str) -> SsoSession:
-    """A row for a browser that signs in. ``sid`` has randomness of its own, as it goes into tokens."""
+    """A new session. ``sid`` is independent of the cookie, because ID tokens contain it."""
     at = now()
     return SsoSession(
         sid=secrets.token_urlsafe(24),
@@ -105,18 +105,18 @@ def new_session(sub: str, cookie: str) -> SsoSession:
 
 
 def cookie_of_browser() -> str | None:
-    """The cookie that came with the request, good or not."""
+    """The request's session cookie, valid or not."""
     return request.cookies.get(cookie_name(COOKIE, current_provider().issuer))
 
 
 def set_cookie(response: Response, cookie: str) -> None:
-    """SameSite=Lax: an app's redirect to us brings it, another site's form does not."""
+    """SameSite=Lax: the browser sends it when an app redirects here, but not with a form posted from another site."""
     issuer = current_provider().issuer
     name, secure = cookie_name(COOKIE, issuer), issuer.startswith("https://")
     response.set_cookie(name, cookie, httponly=True, secure=secure, samesite="Lax")
 
 
 def delete_cookie(response: Response) -> None:
-    """After a logout. Secure again, or the browser ignores it."""
+    """After a logout. Must be Secure as before, or the browser ignores it."""
     issuer = current_provider().issuer
     response.delete_cookie(cookie_name(COOKIE, issuer), secure=issuer.startswith("https://"))

@@ -1,8 +1,8 @@
-"""Wrong passwords in a row make the next try wait, longer each time: nobody guesses all night long.
+"""Slows down password guessing: after ten wrong passwords in a row, each further try has to wait longer.
 
-Counted by the name that was typed, whether or not somebody has it, in the database: for all workers.
-A browser in which that person has signed in before has a count of its own. So a stranger who guesses
-makes strangers wait, and never the person (OWASP calls this a device cookie).
+Tries are counted per typed name, also for names that do not exist, in the database that all workers share.
+A browser in which the user has signed in before has its own count. So an attacker who guesses cannot lock
+the user out (OWASP calls this a device cookie).
 """
 
 import hmac
@@ -21,18 +21,19 @@ from pickup_web.database import add_row
 from pickup_web.security import cookie_name
 from pickup_web.words import duration
 
-FREE = 10  # wrong passwords in a row that cost nothing: people mistype, and try the ones they remember
+FREE = 10  # wrong passwords in a row without a wait, because people mistype
 LONGEST_WAIT = 300  # seconds; 288 tries a day, where NIST SP 800-63B §5.2.2 allows 100 in a row
 FORGOTTEN_SECONDS = 3600
-FORGET_AT_ONCE = 10  # rows; more than one try can add, so the table stays small whatever is typed
+FORGET_AT_ONCE = 10  # old rows deleted per try; each try adds at most one, so the table stays small
 COOKIE = "pickup_idp_known"
 COOKIE_SECONDS = 365 * 24 * 3600
 
 
 def reserve_attempt(db: Session, key: str) -> int:
-    """0: the password may be looked at, and is counted as a wrong one until :func:`forget`. Commits.
+    """0 if the password may be checked now, else the seconds to wait. Commits.
 
-    After many wrong ones that is one try a pause, whoever comes at once.
+    The try counts as wrong until :func:`forget`. After many wrong passwords, only one of several simultaneous
+    requests gets the next try.
     """
     row = db.execute(
         select(FailedLogins.failures, FailedLogins.failed_at, FailedLogins.wait_until).where(FailedLogins.key == key)
@@ -41,7 +42,7 @@ def reserve_attempt(db: Session, key: str) -> int:
         if count(db, key) <= FREE:
             db.commit()
             return 0
-        db.rollback()  # others came at once, and took what was free
+        db.rollback()  # simultaneous requests used up the free tries
         return 1
     if row.wait_until > now():
         return int(row.wait_until) - now()
@@ -54,12 +55,12 @@ def reserve_attempt(db: Session, key: str) -> int:
 
 
 def sentence(seconds: int) -> str:
-    """What a person is told, whether or not somebody has that name."""
+    """The message on the page, the same for names that do not exist."""
     return f"Too many wrong passwords for this name. Try again in {duration(seconds)}."
 
 
 def count(db: Session, key: str) -> int:
-    """One more try; returns how many that makes. The caller commits."""
+    """Count one more try; returns the new count. The caller commits."""
     at = now()
     is_old = FailedLogins.failed_at <= at - FORGOTTEN_SECONDS
     some = FailedLogins.key.in_(select(FailedLogins.key).where(is_old).limit(FORGET_AT_ONCE))
@@ -74,19 +75,19 @@ def count(db: Session, key: str) -> int:
     try:
         with db.begin_nested():
             add_row(db, FailedLogins, key=key, failures=1, failed_at=at, wait_until=0)
-    except IntegrityError:  # another worker's was the first
+    except IntegrityError:  # another worker inserted the row first
         failures = db.scalar(one_more)
     return failures or 1
 
 
 def forget(db: Session, key: str) -> None:
-    """The right password. The caller commits."""
+    """Reset the count after the right password. The caller commits."""
     mine = delete(FailedLogins).where(FailedLogins.key == key)
     db.execute(mine.execution_options(synchronize_session=False))
 
 
 def remember(response: Response, username: str) -> None:
-    """From now on this browser is one of the person's own."""
+    """Mark this browser as one that the user has signed in with."""
     known, issuer = known_as(username) or secrets.token_urlsafe(16), current_provider().issuer
     response.set_cookie(
         cookie_name(COOKIE, issuer),
@@ -99,23 +100,23 @@ def remember(response: Response, username: str) -> None:
 
 
 def known_as(username: str) -> str:
-    """What we call this browser, if that person has signed in in it; else empty."""
+    """The id of this browser, if the user has signed in with it before; else empty."""
     known, _, sealed = request.cookies.get(cookie_name(COOKIE, current_provider().issuer), "").rpartition(".")
     return known if known and hmac.compare_digest(seal(username, known).encode(), sealed.encode()) else ""
 
 
 def key_of(username: str) -> str:
-    """What is counted at the login. Keyed, as people type passwords into the name's field, too."""
+    """The row's key for a login. An HMAC, because people also type passwords into the username field."""
     return seal(username, known_as(username), "count")
 
 
 def key_of_account(username: str) -> str:
-    """What is counted where somebody is signed in: whoever sits there could forget any cookie but that one."""
+    """The row's key on the account page. No device cookie: deleting it would give a signed-in attacker new tries."""
     return seal(username, "", "account")
 
 
 def seal(username: str, *more: str) -> str:
-    """Only we can make it."""
+    """An HMAC with the IdP's secret key, so that only the IdP can make it."""
     secret = current_provider().settings.secret_key.get_secret_value().encode()
     text = "\0".join(("failed-logins", username.strip().lower(), *more))
     return hmac.new(secret, text.encode(errors="surrogatepass"), "sha256").hexdigest()
