@@ -1,1 +1,1 @@
-"""Machinery of step [5]: Authlib's wiring, the grants, the ID token and the keys that sign it."""
+"""Machinery of step [5]: Authlib's wiring, the grants, the ID token and its signing keys."""

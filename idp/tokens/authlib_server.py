@@ -1,7 +1,7 @@
-"""Wires Authlib's authorization server to our clients and grants; nothing else.
+"""Wires Authlib's authorization server to our clients and grants.
 
-Authlib drives the protocol (RFC 6749, 7009, 7662). A transaction lasts until the view commits it, so an error on
-the way leaves nothing behind.
+Authlib drives the protocol (RFC 6749, 7009, 7662). The view commits, so a request that fails
+changes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,14 +41,14 @@ class OAuthServer(AuthorizationServer):  # type: ignore[misc] # Authlib has no t
         self.register_endpoint(Introspection)
 
     def create_oauth2_request(self, _request: None) -> OAuth2Request:
-        """What Authlib reads in place of its own: see :class:`FormPayload`."""
+        """Replaces Authlib's request: see :class:`FormPayload`."""
         oauth_request = FlaskOAuth2Request(request)
         oauth_request.payload = FormPayload(request)
         return oauth_request
 
 
 class FormPayload(FlaskOAuth2Payload):  # type: ignore[misc] # Authlib has no types
-    """RFC 6749 §2.3.1, §4.1.3: parameters come in the body. Authlib would prefer those in the URL."""
+    """RFC 6749 §2.3.1, §4.1.3: parameters are read from the body only. Authlib would prefer those in the URL."""
 
     @property
     def data(self) -> MultiDict[str, str]:

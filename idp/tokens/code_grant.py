@@ -19,7 +19,7 @@ from pickup_web.database import db, table_of
 CODE_SECONDS = 60  # RFC 6749 §4.1.2 allows ten minutes; a redirect takes one second
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 §4.1
 
-InvalidGrant = InvalidGrantError  # Authlib's class for RFC 6749 §5.2's word
+InvalidGrant = InvalidGrantError  # Authlib's class for the error code invalid_grant (RFC 6749 §5.2)
 
 _code = table_of(AuthorizationCode)
 CLAIM_CODE = (
@@ -45,8 +45,8 @@ def redeem_code(value: str | None, client: Client) -> AuthorizationCode:
         return AuthorizationCode(**row._mapping)
     used = db.session.get(AuthorizationCode, wanted)
     if used and used.client_id == client.client_id and used.used_at is not None:
-        # RFC 6749 §4.1.2: a second use means that the code leaked, so all tokens from it are revoked, however long
-        # ago the first use was.
+        # RFC 6749 §4.1.2: a second use means that the code leaked, so all tokens from it are revoked. The first use
+        # may be any time ago.
         revoke_family(wanted, client, "the code was used twice")
     raise InvalidGrant("Invalid 'code' in request.")
 
@@ -58,14 +58,14 @@ def check_redirect_uri(code: AuthorizationCode, redirect_uri: str | None) -> Non
 
 
 def check_code_verifier(code: AuthorizationCode, verifier: str | None, *, is_public: bool) -> None:
-    """RFC 7636 §4.6 with S256 alone. Each fault is ``invalid_grant``, and takes the same time to find out."""
+    """RFC 7636 §4.6, S256 only. Each failure is ``invalid_grant``; the comparison takes constant time."""
     challenge, verifier = code.code_challenge or "", verifier or ""
     if not challenge and not verifier and not is_public:
         return
-    # RFC 9700 §4.8: a verifier where there was no challenge is a downgrade, and refused as well.
+    # RFC 9700 §4.8: a verifier without a challenge in the request is a PKCE downgrade, so it is refused too.
     made = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
     if not VERIFIER.fullmatch(verifier) or not hmac.compare_digest(made, challenge.encode()):
-        raise InvalidGrant("The code_verifier does not belong to the code.")
+        raise InvalidGrant("The code_verifier does not match the code.")
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no types
@@ -74,7 +74,7 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc] # Authlib has no 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
     def validate_token_request(self) -> None:
-        """RFC 6749 §3.2.1: who asks, and whether this client may use the grant."""
+        """RFC 6749 §3.2.1: authenticate the client, and check that it may use the grant."""
         self.request.client = self.authenticate_token_endpoint_client()
         if not self.request.client.check_grant_type(self.GRANT_TYPE):
             raise UnauthorizedClientError("The client is not authorized to use 'grant_type=authorization_code'")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 ID_TOKEN_SECONDS = 3600
-# Core §5.4: which claims a scope opens.
+# Core §5.4: the claims that each scope requests.
 SCOPE_CLAIMS = {
     "profile": "name family_name given_name middle_name nickname preferred_username profile picture website gender "
     "birthdate zoneinfo locale updated_at",
@@ -40,7 +40,7 @@ def id_token_claims(
         "iat": now,
         "nbf": now,
         "exp": now + ID_TOKEN_SECONDS,
-        "auth_time": auth_time,  # of the password, also after a refresh
+        "auth_time": auth_time,  # when the password was entered; a refresh does not change it
         "amr": amr,
         "sid": sid,
         "acr": acr,
@@ -52,13 +52,13 @@ def id_token_claims(
 
 
 def half_hash(value: str, alg: str) -> str:
-    """Core §3.1.3.6: the left half of the value's hash, the hash being that of the signature."""
+    """Core §3.1.3.6: the left half of the value's hash, with the hash function of the signature algorithm."""
     digest = hashlib.sha512 if alg == "EdDSA" else hashlib.sha256
     whole = digest(value.encode("ascii")).digest()
     return urlsafe_b64encode(whole[: len(whole) // 2]).rstrip(b"=").decode()
 
 
 def granted_claims(known: Mapping[str, Any], scopes: Collection[str], asked: Collection[str]) -> dict[str, Any]:
-    """Of the user's ``known`` claims those that the scopes open (Core §5.4) and those asked for by name (§5.5)."""
+    """The user's claims that the scopes (Core §5.4) or the claims parameter (§5.5) request."""
     names = {*asked, *(name for scope in scopes for name in SCOPE_CLAIMS.get(scope, "").split())}
     return {name: value for name, value in known.items() if name in names}

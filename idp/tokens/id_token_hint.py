@@ -1,4 +1,4 @@
-"""An ID token of ours that comes back as a hint (Core §3.1.2.1, RPIL §2): who it is about, and for which client."""
+"""Verifies an ``id_token_hint``: an ID token that we issued earlier (Core §3.1.2.1, RPIL §2)."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ class HintError(Exception):
 
 
 def verify_hint(hint: str) -> dict[str, Any]:
-    """Its claims. It may have expired; it may not be anything else than an ID token that we signed."""
+    """The hint's claims. RPIL §2: an expired ID token is accepted, but only one that we signed."""
     keys = current_provider().keys
     try:
         token = jwt.decode(hint, keys.public_keys(), algorithms=keys.algorithms())
     except (JoseError, ValueError) as error:
         raise HintError("id_token_hint is not an ID token of this provider.") from error
     claims = token.claims
-    # RPL-17: not a logout token or a userinfo answer, which we sign with the same keys (RFC 8725 §3.12).
+    # RFC 8725 §3.12: reject logout tokens and userinfo responses, which we sign with the same keys.
     is_id_token = token.header.get("typ", "JWT") == "JWT" and "events" not in claims and "auth_time" in claims
     if claims.get("iss") != current_provider().issuer or not is_id_token:
         raise HintError("id_token_hint is not an ID token of this provider.")

@@ -30,29 +30,29 @@ def introspect() -> Response:
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc] # Authlib has no types
-    """RFC 7009. Clients without a secret may give back their own tokens, too."""
+    """RFC 7009. Public clients may revoke their own tokens, too."""
 
     CLIENT_AUTH_METHODS = METHODS
 
     def authenticate_token(self, oauth_request: OAuth2Request, client: Client) -> Token | None:
-        """RFC 7009 §2.2: an unknown token, or another client's, is no error and nothing happens."""
+        """RFC 7009 §2.2: an unknown token is not an error. We treat another client's token as unknown."""
         self.check_params(oauth_request, client)
         found = find_token(oauth_request.form["token"])
         return found if found and found.check_client(client) else None
 
     def revoke_token(self, found: Token, _request: OAuth2Request) -> None:
-        """The access token goes with its refresh token, and the other way round (RFC 7009 §2.1)."""
+        """Revokes the access token and its refresh token together, whichever was sent (RFC 7009 §2.1)."""
         found.revoked_at = found.revoked_at or now()
         events.record(db.session, "op.token.revoked", sid=found.sid, client_id=found.client_id)
 
 
 class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # Authlib has no types
-    """RFC 7662. APIs ask here whether a token is active, so a logout takes effect at once."""
+    """RFC 7662. APIs ask here whether a token is active, so a logout applies immediately."""
 
     CLIENT_AUTH_METHODS = CONFIDENTIAL
 
     def query_token(self, value: str, _hint: str | None) -> Token | None:
-        """Access tokens only: a refresh token is of no use at an API."""
+        """Access tokens only: APIs never receive refresh tokens."""
         return find_access_token(value)
 
     def check_permission(self, found: Token, client: Client, _request: OAuth2Request) -> bool:

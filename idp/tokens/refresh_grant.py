@@ -1,4 +1,4 @@
-"""A refresh token for new tokens (RFC 6749 §6, Core §12). Each use replaces it (RFC 9700 §4.14.2)."""
+"""The refresh token grant (RFC 6749 §6, Core §12). Each use replaces the refresh token (RFC 9700 §4.14.2)."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from idp.tokens.token_store import issue_id_token, new_tokens, revoke_family, st
 from pickup_web.clock import now
 from pickup_web.database import db, table_of
 
-GRACE_SECONDS = 10  # in which a refresh token may be used again: its answer may have been lost on the way
+GRACE_SECONDS = 10  # a refresh token may be used again for this long, because the response may have been lost
 
-# Locks first what the refresh token depends on: its session, or for an offline one the user. An ending locks in the
-# same order; in another order the two could deadlock.
+# Lock the session of the refresh token first (the user, for an offline one), then the token. Ending a session locks
+# in the same order; with different orders the two could deadlock.
 _session, _user = table_of(SsoSession), table_of(User)
 _is_offline = has_word(Token.scope, "offline_access")
 _by_refresh = Token.refresh_hash == bindparam("wanted")
@@ -42,23 +42,23 @@ CLAIM_REFRESH = (
 
 
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
-    """Authlib checks the client, that the token is its own, and the scope; the rest is below."""
+    """Authlib authenticates the client, and checks that the token is the client's and the scope; the rest is below."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
-        """The row of an active refresh token, marked as replaced. Of two requests with the same one, one is first."""
+        """The row of an active refresh token, now marked as replaced. Of two simultaneous requests one marks it."""
         wanted, at = hash_of(refresh_token), now()
         if not (
             db.session.scalar(LOCK_SESSION_OF, {"wanted": wanted, "at": at})
             or db.session.scalar(LOCK_USER_OF, {"wanted": wanted})
         ):
-            raise InvalidGrantError("The session has ended, the account is disabled, or there is no such token.")
+            raise InvalidGrantError("The session has ended, the account is disabled, or the token is unknown.")
         found: Token | None = db.session.scalar(CLAIM_REFRESH, {"wanted": wanted, "at": at})
         if found is None:
             found = db.session.scalar(select(Token).where(Token.refresh_hash == wanted))
             if found and not may_be_used_again(found, at):
-                # RFC 9700 §4.14.2: a replaced refresh token comes back, so one of its two owners stole it.
+                # RFC 9700 §4.14.2: a second use means that the token was stolen, so the whole family is revoked.
                 client = db.session.get_one(Client, found.client_id)
                 revoke_family(found.family, client, "a refresh token was used twice")
                 return None
@@ -72,15 +72,15 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
         store_tokens(tokens, client, old, family=old.family)
         old.replaced_by = hash_of(tokens["access_token"])
         if "openid" in scope.split():
-            # Core §12.2: the nonce is of the first ID token only.
+            # Core §12.2: a refreshed ID token should have no nonce.
             tokens["id_token"] = issue_id_token(client, old, nonce=None, access_token=tokens["access_token"], code=None)
         return 200, tokens, self.TOKEN_RESPONSE_HEADER
 
 
 def may_be_used_again(replaced: Token, at: int) -> bool:
-    """Whether the answer to its first use may have been lost: within the grace, while its successor is unused.
+    """Whether the first response may have been lost: within GRACE_SECONDS, while the successor is unused.
 
-    The successor is revoked then, so that one of the two continues.
+    If so, revokes the successor, so that only one of the two stays active.
     """
     if replaced.revoked_at is not None or (replaced.rotated_at or 0) + GRACE_SECONDS < at:
         return False

@@ -1,9 +1,9 @@
-"""The provider's signing keys: made at the first start, kept encrypted in the database, loaded once a process.
+"""The IdP's signing keys: made at the first start, stored encrypted in the database, loaded once per process.
 
-Importing a private RSA key takes 27 ms, signing with the loaded one 0.23 ms: so the loaded ones are kept.
+Loaded keys are kept, because importing a private RSA key takes 27 ms and signing with it 0.23 ms.
 
-A new key is published a while before it signs, so that every client that looks has seen it; the old one stays
-published until nothing that it signed can come back.
+A new key is published before it signs, so that clients can fetch it in time. An old key stays published until the
+tokens that it signed are no longer accepted.
 """
 
 import secrets
@@ -22,22 +22,24 @@ from idp.encryption import decrypt_jwk, encrypt_jwk, is_encrypted
 from idp.models import SigningKey
 from pickup_web.clock import now
 
-# RFC 9864 gives EdDSA with this curve a name of its own, which clients do not know yet; nothing is insecure about it.
+# RFC 9864 replaces the name EdDSA by Ed25519, which clients do not know yet. The algorithm itself is secure.
 JWSRegistry.algorithms["EdDSA"].security_warning = None
 
-RELOAD_SECONDS = 30  # how soon a process notices another's new key
-BEFORE_SIGNING_SECONDS = 120  # how long a key is published before it signs: longer than that, and than JWKS are cached
+RELOAD_SECONDS = 30  # how soon a process loads a key that another process made
+BEFORE_SIGNING_SECONDS = (
+    120  # a key is published this long before it signs; exceeds RELOAD_SECONDS and the JWKS max-age
+)
 AFTER_SIGNING_SECONDS = 24 * 3600  # ID tokens of ten-hour sessions come back as hints (RPIL §2)
 RSA_BITS = 2048
 
 
 class NoSigningKeyError(Exception):
-    """A client is registered for an algorithm that this provider does not offer, or no longer."""
+    """A client is registered for an algorithm that this IdP does not offer (any longer)."""
 
 
 @dataclass(frozen=True)
 class LoadedKey:
-    """A key, ready to sign; or to verify only, if its private part cannot be decrypted."""
+    """A key that can sign; or only verify, if its private part cannot be decrypted."""
 
     kid: str
     alg: str
@@ -46,7 +48,7 @@ class LoadedKey:
 
 
 class SigningKeys:
-    """The keys of one provider, as this process knows them. Shared by its threads."""
+    """The keys that this process has loaded, shared by its threads."""
 
     def __init__(self, engine: Engine, algorithms: Sequence[str]) -> None:
         self._engine, self._algorithms = engine, algorithms
@@ -60,7 +62,7 @@ class SigningKeys:
         if not keys:
             raise NoSigningKeyError(alg)
         current = [key for key in keys if key.signs_from <= now()]
-        # The clock was ahead when the first key was made, and is right now: that key is the only one anybody knows.
+        # The clock was ahead when the first key was made, so it signs already: clients know no other key.
         signer = max(current, key=lambda key: key.signs_from) if current else min(keys, key=lambda key: key.signs_from)
         return jwt.encode({"alg": alg, "kid": signer.kid, "typ": typ}, claims, signer.key, [alg])
 
@@ -69,11 +71,11 @@ class SigningKeys:
         return {"keys": [public_jwk(key) for key in self._keys()]}
 
     def public_keys(self) -> KeySet:
-        """The same, to verify our own tokens when they come back as hints."""
+        """The same keys, to verify ID tokens that we receive as hints."""
         return KeySet([loaded.key for loaded in self._keys()])
 
     def algorithms(self) -> list[str]:
-        """The offered algorithms that there is a key for."""
+        """The offered algorithms for which a key exists."""
         return [alg for alg in self._algorithms if any(key.alg == alg for key in self._keys())]
 
     def _keys(self) -> list[LoadedKey]:
@@ -93,14 +95,14 @@ class SigningKeys:
 
 
 def load(row: SigningKey, bind: Engine | Connection) -> LoadedKey:
-    """The row as a key object; the slow part, done once."""
+    """The row as a key object. Slow, so done once per process."""
     kinds: dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
     key = kinds[row.private_jwk["kty"]].import_key({**decrypt_jwk(bind, row.private_jwk), "kid": row.kid})
     return LoadedKey(row.kid, row.alg, row.signs_from, key)
 
 
 def public_jwk(loaded: LoadedKey) -> dict[str, Any]:
-    """What the world may know of a key (JWK-01, JWK-02)."""
+    """The public JWK: never private members (RFC 7517 §9.2), always a kid (Core §10.1)."""
     return {**loaded.key.as_dict(private=False), "kid": loaded.kid, "use": "sig", "alg": loaded.alg}
 
 
@@ -119,10 +121,10 @@ def make_key(alg: str, signs_from: int) -> SigningKey:
 
 
 def make_first_keys(db: Session, algorithms: Sequence[str]) -> None:
-    """A key for each offered algorithm that has none: all in a new provider, later those that are switched on.
+    """Makes a key for each offered algorithm that has none: at the first start, or when the settings add one.
 
-    Keys of an earlier version, which are in clear, are encrypted. A key that cannot be decrypted, because the
-    secret key in the settings was changed, verifies for as long as one that was rotated out.
+    Encrypts keys that an earlier version stored in clear. A key that cannot be decrypted, because the secret key in
+    the settings changed, stays published for as long as a rotated key.
     """
     bind, present = db.get_bind(), set()
     for row in db.scalars(select(SigningKey)):
@@ -143,7 +145,7 @@ def add_keys(db: Session, keys: list[SigningKey]) -> None:
 
 
 def rotate(db: Session, algorithms: Sequence[str]) -> list[SigningKey]:
-    """Publish the next keys, and set when the present ones go. Commits; returns the new ones."""
+    """Publish the next keys, and set until when the current ones are published. Commits; returns the new keys."""
     signs_from = now() + BEFORE_SIGNING_SECONDS
     retired = update(SigningKey).where(SigningKey.published_until.is_(None))
     db.execute(retired.values(published_until=signs_from + RELOAD_SECONDS + AFTER_SIGNING_SECONDS))

@@ -17,7 +17,7 @@ from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_row, db
 
-ACCESS_SECONDS = 600  # of an access token
+ACCESS_SECONDS = 600  # lifetime of an access token
 REFRESH_SECONDS = 10 * 3600  # as long as a session can last
 OFFLINE_SECONDS = 30 * 24 * 3600
 TOKEN_OF_CLIENT = (
@@ -28,7 +28,7 @@ TOKEN_OF_CLIENT = (
 
 
 class SignIn(NamedTuple):
-    """What an ID token says of the sign-in. Codes and tokens have the same columns."""
+    """The sign-in data for an ID token. Codes and tokens have the same columns."""
 
     sub: str
     sid: str
@@ -46,14 +46,14 @@ def new_tokens(scope: str, *, with_refresh_token: bool) -> dict[str, Any]:
 
 
 def issue_tokens(client: Client, code: AuthorizationCode, *, with_refresh_token: bool) -> dict[str, Any]:
-    """An access token, and perhaps a refresh token, for what the code was granted. Does not commit."""
+    """An access token, and if requested a refresh token, with the scope of the code. Does not commit."""
     tokens = new_tokens(client.get_allowed_scope(code.scope), with_refresh_token=with_refresh_token)
     store_tokens(tokens, client, code, family=code.code_hash)
     return tokens
 
 
 def store_tokens(tokens: dict[str, Any], client: Client, origin: AuthorizationCode | Token, *, family: str) -> None:
-    """The row of a token response. ``family`` names all that came from one code."""
+    """Stores the tokens of a response. ``family`` groups all tokens from one code."""
     mark_client_used(client)
     scope = tokens.get("scope", "")
     lifetime = OFFLINE_SECONDS if "offline_access" in scope.split() else REFRESH_SECONDS
@@ -86,7 +86,7 @@ def issue_id_token(
     code: str | None,
     scopes: Sequence[str] = (),
 ) -> str:
-    """A signed ID token, issued for ``origin``. ``scopes``: those whose claims belong in the token itself."""
+    """A signed ID token, issued for ``origin``. ``scopes``: those whose claims the ID token itself contains."""
     provider, alg = current_provider(), client.id_token_signed_response_alg
     asked = set(origin.claims.get("id_token", {}))
     about_user = granted_claims(db.session.get_one(User, origin.sub).claims, scopes, asked) if asked or scopes else {}
@@ -107,8 +107,10 @@ def issue_id_token(
     events.record(db.session, "op.id_token.issued", sid=origin.sid, client_id=client.client_id)
     try:
         return provider.keys.sign({**about_user, **claims}, alg=alg, typ="JWT")
-    except NoSigningKeyError as error:  # taken out of the settings since the client was registered
-        raise UnauthorizedClientError(f"This provider does not sign with {alg}, as the client wants.") from error
+    except NoSigningKeyError as error:  # the settings no longer offer the algorithm
+        raise UnauthorizedClientError(
+            f"This provider does not sign with {alg}, which the client registered."
+        ) from error
 
 
 def find_access_token(value: str) -> Token | None:
@@ -117,13 +119,13 @@ def find_access_token(value: str) -> Token | None:
 
 
 def find_token(value: str) -> Token | None:
-    """By either of its two values; the hint about the kind is only a hint (RFC 7009 §2.1)."""
+    """Finds an access or a refresh token. RFC 7009 §2.1: the server may ignore token_type_hint."""
     wanted = hash_of(value)
     return db.session.scalar(select(Token).where(or_(Token.access_hash == wanted, Token.refresh_hash == wanted)))
 
 
 def revoke_family(family: str, client: Client, why: str) -> None:
-    """Revoke everything that came from one code. Commits, because the request itself is about to be refused."""
+    """Revoke all tokens from one code. Commits, because the request itself is then refused and rolled back."""
     if revoke_all(db.session, Token.family == family):
         events.record(db.session, "op.tokens.revoked", client_id=client.client_id, outcome=why)
     db.session.commit()

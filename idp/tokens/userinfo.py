@@ -17,12 +17,12 @@ def userinfo() -> Response:
     values = bearer_tokens()
     if not values:
         return refuse_token("")
-    if len(values) > 1:  # RFC 6750 §2: one way at a time
-        return refuse_token('error="invalid_request", error_description="The token is there more than once."', 400)
+    if len(values) > 1:  # RFC 6750 §2: only one method per request
+        return refuse_token('error="invalid_request", error_description="The token was sent more than once."', 400)
     found = find_access_token(values[0])
     if found is None or found.is_expired() or found.is_revoked():
         return refuse_token('error="invalid_token", error_description="The token is unknown, expired or revoked."')
-    if "openid" not in found.scope.split():  # Core §5.3: for tokens of OpenID Connect requests
+    if "openid" not in found.scope.split():  # Core §5.3: only for tokens of OpenID Connect requests
         return refuse_token('error="insufficient_scope", scope="openid"', 403)
     user = db.session.get_one(User, found.sub)
     names = set((found.claims or {}).get("userinfo", {}))
@@ -37,7 +37,7 @@ def userinfo_response(client_id: str, claims: dict[str, Any]) -> Response:
     alg = client.registered.get("userinfo_signed_response_alg")
     if alg is None:
         return uncached(jsonify(claims))
-    # Its own type: it is signed with the same keys as ID tokens and must not pass for one (RFC 8725 §3.11).
+    # RFC 8725 §3.11: explicit typ, because the same keys sign ID tokens and this must not pass for one.
     signed = current_provider().keys.sign(
         {**claims, "iss": current_provider().issuer, "aud": client_id}, alg=alg, typ="userinfo+jwt"
     )
@@ -47,14 +47,14 @@ def userinfo_response(client_id: str, claims: dict[str, Any]) -> Response:
 
 
 def bearer_tokens() -> list[str]:
-    """RFC 6750 §2.1, §2.2: in the header or in a form's body; never in the address."""
+    """RFC 6750 §2.1, §2.2: in the header or the form; never in the URL."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     in_header = [value] if kind.lower() == "bearer" else []
     return [token for token in [*in_header, *request.form.getlist("access_token")] if token]
 
 
 def refuse_token(error: str, status: int = 401) -> Response:
-    """RFC 6750 §3: the status, and why, in the header."""
+    """RFC 6750 §3: the error in the WWW-Authenticate header."""
     response = make_response("", status)
     response.headers["WWW-Authenticate"] = f"Bearer {error}".strip()
     return uncached(response)
