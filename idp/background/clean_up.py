@@ -20,35 +20,37 @@ from idp.models import (
 from pickup_web.clock import now
 
 BATCH = 100  # rows of a kind, each time
-CODE_SECONDS = 30 * 24 * 3600  # a used code is kept at least as long, and until its last token is deleted
-LEDGER_SECONDS = 90 * 24 * 3600  # the ledger, and the sessions it tells of, are kept for three months
-UNUSED_SECONDS = 7 * 24 * 3600  # a client that registered itself has so long to be used (REG-17)
+CODE_SECONDS = 30 * 24 * 3600  # a code is kept this long, and until its last token is deleted
+LEDGER_SECONDS = 90 * 24 * 3600  # deliveries and their sessions are kept for three months
+UNUSED_SECONDS = 7 * 24 * 3600  # a self-registered client that no user signs in to is deleted after this time
 
-BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows that go with others
+BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows deleted together with their parent
     Delivery: [DeliveryAttempt.delivery_id],
     SsoSession: [Participation.sid],
 }
 
 
 def clean_up(db: Session) -> None:
-    """Delete a batch of each kind, and commit. Looks first: there is mostly nothing to write."""
+    """Delete a batch of each kind, and commit. Selects first, because usually nothing is due: no write lock then."""
     has_tokens = exists().where(Token.client_id == Client.client_id)
-    dead = (Token.access_expires_at < now()) & (Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now()))
-    told_long_ago = (Delivery.state != "pending") & (Delivery.created_at < now() - LEDGER_SECONDS)
-    # RFC 6749 §4.1.2: the second use of a code revokes its tokens, so the row is kept while there are any.
+    is_expired = (Token.access_expires_at < now()) & (
+        Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now())
+    )
+    is_old_delivery = (Delivery.state != "pending") & (Delivery.created_at < now() - LEDGER_SECONDS)
+    # RFC 6749 §4.1.2: a second use of a code revokes its tokens, so the code is kept as long as its tokens.
     is_old_code = (AuthorizationCode.expires_at < now() - CODE_SECONDS) & ~exists().where(
         Token.family == AuthorizationCode.code_hash
     )
-    is_gone = Client.removed_at.is_not(None) & ~is_told_of() & ~has_tokens
+    is_gone = Client.removed_at.is_not(None) & ~is_referenced() & ~has_tokens
     kinds: list[tuple[InstrumentedAttribute[str], ColumnElement[bool]]] = [
-        (Delivery.id, told_long_ago),
+        (Delivery.id, is_old_delivery),
         (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & ~is_needed()),
         (Client.client_id, is_gone),
         (AuthorizationCode.code_hash, is_old_code),
         (LongRequest.key_hash, LongRequest.kept_at < now() - LONG_REQUEST_SECONDS),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
-        (Client.client_id, is_unused_client() & ~is_told_of() & ~has_tokens),
-        (Token.access_hash, dead),
+        (Client.client_id, is_unused_client() & ~is_referenced() & ~has_tokens),
+        (Token.access_hash, is_expired),
     ]
     for key, is_over in kinds:
         if keys := db.scalars(select(key).where(is_over).limit(BATCH)).all():
@@ -59,24 +61,24 @@ def clean_up(db: Session) -> None:
 
 
 def unfinished_removals(db: Session) -> list[Client]:
-    """Removed clients that still take part in a session: a code exchange was under way as they were removed."""
+    """Removed clients that still take part in a session, because a code exchange was in progress at the removal."""
     active = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
     takes_part = exists().where(Participation.client_id == Client.client_id, Participation.sid.in_(active))
     return list(db.scalars(select(Client).where(Client.removed_at.is_not(None), takes_part)))
 
 
 def is_needed() -> ColumnElement[bool]:
-    """Its apps are not told yet, the ledger still tells of it, or tokens of it live on."""
+    """Whether a delivery or a token of the session still exists."""
     return or_(*(exists().where(column == SsoSession.sid) for column in (Delivery.sid, Token.sid)))
 
 
-def is_told_of() -> ColumnElement[bool]:
-    """The client takes part in a session, or the ledger has a row about it."""
+def is_referenced() -> ColumnElement[bool]:
+    """Whether the client takes part in a session or has a delivery."""
     takes_part = exists().where(Participation.client_id == Client.client_id)
     return takes_part | exists().where(Delivery.client_id == Client.client_id)
 
 
 def is_unused_client() -> ColumnElement[bool]:
-    """It registered itself, and so long ago that it would have been used by now."""
+    """Whether the client registered itself more than UNUSED_SECONDS ago and was never used."""
     is_old = Client.created_at < now() - UNUSED_SECONDS
     return Client.registration_token_hash.is_not(None) & Client.used_at.is_(None) & is_old

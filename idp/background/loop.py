@@ -1,4 +1,4 @@
-"""What each worker does beside its requests: end expired sessions, send what is due, delete what is not needed."""
+"""Each worker's background thread: ends expired sessions, sends due deliveries, deletes rows no longer needed."""
 
 import threading
 import time
@@ -16,15 +16,15 @@ from idp.outbox.reasons import Reason
 from idp.outbox.sender import IN_HAND, Outbox
 from pickup_web import events
 
-POLL_SECONDS = 1.0  # how often a worker looks for deliveries that are due,
-MAINTENANCE_SECONDS = 60  # and how often it cleans up
-BUSY_POLL_SECONDS = 0.1  # while there is more to send than a worker can have in hand
+POLL_SECONDS = 1.0  # how often a worker looks for due deliveries
+MAINTENANCE_SECONDS = 60  # how often it cleans up
+BUSY_POLL_SECONDS = 0.1  # pause while more is due than a worker can send at a time
 
 LOG = structlog.get_logger()
 
 
 class Background:
-    """One thread a worker process. Workers share the tables, and divide what is due among themselves."""
+    """One thread per worker process. The workers share the tables and divide the due deliveries among themselves."""
 
     def __init__(self, engine: Engine, outbox: Outbox, policy: str) -> None:
         self._engine, self.outbox, self._policy = engine, outbox, policy
@@ -43,11 +43,11 @@ class Background:
                 if next_maintenance <= time.monotonic():
                     next_maintenance = time.monotonic() + spread(MAINTENANCE_SECONDS)
                     self.run_maintenance()
-            except Exception:  # the next round may succeed, and there must be one
+            except Exception:  # the thread must continue: the next round may succeed
                 LOG.exception("op.outbox.failed")
 
     def poll(self) -> bool:
-        """End expired sessions, send deliveries that are due, forget old events; whether there may be more to send."""
+        """End expired sessions, send due deliveries, delete old events. Returns whether more may be due."""
         room, full_hosts = self.outbox.room()
         with Session(self._engine) as db:
             for reason, sids in expired_sessions(db, IN_HAND).items():
@@ -60,7 +60,7 @@ class Background:
         return room > 0 and len(due) == room
 
     def run_maintenance(self) -> None:
-        """End what removed clients still take part in, and delete rows that are no longer needed."""
+        """End the remaining participations of removed clients, and delete rows that are no longer needed."""
         with Session(self._engine) as db:
             for client in unfinished_removals(db):
                 self.outbox.send_later(end_participations(db, client, Reason.CLIENT_REMOVED, self._policy))
