@@ -1,7 +1,7 @@
-"""The four ways a client proves itself at the token endpoint (Core §9); Authlib calls the one that is registered.
+"""The four client authentication methods at the token endpoint (Core §9). Authlib calls the registered one.
 
-``client_secret_basic`` and ``client_secret_post`` with a shared secret, ``private_key_jwt`` with a key of the
-client's own, and ``none`` for clients that cannot keep a secret, which must use PKCE.
+``client_secret_basic`` and ``client_secret_post`` with a shared secret, ``private_key_jwt`` with the
+client's own key, and ``none`` for public clients, which must use PKCE.
 """
 
 import json
@@ -22,34 +22,34 @@ from pickup_web.database import db
 
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 CONFIDENTIAL = METHODS[:3]
-ASSERTION_TYP = "client-authentication+jwt"  # of the header (draft-ietf-oauth-rfc7523bis)
-OF_REQUESTS = {"client_id", "redirect_uri", "response_type", "scope"}  # claims of a request object, not of an assertion
+ASSERTION_TYP = "client-authentication+jwt"  # the typ header (draft-ietf-oauth-rfc7523bis)
+OF_REQUESTS = {"client_id", "redirect_uri", "response_type", "scope"}  # claims of request objects, not of assertions
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
-MAX_ASSERTION_SECONDS = 3600  # how far ahead an assertion may expire; so long its jti is remembered
+MAX_ASSERTION_SECONDS = 3600  # the latest allowed exp; its jti is stored until then
 
 
 class TryAgainError(OAuth2Error):  # type: ignore[misc] # Authlib has no types
-    """RFC 6749 §4.1.2.1 has the word, for another endpoint; RFC 9110 §15.6.4 the status."""
+    """The error code is from RFC 6749 §4.1.2.1 (another endpoint), the status from RFC 9110 §15.6.4."""
 
     error = "temporarily_unavailable"
-    description = "Too many requests wait for the keys of clients. Try again."
+    description = "Too many requests are waiting for clients' keys. Try again."
     status_code = 503
 
     def get_headers(self) -> list[tuple[str, str]]:
-        """The keys are being fetched; they are here by then."""
+        """After one second, the keys have usually been fetched."""
         return [*super().get_headers(), ("Retry-After", "1")]
 
 
 def refuse_two_methods(oauth_request: OAuth2Request) -> None:
-    """RFC 6749 §2.3: one way a request."""
+    """RFC 6749 §2.3: a client must not use more than one authentication method per request."""
     form = oauth_request.form
     used = ["Authorization" in oauth_request.headers, "client_secret" in form, "client_assertion" in form]
     if sum(used) > 1:
-        raise InvalidRequestError("The client authenticates in more than one way.")
+        raise InvalidRequestError("The client uses more than one authentication method.")
 
 
 def client_secret_basic(query_client: Any, oauth_request: OAuth2Request) -> Client | None:
-    """RFC 6749 §2.3.1: id and secret are form-encoded inside Basic. Authlib's own does not decode them."""
+    """RFC 6749 §2.3.1: id and secret are form-encoded inside Basic. Authlib does not decode them."""
     refuse_two_methods(oauth_request)
     kind, _, credentials = oauth_request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "basic":
@@ -63,13 +63,13 @@ def client_secret_basic(query_client: Any, oauth_request: OAuth2Request) -> Clie
 
 
 class PrivateKeyJwt:
-    """RFC 7523 §3: an assertion signed with the client's own key, about itself, for us, good once."""
+    """RFC 7523 §3: an assertion that the client signs with its key. iss and sub name the client, aud names us."""
 
     def __init__(self, keys: ClientKeys, audiences: list[str]) -> None:
         self._keys, self._audiences = keys, audiences
 
     def __call__(self, query_client: Any, oauth_request: OAuth2Request) -> Client | None:
-        """The client, or None if there is no assertion; a wrong one is an error."""
+        """The client; None without an assertion. An invalid assertion is an error."""
         form = oauth_request.form
         assertion = form.get("client_assertion")
         if form.get("client_assertion_type") != ASSERTION_TYPE or not assertion:
@@ -91,12 +91,13 @@ class PrivateKeyJwt:
         return client
 
     def _check(self, claims: dict[str, Any], client: Client) -> None:
-        if claims.get("iss") != client.client_id or "events" in claims:  # BCL-68: nor a logout token
+        # RFC 7523 §3 (1): iss is the client. RFC 8725 §3.12: a logout token, which has events, is not an assertion.
+        if claims.get("iss") != client.client_id or "events" in claims:
             raise InvalidClientError(description="iss and sub must both be the client_id.")
-        # RFC 9101 §10.8: nor a request object, which others see on its way through the browser.
+        # RFC 9101 §10.8: a request object, which passes through the browser, is not an assertion either.
         if OF_REQUESTS & set(claims):
             raise InvalidClientError(description="A request object is not an assertion.")
-        # TOK-07: the issuer, as newer drafts want it, or the token endpoint; and nobody besides.
+        # RFC 7523 §3 (3): aud is the token endpoint (Core §9) or the issuer (newer drafts), no others.
         audience = claims.get("aud")
         named = [audience] if isinstance(audience, str) else audience
         if not isinstance(named, list) or not named or any(name not in self._audiences for name in named):
@@ -110,7 +111,7 @@ class PrivateKeyJwt:
 
 
 def remember(client_id: str, jti: str, expires_at: int) -> None:
-    """Use up the assertion, for all workers and at once: a copy of it is worth nothing."""
+    """RFC 7523 §3 (7): store the jti for all workers, so that a copy of the assertion is refused."""
     db.session.execute(delete(UsedAssertion).where(UsedAssertion.expires_at < now()))
     db.session.add(UsedAssertion(client_id=client_id, jti_hash=hash_of(jti), expires_at=expires_at))
     try:
@@ -121,7 +122,7 @@ def remember(client_id: str, jti: str, expires_at: int) -> None:
 
 
 def unverified_subject(assertion: str) -> str | None:
-    """Whose assertion it says it is: tells which keys to verify it with, and nothing else."""
+    """The assertion's sub before verification: used only to select the keys to verify it with."""
     try:
         claims = json.loads(unverified(assertion).payload)
     except (ClientKeyError, ValueError, RecursionError):

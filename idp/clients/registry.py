@@ -1,4 +1,4 @@
-"""The registered clients, as the protocol steps ask for them."""
+"""Looks up registered clients for the protocol steps."""
 
 import functools
 import json
@@ -19,16 +19,16 @@ CLIENT_ROW = select(
 
 
 def find_client(client_id: str) -> Client | None:
-    """The registered client with this id, to change it."""
+    """The registered client with this id, as a row that can be changed."""
     client = db.session.get(Client, client_id) if is_client_id(client_id) else None
     return client if client and client.removed_at is None else None
 
 
 def known_client(client_id: str) -> Client | None:
-    """The same, to read it only: one object for all threads.
+    """The same client, read-only: all threads share the object.
 
-    The row is read each time, so that a change applies immediately and in every process. What is cached is the
-    object made of that very row, which takes longer than reading it.
+    The row is read each time, so that a change applies immediately and in every process. Only the
+    object made from the row is cached, because making it takes longer than reading the row.
     """
     row = db.session.execute(CLIENT_ROW, {"client_id": client_id}).first() if is_client_id(client_id) else None
     return _client_of(tuple(row)) if row else None
@@ -41,12 +41,12 @@ def _client_of(row: tuple[Any, ...]) -> Client:
 
 
 def is_client_id(text: str) -> bool:
-    """RFC 6749 §A.1: printable ASCII. Nothing else is asked of a database."""
+    """RFC 6749 §A.1: printable ASCII. Other text is never sent to the database."""
     return text.isascii() and text.isprintable()
 
 
 def mark_client_used(client: Client) -> None:
-    """A client that registered itself is kept once a user has signed in to it."""
+    """Record the first use of a self-registered client, so that clean_up.py keeps it."""
     if client.registration_token_hash is None or client.used_at is not None:
         return
     # Another transaction may be changing or removing the client and waiting for us; then the next use is recorded.
