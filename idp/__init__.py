@@ -1,9 +1,9 @@
-"""The OpenID Provider. Read it in the order of the flow:
+"""The identity provider (IdP). Read it in the order of the flow:
 
 flow/: [1] discovery.py · [3] authorize.py · [4] login.py · [5] token.py · [10] end_session.py ·
-[11] session_ending.py · [12] logout_token.py · [13] delivery.py. README has all sixteen steps, the apps' included.
+[11] session_ending.py · [12] logout_token.py · [13] delivery.py. README lists all sixteen steps.
 
-Beside the flow: operations/ (what an operator can do), console/ and admin_api/ (its two faces), account/.
+Other parts: operations/ (what an operator can do), used by console/, admin_api/ and account/.
 """
 
 import os
@@ -59,7 +59,7 @@ ROUTES: list[Route] = [
     ("GET",      "/",                                 "home",         end_session.home),
 ]
 # fmt: on
-# Posts from other programs or other sites: they bring no form of ours, and none of them acts on a cookie alone.
+# Posts from programs or other sites have no CSRF token of ours. None of these views acts on a cookie alone.
 FROM_ELSEWHERE = (
     authorize.authorize,
     token.token_endpoint,
@@ -70,12 +70,12 @@ FROM_ELSEWHERE = (
     registration.register,
     registration.manage,
 )
-# Scripts of other sites may call these (DISC-21): no cookie decides anything there.
+# Core §5.3, Discovery §3: scripts of other sites may call these. None of them uses a cookie.
 FOR_SCRIPTS = ("token", "userinfo", "register", "manage")  # fmt: skip
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The application: what it shares with the apps, its data, its routes, its outbox."""
+    """The application, with its data, outbox and routes."""
     settings = settings or load_settings("idp")
     if settings.demo_plain_http:
         os.environ["AUTHLIB_INSECURE_TRANSPORT"] = (
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     use_key(engine, settings.secret_key.get_secret_value())
     if not prepare(engine, Base.metadata, seed):
         follow_settings(engine, settings)
-    add_reset_command(app, engine, seed, keep=["signing_key"])  # tokens out there stay verifiable
+    add_reset_command(app, engine, seed, keep=["signing_key"])  # so that issued tokens can still be verified
     cli.add_commands(app)
     keys = SigningKeys(engine, settings.signing_algorithms)
     http = GuardedHttpClient(
@@ -133,7 +133,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def allow_scripts(response: Response) -> Response:
-    """CORS for the endpoints that programs in a browser call themselves."""
+    """CORS for the endpoints that scripts in a browser call."""
     if request.endpoint in FOR_SCRIPTS:
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"

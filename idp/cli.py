@@ -1,4 +1,4 @@
-"""``flask --app idp client set``: change a client from the command line, also while the service runs."""
+"""``flask --app idp client set`` and ``keys rotate``. Both also work while the service runs."""
 
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ def add_commands(app: Flask) -> None:
 
 
 def rotate_keys() -> None:
-    """The command itself."""
+    """``flask keys rotate``."""
     for key in rotate(db.session, current_provider().settings.signing_algorithms):
         events.record(db.session, "op.key.published", outcome=key.alg)
         click.echo(
@@ -41,7 +41,7 @@ def rotate_keys() -> None:
 @click.argument("name", type=click.Choice(CHANGEABLE))
 @click.argument("value")
 def set_value(client_id: str, name: str, value: str) -> None:
-    """The command itself."""
+    """``flask client set``."""
     client = db.session.get(Client, client_id)
     if client is None:
         raise click.ClickException(f"No client {client_id!r} is registered.")

@@ -1,4 +1,4 @@
-"""Error pages: what happened, whose setting is wrong, the exact value received, what to change."""
+"""Error pages. Each shows what happened, the exact value received, and which setting to change."""
 
 from collections.abc import Mapping
 
@@ -20,12 +20,11 @@ def error_page(
     offer_logout: bool = False,
     status: int = 400,
 ) -> Response:
-    """A page of our own, where a redirect would go to an address we cannot trust (RFC 6749 §4.1.2.1).
+    """An error page, used instead of a redirect to a URI that is not trusted (RFC 6749 §4.1.2.1).
 
-    ``text`` says what happened, ``advice`` who should change which setting. ``facts`` are the values of the
-    request that are to blame, exactly as they came; the template escapes them. A page never tells what is
-    registered, and never shows a token. ``links`` are further ways on, addresses by their labels; the way to our start
-    page is always offered.
+    ``text`` says what happened, ``advice`` says who should change which setting. ``facts`` are the wrong values of the
+    request, exactly as received; the template escapes them. A page never shows registered values or tokens. ``links``
+    maps labels to URLs; the page always links to our start page, too.
     """
     shown = {name: shortened(value) for name, value in (facts or {}).items()}
     body = render_template(
@@ -42,11 +41,11 @@ def error_page(
 
 
 def too_many_passwords(_error: TooManyAtOnce) -> Response:
-    """Wherever somebody adds, resets or changes a password."""
+    """Shown when a form that sets a password finds no free hashing place."""
     response = error_page(
         error="temporarily_unavailable",
         title="Too many passwords are being checked at this moment",
-        text="So yours was not looked at, and nothing was changed.",
+        text="Your form was not processed, and nothing was changed.",
         advice="Go back, and send the form again in a few seconds.",
         status=503,
     )
@@ -55,14 +54,14 @@ def too_many_passwords(_error: TooManyAtOnce) -> Response:
 
 
 def shortened(value: str) -> str:
-    """Enough of a value to recognise it."""
+    """The value, cut to MAX_FACT characters."""
     if not value:
         return "(none)"
     return value if len(value) <= MAX_FACT else f"{value[:MAX_FACT]}… ({len(value)} characters)"
 
 
 def too_late() -> Response:
-    """A page of ours was sent that is too old, or that is not as we made it."""
+    """A form or link of ours was used too late, or was changed."""
     return error_page(
         title="This page was open for too long",
         text="It is valid for an hour and must come back unchanged. Nothing was done.",
@@ -75,6 +74,6 @@ def too_long(most: int) -> Response:
     return error_page(
         title="The app's request is too long",
         text=f"A request to this service may have {most:,} bytes. Nothing was done.",
-        advice="The app's developer should keep what is large in the app, and send less.",
+        advice="The app's developer should send less, and keep large values in the app.",
         status=413,
     )

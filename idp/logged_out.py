@@ -1,6 +1,6 @@
-"""The page at the end of a logout: what has ended, and which apps have not confirmed it (BCL §2.8).
+"""The page after a logout: what has ended, and which apps have not confirmed it (BCL §2.8).
 
-An app that the user returns to after the logout cannot know what the IdP could not deliver, so it may link to this
+An app that the user returns to does not know which apps the IdP could not notify, so it may link to this
 page. A signed cookie names the session that this browser ended last.
 """
 
@@ -17,7 +17,7 @@ from idp.sign_in.sso_session import current_sso_session
 from pickup_web.database import db
 
 COOKIE = "pickup_idp_ended"
-SHOWN_SECONDS = 3600  # how long after a logout this browser can ask what came of it
+SHOWN_SECONDS = 3600  # how long after a logout this browser can open the page
 
 
 class Unconfirmed(NamedTuple):
@@ -47,7 +47,7 @@ def unconfirmed(which: ColumnElement[bool]) -> Unconfirmed:
 
 
 def page(missing: Unconfirmed, ended: int = 1) -> Response:
-    """The page itself. ``ended``: how many sessions were ended."""
+    """The page. ``ended``: how many sessions were ended."""
     response = make_response(
         render_template("idp/logged_out.html", apps=all_apps(), unconfirmed=missing.sentences(), ended=ended)
     )
@@ -66,7 +66,7 @@ def nothing_ended() -> Response:
 
 
 def show() -> ResponseReturnValue:
-    """``GET /oidc/logged-out``: what came of this browser's last logout, as of now."""
+    """``GET /oidc/logged-out``: the current result of this browser's last logout."""
     try:
         sid = _signer().loads(request.cookies.get(COOKIE, ""), max_age=SHOWN_SECONDS)
     except BadSignature:
@@ -84,7 +84,7 @@ def all_apps() -> list[dict[str, str]]:
 
 
 def remember(response: Response, sid: str) -> None:
-    """Let this browser ask what came of its logout. The cookie gives no access: the session has ended."""
+    """Let this browser open the page again. The cookie gives no access, because the session has ended."""
     secure = current_provider().issuer.startswith("https://")
     response.set_cookie(
         COOKIE,

@@ -1,4 +1,4 @@
-"""The provider's tables. Times are seconds since the epoch; secrets, cookies, codes and tokens are kept as hashes."""
+"""The IdP's tables. Times are seconds since the epoch; secrets, cookies, codes and tokens are kept as hashes."""
 
 import hashlib
 import hmac
@@ -26,14 +26,14 @@ OUTCOME_LENGTH = 40  # characters of an outcome in the ledger
 
 
 def hash_of(secret: str) -> str:
-    """What is stored of a random secret: enough to recognise it, useless to a reader of the table."""
+    """The stored hash of a random secret: it recognises the secret, but does not reveal it."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def has_word(words: SQLColumnExpression[str], word: str) -> ColumnElement[bool]:
-    """Whether ``word`` is one of these, which spaces separate; the very same one.
+    """Whether the space-separated ``words`` contain exactly ``word``.
 
-    ``LIKE`` would find parts of others, take ``_`` for any character, and on SQLite A for a.
+    ``LIKE`` would match parts of words, take ``_`` for any character, and ignore case on SQLite.
     """
     spaced = literal(" ") + words + literal(" ")
     return func.replace(spaced, f" {word} ", "") != spaced
@@ -56,7 +56,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(20), default="user")  # or "operator"
     claims: Mapped[dict[str, Any]]
     disabled_at: Mapped[int | None]
-    removed_at: Mapped[int | None]  # the row stays, emptied, so that nobody gets this sub again
+    removed_at: Mapped[int | None]  # the emptied row stays, so that its sub is never reassigned
 
 
 class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
@@ -82,57 +82,59 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     registered: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the rest of Registration §2: registration.py
     registration_token_hash: Mapped[str | None] = mapped_column(String(64))  # RFC 7592 §3
     created_at: Mapped[int] = mapped_column(default=now)
-    used_at: Mapped[int | None]  # the first time, if it registered itself: such a client stays (clean_up.py)
+    used_at: Mapped[int | None]  # first use of a self-registered client, which keeps it (clean_up.py)
 
-    # What the operator decides about the client; it cannot register these itself.
+    # Set by the operator; a client cannot register these.
     require_pkce: Mapped[bool] = mapped_column(default=True)
-    may_introspect: Mapped[bool] = mapped_column(default=False)  # is an API that receives our access tokens
+    may_introspect: Mapped[bool] = mapped_column(default=False)  # for APIs that receive our access tokens
     tell_logout_reason: Mapped[bool] = mapped_column(default=False)  # reveals which app the user left: first party only
-    delete_tokens_on_logout: Mapped[str | None] = mapped_column(String(10))  # none, session, all; else the provider's
+    delete_tokens_on_logout: Mapped[str | None] = mapped_column(
+        String(10)
+    )  # none, session, all; None: the default setting
     connect_timeout: Mapped[float] = mapped_column(default=2.0)  # seconds, of the logout request
     read_timeout: Mapped[float] = mapped_column(default=5.0)
-    ca_certificates: Mapped[str | None] = mapped_column(Text)  # PEM: whom to trust at the logout URI; else the usual
-    retry_seconds: Mapped[int | None]  # how long its logouts are offered; else session_ending.GIVE_UP_SECONDS
-    removed_at: Mapped[int | None]  # nobody finds it any more; the row stays until its last logouts are told
+    ca_certificates: Mapped[str | None] = mapped_column(Text)  # PEM, trusted for the logout URI; None: the default CAs
+    retry_seconds: Mapped[int | None]  # how long deliveries are retried; None: GIVE_UP_SECONDS
+    removed_at: Mapped[int | None]  # hidden from now on; the row stays until its last deliveries end
 
-    # --- what Authlib asks a client (authlib.oauth2.rfc6749.ClientMixin) ---
+    # --- the interface that Authlib calls (authlib.oauth2.rfc6749.ClientMixin) ---
 
     @property
     def client_metadata(self) -> dict[str, Any]:
-        """The registered metadata, as far as Authlib reads it by name."""
+        """The registered metadata that Authlib reads by name."""
         return {"post_logout_redirect_uris": self.post_logout_redirect_uris}
 
     def get_client_id(self) -> str:
-        """The client's name in the protocol."""
+        """The client_id."""
         return self.client_id
 
     def get_default_redirect_uri(self) -> None:
-        """Core §3.1.2.1: the request must name it, even if only one is registered."""
+        """Core §3.1.2.1: redirect_uri is REQUIRED, even if only one is registered."""
         return
 
     def get_allowed_scope(self, scope: str | None) -> str:
-        """Core §3.1.2.1: what is not allowed or not known is ignored."""
+        """Core §3.1.2.1: scopes that are unknown or not allowed are ignored."""
         return " ".join(name for name in (scope or "").split() if name in self.scopes)
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
-        """RFC 9700 §2.1: the very same string."""
+        """RFC 9700 §2.1: exact string comparison."""
         return redirect_uri in self.redirect_uris
 
     def check_client_secret(self, client_secret: str) -> bool:
-        """In constant time."""
+        """Compares in constant time."""
         return self.secret_hash is not None and hmac.compare_digest(self.secret_hash, hash_of(client_secret))
 
     @property
     def is_public(self) -> bool:
-        """RFC 6749 §2.1: it has no secret to keep."""
+        """RFC 6749 §2.1: a public client has no secret."""
         return self.token_endpoint_auth_method == "none"  # noqa: S105 # the name of a method
 
     def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
-        """RFC 7591 §2: only by the registered method."""
+        """RFC 7591 §2: only the registered method."""
         return method == self.token_endpoint_auth_method
 
     def check_response_type(self, response_type: str) -> bool:
-        """Only registered ones; the order of their words does not matter (Multiple Response Types §3)."""
+        """Only registered ones; the order of the values does not matter (Multiple Response Types §3)."""
         return set(response_type.split()) in [set(registered.split()) for registered in self.response_types]
 
     def check_grant_type(self, grant_type: str) -> bool:
@@ -140,13 +142,13 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
         return grant_type in self.grant_types
 
 
-IDLE_SECONDS = 2 * 3600  # a session ends when neither an app nor a page has asked for it for this long
+IDLE_SECONDS = 2 * 3600  # a session ends when no app or page has used it for this long
 
 
 class SsoSession(Base):
-    """One sign-in of one browser: what the apps share, named by ``sid``.
+    """One session per browser, shared by its apps and identified by ``sid``.
 
-    ``sid`` goes into tokens; the cookie is another random value, so that no token reveals it.
+    Tokens contain ``sid``. The cookie is a different random value, so that no token reveals it.
     """
 
     __tablename__ = "sso_session"
@@ -155,7 +157,7 @@ class SsoSession(Base):
     sid: Mapped[str] = mapped_column(ID, primary_key=True)
     cookie_hash: Mapped[str] = mapped_column(String(64), unique=True)
     sub: Mapped[str] = mapped_column(ForeignKey("user_account.sub"), index=True)
-    auth_time: Mapped[int]  # of the latest password
+    auth_time: Mapped[int]  # when the user last entered the password
     amr: Mapped[list[str]]
     created_at: Mapped[int]
     last_seen_at: Mapped[int]
@@ -166,7 +168,7 @@ class SsoSession(Base):
 
 
 class Participation(Base):
-    """BCL §2.3: a client that received an ID token in a session, and so hears when it ends."""
+    """BCL §2.3: a client that received an ID token in a session is notified when it ends."""
 
     __tablename__ = "participation"
 
@@ -185,7 +187,7 @@ class Participant(NamedTuple):
 
 
 class AuthorizationCode(Base, AuthorizationCodeMixin):  # type: ignore[misc] # Authlib has no types
-    """A code, bound to all that was asked for (Core §3.1.2.5). Used ones stay, to notice a second use."""
+    """A code, bound to its request (Core §3.1.2.5). Used codes are kept, to detect a second use."""
 
     __tablename__ = "authorization_code"
 
@@ -198,7 +200,7 @@ class AuthorizationCode(Base, AuthorizationCodeMixin):  # type: ignore[misc] # A
     nonce: Mapped[str | None] = mapped_column(Text)
     auth_time: Mapped[int]
     amr: Mapped[list[str]]
-    acr: Mapped[str | None] = mapped_column(String(255))  # only if it was asked for
+    acr: Mapped[str | None] = mapped_column(String(255))  # only if it was requested
     claims: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the claims parameter (Core §5.5)
     code_challenge: Mapped[str | None] = mapped_column(String(128))
     code_challenge_method: Mapped[str | None] = mapped_column(String(10))
@@ -215,7 +217,7 @@ class AuthorizationCode(Base, AuthorizationCodeMixin):  # type: ignore[misc] # A
 
 
 class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
-    """An access token and, beside it, perhaps a refresh token. ``family`` is the code they all come from."""
+    """An access token, with or without a refresh token. ``family`` is the code that the tokens come from."""
 
     __tablename__ = "token"
 
@@ -239,7 +241,7 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
 
     @property
     def is_offline(self) -> bool:
-        """Core §11: asked for to outlive the session."""
+        """Core §11: offline access, which outlives the session."""
         return "offline_access" in self.scope.split()
 
     def check_client(self, client: Client) -> bool:
@@ -255,19 +257,19 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
         return self.access_expires_at - self.issued_at
 
     def is_expired(self) -> bool:
-        """Whether the access token is too old."""
+        """Whether the access token has expired."""
         return self.access_expires_at <= now()
 
     def is_revoked(self) -> bool:
-        """Whether somebody or a logout revoked it."""
+        """Whether the token was revoked."""
         return self.revoked_at is not None
 
 
-LONG_REQUEST_SECONDS = 600  # a redirect is followed at once, and its page may be loaded again
+LONG_REQUEST_SECONDS = 600  # browsers follow a redirect immediately; the rest is for reloading the page
 
 
 class LongRequest(Base):
-    """A request that does not fit into a URL, while a redirect of ours leads back to it; see pending.py."""
+    """A request too long for a URL, stored while a redirect of ours refers to it; see pending.py."""
 
     __tablename__ = "long_request"
 
@@ -277,7 +279,7 @@ class LongRequest(Base):
 
 
 class Consent(Base):
-    """What a person allowed an app to know, when they were asked."""
+    """The scopes that a user last consented to for a client."""
 
     __tablename__ = "consent"
 
@@ -294,12 +296,12 @@ class FailedLogins(Base):
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     failures: Mapped[int]
-    failed_at: Mapped[int] = mapped_column(index=True)  # the last one
+    failed_at: Mapped[int] = mapped_column(index=True)  # the last failure
     wait_until: Mapped[int]
 
 
 class UsedAssertion(Base):
-    """A client assertion that was used (RFC 7523 §3 (7)): it is good for one request."""
+    """A used client assertion: each is accepted once (RFC 7523 §3 (7))."""
 
     __tablename__ = "used_assertion"
 
@@ -309,7 +311,7 @@ class UsedAssertion(Base):
 
 
 class Delivery(Base):
-    """The outbox and the ledger: one logout, to be told to one client. Written with the ending, in one transaction."""
+    """One logout notification for one client. The transaction that ends the session also inserts it."""
 
     __tablename__ = "delivery"
     __table_args__ = (Index("delivery_due", "state", "next_try_at"), Index("delivery_newest", "created_at"))
@@ -318,21 +320,21 @@ class Delivery(Base):
     client_id: Mapped[str] = mapped_column(ID, index=True)
     sid: Mapped[str] = mapped_column(ID, index=True)
     sub: Mapped[str] = mapped_column(ID)  # as sent to this client
-    host: Mapped[str] = mapped_column(Text, default="")  # with port: in whose line it stands
+    host: Mapped[str] = mapped_column(Text, default="")  # with port; the limit per host counts these
     reason: Mapped[str] = mapped_column(Text)  # a sentence for the user
     state: Mapped[str] = mapped_column(String(20))  # pending, delivered, refused, given_up, not_sent
     note: Mapped[str] = mapped_column(Text, default="")  # why it was not sent
     created_at: Mapped[int]
     next_try_at: Mapped[int]
-    taken_until: Mapped[int] = mapped_column(default=0)  # a process is at it, and nobody else before then
+    taken_until: Mapped[int] = mapped_column(default=0)  # one worker holds the row until then
     give_up_at: Mapped[int]
     tries: Mapped[int] = mapped_column(default=0)
-    refusals: Mapped[int] = mapped_column(default=0)  # how many of the tries were answered 400
+    refusals: Mapped[int] = mapped_column(default=0)  # tries that the client answered with 400
     outcome: Mapped[str] = mapped_column(String(OUTCOME_LENGTH), default="")  # of the last try
 
 
 class DeliveryAttempt(Base):
-    """One try of a delivery, and how it went."""
+    """One try of a delivery, with its outcome."""
 
     __tablename__ = "delivery_attempt"
 
@@ -342,11 +344,11 @@ class DeliveryAttempt(Base):
     milliseconds: Mapped[int]
     outcome: Mapped[str] = mapped_column(String(OUTCOME_LENGTH))
     status: Mapped[int | None]
-    answer: Mapped[str] = mapped_column(Text)  # the client's own words, shortened
+    answer: Mapped[str] = mapped_column(Text)  # the client's response body, shortened
 
 
 class AppliedSetting(Base):
-    """A setting as it was applied to the demo people or an app, so that a change of it can be told; see seed.py."""
+    """The value of a setting that was last applied to the data, to detect changes; see seed.py."""
 
     __tablename__ = "applied_setting"
 
@@ -355,7 +357,7 @@ class AppliedSetting(Base):
 
 
 class SigningKey(Base):
-    """A private key, encrypted. It signs from ``signs_from`` on; it is published until ``published_until``."""
+    """An encrypted private key. It signs from ``signs_from``, and is published until ``published_until``."""
 
     __tablename__ = "signing_key"
 

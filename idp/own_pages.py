@@ -1,4 +1,4 @@
-"""Who may see the provider's own pages, /account and /console: people who are signed in, and operators."""
+"""Access to /account (for signed-in users) and /console (for operators)."""
 
 from collections.abc import Callable
 
@@ -15,24 +15,24 @@ from pickup_web.security import refuse_other_sites
 
 
 def guard(blueprint: Blueprint, require: Callable[[], ResponseReturnValue | None]) -> None:
-    """Before each request of ``blueprint``: who it is, by ``require``, and whether the form is one of this sign-in."""
-    csrf.exempt(blueprint)  # our own check does the same, and more
+    """Before each request of ``blueprint``: call ``require``, and check that a form belongs to this session."""
+    csrf.exempt(blueprint)  # require_own_form replaces it
     blueprint.before_request(require)
     blueprint.before_request(require_own_form)
 
 
 def require_own_form() -> None:
-    """A form's token is good in the session that it was made in, and in no other.
+    """A CSRF token is valid only in the session that it was made in.
 
-    The browser's cookie alone does not tell: a site beside ours, below the same domain, can put one there, even one of
-    ours, whose token it knows (RFC 6265 §8.6). But no token was ever made for it with the name of this session.
+    Comparing it with a cookie is not enough: a site on a sibling domain can set our cookie, with a value whose token it
+    knows (RFC 6265 §8.6). It cannot get a token that contains the id of this session.
     """
     secret = f"{current_app.secret_key!r} {g.sso_session.sid}"
     if request.method != "GET":
         refuse_other_sites()
         try:
             validate_csrf(request.form.get("csrf_token"), secret)
-        except ValueError as error:  # the ValidationError of WTForms is one
+        except ValueError as error:  # includes the ValidationError of WTForms
             raise CSRFError(str(error)) from error
     generate_csrf(secret)  # Flask-WTF keeps it for the forms of this page
 
@@ -49,7 +49,7 @@ def require_person() -> ResponseReturnValue | None:
 
 
 def require_operator() -> ResponseReturnValue | None:
-    """The same, for operators only."""
+    """As :func:`require_person`, for operators only."""
     refusal = require_person()
     if refusal is None and g.person.role != "operator":
         return operators_only()
@@ -57,7 +57,7 @@ def require_operator() -> ResponseReturnValue | None:
 
 
 def operators_only() -> Response:
-    """403. The login page asks for a password although this person is signed in, and then leads back to the page."""
+    """403, with a link to sign in as another user and return to this page."""
     following = this_page() if request.method == "GET" else url_for("console.show")
     name = g.person.username
     return error_page(
@@ -75,6 +75,6 @@ def this_page() -> str:
 
 
 def is_own_page(path: str) -> bool:
-    """Whether a sign-in may lead there: a page of ours, never another site."""
+    """Whether the login page may redirect to this path: /account or /console, never another site."""
     own = (url_for("account.show"), url_for("console.show"))
     return path.isprintable() and "\\" not in path and path.partition("?")[0].startswith(own)

@@ -1,4 +1,4 @@
-"""What the provider keeps for each application object, and how a request finds it."""
+"""The objects of one IdP application, and how a request gets them."""
 
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -42,5 +42,5 @@ class Provider:
 
 
 def current_provider() -> Provider:
-    """The state of the application that handles this request."""
+    """The IdP that handles this request."""
     return cast(Provider, current_app.extensions["idp"])

@@ -1,4 +1,4 @@
-"""The demo people and the apps, out of seed.toml."""
+"""Loads the demo people and the apps from seed.toml, and applies changed settings."""
 
 import json
 import tomllib
@@ -19,7 +19,7 @@ SEED = tomllib.loads(Path(__file__).with_name("seed.toml").read_text("utf-8"))
 PASSWORD, ADDRESSES = "demo password", "addresses"  # names of rows
 ADDRESS_FIELDS = ("home_url", "redirect_uris", "post_logout_redirect_uris", "backchannel_logout_uri")
 
-# Both apps are our own: both secure themselves alike, and may be told why a session ended.
+# Both apps are first-party: same security settings, and the logout token may contain the reason.
 FIRST_PARTY = {
     "grant_types": ["authorization_code", "refresh_token"],
     "response_types": ["code"],
@@ -31,7 +31,7 @@ FIRST_PARTY = {
 
 
 def from_settings(settings: Settings) -> Load:
-    """Loads people, clients and a signing key for each algorithm."""
+    """Returns a function that loads people, clients and a signing key for each algorithm."""
 
     def load(connection: Connection) -> None:
         with Session(connection, join_transaction_mode="create_savepoint") as db:
@@ -46,9 +46,9 @@ def from_settings(settings: Settings) -> Load:
 
 
 def follow_settings(engine: Engine, settings: Settings) -> None:
-    """Applies settings that changed since the last start. Each is applied alone, to what came from it before.
+    """Applies settings that changed since the last start. Each changes only the values that came from it.
 
-    What an operator or a person changed stays: roles, claims, passwords, addresses, and the removal of a person or app.
+    Changes by an operator or a user stay: roles, claims, passwords, addresses and removals.
     """
     with in_turn(engine) as connection, Session(connection, join_transaction_mode="create_savepoint") as db:
         follow_password(db, settings.demo_password.get_secret_value())
@@ -58,9 +58,9 @@ def follow_settings(engine: Engine, settings: Settings) -> None:
 
 
 def follow_password(db: Session, password: str) -> None:
-    """Gives a changed demo password to the people who still have the old one, told by its salted hash."""
+    """Sets a changed demo password for the users who still have the old one, found by its salted hash."""
     given = db.get(AppliedSetting, PASSWORD)
-    if given is None:  # data of an earlier version: whose password is the demo password?
+    if given is None:  # data of an earlier version: find a user with the demo password
         known = db.scalars(select(User.password_hash).where(User.sub.in_([row["sub"] for row in SEED["people"]])))
         value = next((password_hash for password_hash in known if is_hash_of(password_hash, password)), "")
         db.add(AppliedSetting(name=PASSWORD, value=value))
@@ -71,7 +71,7 @@ def follow_password(db: Session, password: str) -> None:
 
 
 def is_hash_of(password_hash: str, password: str) -> bool:
-    """Whether the hash is one of this password. Not in the pool: its threads must not be there before the fork."""
+    """Whether the password matches. Does not use the pool, whose threads must not start before the fork."""
     try:
         return hasher.verify(password_hash, password)
     except (Argon2Error, InvalidHashError):
@@ -79,7 +79,7 @@ def is_hash_of(password_hash: str, password: str) -> bool:
 
 
 def follow_clients(db: Session, settings: Settings) -> None:
-    """Makes the apps of seed.toml that are new, and applies a changed secret or address to the others."""
+    """Adds new apps of seed.toml, and applies changed secrets and addresses to the others."""
     addresses = {"dispatch_url": settings.dispatch_url, "manager_url": settings.manager_url}
     secrets = {
         "pickup-dispatch": settings.dispatch_client_secret,
@@ -98,14 +98,14 @@ def follow_clients(db: Session, settings: Settings) -> None:
 
 
 def follow_secret(db: Session, described: dict[str, Any], addresses: dict[str, str], secret_hash: str | None) -> None:
-    """Applies the secret of one app. Without one in the settings, the app has none and cannot authenticate."""
+    """Applies the secret of one app. Without a secret in the settings, the app cannot authenticate."""
     client, name = db.get(Client, described["client_id"]), f"{described['client_id']} secret"
     given = db.get(AppliedSetting, name)
     if secret_hash == (given.value if given else None):
         return
     if client and client.removed_at is None:
         client.secret_hash = secret_hash
-    elif client is None and given is None:  # else an operator removed it, and its row is gone by now
+    elif client is None and given is None:  # otherwise an operator removed it and its row was deleted
         db.add(Client(**{**FIRST_PARTY, **fill_in(described, addresses)}, secret_hash=secret_hash))
     if secret_hash:
         db.merge(AppliedSetting(name=name, value=secret_hash))
@@ -125,7 +125,7 @@ def follow_addresses(client: Client, before: dict[str, Any], after: dict[str, An
 
 
 def fill_in(value: Any, addresses: dict[str, str]) -> Any:
-    """``value`` with the addresses in the place of their names."""
+    """``value`` with each placeholder replaced by its address."""
     if isinstance(value, str):
         for name, address in addresses.items():
             value = value.replace(f"{{{name}}}", address)
