@@ -19,7 +19,7 @@ def client(provider: Provider, client_id: str) -> Client:
 
 
 def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: SiteClient) -> None:
-    """The control: with the back-channel URI removed Manager hears nothing; with it back, it does."""
+    """With the back-channel URI removed, Manager is not notified; with the URI restored, it is."""
     uri = f"{provider.url(MANAGER)}/bclogout"
     assert run(provider, MANAGER, "backchannel_logout_uri", "").exit_code == 0
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
@@ -35,7 +35,7 @@ def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: S
 
 @pytest.mark.parametrize("value", ["none", "session", "all"])
 def test_the_policy_is_one_of_three(value: str, provider: Provider) -> None:
-    """An empty value is the provider's default again."""
+    """An empty value restores the default."""
     assert run(provider, DISPATCH, "delete_tokens_on_logout", value).exit_code == 0
     assert client(provider, DISPATCH).delete_tokens_on_logout == value
     assert run(provider, DISPATCH, "delete_tokens_on_logout", "").exit_code == 0
@@ -53,7 +53,7 @@ def test_the_policy_is_one_of_three(value: str, provider: Provider) -> None:
     ],
     ids=["unknown-client", "unknown-policy", "unknown-name", "BCL-07-not-absolute", "BCL-07-fragment"],
 )
-def test_what_cannot_be_right_is_refused_in_words(arguments: tuple[str, ...], says: str, provider: Provider) -> None:
+def test_an_invalid_value_is_refused_with_a_message(arguments: tuple[str, ...], says: str, provider: Provider) -> None:
     """BCL-07: an absolute address without a fragment; nothing is changed otherwise."""
     before = vars(client(provider, MANAGER))["backchannel_logout_uri"]
     result = run(provider, *arguments)
@@ -63,7 +63,7 @@ def test_what_cannot_be_right_is_refused_in_words(arguments: tuple[str, ...], sa
 
 
 def test_a_change_is_an_event(provider: Provider) -> None:
-    """Who looks at the timeline sees why the app heard nothing."""
+    """The timeline shows why the app was not notified."""
     run(provider, MANAGER, "backchannel_logout_uri", "")
     (event,) = provider.events("op.client.changed")
     assert (event.client_id, event.outcome) == (MANAGER, "backchannel_logout_uri = (none)")

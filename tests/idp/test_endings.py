@@ -141,7 +141,7 @@ def scene(provider: Provider, cameron: SiteClient, clock: Clock) -> Scene:
 def test_every_ending_has_its_reason_and_reaches_every_app_once(
     end: Callable[[Scene], None], reason: str, sentence: str, scene: Scene
 ) -> None:
-    """In the table, in the record, and in the words that the person reads in the apps."""
+    """In the session row, in the events, and in the message that the apps show."""
     end(scene)
     provider = scene.provider
     ended = next(row for row in provider.rows(SsoSession) if row.sid == scene.first_sid)
@@ -153,7 +153,7 @@ def test_every_ending_has_its_reason_and_reaches_every_app_once(
 
 
 @each_ending
-def test_after_every_ending_the_sessions_tokens_are_dead_and_its_cookie_is_nobodys(
+def test_after_every_ending_the_tokens_and_the_cookie_are_invalid(
     end: Callable[[Scene], None], reason: str, sentence: str, scene: Scene
 ) -> None:
     """At userinfo, at introspection and at the token endpoint."""
@@ -175,7 +175,7 @@ def test_after_every_ending_the_sessions_tokens_are_dead_and_its_cookie_is_nobod
 @pytest.mark.parametrize(
     ("policy", "plain", "offline"), [("none", True, True), ("session", False, True), ("all", False, False)]
 )
-def test_what_an_api_is_told_of_a_token_after_the_ending_is_the_policys_word(
+def test_introspection_after_the_ending_follows_the_token_policy(
     policy: str, plain: bool, offline: bool, scene: Scene
 ) -> None:
     """Manager's API asks at each request."""
@@ -200,8 +200,8 @@ def test_what_an_api_is_told_of_a_token_after_the_ending_is_the_policys_word(
 
 @pytest.mark.usefixtures("cameron")
 @pytest.mark.parametrize("over", [IDLE_SECONDS, ABSOLUTE_SECONDS])
-def test_of_several_workers_one_ends_what_has_expired(over: int, provider: Provider, clock: Clock) -> None:
-    """All look at the same moment, as two workers do every second: one ending, one request an app."""
+def test_exactly_one_worker_ends_an_expired_session(over: int, provider: Provider, clock: Clock) -> None:
+    """Workers poll at the same moment: one of them ends the session, and each app gets one request."""
     clock.turn(over)
     together = threading.Barrier(4)
 
@@ -219,8 +219,8 @@ def test_of_several_workers_one_ends_what_has_expired(over: int, provider: Provi
     assert [len(provider.logout_tokens(app)) for app in (DISPATCH, MANAGER)] == [1, 1]
 
 
-def test_a_visit_does_not_bring_back_what_has_expired(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Also in the second before the clock's own look."""
+def test_a_visit_does_not_revive_an_expired_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Also before the background loop has ended it."""
     clock.turn(IDLE_SECONDS)
     assert cameron.get("/account").status_code == 302, "to the sign-in"
     assert provider.session().ended_at is None
@@ -231,8 +231,8 @@ def test_a_visit_does_not_bring_back_what_has_expired(provider: Provider, camero
 # --- a client is removed ---
 
 
-def test_a_removed_client_hears_the_last_of_it_and_the_others_go_on(provider: Provider, cameron: SiteClient) -> None:
-    """Its part in the session ends, the session does not."""
+def test_a_removed_client_is_notified_and_the_session_continues(provider: Provider, cameron: SiteClient) -> None:
+    """Its participation ends, the session does not."""
     gone, stays = provider.tokens(cameron, DISPATCH), provider.tokens(cameron, MANAGER)
     with Session(engine_of(provider.app)) as rows:
         to_send = end_participations(rows, rows.get_one(Client, DISPATCH), Reason.CLIENT_REMOVED, "session")
@@ -246,10 +246,10 @@ def test_a_removed_client_hears_the_last_of_it_and_the_others_go_on(provider: Pr
 
 
 @pytest.mark.parametrize("response_type", ["id_token token", "code token", "code id_token token"])
-def test_a_client_that_is_removed_while_it_is_answered_gets_nothing_that_works(
+def test_a_client_removed_during_its_request_gets_no_valid_token(
     response_type: str, provider: Provider, shop: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its request was checked just before; what it is given all the same is dead, and its part in the session ends."""
+    """Its request was checked just before. Any token it still gets is revoked, and its participation ends."""
     token = shop.answer(cameron, response_type=response_type, nonce="n")["access_token"]
     assert provider.works(token), "control"
 
@@ -294,7 +294,7 @@ def test_a_sign_in_that_is_under_way_with_the_old_password_fails(
 
 
 @pytest.mark.parametrize("act", ["disable", "password"])
-def test_a_password_that_changes_while_the_last_users_session_is_ended_opens_nothing(
+def test_a_password_changed_while_ending_another_session_starts_none(
     act: str, provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending that session commits; what was verified before must still be what counts afterwards."""

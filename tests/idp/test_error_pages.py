@@ -98,7 +98,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_page_says_what_happened_whose_setting_it_is_and_what_to_change(
+def test_an_error_page_names_the_cause_the_setting_and_the_fix(
     case: Case, provider: Provider, cameron: SiteClient
 ) -> None:
     """RPL-25, RPL-26, AUTH-03: with the exact value received, as text; 400, and no redirect."""
@@ -112,7 +112,7 @@ def test_a_page_says_what_happened_whose_setting_it_is_and_what_to_change(
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_page_gives_nothing_away(case: Case, provider: Provider, cameron: SiteClient) -> None:
+def test_an_error_page_reveals_no_registered_value(case: Case, provider: Provider, cameron: SiteClient) -> None:
     """RPL-31: no token, no registered address, no state; nothing of it is stored or told to others."""
     hint = provider.tokens(cameron)["id_token"]
     page = case.send(provider, cameron)
@@ -143,9 +143,7 @@ def test_a_form_that_came_too_late_says_so(path: str, provider: Provider, camero
     assert "Go back to the app" in text
 
 
-def test_who_is_signed_in_can_log_out_on_the_page_and_nobody_else_is_offered_it(
-    provider: Provider, cameron: SiteClient
-) -> None:
+def test_an_error_page_offers_log_out_only_to_signed_in_users(provider: Provider, cameron: SiteClient) -> None:
     """RPL-26: nobody is trapped."""
     for browser, offered in ((cameron, True), (provider.browser(), False)):
         page = provider.end_session(browser, client_id="unknown")

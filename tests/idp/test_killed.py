@@ -170,7 +170,7 @@ def attempts(engine: Engine) -> list[str]:
         return list(db.scalars(select(DeliveryAttempt.outcome).order_by(DeliveryAttempt.at)))
 
 
-def test_control_who_is_not_killed_leaves_nothing_to_do(
+def test_control_an_uninterrupted_process_leaves_nothing_to_do(
     app: App, engine: Engine, own_settings: Settings, clock: Clock
 ) -> None:
     """One process, one token."""

@@ -101,7 +101,7 @@ def test_a_form_of_another_sign_in_is_refused(path: str, provider: Provider) -> 
 
 
 @pytest.mark.parametrize("path", ["/account/end-others", "/console/keys/rotate"])
-def test_a_form_sent_by_a_neighbours_page_is_refused(path: str, provider: Provider) -> None:
+def test_a_form_from_a_sibling_domain_is_refused(path: str, provider: Provider) -> None:
     """Even with the token of this very sign-in."""
     browser, _another = operator(provider), operator(provider)
     browser.get(path)

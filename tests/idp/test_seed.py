@@ -70,7 +70,7 @@ def test_a_start_does_not_bring_back_what_an_operator_changed(provider: Provider
     assert dump(provider) == before
 
 
-def test_changed_settings_are_followed_and_the_sessions_go_on(provider: Provider, cameron: SiteClient) -> None:
+def test_changed_settings_are_applied_and_sessions_continue(provider: Provider, cameron: SiteClient) -> None:
     """A new address or password in the settings holds after the next start; nobody is signed out."""
     provider.change_client(MANAGER, delete_tokens_on_logout="all")
     settings = provider.settings.model_copy(
@@ -140,7 +140,7 @@ def test_no_changed_setting_gives_back_a_password_that_a_person_changed(
         assert authenticate("alex", "another one" if setting == "demo_password" else PASSWORD)
 
 
-def test_a_password_set_to_the_demo_password_is_a_persons_own_choice(provider: Provider, restart: Restart) -> None:
+def test_a_password_that_a_user_set_to_the_demo_password_is_not_replaced(provider: Provider, restart: Restart) -> None:
     """It was typed by a person, so no setting replaces it."""
     with provider.app.test_request_context():
         people.reset_password(db.session, person(provider, "cameron").sub, "admin", PASSWORD)
@@ -186,7 +186,7 @@ def test_an_address_that_an_operator_changed_does_not_follow_the_settings(provid
 
 
 @pytest.mark.parametrize("setting", [name for name in CHANGES if name != "manager_url"])
-def test_the_address_of_one_app_is_no_matter_of_another_setting(
+def test_the_address_of_one_app_is_independent_of_other_settings(
     provider: Provider, restart: Restart, setting: str
 ) -> None:
     """An operator's changes to Manager outlive every change but that of its own address."""
@@ -210,7 +210,7 @@ def test_a_removed_app_stays_removed(provider: Provider, restart: Restart, setti
     assert MANAGER not in [row.client_id for row in provider.rows(Client)]
 
 
-def test_a_new_secret_is_followed_and_one_taken_out_opens_nothing(provider: Provider, restart: Restart) -> None:
+def test_a_new_secret_is_applied_and_a_removed_one_is_refused(provider: Provider, restart: Restart) -> None:
     """The client for scripts is there while the settings have its secret."""
 
     def is_good(client_id: str, secret: str) -> bool:

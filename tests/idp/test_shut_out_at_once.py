@@ -85,7 +85,7 @@ def keep_signing_in(provider: Provider, password: str, stop: threading.Event, of
 
 
 @pytest.mark.parametrize("act", ["disable", "remove", "reset"])
-def test_nobody_slips_in_while_they_are_shut_out(act: str, either: Provider) -> None:
+def test_no_session_or_token_is_created_while_access_is_removed(act: str, either: Provider) -> None:
     """Whatever a sign-in or a refresh had read before: afterwards there is no session and no token."""
     either.change_client(DISPATCH, scopes=["openid", "offline_access"])
     browser = either.sign_in(scope="openid")
@@ -215,7 +215,7 @@ def test_lists_searches_and_ends_work_on_either_database(either: Provider) -> No
 @pytest.mark.parametrize(
     "scope", ["maps.offline_access", "offline_access.maps", "maps.offline-access", "offline-access", "Offline_Access"]
 )
-def test_only_the_very_word_makes_a_token_outlive_its_session(scope: str, either: Provider) -> None:
+def test_only_the_exact_scope_makes_a_token_outlive_its_session(scope: str, either: Provider) -> None:
     """A scope of some API that looks like offline_access is no such thing (Core §11), whatever the database's LIKE."""
     either.change_client(DISPATCH, scopes=["openid", scope])
     tokens = either.tokens(either.sign_in(), DISPATCH, scope=f"openid {scope}")
@@ -274,7 +274,7 @@ def assert_all_hear_of_it_once(provider: Provider, sids: list[str], reason: str)
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_act_whose_process_dies_after_the_commit_has_ended_all_sessions(
+def test_a_crash_after_the_commit_has_ended_all_sessions(
     act: str, either: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The act, the end of every session and the deliveries are one transaction; what is left is to send them."""
@@ -322,7 +322,7 @@ with app.app_context():
 
 
 @pytest.mark.parametrize("step", ["before the commit", "after the commit"])
-def test_kill_9_leaves_nobody_half_shut_out(step: str, either: Provider, clock: Clock) -> None:
+def test_kill_9_never_ends_only_some_sessions(step: str, either: Provider, clock: Clock) -> None:
     """A real process: either nothing has happened, or all sessions have ended and each app will hear of each."""
     sids, settings = sign_in_often(either, 120), either.settings
     environment = {

@@ -32,7 +32,7 @@ def allow(browser: SiteClient, page: TestResponse) -> Answer:
 # --- the page ---
 
 
-def test_the_page_says_who_wants_to_know_what(shop: Party, cameron: SiteClient) -> None:
+def test_the_consent_page_names_the_app_and_the_scopes(shop: Party, cameron: SiteClient) -> None:
     """AUTH-15, AUTH-23, REG-12: in words, for the person who decides; with fixed ids for automation (DEC-06)."""
     page = shop.ask(cameron, prompt="consent", scope="openid profile email unheard_of")
     text = words(page)
@@ -90,7 +90,7 @@ def test_another_site_cannot_answer(token: str, shop: Party, cameron: SiteClient
 # --- the answer ---
 
 
-def test_a_yes_goes_on_to_the_app_and_is_remembered_for_this_request(
+def test_a_yes_returns_to_the_app_and_is_stored_for_this_request(
     shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """AUTH-23: one question a request, no loop."""
@@ -114,7 +114,7 @@ def test_after_a_yes_prompt_none_is_silent(shop: Party, cameron: SiteClient) -> 
     [("code", None, "query"), ("code id_token", None, "fragment"), ("code", "form_post", "form_post")],
 )
 @pytest.mark.parametrize("choice", ["deny", "", "ALLOW", "whatever"])
-def test_everything_else_is_a_no_and_the_app_is_told(
+def test_any_other_answer_is_returned_to_the_app_as_access_denied(
     choice: str, response_type: str, mode: str | None, place: str, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """AUTH-23, ERR-03: access_denied, in the place of the answer; nothing is given."""
@@ -154,7 +154,7 @@ def test_a_question_without_an_answer_gives_nothing(shop: Party, cameron: SiteCl
     assert 'id="allow"' in again.text
 
 
-def test_a_narrower_yes_is_none_for_more(shop: Party, cameron: SiteClient) -> None:
+def test_consent_to_fewer_scopes_does_not_cover_more(shop: Party, cameron: SiteClient) -> None:
     """AUTH-23: two tabs of one app; what was allowed in one is not allowed for the other's longer list."""
     wide = shop.ask(cameron, prompt="consent", scope="openid email profile")
     allow(cameron, shop.ask(cameron, prompt="consent", scope="openid"))
@@ -162,7 +162,7 @@ def test_a_narrower_yes_is_none_for_more(shop: Party, cameron: SiteClient) -> No
     assert 'id="allow"' in again.text
 
 
-def test_somebody_elses_yes_is_not_the_persons_who_was_asked(
+def test_another_users_consent_does_not_count_for_the_user_asked(
     shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
     """RPL-16's sister: Cameron was asked, Alex sits there now: Alex is asked."""
@@ -207,7 +207,7 @@ def test_a_no_leads_to_no_address_that_was_taken_back_meanwhile(shop: Party, cam
 
 
 @pytest.mark.parametrize("prompt", ["none consent", "none login", "consent none"])
-def test_none_and_a_question_contradict_each_other(prompt: str, shop: Party, cameron: SiteClient) -> None:
+def test_prompt_none_cannot_be_combined_with_another_prompt(prompt: str, shop: Party, cameron: SiteClient) -> None:
     """AUTH-13."""
     assert shop.answer(cameron, prompt=prompt)["error"] == "invalid_request"
 
@@ -256,7 +256,7 @@ def test_without_the_question_it_is_left_out(
     assert offline_shop.refresh(tokens["refresh_token"]).get_json()["error"] == "invalid_grant"
 
 
-def test_who_did_not_register_for_refresh_tokens_gets_none(register: Registrar, cameron: SiteClient) -> None:
+def test_a_client_not_registered_for_refresh_tokens_gets_none(register: Registrar, cameron: SiteClient) -> None:
     """TOK-10, REG-07: the default is the code grant alone."""
     assert "refresh_token" not in offline_tokens(register(), cameron)
 

@@ -139,7 +139,9 @@ def test_long_requests_go_with_the_time(shop: Party, provider: Provider, clock: 
 
 @pytest.mark.parametrize("name", ["state", "nonce"])
 @pytest.mark.parametrize("how", ["good", "refused"])
-def test_what_returns_in_the_address_must_fit_there(how: str, name: str, shop: Party, cameron: SiteClient) -> None:
+def test_values_returned_in_the_url_are_limited_in_length(
+    how: str, name: str, shop: Party, cameron: SiteClient
+) -> None:
     """AUTH-08: a page of ours says so, in place of a Location that no server takes."""
     changes = {name: "x" * (MAX_RETURNED + 1), "response_type": "id_token" if name == "nonce" else "code"}
     if how == "refused":

@@ -28,7 +28,7 @@ def ask(party: Party, browser: SiteClient, request: str, **outside: str | None) 
 # --- what it says counts ---
 
 
-def test_what_the_object_says_wins_over_what_stands_beside_it(shop: Party, cameron: SiteClient) -> None:
+def test_parameters_in_the_object_override_those_outside(shop: Party, cameron: SiteClient) -> None:
     """ROB-03: state, nonce and scope of the object; a parameter that it does not have counts from outside."""
     request = shop.request_object(state="inner", nonce="inner nonce", scope="openid email", max_age=9999)
     answer = answer_of(ask(shop, cameron, request, state="outer", nonce="outer nonce", prompt="none"))
@@ -104,7 +104,7 @@ def test_a_bad_inner_address_is_a_page_although_the_outer_one_is_good(shop: Part
 
 
 @pytest.mark.parametrize("outside", [{"redirect_uri": "https://evil.example/"}, {"redirect_uri": None}])
-def test_an_object_that_is_refused_leads_to_no_address_of_its_own(
+def test_a_refused_object_never_redirects_to_its_own_uri(
     outside: dict[str, str | None], shop: Party, cameron: SiteClient
 ) -> None:
     """ROB-04: its inner address is not believed, the outer one is not registered: a page."""
@@ -191,7 +191,7 @@ def test_an_object_that_cannot_be_believed_is_refused(
         pytest.param({"unheard_of": "x"}, id="AUTH-09-unknown"),
     ],
 )
-def test_what_may_be_missing_or_more_does_no_harm(changes: dict[str, Any], shop: Party, cameron: SiteClient) -> None:
+def test_optional_or_extra_claims_are_accepted(changes: dict[str, Any], shop: Party, cameron: SiteClient) -> None:
     """ROB-05."""
     assert "code" in answer_of(ask(shop, cameron, shop.request_object(**changes))).parameters
 
@@ -266,7 +266,7 @@ def test_an_object_is_fetched_from_its_registered_address(
     assert (exchange.request.method, exchange.request.url) == ("GET", f"{SHOP}/request.jwt")
 
 
-def test_each_request_is_fetched_anew(referrer: Party, cameron: SiteClient) -> None:
+def test_each_request_fetches_the_object_again(referrer: Party, cameron: SiteClient) -> None:
     """ROB-08: no object of yesterday."""
     for state in ("one", "two"):
         put(referrer, referrer.request_object(state=state))
@@ -317,7 +317,7 @@ def test_a_site_that_is_down_is_said_to_the_client(fault: str, referrer: Party, 
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_uri"
 
 
-def test_a_request_that_finds_no_place_to_wait_is_told_at_once(
+def test_a_request_without_a_place_to_wait_is_refused_immediately(
     referrer: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ROB-08: neither for the object nor for the client's keys; the address is not called."""
@@ -329,7 +329,7 @@ def test_a_request_that_finds_no_place_to_wait_is_told_at_once(
     assert answer_of(ask(referrer, cameron, referrer.request_object()))["error"] == "temporarily_unavailable"
 
 
-def test_what_is_there_must_be_signed_like_any_other(referrer: Party, cameron: SiteClient) -> None:
+def test_a_fetched_object_must_be_signed(referrer: Party, cameron: SiteClient) -> None:
     """ROB-05."""
     put(referrer, referrer.request_object(rsa_key("a thief's key")))
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_object"

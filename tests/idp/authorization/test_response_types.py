@@ -75,7 +75,7 @@ def test_errors_travel_the_same_way(
 
 
 @pytest.mark.parametrize("response_type", [*HYBRID, *IMPLICIT])
-def test_nobody_signed_in_is_said_in_the_fragment_too(response_type: str, shop: Party, provider: Provider) -> None:
+def test_login_required_is_returned_in_the_fragment_too(response_type: str, shop: Party, provider: Provider) -> None:
     """ERR-03, AUTH-12: prompt=none without a session."""
     answer = shop.answer(provider.browser(), response_type=response_type, prompt="none")
     assert (answer.place, answer["error"]) == ("fragment", "login_required")

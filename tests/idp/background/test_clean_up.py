@@ -134,7 +134,7 @@ def test_the_ledger_and_its_sessions_go_after_three_months(
     assert sid not in {row.sid for row in provider.rows(Participation)}
 
 
-def test_what_is_still_to_be_told_stays(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_pending_deliveries_are_not_deleted(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """However old; and so does its session."""
     sid = provider.session().sid
     provider.network.refuse(provider.url(MANAGER))

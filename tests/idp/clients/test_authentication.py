@@ -60,7 +60,7 @@ def test_each_method_works_everywhere(
 def test_a_client_uses_its_registered_method_and_no_other(
     registered: str, used: str, register: Registrar, cameron: SiteClient
 ) -> None:
-    """TOK-04: four by four; a proof of another kind is none."""
+    """TOK-04: all 16 combinations; only the registered method authenticates."""
     party = register.with_key(token_endpoint_auth_method=registered)
     code = party.answer(cameron, **WITH_CHALLENGE)["code"]
     party.information |= {
@@ -107,7 +107,7 @@ def test_a_secret_and_an_assertion_in_one_form_are_an_error(signer: Party, camer
     ],
 )
 def test_an_odd_header_is_a_client_that_did_not_prove_itself(authorization: str, provider: Provider) -> None:
-    """TOK-02: never a fault of ours."""
+    """TOK-02: 401, never a server error."""
     for path in ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"):
         client = provider.app.test_client()
         environ = {"HTTP_AUTHORIZATION": authorization}
@@ -117,7 +117,7 @@ def test_an_odd_header_is_a_client_that_did_not_prove_itself(authorization: str,
 
 @pytest.mark.parametrize("name", ["code", "grant_type", "redirect_uri", "client_id", "client_secret", "unheard_of"])
 def test_a_parameter_that_is_there_twice_is_an_error(name: str, register: Registrar, cameron: SiteClient) -> None:
-    """RFC 6749 §3.2: which of the two would count is a matter of taste, so none does."""
+    """RFC 6749 §3.2: parameters must not be sent more than once."""
     party = register(token_endpoint_auth_method="client_secret_post")
     form = {
         "grant_type": "authorization_code",
@@ -193,7 +193,7 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS)
-def test_an_assertion_with_a_wrong_claim_is_no_proof(
+def test_an_assertion_with_a_wrong_claim_is_refused(
     changes: dict[str, Any], signer: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """TOK-07: and its jti is not used up by it."""
@@ -238,7 +238,7 @@ BAD_SIGNATURES: dict[str, Callable[[Party], str]] = {
 
 
 @pytest.mark.parametrize("forge", BAD_SIGNATURES.values(), ids=BAD_SIGNATURES)
-def test_an_assertion_that_the_client_did_not_sign_is_no_proof(
+def test_an_assertion_that_the_client_did_not_sign_is_refused(
     forge: Callable[[Party], str], signer: Party, cameron: SiteClient
 ) -> None:
     """TOK-07, BCP-09, JWK-08: keys come from the registration, algorithms from our list."""
@@ -248,7 +248,7 @@ def test_an_assertion_that_the_client_did_not_sign_is_no_proof(
 
 
 def test_an_assertion_is_good_once(signer: Party, cameron: SiteClient) -> None:
-    """TOK-07: for whatever it was used; a copy is worth nothing, a new one is."""
+    """TOK-07: a copy is refused, also for another request; a new assertion is accepted."""
     assertion = signer.assertion()
     assert signer.post("/oauth2/introspect", token="x", client_assertion=assertion).status_code == 200
     response = signer.redeem(signer.answer(cameron)["code"], client_assertion=assertion)
@@ -265,7 +265,7 @@ def test_two_clients_may_happen_to_use_the_same_jti(register: Registrar) -> None
 
 
 def test_used_assertions_are_forgotten_when_they_have_expired(signer: Party, provider: Provider, clock: Clock) -> None:
-    """TOK-07: as long as they could come back, and no longer."""
+    """TOK-07: they are stored only until they expire."""
     signer.post("/oauth2/introspect", token="x")
     clock.turn(60 + LEEWAY)
     signer.post("/oauth2/introspect", token="x")
@@ -306,7 +306,9 @@ def test_each_announced_algorithm_works(alg: str, register: Registrar, cameron: 
     assert response.status_code == 200, response.text
 
 
-def test_a_logout_token_is_no_proof(register: Registrar, cameron: SiteClient, provider: Provider) -> None:
+def test_a_logout_token_is_refused_as_an_assertion(
+    register: Registrar, cameron: SiteClient, provider: Provider
+) -> None:
     """BCL-68: not even for a client that calls our keys its own."""
     ours = provider.browser().get("/oauth2/jwks").get_json()
     party = register.with_key(jwks=ours, grant_types=GRANTS)
@@ -332,7 +334,7 @@ def test_an_assertion_may_say_its_type(typ: str, signer: Party, cameron: SiteCli
 
 
 @pytest.mark.parametrize("typ", ["oauth-authz-req+jwt", "logout+jwt", "at+jwt", "dpop+jwt", "", 7, None])
-def test_a_token_of_another_type_is_no_assertion(typ: Any, signer: Party, cameron: SiteClient) -> None:
+def test_a_token_of_another_type_is_refused_as_an_assertion(typ: Any, signer: Party, cameron: SiteClient) -> None:
     """TOK-07, RFC 8725 §3.11, RFC 9101 §10.8."""
     code = signer.answer(cameron)["code"]
     assert_invalid_client(signer.redeem(code, client_assertion=typed(signer, typ)))
@@ -340,7 +342,7 @@ def test_a_token_of_another_type_is_no_assertion(typ: Any, signer: Party, camero
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri", "response_type", "scope"])
-def test_a_request_object_is_no_assertion(name: str, signer: Party, cameron: SiteClient) -> None:
+def test_a_request_object_is_refused_as_an_assertion(name: str, signer: Party, cameron: SiteClient) -> None:
     """TOK-07, RFC 9101 §10.8: it travels through the browser, where others read it; also if it has every claim."""
     request_object = typed(signer, "JWT", **{name: signer.parameters()[name]})
     assert_invalid_client(signer.redeem(signer.answer(cameron)["code"], client_assertion=request_object))
@@ -393,7 +395,7 @@ def test_a_new_key_is_looked_for_at_once(far_signer: Party, provider: Provider, 
 
 
 def test_made_up_keys_do_not_flood_the_client(far_signer: Party, clock: Clock) -> None:
-    """BCL-71's sister: whoever sends forged key ids makes us ask every few seconds, and not each time."""
+    """Like BCL-71: forged key ids cause a fetch every few seconds at most."""
     far_signer.key = rsa_key("a thief's key")
     for _ in range(5):
         assert_invalid_client(far_signer.post("/oauth2/introspect", token="x"))
@@ -404,8 +406,8 @@ def test_made_up_keys_do_not_flood_the_client(far_signer: Party, clock: Clock) -
 
 
 @pytest.mark.parametrize("body", ["", "[]", "null", '{"keys": 7}', '{"keys": [7, null, {"kty": "oct"}]}', "[" * 60_000])
-def test_keys_that_are_none_are_no_fault_of_ours(body: str, far_signer: Party, provider: Provider) -> None:
-    """REG-10: the client is told; not asked again for each request."""
+def test_invalid_keys_cause_no_server_error(body: str, far_signer: Party, provider: Provider) -> None:
+    """REG-10: the client gets an error, and its keys are not fetched for each request."""
     provider.network.answer(KEYS, 200, body)
     for _ in range(3):
         assert_invalid_client(far_signer.post("/oauth2/introspect", token="x"))
@@ -440,10 +442,10 @@ def slow_site(far_signer: Party, register: Registrar, provider: Provider) -> Gat
     return provider.network.hold(KEYS)
 
 
-def test_one_clients_slow_site_holds_up_nobody_else(
+def test_one_clients_slow_site_does_not_delay_other_clients(
     slow_site: Gate, far_signer: Party, register: Registrar, provider: Provider
 ) -> None:
-    """REG-10: only requests of that client wait for it."""
+    """REG-10: only requests of that client wait."""
     other = register.with_key(jwks=..., jwks_uri=f"{SHOP}/other.json")
     provider.network.replace(f"{SHOP}/other.json", lambda _: jwks_response(shop_key))
     with asking(far_signer, times=1):
@@ -469,7 +471,7 @@ def asking(party: Party, times: int) -> Iterator[list[TestResponse]]:
         thread.join()
 
 
-def test_all_who_wait_for_a_site_wait_for_one_fetch(
+def test_all_requests_waiting_for_a_site_share_one_fetch(
     slow_site: Gate, register: Registrar, far_signer: Party, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REG-10: when it fails none of them asks again, however long it took: the pause begins when the fetch ends."""
@@ -483,10 +485,10 @@ def test_all_who_wait_for_a_site_wait_for_one_fetch(
     assert fetches(far_signer) == 1
 
 
-def test_few_threads_wait_for_other_sites_and_the_rest_is_told_at_once(
+def test_few_threads_wait_for_other_sites_and_other_requests_are_refused(
     slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """REG-10: a jwks_uri that hangs leaves threads for everybody else; whoever is refused may ask again soon."""
+    """REG-10: a hanging jwks_uri leaves threads for other requests; a refused request gets Retry-After."""
     monkeypatch.setattr("idp.clients.jwks.WAIT_SECONDS", 60)
     with asking(far_signer, times=WAITING_THREADS + 3) as answers:
         eventually(lambda: len(answers) == 3)
@@ -559,7 +561,7 @@ def test_a_public_client_has_no_secret_and_must_use_pkce(public_party: Party, ca
 def test_a_public_client_may_give_its_tokens_back(
     public_party: Party, cameron: SiteClient, provider: Provider, shop: Party
 ) -> None:
-    """REV-01, DISC-14: as it is announced; its own, and nobody else's."""
+    """REV-01, DISC-14: only its own tokens."""
     mine, others = public_party.tokens(cameron, **WITH_CHALLENGE), shop.tokens(cameron)
     for tokens in (mine, others):
         assert public_party.post("/oauth2/revoke", token=tokens["access_token"]).status_code == 200
@@ -568,12 +570,12 @@ def test_a_public_client_may_give_its_tokens_back(
 
 
 def test_a_public_client_learns_nothing_about_tokens(public_party: Party, cameron: SiteClient) -> None:
-    """INT-01: introspection is for those who can prove who they are."""
+    """INT-01: introspection requires client authentication."""
     token = public_party.tokens(cameron, **WITH_CHALLENGE)["access_token"]
     assert_invalid_client(public_party.post("/oauth2/introspect", token=token))
 
 
-def test_who_becomes_public_must_use_pkce_from_then_on(shop: Party, cameron: SiteClient) -> None:
+def test_a_client_that_becomes_public_must_use_pkce(shop: Party, cameron: SiteClient) -> None:
     """PKCE-05: by a change of its own registration."""
     changed = shop.information | {"token_endpoint_auth_method": "none"}
     assert shop.manage("PUT", json=changed).status_code == 200

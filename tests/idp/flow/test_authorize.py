@@ -51,10 +51,10 @@ def asks_for_password(response: TestResponse) -> bool:
         pytest.param({"redirect_uri": "https://evil.example/", "prompt": "none"}, id="AUTH-02-order-uri"),
     ],
 )
-def test_a_stranger_is_told_so_on_a_page_and_never_by_a_redirect(
+def test_unknown_client_or_redirect_uri_gets_an_error_page_not_a_redirect(
     changes: dict[str, Any], provider: Provider, cameron: SiteClient
 ) -> None:
-    """AUTH-02 … AUTH-04: with a session and without one, before anything else is looked at."""
+    """AUTH-02 … AUTH-04: with and without a session, and before any other check."""
     uri = f"{provider.url(DISPATCH)}/oauth2client"
     names = {"uri": uri, "URI": uri.replace("dispatch", "Dispatch"), "other": f"{provider.url(MANAGER)}/oauth2client"}
     filled = {name: value and value.format(**names) for name, value in changes.items()}
@@ -139,8 +139,8 @@ def test_a_parameter_that_is_there_twice_is_an_error(name: str, provider: Provid
         pytest.param({"response_mode": "query"}, id="DISC-07-query"),
     ],
 )
-def test_what_does_no_harm_gets_a_code(changes: dict[str, Any], provider: Provider, cameron: SiteClient) -> None:
-    """AUTH-07 … AUTH-21: no question and no error for any of these, as there is a session."""
+def test_harmless_parameters_still_get_a_code(changes: dict[str, Any], provider: Provider, cameron: SiteClient) -> None:
+    """AUTH-07 … AUTH-21: with a session, none of these causes a page or an error."""
     answer = answer_of(provider.authorize(cameron, **changes), provider)
     assert set(answer) == {"code", "state"}
 
@@ -169,7 +169,7 @@ def test_state_survives_the_login_page(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"max_age": "soon"}], ids=["success", "error"])
-def test_no_state_comes_back_where_none_was_sent(
+def test_no_state_is_returned_if_none_was_sent(
     changes: dict[str, str], provider: Provider, cameron: SiteClient
 ) -> None:
     """AUTH-08: not as an empty value either."""
@@ -187,8 +187,8 @@ def test_a_registered_query_stays(provider: Provider, cameron: SiteClient) -> No
 # --- 3. is somebody signed in, recently enough ---
 
 
-def test_without_a_session_the_password_is_asked_for(provider: Provider) -> None:
-    """AUTH-12: the page; and with prompt=none, where no page may be shown, the error."""
+def test_without_a_session_the_login_page_is_shown(provider: Provider) -> None:
+    """AUTH-12: the login page; with prompt=none, an error."""
     browser = provider.browser()
     assert asks_for_password(provider.authorize(browser))
     answer = answer_of(provider.authorize(browser, prompt="none"), provider)
@@ -196,7 +196,7 @@ def test_without_a_session_the_password_is_asked_for(provider: Provider) -> None
     assert (answer["error"], answer["state"]) == ("login_required", "a state")
 
 
-def test_with_a_session_nobody_is_asked_and_the_second_app_shares_it(provider: Provider) -> None:
+def test_with_a_session_the_second_app_gets_a_code_without_a_page(provider: Provider) -> None:
     """RP-27, BCL-05: single sign-on: no page, the same sid."""
     browser = provider.sign_in(client_id=DISPATCH)
     id_tokens = [provider.tokens(browser, client_id)["id_token"] for client_id in (DISPATCH, MANAGER)]
@@ -204,10 +204,10 @@ def test_with_a_session_nobody_is_asked_and_the_second_app_shares_it(provider: P
 
 
 @pytest.mark.parametrize("prompt", ["login", "select_account", "login select_account"])
-def test_prompt_login_asks_though_there_is_a_session_and_then_goes_on(
+def test_prompt_login_asks_for_the_password_once_despite_a_session(
     prompt: str, provider: Provider, clock: Clock
 ) -> None:
-    """AUTH-14, AUTH-15: once; the returning request does not ask again; auth_time is new."""
+    """AUTH-14, AUTH-15: the resumed request does not ask again; auth_time is new."""
     browser = provider.sign_in()
     clock.turn(60)
     page = provider.authorize(browser, prompt=prompt)
@@ -219,8 +219,8 @@ def test_prompt_login_asks_though_there_is_a_session_and_then_goes_on(
     assert read(tokens["id_token"])[1]["auth_time"] == START + 65
 
 
-def test_prompt_login_cannot_be_skipped_by_going_on_without_a_password(provider: Provider, clock: Clock) -> None:
-    """AUTH-14: the way back from the login page, typed into the address bar, asks all the same."""
+def test_prompt_login_cannot_be_skipped_by_opening_the_resume_url(provider: Provider, clock: Clock) -> None:
+    """AUTH-14: the resume URL, typed into the address bar, still asks for the password."""
     browser = provider.sign_in()
     clock.turn(60)
     page = provider.authorize(browser, prompt="login")
@@ -233,14 +233,14 @@ def test_prompt_login_cannot_be_skipped_by_going_on_without_a_password(provider:
     ("max_age", "asks"), [("60", False), ("59", True), ("0", True), ("10000", False), (None, False)]
 )
 def test_max_age_is_the_age_of_the_password(max_age: str | None, asks: bool, provider: Provider, clock: Clock) -> None:
-    """AUTH-16: older than that asks, exactly that old does not; 0 always asks."""
+    """AUTH-16: an older sign-in must be repeated, one of exactly that age not; 0 always asks."""
     browser = provider.sign_in()
     clock.turn(60)
     assert asks_for_password(provider.authorize(browser, max_age=max_age)) is asks
 
 
-def test_max_age_does_not_loop_however_slow_the_person(provider: Provider, clock: Clock) -> None:
-    """AUTH-16: measured against the moment the request came in."""
+def test_max_age_does_not_loop_for_a_slow_user(provider: Provider, clock: Clock) -> None:
+    """AUTH-16: the age is measured when the request arrives."""
     browser = provider.sign_in()
     clock.turn(60)
     page = provider.authorize(browser, max_age="1")
@@ -250,8 +250,8 @@ def test_max_age_does_not_loop_however_slow_the_person(provider: Provider, clock
     assert set(answer_of(browser.get(response.location), provider)) == {"code", "state"}
 
 
-def test_a_password_that_is_too_old_and_no_page_allowed_is_an_error(provider: Provider, clock: Clock) -> None:
-    """AUTH-16: prompt=none with a max_age that is over."""
+def test_prompt_none_with_an_exceeded_max_age_is_an_error(provider: Provider, clock: Clock) -> None:
+    """AUTH-16."""
     browser = provider.sign_in()
     clock.turn(60)
     answer = answer_of(provider.authorize(browser, prompt="none", max_age="10"), provider)
@@ -259,7 +259,7 @@ def test_a_password_that_is_too_old_and_no_page_allowed_is_an_error(provider: Pr
 
 
 def test_a_session_that_ended_gives_no_code(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-32: its cookie is a stranger's."""
+    """RPL-32: its cookie is treated as unknown."""
     cookie = cameron.get_cookie("pickup_idp_session", "idp.localhost")
     assert cookie
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
@@ -270,15 +270,15 @@ def test_a_session_that_ended_gives_no_code(provider: Provider, cameron: SiteCli
 
 
 @pytest.mark.parametrize("resume", ["", "made up", "a.b.c"])
-def test_a_way_back_that_is_not_ours_is_a_page(resume: str, cameron: SiteClient) -> None:
-    """AUTH-26: the waiting request is signed."""
+def test_a_forged_resume_url_gets_an_error_page(resume: str, cameron: SiteClient) -> None:
+    """AUTH-26: the pending request is signed."""
     response = cameron.get("/oauth2/authorize", query_string={"resume": resume})
     assert response.status_code == 400
     assert "Location" not in response.headers
 
 
-def test_a_way_back_is_good_for_an_hour(provider: Provider, clock: Clock) -> None:
-    """AUTH-26: then the app asks anew."""
+def test_a_resume_url_is_valid_for_an_hour(provider: Provider, clock: Clock) -> None:
+    """AUTH-26: after that, the app must start again."""
     browser = provider.browser()
     page = provider.authorize(browser)
     clock.turn(3601)
@@ -286,7 +286,7 @@ def test_a_way_back_is_good_for_an_hour(provider: Provider, clock: Clock) -> Non
 
 
 def test_two_apps_can_ask_in_one_browser_at_the_same_time(provider: Provider) -> None:
-    """AUTH-26: each page goes on with its own request."""
+    """AUTH-26: each page continues its own request."""
     browser = provider.browser()
     dispatch, manager = (
         provider.authorize(browser, DISPATCH, state="d"),
@@ -321,16 +321,16 @@ def test_a_code_is_random_and_kept_as_a_hash_with_all_it_is_bound_to(provider: P
     assert VERIFIER not in str(vars(row))
 
 
-def test_a_code_alone_makes_nobody_take_part(provider: Provider) -> None:
-    """BCL-24: who never redeems it has no session there, and hears of no logout."""
+def test_an_unredeemed_code_makes_no_participant(provider: Provider) -> None:
+    """BCL-24: a client that never redeems its code has no session to end, so it is not notified."""
     browser = provider.sign_in()
     provider.code(browser, MANAGER)
     assert provider.rows(Participation) == []
     assert provider.rows(Token) == []
 
 
-def test_an_operators_change_of_a_client_counts_at_once(provider: Provider, cameron: SiteClient) -> None:
-    """Another process made it: what this one remembers of a client is never older than the row."""
+def test_an_operators_change_of_a_client_applies_immediately(provider: Provider, cameron: SiteClient) -> None:
+    """Also if another process made it: a cached client is never older than its row."""
     assert provider.authorize(cameron).status_code == 303
     with provider.database() as db:
         db.get_one(Client, DISPATCH).redirect_uris = []

@@ -35,8 +35,8 @@ def asks_for_password(text: str) -> bool:
 # --- id_token_hint ---
 
 
-def test_a_hint_about_the_person_who_is_there_is_silent(shop: Party, cameron: SiteClient) -> None:
-    """AUTH-17: with prompt=none: the same sub."""
+def test_prompt_none_with_a_hint_for_the_signed_in_user_succeeds(shop: Party, cameron: SiteClient) -> None:
+    """AUTH-17: the hint has the sub of the signed-in user."""
     hint = shop.tokens(cameron)["id_token"]
     answer = shop.answer(cameron, prompt="none", id_token_hint=hint)
     assert read(shop.redeem(answer["code"]).get_json()["id_token"])[1]["sub"] == read(hint)[1]["sub"]
@@ -45,7 +45,7 @@ def test_a_hint_about_the_person_who_is_there_is_silent(shop: Party, cameron: Si
 def test_a_hint_may_have_expired_and_be_another_clients(
     shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
-    """AUTH-17: exp and aud do not matter: it is about the person."""
+    """AUTH-17: exp and aud are not checked, because only sub counts."""
     hint = provider.tokens(cameron, MANAGER)["id_token"]
     clock.turn(5000)
     cameron.get("/")
@@ -53,7 +53,7 @@ def test_a_hint_may_have_expired_and_be_another_clients(
     assert "code" in shop.answer(cameron, prompt="none", id_token_hint=hint).parameters
 
 
-def test_a_hint_about_somebody_else_is_an_error_where_no_page_may_be_shown(
+def test_prompt_none_with_a_hint_for_another_user_is_an_error(
     shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """AUTH-17, Core §3.1.2.2 (4): never an answer about another person."""
@@ -61,10 +61,10 @@ def test_a_hint_about_somebody_else_is_an_error_where_no_page_may_be_shown(
     assert shop.answer(cameron, prompt="none", id_token_hint=hint)["error"] == "login_required"
 
 
-def test_else_the_other_person_is_asked_for_the_password_and_nobody_besides_will_do(
+def test_prompt_for_other_user_rejects_any_third_user(
     shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
-    """AUTH-17: Alex is wanted; if Cameron signs in again, the app gets an error; if Alex does, a code."""
+    """AUTH-17: the hint names Alex. If Cameron signs in, the app gets an error; if Alex does, a code."""
     hint = id_token_of(provider, "alex")
     clock.turn(60)
     page = shop.ask(cameron, id_token_hint=hint)
@@ -77,7 +77,7 @@ def test_else_the_other_person_is_asked_for_the_password_and_nobody_besides_will
 
 @pytest.mark.parametrize("kind", ["forged", "none", "logout-token", "userinfo", "other-issuer", "garbage", "hole"])
 @pytest.mark.parametrize("prompt", [None, "none"])
-def test_what_is_no_id_token_of_ours_is_no_hint(
+def test_a_hint_that_is_not_our_id_token_is_refused(
     prompt: str | None, kind: str, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """AUTH-17, BCL-68: refused, and not ignored."""
@@ -132,7 +132,7 @@ def test_claims_wait_through_the_login_page_and_a_refresh(
 
 
 @pytest.mark.parametrize("response_type", ["code id_token token", "id_token token", "id_token"])
-def test_claims_hold_for_the_front_channel_too(
+def test_claims_apply_to_the_front_channel_too(
     response_type: str, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """UI-10."""
@@ -143,8 +143,8 @@ def test_claims_hold_for_the_front_channel_too(
         assert provider.userinfo(answer["access_token"]).get_json()["nickname"] == "Cam"
 
 
-def test_nobody_overwrites_what_an_id_token_says_of_itself(shop: Party, cameron: SiteClient) -> None:
-    """UI-10: protocol claims are ours, whatever is asked for."""
+def test_requested_claims_cannot_override_protocol_claims(shop: Party, cameron: SiteClient) -> None:
+    """UI-10: the IdP sets the protocol claims, whatever the client requests."""
     asked = claims(id_token={name: {"value": "x"} for name in ("iss", "aud", "exp", "sid", "nonce", "auth_time")})
     plain, wished = shop.tokens(cameron)["id_token"], shop.tokens(cameron, claims=asked)["id_token"]
     for name in ("iss", "aud", "exp", "sid", "nonce", "auth_time"):
@@ -177,8 +177,8 @@ def test_claims_that_are_no_json_object_are_an_error(value: str, shop: Party, ca
         "null",
     ],
 )
-def test_odd_claims_are_no_fault_of_ours(value: str, shop: Party, cameron: SiteClient) -> None:
-    """UI-10: an answer or an error, and tokens that work."""
+def test_odd_claims_cause_no_server_error(value: str, shop: Party, cameron: SiteClient) -> None:
+    """UI-10: the response is an error or has valid tokens."""
     answer = shop.answer(cameron, claims=value)
     if "error" not in answer.parameters:
         assert shop.redeem(answer["code"]).status_code == 200
@@ -216,7 +216,7 @@ def test_a_request_about_one_person_is_answered_about_that_person_only(
         pytest.param({"claims": claims(id_token={"acr": {"values": ["1"]}})}, ACR, id="UI-11-voluntary-other"),
     ],
 )
-def test_acr_is_said_to_those_who_ask(
+def test_acr_is_returned_when_requested(
     changes: dict[str, str], acr: str | None, shop: Party, cameron: SiteClient
 ) -> None:
     """AUTH-21, UI-11, IDT-04: the level that the password is; in both ID tokens of a hybrid flow (IDT-06)."""
@@ -274,7 +274,7 @@ def test_a_post_from_another_sites_page_finds_the_session(browser: Browser, prov
     assert (form.fields["state"], bool(form.fields["code"])) == ("by post", True)
 
 
-def test_a_post_needs_no_token_of_ours_and_does_nothing_by_itself(
+def test_a_post_needs_no_csrf_token_and_has_no_side_effect(
     shop: Party, provider: Provider, cameron: SiteClient
 ) -> None:
     """AUTH-01, BCP-02: what another site can make a browser post is an authorization request, as any link is."""
@@ -315,7 +315,9 @@ def test_a_description_is_plain_and_repeats_nothing_of_the_request(
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_two_of_what_decides_where_to_never_lead_elsewhere(name: str, provider: Provider, cameron: SiteClient) -> None:
+def test_a_repeated_redirect_parameter_never_leads_to_an_unregistered_uri(
+    name: str, provider: Provider, cameron: SiteClient
+) -> None:
     """AUTH-03, AUTH-09: first or second, an address that is not the client's is not redirected to."""
     for first, second in (("x", None), (None, "https://evil.example/")):
         pairs = list(provider.parameters().items())

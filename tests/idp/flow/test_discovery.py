@@ -34,7 +34,7 @@ def test_the_issuer_is_the_address_it_was_asked_at(document: dict[str, Any], pro
     assert not document["issuer"].endswith("/")
 
 
-def test_what_must_be_there_is_there(document: dict[str, Any]) -> None:
+def test_required_metadata_is_present(document: dict[str, Any]) -> None:
     """DISC-03 … DISC-12, DISC-16, DISC-17, ISS-01, INT-03, RPL-01."""
     for name in ("authorization", "token", "userinfo", "introspection", "revocation", "registration", "end_session"):
         assert document[f"{name}_endpoint"].startswith(document["issuer"] + "/")
@@ -57,7 +57,7 @@ def test_what_must_be_there_is_there(document: dict[str, Any]) -> None:
     assert {"sub", "name", "email"} <= set(document["claims_supported"])
 
 
-def test_how_a_client_may_prove_itself_is_said_for_each_endpoint(document: dict[str, Any]) -> None:
+def test_metadata_lists_authentication_methods_for_each_endpoint(document: dict[str, Any]) -> None:
     """DISC-13, DISC-14, INT-03: with the algorithms, where there is a signature."""
     methods = {"client_secret_basic", "client_secret_post", "private_key_jwt"}
     for endpoint in ("token", "revocation"):
@@ -139,7 +139,9 @@ def test_every_announced_address_answers(document: dict[str, Any], idp_client: S
         ("request_uri", "invalid_request_uri"),
     ],
 )
-def test_what_we_cannot_process_is_refused_by_name(parameter: str, error: str, provider: Provider) -> None:
+def test_unsupported_parameters_are_refused_with_their_own_error(
+    parameter: str, error: str, provider: Provider
+) -> None:
     """DISC-22, ROB-01, AUTH-25: registration is not supported, an object that is none not ignored."""
     response = provider.authorize(provider.browser(), **{parameter: "x"})
     assert query_of(response.location)["error"] == error
@@ -170,7 +172,7 @@ def test_pages_for_people_are_not_for_other_sites_scripts(path: str, idp_client:
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/oauth2/jwks"])
-def test_anybody_may_read_it_and_keep_it_for_a_while(path: str, idp_client: SiteClient) -> None:
+def test_metadata_and_keys_are_public_and_cacheable(path: str, idp_client: SiteClient) -> None:
     """DISC-21, JWK-06: for scripts of other sites, too; the keys for a minute, so that a rotation gets around."""
     response = idp_client.get(path, headers={"Origin": "https://elsewhere.example"})
     assert response.headers["Access-Control-Allow-Origin"] == "*"

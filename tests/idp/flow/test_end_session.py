@@ -262,7 +262,7 @@ def test_a_parameter_that_is_there_twice_is_an_error(name: str, provider: Provid
 @pytest.mark.parametrize(
     "extra", [{"logout_hint": "<b>cameron"}, {"ui_locales": "se xx"}, {"unheard_of": "1"}], ids=str
 )
-def test_what_we_do_not_know_is_ignored(
+def test_unknown_parameters_are_ignored(
     extra: dict[str, str], provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """RPL-04, RPL-08, RPL-09."""
@@ -343,10 +343,10 @@ def test_a_server_that_sends_only_a_hint_is_told_that_nothing_was_ended(
 
 
 @pytest.mark.parametrize("seconds", [IDLE_SECONDS, ABSOLUTE_SECONDS])
-def test_a_hint_of_a_session_whose_time_is_over_is_no_active_one(
+def test_a_hint_for_an_expired_session_is_not_active(
     seconds: int, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """RPL-27: also before the outbox has ended it."""
+    """RPL-27: also before the background loop has ended it."""
     hint = own(provider, cameron, clock)
     clock.turn(seconds)
     out(provider, cameron, provider.end_session(provider.browser(), id_token_hint=hint))
@@ -383,7 +383,7 @@ def test_a_question_that_was_tampered_with_redirects_nowhere(
     ask(provider, cameron, response)
 
 
-def test_an_answer_after_somebody_else_has_signed_in_does_not_end_their_session(
+def test_an_old_answer_does_not_end_another_users_session(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """RPL-16: the question was about Cameron; the old page's button must not log Alex out."""
@@ -395,8 +395,8 @@ def test_an_answer_after_somebody_else_has_signed_in_does_not_end_their_session(
     assert "Alex Okafor" in response.text, "Alex is asked, and may say yes"
 
 
-def test_an_answer_after_the_session_is_gone_is_no_error(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-27: two tabs with the question; the second one finds it done."""
+def test_an_answer_after_the_session_ended_is_not_an_error(provider: Provider, cameron: SiteClient) -> None:
+    """RPL-27: two tabs show the question; the second answer finds no session."""
     question = hidden(provider.end_session(cameron), "request")
     for _ in range(2):
         response = cameron.submit("/oidc/logout/confirm", request=question, answer="yes")
@@ -406,10 +406,10 @@ def test_an_answer_after_the_session_is_gone_is_no_error(provider: Provider, cam
 # --- what it does ---
 
 
-def test_all_apps_are_told_before_the_redirect_and_the_one_that_asked_too(
+def test_all_apps_including_the_initiator_are_notified_before_the_redirect(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """BCL-25, BCL-29, RPL-29: when the browser goes back, everybody has answered."""
+    """BCL-25, BCL-29, RPL-29: every app has answered before the browser is redirected."""
     provider.end_session(cameron, id_token_hint=own(provider, cameron, clock))
     for client_id in (DISPATCH, MANAGER):
         assert len(provider.logout_tokens(client_id)) == 1
@@ -426,8 +426,10 @@ def test_the_cookie_goes_and_the_session_is_over_at_once(provider: Provider, cam
     assert before.sid not in {session.sid for session in provider.rows(SsoSession) if session.ended_at is None}
 
 
-def test_the_page_names_the_apps_that_could_not_be_told(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """BCL-34: it is being tried again; until then one may still be signed in there."""
+def test_the_page_names_the_apps_that_could_not_be_notified(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """BCL-34: the IdP retries; until then, the user may still be signed in there."""
     provider.network.refuse(provider.url(MANAGER))
     page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
     assert "Not notified yet: Pickup Manager. We keep trying." in page

@@ -70,7 +70,7 @@ def test_a_login_hint_is_filled_in_and_harmless(provider: Provider) -> None:
     ids=["wrong-password", "unknown-name", "nothing", "no-password", "injection", "endless-password"],
 )
 def test_a_wrong_password_and_an_unknown_name_look_the_same(username: str, password: str, provider: Provider) -> None:
-    """AUTH-22: nobody learns who has an account here: same status, same sentence, no cookie."""
+    """AUTH-22: an attacker cannot find out which accounts exist: same status, same message, no cookie."""
     browser = provider.browser()
     response = provider.enter_password(browser, provider.authorize(browser), username, password)
     assert response.status_code == 401
@@ -117,7 +117,7 @@ def test_a_name_may_be_typed_in_capitals_and_with_spaces(provider: Provider) -> 
 
 
 def test_a_failed_login_is_an_event_that_names_no_secret(provider: Provider) -> None:
-    """BCL-70: people type passwords into the name's field."""
+    """BCL-70: people type passwords into the username field."""
     browser = provider.browser()
     provider.enter_password(browser, provider.authorize(browser), "my password", "not this one")
     (event,) = provider.events("op.login.failed")
@@ -129,7 +129,7 @@ def test_a_failed_login_is_an_event_that_names_no_secret(provider: Provider) -> 
 
 
 @pytest.mark.parametrize("token", ["", "made up"])
-def test_another_site_cannot_sign_anybody_in(token: str, provider: Provider) -> None:
+def test_another_site_cannot_sign_a_user_in(token: str, provider: Provider) -> None:
     """AUTH-22: login CSRF; the form's own token is needed."""
     browser = provider.browser()
     page = provider.authorize(browser)
@@ -142,7 +142,7 @@ def test_another_site_cannot_sign_anybody_in(token: str, provider: Provider) -> 
     ("site", "status"),
     [("same-site", 400), ("cross-site", 400), ("anything else", 400), ("same-origin", 303), ("none", 303), (None, 303)],
 )
-def test_a_form_sent_by_a_neighbours_page_signs_nobody_in(site: str | None, status: int, provider: Provider) -> None:
+def test_a_form_from_a_sibling_domain_cannot_sign_a_user_in(site: str | None, status: int, provider: Provider) -> None:
     """AUTH-22: a page below the same domain can plant its own form token's cookie; the browser says who sends.
 
     ``none`` is the person's own act, such as sending the form again. Browsers before 2023 and programs say nothing.
@@ -159,7 +159,7 @@ def test_a_form_sent_by_a_neighbours_page_signs_nobody_in(site: str | None, stat
 
 @pytest.mark.parametrize("spoil", ["", "a.b.c", "{}AA", "AA{}"], ids=["empty", "other", "longer", "shifted"])
 def test_a_request_that_was_tampered_with_leads_nowhere(spoil: str, provider: Provider) -> None:
-    """AUTH-02: the parameters were checked before; nobody puts others in their place."""
+    """AUTH-02: the signed parameters cannot be replaced after the check."""
     browser = provider.browser()
     page = provider.authorize(browser)
     spoiled = spoil.format(hidden(page, "request"))
@@ -169,7 +169,7 @@ def test_a_request_that_was_tampered_with_leads_nowhere(spoil: str, provider: Pr
 
 
 def test_a_page_that_was_open_for_too_long_says_so(provider: Provider, clock: Clock) -> None:
-    """An hour; then the app asks anew."""
+    """After an hour, the app must start again."""
     browser = provider.browser()
     page = provider.authorize(browser)
     clock.turn(PENDING_SECONDS + 1)
@@ -207,7 +207,7 @@ def test_a_planted_cookie_is_never_adopted(provider: Provider) -> None:
     assert cookie_of(browser) != "planted"
 
 
-def test_each_sign_in_has_a_sid_of_its_own(provider: Provider) -> None:
+def test_each_sign_in_has_its_own_sid(provider: Provider) -> None:
     """BCL-05: two browsers of one person are two sessions."""
     provider.sign_in()
     provider.sign_in()
@@ -216,7 +216,7 @@ def test_each_sign_in_has_a_sid_of_its_own(provider: Provider) -> None:
 
 
 def test_the_same_person_again_keeps_the_session_and_its_sid(provider: Provider, clock: Clock) -> None:
-    """BCL-06: a fresh password, a fresh cookie, the same session; nobody is told of a logout."""
+    """BCL-06: a new auth_time and cookie, the same session; no app is notified."""
     browser = provider.sign_in()
     provider.tokens(browser)
     before, old_cookie = provider.session(), cookie_of(browser)
@@ -231,10 +231,10 @@ def test_the_same_person_again_keeps_the_session_and_its_sid(provider: Provider,
     assert not is_signed_in(provider, thief)
 
 
-def test_somebody_else_signing_in_ends_the_old_session_and_its_apps_are_told(
+def test_another_user_signing_in_ends_the_old_session_and_notifies_its_apps(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """BCL-06: a new session with a new sid; the old one's apps hear who did it."""
+    """BCL-06: a new session with a new sid; the old session's apps get the reason."""
     (old,) = provider.rows(SsoSession)
     clock.turn(600)
     provider.sign_in(cameron, username="alex", prompt="login")
@@ -247,7 +247,7 @@ def test_somebody_else_signing_in_ends_the_old_session_and_its_apps_are_told(
         assert token["reason_user"] == {"en": "A different user signed in with this browser."}
 
 
-def test_a_session_nobody_uses_ends(provider: Provider, clock: Clock) -> None:
+def test_an_idle_session_ends(provider: Provider, clock: Clock) -> None:
     """BCL-05: after two hours without use."""
     browser = provider.sign_in()
     clock.turn(IDLE_SECONDS - 1)
@@ -256,8 +256,8 @@ def test_a_session_nobody_uses_ends(provider: Provider, clock: Clock) -> None:
     assert not is_signed_in(provider, browser)
 
 
-def test_a_session_in_use_lives_on_but_not_for_ever(provider: Provider, clock: Clock) -> None:
-    """BCL-05: ten hours after the sign-in it is over."""
+def test_a_session_in_use_ends_after_the_absolute_limit(provider: Provider, clock: Clock) -> None:
+    """BCL-05: ten hours after the sign-in."""
     browser = provider.sign_in()
     while clock() < START + ABSOLUTE_SECONDS - 3600:
         clock.turn(3600)

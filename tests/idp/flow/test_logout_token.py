@@ -39,13 +39,13 @@ def test_there_is_never_a_nonce() -> None:
     assert "nonce" not in make(reason="Because.")
 
 
-def test_it_lives_two_minutes_at_most() -> None:
-    """BCL-15: a stolen one is soon worthless."""
+def test_a_logout_token_is_valid_for_two_minutes_at_most() -> None:
+    """BCL-15: limits the use of a stolen token."""
     assert SECONDS <= 120
 
 
-def test_each_attempt_has_a_jti_of_its_own() -> None:
-    """BCL-16, a retry must not look like a replay; 128 bits, so that nobody guesses one."""
+def test_each_attempt_has_its_own_jti() -> None:
+    """BCL-16: a retry must not look like a replay; 128 bits, so that it cannot be guessed."""
     values = {str(make()["jti"]) for _ in range(100)}
     assert len(values) == 100
     assert min(map(len, values)) >= 22
@@ -58,7 +58,7 @@ def test_the_event_is_the_one_exact_name_with_an_empty_object() -> None:
     assert "event" not in claims
 
 
-def test_a_reason_goes_only_to_those_it_is_meant_for() -> None:
+def test_the_reason_is_added_only_if_given() -> None:
     """BCL-23: by default nothing is added."""
     assert "reason_user" not in make()
     assert make(reason="Because.")["reason_user"] == {"en": "Because."}
@@ -67,7 +67,7 @@ def test_a_reason_goes_only_to_those_it_is_meant_for() -> None:
 # --- as it is sent ---
 
 
-def test_what_is_sent_is_signed_like_an_id_token_and_typed(provider: Provider, cameron: SiteClient) -> None:
+def test_the_sent_token_is_signed_like_an_id_token_and_typed(provider: Provider, cameron: SiteClient) -> None:
     """BCL-11, BCL-18, BCL-21: a published key, the client's algorithm, typ logout+jwt; sub and sid of the ID token."""
     id_token = provider.tokens(cameron)["id_token"]
     provider.end_session(cameron, id_token_hint=id_token)
@@ -81,8 +81,8 @@ def test_what_is_sent_is_signed_like_an_id_token_and_typed(provider: Provider, c
     jwt.decode(raw, published, algorithms=["RS256"])
 
 
-def test_each_app_gets_a_token_of_its_own(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-13: one token for one client: nobody can hand it on."""
+def test_each_app_gets_its_own_token(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-13: aud names one client, so the token is useless at another."""
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     for client_id in (DISPATCH, MANAGER):
         (claims,) = provider.logout_tokens(client_id)
@@ -102,7 +102,7 @@ def test_only_first_party_apps_are_told_why(
     assert claims.get("reason_user") == reason
 
 
-def test_a_logout_token_is_no_hint_for_a_logout(provider: Provider, cameron: SiteClient) -> None:
+def test_a_logout_token_is_refused_as_a_hint(provider: Provider, cameron: SiteClient) -> None:
     """BCL-68, RPL-17: an app that received one cannot use it to end another session."""
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     (raw,) = provider.network.logout_tokens(f"{provider.url(DISPATCH)}/bclogout")

@@ -48,10 +48,10 @@ def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH)
 
 
 @pytest.mark.parametrize("step", ["participants_of", "revoke_tokens", "queue", "events.record_all", "commit"])
-def test_who_dies_on_the_way_has_done_nothing(
+def test_a_crash_before_the_commit_changes_nothing(
     step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between any two steps, the session, its tokens and its apps are as before."""
+    """After a crash between any two steps, the session, its tokens and its participants are unchanged."""
     tokens, events = provider.tokens(cameron), len(provider.events())
 
     def killed(*_: object, **__: object) -> None:
@@ -72,7 +72,7 @@ def test_who_dies_on_the_way_has_done_nothing(
 
 
 @pytest.mark.usefixtures("cameron")
-def test_who_dies_between_ending_and_sending_leaves_the_rest_to_another(provider: Provider, clock: Clock) -> None:
+def test_after_a_crash_before_sending_another_worker_sends(provider: Provider, clock: Clock) -> None:
     """The deliveries are in the outbox; another process sends them when the lease is over."""
     end(provider)  # … and the process is gone
     provider.state.background.poll()
@@ -117,8 +117,8 @@ def test_an_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -
 # --- who is told ---
 
 
-def test_who_received_an_id_token_is_told_and_nobody_else(provider: Provider) -> None:
-    """BCL-24, not who only asked, and not plain OAuth."""
+def test_only_clients_that_received_an_id_token_are_notified(provider: Provider) -> None:
+    """BCL-24: not a client that only got a code, and not a plain OAuth client."""
     browser = provider.sign_in()
     provider.code(browser, MANAGER)
     provider.tokens(browser, DISPATCH, scope="fleet.read")
@@ -137,10 +137,10 @@ def test_who_received_an_id_token_is_told_and_nobody_else(provider: Provider) ->
     ],
     ids=["no-uri", "policy-none"],
 )
-def test_who_is_not_told_has_a_row_that_says_why(
+def test_a_client_that_is_not_notified_has_a_row_with_the_reason(
     values: dict[str, Any], note: str, provider: Provider, cameron: SiteClient
 ) -> None:
-    """BCL-34: the ledger is complete; the other app is told as ever."""
+    """BCL-34: the ledger is complete; the other app is notified as usual."""
     provider.change_client(MANAGER, **values)
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     row = provider.delivery(MANAGER)
@@ -151,7 +151,7 @@ def test_who_is_not_told_has_a_row_that_says_why(
     assert (event.client_id, event.outcome) == (MANAGER, note)
 
 
-def test_other_sessions_of_the_user_hear_nothing(provider: Provider, cameron: SiteClient) -> None:
+def test_other_sessions_of_the_user_are_not_notified(provider: Provider, cameron: SiteClient) -> None:
     """Two browsers of one user: only the session with that sid."""
     elsewhere = provider.sign_in()
     provider.tokens(elsewhere)
@@ -204,7 +204,7 @@ def test_each_client_has_its_own_policy(provider: Provider, cameron: SiteClient)
     assert provider.works(theirs["access_token"])
 
 
-def test_tokens_of_plain_oauth_die_with_the_session_too(provider: Provider) -> None:
+def test_tokens_of_plain_oauth_clients_are_revoked_too(provider: Provider) -> None:
     """The provider's policy is theirs, though nobody is told."""
     browser = provider.sign_in()
     provider.tokens(browser, DISPATCH, scope="fleet.read")
@@ -339,7 +339,7 @@ def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
 
 
 @pytest.mark.usefixtures("cameron")
-def test_a_look_that_finds_nothing_writes_nothing(provider: Provider) -> None:
+def test_a_poll_that_finds_nothing_writes_nothing(provider: Provider) -> None:
     """Every process looks each second, and on SQLite who writes keeps the others waiting."""
     sent: list[str] = []
     event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))

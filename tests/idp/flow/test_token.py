@@ -142,7 +142,7 @@ def test_a_used_code_that_comes_back_later_revokes_what_it_gave(
     assert len(provider.events("op.tokens.revoked")) == 1
 
 
-def test_of_two_who_come_at_the_same_moment_one_gets_the_tokens(provider: Provider, cameron: SiteClient) -> None:
+def test_of_two_simultaneous_uses_of_a_code_one_gets_the_tokens(provider: Provider, cameron: SiteClient) -> None:
     """CODE-04: marked used by one conditional update, for all workers alike."""
     code, tokens_before = provider.code(cameron), len(provider.rows(Token))
     together, statuses = threading.Barrier(3), []
@@ -234,7 +234,7 @@ def test_an_ended_session_gives_no_tokens(provider: Provider, cameron: SiteClien
     assert len(provider.rows(Token)) == before
 
 
-def test_a_fault_on_the_way_leaves_nothing_behind(
+def test_an_error_during_the_exchange_changes_nothing(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CODE-04: code used, token stored, app takes part: all or nothing; the app's second try works."""
@@ -266,9 +266,7 @@ def test_a_fault_on_the_way_leaves_nothing_behind(
     ],
     ids=["none", "empty", "not-base64", "no-colon", "wrong-secret", "unknown", "not-utf-8", "bearer"],
 )
-def test_only_a_client_that_proves_who_it_is_is_answered(
-    authorization: str | None, path: str, provider: Provider
-) -> None:
+def test_only_an_authenticated_client_is_answered(authorization: str | None, path: str, provider: Provider) -> None:
     """TOK-02, INT-01, REV-01: 401 invalid_client, and how to do it right."""
     headers = {"Authorization": authorization} if authorization else {}
     data = {"grant_type": "refresh_token", "refresh_token": "x", "token": "x"}
@@ -652,7 +650,9 @@ def test_an_api_may_ask_about_any_token(provider: Provider, cameron: SiteClient)
     }
 
 
-def test_who_is_no_api_may_ask_about_its_own_only(provider: Provider, cameron: SiteClient) -> None:
+def test_a_client_that_is_not_an_api_can_introspect_only_its_own_tokens(
+    provider: Provider, cameron: SiteClient
+) -> None:
     """INT-02: another client's token is not active for it, and nothing more is said."""
     own, others = (provider.tokens(cameron, client_id)["access_token"] for client_id in (DISPATCH, MANAGER))
     assert provider.post("/oauth2/introspect", DISPATCH, token=own).get_json()["active"] is True

@@ -53,7 +53,7 @@ def many_requests(pool: HashingPool, hasher: SlowHasher, count: int) -> Iterator
             hasher.may_end.set()
 
 
-def test_no_more_threads_hash_than_the_pool_has_whoever_asks(slow: SlowHasher) -> None:
+def test_never_more_threads_hash_than_the_pool_has(slow: SlowHasher) -> None:
     """Each thread keeps 19 MiB, so what a process keeps does not depend on the number of requests."""
     pool = HashingPool(threads=2, places=5)
     with many_requests(pool, slow, 5) as answers:
@@ -65,7 +65,7 @@ def test_no_more_threads_hash_than_the_pool_has_whoever_asks(slow: SlowHasher) -
     assert len(set(slow.threads)) <= 2
 
 
-def test_who_finds_the_queue_full_is_refused_at_once_and_later_served(slow: SlowHasher) -> None:
+def test_a_full_queue_refuses_immediately_and_serves_later(slow: SlowHasher) -> None:
     """A refusal waits for nothing, or a flood would hold every thread of the process."""
     pool = HashingPool(threads=1, places=3)
     with many_requests(pool, slow, 3) as answers:

@@ -49,7 +49,7 @@ def test_the_pauses_grow_up_to_a_bound(provider: Provider, clock: Clock) -> None
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, LONGEST_WAIT, LONGEST_WAIT]
 
 
-def test_the_right_password_is_a_new_beginning(provider: Provider) -> None:
+def test_the_right_password_resets_the_count(provider: Provider) -> None:
     """Who mistypes now and then is never made to wait."""
     browser = provider.browser()
     for _ in range(3):
@@ -58,7 +58,7 @@ def test_the_right_password_is_a_new_beginning(provider: Provider) -> None:
     assert provider.rows(FailedLogins) == []
 
 
-def test_a_stranger_who_guesses_keeps_strangers_out_but_not_the_person(provider: Provider) -> None:
+def test_a_guessing_attacker_does_not_lock_the_user_out(provider: Provider) -> None:
     """In a browser they have used before; there they have guesses of their own."""
     browser = provider.sign_in()
     guess(provider, FREE + 1)
@@ -68,7 +68,7 @@ def test_a_stranger_who_guesses_keeps_strangers_out_but_not_the_person(provider:
     assert attempt(provider, PASSWORD, browser=browser).status_code == 429
 
 
-def test_one_persons_browser_is_no_other_persons(provider: Provider) -> None:
+def test_a_device_cookie_is_valid_for_one_user_only(provider: Provider) -> None:
     """Alex cannot guess Cameron's password faster by having an account."""
     browser = provider.sign_in(username="alex")
     guess(provider, FREE + 1)
@@ -90,7 +90,7 @@ def test_other_names_are_not_concerned(provider: Provider) -> None:
     assert attempt(provider, PASSWORD, "alex").status_code == 303
 
 
-def test_of_many_who_come_at_once_one_may_try(
+def test_of_many_simultaneous_tries_one_is_checked(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both workers, all their threads, at the moment the pause is over."""
@@ -115,7 +115,7 @@ def test_of_many_who_come_at_once_one_may_try(
     assert len(looked) == 1
 
 
-def test_what_was_long_ago_is_forgotten_and_the_table_stays_small(provider: Provider, clock: Clock) -> None:
+def test_old_failures_are_deleted_and_the_table_stays_small(provider: Provider, clock: Clock) -> None:
     """Names that somebody made up do not fill the disk; and none stands in the table."""
     guess(provider, FREE + 1)
     for number in range(5):
@@ -127,7 +127,7 @@ def test_what_was_long_ago_is_forgotten_and_the_table_stays_small(provider: Prov
     assert row.failures == 2
 
 
-def test_the_form_for_a_new_password_is_no_place_to_guess_the_old_one(cameron: SiteClient) -> None:
+def test_the_password_form_limits_guesses_of_the_old_password(cameron: SiteClient) -> None:
     """Whoever sits down at a browser that is signed in."""
 
     def change(old: str) -> TestResponse:
@@ -165,7 +165,7 @@ def test_many_at_once_are_no_more_than_one_by_one(provider: Provider, monkeypatc
     assert sorted(answers) == [401] * len(looked) + [429] * (8 - len(looked))
 
 
-def test_whoever_forgets_the_cookie_has_no_more_guesses_at_the_old_password(provider: Provider) -> None:
+def test_deleting_the_device_cookie_gives_no_more_guesses(provider: Provider) -> None:
     """At the form for a new one they are counted by the account, whatever the browser says of itself."""
     browser = provider.sign_in()
     browser.get("/account/password")

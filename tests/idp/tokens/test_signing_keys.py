@@ -103,7 +103,7 @@ def test_a_private_key_is_imported_once_a_process(
     assert signer(ring)
 
 
-def test_what_is_published_verifies_and_is_public(ring: SigningKeys) -> None:
+def test_published_keys_verify_and_are_public(ring: SigningKeys) -> None:
     """JWK-01, JWK-03: nothing of the private part leaves the process."""
     raw = ring.sign({"a": 1}, alg="RS256", typ="JWT")
     assert jwt.decode(raw, ring.public_keys(), algorithms=["RS256"]).claims == {"a": 1}
