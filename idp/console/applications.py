@@ -14,6 +14,7 @@ from idp.console.application_form import MAIN, METHODS, MORE, POLICIES, fields, 
 from idp.console.parts import ROWS, Page, ask, done
 from idp.models import Client, Delivery, Participation, SsoSession, hash_of
 from idp.operations import InvalidError, applications
+from idp.operations.backchannel_check import check_backchannel
 from idp.outbox.ledger import GIVE_UP_SECONDS
 from idp.outbox.reasons import policy_of, why_not_told
 from idp.provider import current_provider
@@ -93,7 +94,7 @@ def edit(client_id: str) -> ResponseReturnValue:
 
 def check(client_id: str) -> ResponseReturnValue:
     """``POST /console/applications/ID/check``: whether a logout request would reach it."""
-    result = applications.check_backchannel(db.session, client_id)
+    result = check_backchannel(db.session, client_id)
     flash(result.words, result.kind)
     return redirect(url_for("console.application", client_id=client_id), 303)
 
@@ -108,7 +109,7 @@ def renew_secret(client_id: str) -> ResponseReturnValue:
         )
         keep = url_for("console.application", client_id=client_id)
         return ask(f"Make a new secret for {client.name}?", text, "Make a new secret", keep)
-    secret = applications.new_secret(db.session, client_id, g.person.username)
+    secret = applications.renew_secret(db.session, client_id, g.person.username)
     return render_template("console/registered.html", **about(client), secret=secret, is_renewed=True)
 
 

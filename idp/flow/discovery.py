@@ -5,8 +5,8 @@ from flask import Response, jsonify
 from idp.authorization.request import ACR, MODES
 from idp.clients.authentication import CONFIDENTIAL, METHODS
 from idp.clients.jwks import ALGORITHMS
+from idp.clients.metadata import GRANT_TYPES, RESPONSE_TYPES, SCOPES
 from idp.provider import current_provider
-from idp.registration import GRANT_TYPES, RESPONSE_TYPES, SCOPES
 from idp.tokens.id_token import SCOPE_CLAIMS
 
 # Discovery §3: scripts of any site may read these public documents.

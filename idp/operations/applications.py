@@ -1,7 +1,7 @@
-"""The applications that sign their users in here: register, change, check, remove.
+"""The applications that sign their users in here: register, change, remove.
 
-What an application may be is decided where software registers itself (registration.py); here the same rules
-hold, and beside them what only an operator decides.
+The rules of dynamic registration (clients/metadata.py) apply here too; :class:`OperatorSettings` adds what only an
+operator decides.
 """
 
 import json
@@ -9,23 +9,31 @@ import re
 import secrets
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from idp import registration
-from idp.flow.delivery import post
-from idp.models import Client, Token, hash_of
+from idp.clients.metadata import (
+    COLUMNS,
+    SCOPES,
+    Address,
+    ClientMetadata,
+    MetadataError,
+    Target,
+    check_called_addresses,
+    check_sector,
+    new_secret,
+    store,
+)
+from idp.flow.session_ending import end_participations
+from idp.models import AuthorizationCode, Client, Consent, Token, hash_of
 from idp.operations import InvalidError, NotFoundError, OperationError
-from idp.outbox.http import in_background
 from idp.outbox.ledger import MAX_CONNECT_SECONDS, MAX_READ_SECONDS
+from idp.outbox.reasons import Reason
 from idp.provider import current_provider
-from idp.registration import COLUMNS, SCOPES, Address, ClientMetadata, RegistrationError, Target, check_called_addresses
 from pickup_web import events
 from pickup_web.clock import now
 
@@ -140,7 +148,7 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
         raise InvalidError(errors)
     client = Client(client_id=client_id, created_at=now(), scopes=[])
     apply(client, metadata, words)
-    secret = registration.new_secret(client)
+    secret = new_secret(client)
     db.add(client)
     events.record(db, "op.client.registered", client_id=client_id, by=by)
     try:
@@ -183,10 +191,10 @@ def edit_application(
     return client
 
 
-def new_secret(db: Session, client_id: str, by: str) -> str:
+def renew_secret(db: Session, client_id: str, by: str) -> str:
     """Another secret; the old one is worth nothing from now on, nor is a token that the client got for itself by it."""
     client = get_application(db, client_id)
-    secret = registration.new_secret(client)
+    secret = new_secret(client)
     if secret is None:
         raise OperationError(f"{client.name} has no secret because it authenticates in another way.")
     own = (Token.client_id == client_id) & Token.sid.is_(None) & Token.revoked_at.is_(None)
@@ -197,8 +205,19 @@ def new_secret(db: Session, client_id: str, by: str) -> str:
 
 
 def remove_application(db: Session, client_id: str, by: str) -> int:
-    """As when it removes itself; returns how many of its sessions it is told of."""
-    return registration.remove(db, get_application(db, client_id), by)
+    """End its part in every session, with all its tokens; returns how many logouts it is notified of (RFC 7592 §2.3).
+
+    The row stays: the client id is never used again, and the outbox needs the address for the last logout tokens.
+    """
+    client = get_application(db, client_id)
+    client.removed_at, client.secret_hash, client.registration_token_hash = now(), None, None
+    for model in (AuthorizationCode, Consent):
+        db.execute(delete(model).where(model.client_id == client_id))
+    events.record(db, "op.client.removed", client_id=client_id, by=by)
+    provider = current_provider()
+    deliveries = end_participations(db, client, Reason.CLIENT_REMOVED, provider.settings.delete_tokens_on_logout)
+    provider.outbox.send(deliveries)
+    return len(deliveries)
 
 
 def has_secret(client: Client) -> bool:
@@ -208,7 +227,7 @@ def has_secret(client: Client) -> bool:
 
 def apply(client: Client, metadata: Metadata, words: OperatorSettings) -> None:
     """Put checked values into the row."""
-    registration.store(client, metadata)
+    store(client, metadata)
     for name, value in words:
         setattr(client, name, value)
     client.require_pkce = client.require_pkce or not confidential(metadata)  # PKCE-05
@@ -243,10 +262,10 @@ def read(
     try:
         metadata = Metadata.model_validate(dict(values))
         check_called_addresses(metadata)
-        registration.check_sector(metadata, client)
+        check_sector(metadata, client)
     except ValidationError as error:
         errors |= sentences(error)
-    except RegistrationError as error:
+    except MetadataError as error:
         name, _, text = str(error).partition(": ")
         errors |= {name.partition(".")[0]: sentence(text)} if name.partition(".")[0] in KNOWN else {"": str(error)}
     return metadata, words, errors
@@ -281,85 +300,3 @@ def sentence(text: str) -> str:
     first = text.partition(" ")[0]
     begins = text if "_" in first or first in OWN else text[:1].upper() + text[1:]
     return begins + ("" if text.endswith((".", "…")) else ".")
-
-
-# --- whether it can be reached ---
-
-
-@dataclass(frozen=True)
-class Check:
-    """What a call to the back-channel logout URL showed. ``kind``: good, warn or bad."""
-
-    reached: bool
-    kind: str
-    words: str
-
-
-def check_backchannel(db: Session, client_id: str) -> Check:
-    """Call the logout URL as a delivery would, with a token that is none: BCL §2.8 has the app answer 400."""
-    client = get_application(db, client_id)
-    if not client.backchannel_logout_uri:
-        return Check(
-            False, "warn", "The app has no back-channel logout URL, so it is not notified when a session ends."
-        )
-    outcome = in_background(
-        post(
-            current_provider().http,
-            client.backchannel_logout_uri,
-            "this.is.a-check",
-            client.connect_timeout,
-            client.read_timeout,
-            client.ca_certificates,
-        )
-    ).result()
-    if outcome.status is None:
-        words = UNREACHED.get(outcome.word, outcome.word + ".")
-        return Check(False, "bad", f"Not reached: {words}{in_a_container(client.backchannel_logout_uri)}")
-    return judge(outcome.status, outcome.answer)
-
-
-def in_a_container(uri: str) -> str:
-    """A hint at what a newcomer cannot know."""
-    host = urlsplit(uri).hostname or ""
-    if not current_provider().settings.compose_network or host.rpartition(".")[2] != "localhost":
-        return ""
-    advice = "start the app with --host 0.0.0.0, or Pickup with make up MODE=local"
-    if host == "localhost":
-        advice = f"give it a name of its own, such as app.localhost, and {advice}"
-    return f" This service runs in a container; to be reached from there, {advice}."
-
-
-UNREACHED = {
-    "timeout": "nothing answered in time. A firewall may be in between, or the app is too busy.",
-    "name unknown": "the host name is unknown. Compare it with the app's address, letter by letter.",
-    "connection refused": "nothing listens on that port. Is the app running?",
-    "connection broken": "the connection broke before an answer came. Does that port use this protocol?",
-    "private address": "the address is in this server's own network, which apps may not use.",
-    "TLS": "its certificate is not trusted here. If you have your own authority, paste its certificate "
-    "under “CA certificates”.",
-}  # fmt: skip
-
-
-def judge(status: int, answer: str) -> Check:
-    """What the answer to a token that is none says about the app."""
-    said = f" It said: “{answer}”" if answer else ""
-    if status == 400:
-        return Check(True, "good", f"Reached. It refused our invalid test token, as it should (400).{said}")
-    if status in (200, 204):
-        return Check(
-            True, "warn", f"Reached, but it accepted an invalid test token ({status}). It does not seem to "
-            "check logout tokens, so anyone could log its users out."
-        )  # fmt: skip
-    if 300 <= status < 400:
-        return Check(
-            True, "warn", f"Something answers, but redirects ({status}). A logout request follows no redirect: enter "
-            "the address it leads to. Often it is the sign-in page of an app that protects its logout URL."
-        )  # fmt: skip
-    if status in (404, 405, 410, 501):
-        return Check(
-            True, "warn", f"Something answers, but takes no logout request at this path ({status}). Compare the path "
-            "with the app's, letter by letter."
-        )  # fmt: skip
-    if status >= 500:
-        return Check(True, "warn", f"Reached, but the app failed ({status}). Its log should say why.{said}")
-    return Check(True, "warn", f"Something answers with {status}; a logout endpoint would say 400 to our test.{said}")

@@ -137,5 +137,5 @@ def test_without_its_grant_a_programs_tokens_open_nothing(program: Program) -> N
 def test_a_new_secret_ends_the_tokens_that_the_old_one_brought(program: Program) -> None:
     """Whoever stole the old one had them, too. A person's tokens are not the program's own."""
     with program.provider.app.app_context():
-        applications.new_secret(request_db.session, "scripts", "admin")
+        applications.renew_secret(request_db.session, "scripts", "admin")
     problem(program.get("/clients"), 401, "invalidToken")

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from idp.clients.authentication import METHODS as KNOWN_METHODS
+from idp.clients.metadata import RESPONSE_TYPES
 from idp.console.application_form import FLOWS, METHODS, fields
 from idp.models import Client, Delivery, Participation
 from idp.operations.applications import values_of
-from idp.registration import RESPONSE_TYPES
 from tests.conftest import SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.console.conftest import HOSTILE, RADIO, after, form_of, operator, send
@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "jwks-no-keys": ({"jwks": "{}"}, "jwks is not a JWK Set"),
     "both-keys": ({"jwks": '{"keys": []}', "jwks_uri": f"{RADIO}/jwks"}, "jwks and jwks_uri exclude each other."),
     "no-flow": ({"response_types": None}, "Choose at least one (response_types)"),
-    "flow": ({"response_types": ["token"]}, "response_types holds a type that is not supported."),
+    "flow": ({"response_types": ["token"]}, "response_types has a type that is not supported."),
     "public-plain": (
         {"token_endpoint_auth_method": "none", "backchannel_logout_uri": "http://radio.example/b"},
         "A public client needs https",

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from idp.models import Client, Consent
 from idp.operations import InvalidError, NotFoundError, OperationError, applications
+from idp.operations.backchannel_check import check_backchannel
 from pickup_web.database import db as request_db
 from tests.conftest import START
 from tests.idp.conftest import DISPATCH, PaperApp, Provider
@@ -101,7 +102,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "method": ("token_endpoint_auth_method", "tls", "token_endpoint_auth_method is not supported."),
     "key-without-keys": ("token_endpoint_auth_method", "private_key_jwt", "private_key_jwt needs jwks or jwks_uri."),
     "algorithm": ("id_token_signed_response_alg", "HS256", "This provider signs with RS256 or ES256 or EdDSA."),
-    "flow": ("response_types", ["token"], "response_types holds a type that is not supported."),
+    "flow": ("response_types", ["token"], "response_types has a type that is not supported."),
     "no-flow": ("response_types", [], "Choose at least one (response_types)"),
     "policy": ("delete_tokens_on_logout", "some", "Choose one of 'none', 'session' or 'all'."),
     "timeout": ("read_timeout", 3600, "Enter 10.0 or less."),
@@ -222,12 +223,12 @@ def test_a_way_without_a_secret_takes_the_secret_away(db: Session) -> None:
     applications.edit_application(db, "fleet-radio", {"token_endpoint_auth_method": "none"}, "admin")
     assert not client.check_client_secret(secret or "")
     with pytest.raises(OperationError, match="has no secret"):
-        applications.new_secret(db, "fleet-radio", "admin")
+        applications.renew_secret(db, "fleet-radio", "admin")
 
 
 def test_a_new_secret_replaces_the_old_one(db: Session, provider: Provider) -> None:
     client, secret = register(db, client_id="fleet-radio")
-    other = applications.new_secret(db, "fleet-radio", "admin")
+    other = applications.renew_secret(db, "fleet-radio", "admin")
     assert client.check_client_secret(other)
     assert not client.check_client_secret(secret or "")
     assert [event.detail for event in provider.events("op.client.secret_renewed")] == [{"by": "admin"}]
@@ -273,7 +274,7 @@ def test_what_an_answer_says_about_the_app(
     """The call is a delivery's, but for the token, which no app may accept."""
     register(db, client_id="fleet-radio", connect_timeout=0.5, read_timeout=1.5)
     radio.status, radio.body = status, '{"error": "invalid_request"}'
-    check = applications.check_backchannel(db, "fleet-radio")
+    check = check_backchannel(db, "fleet-radio")
     assert (check.reached, check.kind) == (True, kind)
     assert words in check.words
     (exchange,) = provider.network.to(f"{RADIO}/bclogout")
@@ -285,7 +286,7 @@ def test_what_an_answer_says_about_the_app(
 def test_the_apps_own_words_are_shown(db: Session, radio: PaperApp) -> None:
     register(db, client_id="fleet-radio")
     radio.body = '{"error": "invalid_request", "error_description": "not a JWT"}'
-    assert "invalid_request: not a JWT" in applications.check_backchannel(db, "fleet-radio").words
+    assert "invalid_request: not a JWT" in check_backchannel(db, "fleet-radio").words
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_the_apps_own_words_are_shown(db: Session, radio: PaperApp) -> None:
         ("refuse", "nothing listens on that port"),
         ("time_out", "nothing answered in time"),
         ("unknown", "the host name is unknown"),
-        ("certificate", "its certificate is not trusted"),
+        ("certificate", "does not trust its certificate"),
     ],
 )
 def test_who_cannot_be_reached_is_told_why(fault: str, words: str, db: Session, provider: Provider) -> None:
@@ -309,7 +310,7 @@ def test_who_cannot_be_reached_is_told_why(fault: str, words: str, db: Session, 
         provider.network.replace(RADIO, untrusted)
     else:
         getattr(provider.network, fault)(RADIO)
-    check = applications.check_backchannel(db, "fleet-radio")
+    check = check_backchannel(db, "fleet-radio")
     assert (check.reached, check.kind) == (False, "bad")
     assert words in check.words
 
@@ -318,14 +319,14 @@ def test_who_is_in_a_container_is_told_what_localhost_means_there(
     db: Session, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(db, client_id="fleet-radio", backchannel_logout_uri="http://radio.localhost/")
-    assert "container" not in applications.check_backchannel(db, "fleet-radio").words
+    assert "container" not in check_backchannel(db, "fleet-radio").words
     monkeypatch.setattr(provider.settings, "compose_network", True)
-    assert "runs in a container" in applications.check_backchannel(db, "fleet-radio").words
+    assert "runs in a container" in check_backchannel(db, "fleet-radio").words
 
 
 def test_without_a_logout_url_there_is_nothing_to_reach(db: Session) -> None:
     register(db, client_id="fleet-radio", backchannel_logout_uri=None)
-    check = applications.check_backchannel(db, "fleet-radio")
+    check = check_backchannel(db, "fleet-radio")
     assert (check.reached, check.kind) == (False, "warn")
 
 
