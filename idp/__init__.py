@@ -20,6 +20,7 @@ from idp.clients.jwks import ClientKeys
 from idp.encryption import use_key
 from idp.error_pages import too_many_passwords
 from idp.flow import authorize, delivery, discovery, end_session, login, token
+from idp.home import home
 from idp.models import Base
 from idp.outbox.http import GuardedHttpClient
 from idp.outbox.sender import Outbox
@@ -56,7 +57,7 @@ ROUTES: list[Route] = [
     ("GET POST", "/oidc/logout",                      "end_session",  end_session.end_session),
     ("POST",     "/oidc/logout/confirm",              "confirm",      end_session.confirm),
     ("GET",      "/oidc/logged-out",                  "logged_out",   logged_out.show),
-    ("GET",      "/",                                 "home",         end_session.home),
+    ("GET",      "/",                                 "home",         home),
 ]
 # fmt: on
 # Posts from programs or other sites have no CSRF token of ours. None of these views acts on a cookie alone.

@@ -173,12 +173,5 @@ def leave(logout_request: LogoutRequest, ended_sid: str | None = None) -> Respon
     return response
 
 
-def home() -> ResponseReturnValue:
-    """``GET /``: who is signed in here, and the ways on."""
-    session = current_sso_session()
-    user = db.session.get_one(User, session.sub) if session else None
-    return render_template("idp/home.html", user=user, apps=logged_out.all_apps())
-
-
 def _signer() -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(current_provider().settings.secret_key.get_secret_value(), salt="logout-request")
