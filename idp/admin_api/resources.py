@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from idp.models import Client, User
+from idp.operations.application_settings import SETTINGS
 from idp.operations.deliveries import Entry
 from idp.operations.sessions import SessionView
 
@@ -110,26 +111,30 @@ class Session(Resource):
         )
 
 
+def setting(name: str) -> Any:
+    """A member with the label and the hint that the console shows for this setting."""
+    about = SETTINGS[name]
+    return Field(title=about["title"], description=about.get("description"))
+
+
 class RegisteredClient(Resource):
-    """An application that is registered. How it proves itself is told, what with is not."""
+    """A registered application. Shows the authentication method, never the credentials."""
 
     client_id: str = Field(examples=["pickup-manager"])
     name: str = Field(examples=["Pickup Manager"])
-    redirect_uris: list[str]
-    post_logout_redirect_uris: list[str]
-    grant_types: list[str]
-    response_types: list[str]
-    scopes: list[str]
-    token_endpoint_auth_method: str
-    id_token_signed_response_alg: str
-    backchannel_logout_uri: str | None
-    backchannel_logout_session_required: bool
-    delete_tokens_on_logout: Literal["none", "session", "all"] | None = Field(
-        description="Which tokens die with a session; null: as the provider's settings say."
-    )
-    connect_timeout: float = Field(description="Seconds, of a logout request.")
-    read_timeout: float = Field(description="Seconds, of a logout request.")
-    retry_seconds: int | None = Field(description="How long a logout is offered; null: as long as for all others.")
+    redirect_uris: list[str] = setting("redirect_uris")
+    post_logout_redirect_uris: list[str] = setting("post_logout_redirect_uris")
+    grant_types: list[str] = setting("grant_types")
+    response_types: list[str] = setting("response_types")
+    scopes: list[str] = setting("scope")
+    token_endpoint_auth_method: str = setting("token_endpoint_auth_method")
+    id_token_signed_response_alg: str = setting("id_token_signed_response_alg")
+    backchannel_logout_uri: str | None = setting("backchannel_logout_uri")
+    backchannel_logout_session_required: bool = setting("backchannel_logout_session_required")
+    delete_tokens_on_logout: Literal["none", "session", "all"] | None = setting("delete_tokens_on_logout")
+    connect_timeout: float = setting("connect_timeout")
+    read_timeout: float = setting("read_timeout")
+    retry_seconds: int | None = setting("retry_seconds")
     created_at: int
 
     @classmethod

@@ -67,35 +67,62 @@ def offered_algorithm(alg: str) -> str:
     return alg
 
 
-Address = Annotated[str, Field(max_length=2000), AfterValidator(address)]
-Target = Annotated[str, Field(max_length=2000), AfterValidator(without_fragment)]
+URI = Field(max_length=2000, json_schema_extra={"format": "uri"})
+Address = Annotated[str, URI, AfterValidator(address)]
+Target = Annotated[str, URI, AfterValidator(without_fragment)]
 Text = Annotated[str, Field(max_length=255), AfterValidator(printable)]
 SigningAlg = Annotated[str, AfterValidator(offered_algorithm)]
 
 
 class ClientMetadata(BaseModel):
-    """What a client may state about itself. Unknown members are ignored (RFC 7591 §2)."""
+    """What a client may state about itself. Unknown members are ignored (RFC 7591 §2).
+
+    Titles, descriptions and examples are the labels and hints of the console, and the texts of the admin API.
+    """
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     redirect_uris: list[Target] = Field(min_length=1, max_length=50)
-    response_types: list[str] = Field(default=["code"], max_length=20)
+    response_types: list[str] = Field(default=["code"], max_length=20, title="Flows (response types)")
     grant_types: list[Literal["authorization_code", "implicit", "refresh_token"]] = ["authorization_code"]
     application_type: Literal["web", "native"] = "web"
-    token_endpoint_auth_method: str = "client_secret_basic"  # noqa: S105 # the name of a method
+    token_endpoint_auth_method: str = Field(
+        default="client_secret_basic",
+        title="Client authentication",
+        description="How it authenticates when it exchanges the code for tokens. An app on a server can keep a secret.",
+    )
     token_endpoint_auth_signing_alg: str | None = None
-    client_name: Text | None = None
+    client_name: Text | None = Field(
+        default=None, title="Name", description="People see it when they sign in.", examples=["Fleet Radio"]
+    )
     client_uri: Address | None = None
     logo_uri: Address | None = None
     policy_uri: Address | None = None
     tos_uri: Address | None = None
     contacts: list[Text] | None = None
-    scope: Text | None = None
-    jwks: dict[str, Any] | None = None
-    jwks_uri: Address | None = None
+    scope: Text | None = Field(
+        default=None,
+        title="Scopes",
+        description="The most it may ask for. About the person: profile, email, phone, address. Add offline_access to "
+        "keep access after the user logs out. Or scopes of your own APIs.",
+        examples=["openid profile email"],
+    )
+    jwks: dict[str, Any] | None = Field(
+        default=None, title="Its public keys", description="A JWK Set, instead of its address."
+    )
+    jwks_uri: Address | None = Field(
+        default=None,
+        title="Address of its public keys",
+        description="For private_key_jwt and signed requests.",
+        examples=["https://radio.example/jwks.json"],
+    )
     sector_identifier_uri: Address | None = None
     subject_type: Literal["public"] | None = None
-    id_token_signed_response_alg: SigningAlg = "RS256"  # noqa: S105 # the name of an algorithm
+    id_token_signed_response_alg: SigningAlg = Field(
+        default="RS256",
+        title="Signing algorithm",
+        description="For its ID tokens and logout tokens. Every library supports RS256.",
+    )
     userinfo_signed_response_alg: SigningAlg | None = None
     request_object_signing_alg: str | None = None
     request_uris: list[Address] | None = Field(default=None, max_length=20)
@@ -103,9 +130,23 @@ class ClientMetadata(BaseModel):
     require_auth_time: bool = False
     default_acr_values: list[Text] | None = None
     initiate_login_uri: Address | None = None
-    post_logout_redirect_uris: list[Target] = []
-    backchannel_logout_uri: Target | None = None
-    backchannel_logout_session_required: bool = False
+    post_logout_redirect_uris: list[Target] = Field(
+        default=[],
+        title="Post-logout redirect URIs",
+        description="Where the app may send people after a logout.",
+        examples=["http://radio.localhost:8090/logged-out"],
+    )
+    backchannel_logout_uri: Target | None = Field(
+        default=None,
+        title="Back-channel logout URL",
+        description="Where the IdP posts the logout token, without a browser. If empty, the app is not notified.",
+        examples=["http://radio.localhost:8090/bclogout"],
+    )
+    backchannel_logout_session_required: bool = Field(
+        default=False,
+        title="It needs the session ID (sid)",
+        description="Logout tokens of this IdP always have sid and sub.",
+    )
     software_id: Text | None = None
     software_version: Text | None = None
 

@@ -1,17 +1,13 @@
-"""The form of an application: a sentence and an example for each field, and what its text means.
-
-Whether a value is right is decided in operations/applications.py, as for software that registers itself.
-"""
+"""The form of an application, made of the settings that operations/application_settings.py describes and checks."""
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from idp.outbox.ledger import GIVE_UP_SECONDS
+from idp.operations.application_settings import SETTINGS
 from pickup_web.forms import Field, Form, Wrong, decimal, is_ticked, number, optional
-from pickup_web.words import duration
 
 METHODS = {
     "client_secret_basic": "A secret in the Authorization header (client_secret_basic). Most libraries do this",
@@ -39,23 +35,18 @@ GRANTS = {
 }
 
 
-@dataclass(frozen=True)
-class Group:
-    """Some fields of the form, under one heading."""
-
-    title: str
-    about: str
-    fields: Sequence[Field]
-
-
-def as_typed(given: str) -> str:
-    """The text itself."""
-    return given
-
-
-def lines(given: str) -> list[str]:
-    """One value a line."""
-    return given.splitlines()
+CHOICES: dict[str, dict[str, str]] = {
+    "token_endpoint_auth_method": METHODS,
+    "delete_tokens_on_logout": {"": "As set for the IdP (see Settings)", **POLICIES},
+    "response_types": FLOWS,
+    "grant_types": GRANTS,
+    "id_token_signed_response_alg": {
+        "RS256": "RS256",
+        "ES256": "ES256",
+        "EdDSA": "EdDSA (only if the settings offer it)",
+    },
+}
+NEEDED = {"client_name", "redirect_uris", "scope"}  # their models have defaults, for other ways to register
 
 
 def json_object(given: str) -> dict[str, Any]:
@@ -69,199 +60,90 @@ def json_object(given: str) -> dict[str, Any]:
     return value
 
 
-# What an application needs, in the order in which a newcomer knows it.
+TYPES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    # JSON Schema's type: the kind of the field, and its reader
+    "string": ("text", str),
+    "array": ("textarea", str.splitlines),
+    "object": ("textarea", json_object),
+    "boolean": ("checkbox", is_ticked),
+    "number": ("text", decimal),
+    "integer": ("text", number(0, 999_999_999)),
+}
+FORMATS = {"uri": "url", "pem": "textarea"}
+
+
+def field_of(name: str) -> Field:
+    """The field of a setting, as operations/application_settings.py describes it."""
+    about = SETTINGS[name]
+    shape = about["anyOf"][0] if "anyOf" in about else about  # the other one is null
+    kind, read = TYPES[shape["type"]]
+    kind = FORMATS.get(shape.get("format", ""), kind)
+    if name in CHOICES:
+        kind = "checkboxes" if kind == "textarea" else "select"
+    return Field(
+        name,
+        about["title"],
+        optional(read) if "anyOf" in about else read,
+        hint_of(about, "One a line." if shape["type"] == "array" and kind == "textarea" else ""),
+        kind=kind,
+        choices=list(CHOICES.get(name, {}).items()),
+        optional=name not in NEEDED and ("anyOf" in about or about.get("default") == []),
+    )
+
+
+def hint_of(about: dict[str, Any], how: str = "") -> str:
+    """The description, how to type it, and an example."""
+    example = "".join(f"For example: {one}" for one in about.get("examples", []))
+    return " ".join(filter(None, (about.get("description"), how, example)))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some fields of the form, under one heading."""
+
+    title: str
+    about: str
+    fields: Sequence[Field]
+
+
+def group(title: str, about: str, *names: str) -> Group:
+    """The fields of these settings."""
+    return Group(title, about, [field_of(name) for name in names])
+
+
+# What every application needs, in the order in which a newcomer knows it.
 MAIN = [
-    Group(
-        "The application",
-        "",
-        [
-            Field(
-                "client_name",
-                "Name",
-                as_typed,
-                "People see it when they sign in. For example: Fleet Radio",
-            ),
-            Field(
-                "home_url",
-                "Start page",
-                optional(as_typed),
-                "Where people open the app. The pages of the IdP link to it. For example: http://radio.localhost:8090/",
-                kind="url",
-                optional=True,
-            ),
-        ],
-    ),
-    Group(
+    group("The application", "", "client_name", "home_url"),
+    group(
         "Signing in",
         "The app sends people here. They return to it with a code.",
-        [
-            Field(
-                "redirect_uris",
-                "Redirect URIs",
-                lines,
-                "The app's callback addresses, one a line. What the app sends must be the same, letter by letter. "
-                "For example: http://radio.localhost:8090/oauth2client",
-                kind="textarea",
-            ),
-            Field(
-                "token_endpoint_auth_method",
-                "Client authentication",
-                as_typed,
-                "How it authenticates when it exchanges the code for tokens. An app on a server can keep a secret.",
-                kind="select",
-                choices=list(METHODS.items()),
-            ),
-            Field(
-                "scope",
-                "Scopes",
-                as_typed,
-                "The most it may ask for. About the person: profile, email, phone, address. Add offline_access to keep "
-                "access after the user logs out. Or scopes of your own APIs. For example: openid profile email",
-            ),
-        ],
+        "redirect_uris",
+        "token_endpoint_auth_method",
+        "scope",
     ),
-    Group(
+    group(
         "Logging out",
         "When a session ends here, the IdP notifies each of its apps, server to server.",
-        [
-            Field(
-                "backchannel_logout_uri",
-                "Back-channel logout URL",
-                optional(as_typed),
-                "Where the IdP posts the logout token; no browser is involved. Without it, the app is not notified. "
-                "For example: http://radio.localhost:8090/bclogout",
-                kind="url",
-                optional=True,
-            ),
-            Field(
-                "post_logout_redirect_uris",
-                "Post-logout redirect URIs",
-                lines,
-                "Where the app may send people after a logout, one a line. "
-                "For example: http://radio.localhost:8090/logged-out",
-                kind="textarea",
-                optional=True,
-            ),
-            Field(
-                "delete_tokens_on_logout",
-                "Delete tokens on logout",
-                optional(as_typed),
-                "Which of its tokens are revoked when a session ends, and whether it is notified.",
-                kind="select",
-                choices=[("", "As set for the IdP (see Settings)"), *POLICIES.items()],
-                optional=True,
-            ),
-        ],
+        "backchannel_logout_uri",
+        "post_logout_redirect_uris",
+        "delete_tokens_on_logout",
     ),
 ]
 # Fields whose defaults suit most applications.
 MORE = [
-    Group(
-        "Identity",
-        "",
-        [
-            Field(
-                "client_id",
-                "Client ID",
-                as_typed,
-                "The name of the app in the protocol. It cannot be changed later. For example: fleet-radio",
-            ),
-            Field(
-                "jwks_uri",
-                "Address of its public keys",
-                optional(as_typed),
-                "For private_key_jwt and signed requests. For example: https://radio.example/jwks.json",
-                kind="url",
-                optional=True,
-            ),
-            Field(
-                "jwks",
-                "Its public keys",
-                optional(json_object),
-                "A JWK Set, instead of its address.",
-                kind="textarea",
-                optional=True,
-            ),
-        ],
+    group("Identity", "", "client_id", "jwks_uri", "jwks"),
+    group(
+        "Tokens", "", "response_types", "grant_types", "require_pkce", "id_token_signed_response_alg", "may_introspect"
     ),
-    Group(
-        "Tokens",
-        "",
-        [
-            Field("response_types", "Flows (response types)", lines, kind="checkboxes", choices=list(FLOWS.items())),
-            Field("grant_types", "Other grants", lines, kind="checkboxes", choices=list(GRANTS.items())),
-            Field(
-                "require_pkce",
-                "It must use PKCE",
-                is_ticked,
-                "Protects the code in transit. Clear it only for an app whose library does not support PKCE.",
-                kind="checkbox",
-            ),
-            Field(
-                "id_token_signed_response_alg",
-                "Signing algorithm",
-                as_typed,
-                "For its ID tokens and logout tokens. Every library supports RS256.",
-                kind="select",
-                choices=[("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA (only if the settings offer it)")],
-            ),
-            Field(
-                "may_introspect",
-                "It is an API",
-                is_ticked,
-                "It receives access tokens of other apps and may check whether they are valid.",
-                kind="checkbox",
-            ),
-        ],
-    ),
-    Group(
+    group(
         "The logout request",
         "",
-        [
-            Field(
-                "backchannel_logout_session_required",
-                "It needs the session ID (sid)",
-                is_ticked,
-                "Logout tokens of this IdP always have sid and sub.",
-                kind="checkbox",
-            ),
-            Field(
-                "tell_logout_reason",
-                "Send the reason",
-                is_ticked,
-                "The logout token says why the session ended and may name another app. For your own apps only.",
-                kind="checkbox",
-            ),
-            Field(
-                "connect_timeout",
-                "Connect timeout, in seconds",
-                decimal,
-                "How long the app may take to accept a connection. For example: 2",
-            ),
-            Field(
-                "read_timeout",
-                "Read timeout, in seconds",
-                decimal,
-                "How long the app may take to answer. For example: 5",
-            ),
-            Field(
-                "retry_seconds",
-                "Retry deadline, in seconds",
-                optional(number(0, 999_999_999)),
-                "How long the IdP retries while the app is away. "
-                f"Empty: {GIVE_UP_SECONDS}, which is {duration(GIVE_UP_SECONDS)}.",
-                optional=True,
-            ),
-            Field(
-                "ca_certificates",
-                "CA certificates",
-                optional(as_typed),
-                "PEM. The authorities to trust for the app's certificate, if it has a private one. "
-                "For example: -----BEGIN CERTIFICATE----- …",
-                kind="textarea",
-                optional=True,
-            ),
-        ],
+        "backchannel_logout_session_required",
+        "tell_logout_reason",
+        "connect_timeout",
+        "read_timeout",
+        "retry_seconds",
+        "ca_certificates",
     ),
 ]
 
@@ -300,7 +182,7 @@ def text_of(value: Any) -> str:
 
 
 def values_of(form: Form) -> dict[str, Any]:
-    """What was typed, by the names of operations/applications.py."""
+    """What was typed, by the names of operations/application_settings.py."""
     # Registration §2: the other grants follow from the flows.
     flows = [set(flow.split()) for flow in form.values.get("response_types", [])]
     needed = ["authorization_code"] if any("code" in flow for flow in flows) else []

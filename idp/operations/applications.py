@@ -1,17 +1,11 @@
-"""The applications that sign their users in here: register, change, remove.
-
-The rules of dynamic registration (clients/metadata.py) apply here too; :class:`OperatorSettings` adds what only an
-operator decides.
-"""
+"""The applications that sign their users in here: register, change, remove."""
 
 import json
 import re
 import secrets
-import ssl
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -19,19 +13,13 @@ from sqlalchemy.orm import Session
 from idp.clients.metadata import (
     COLUMNS,
     SCOPES,
-    Address,
-    ClientMetadata,
-    MetadataError,
-    Target,
-    check_called_addresses,
-    check_sector,
     new_secret,
     store,
 )
 from idp.flow.session_ending import end_participations
 from idp.models import AuthorizationCode, Client, Consent, Token, hash_of
 from idp.operations import InvalidError, NotFoundError, OperationError
-from idp.outbox.ledger import MAX_CONNECT_SECONDS, MAX_READ_SECONDS
+from idp.operations.application_settings import Metadata, OperatorSettings, confidential, read
 from idp.outbox.reasons import Reason
 from idp.provider import current_provider
 from pickup_web import events
@@ -39,58 +27,6 @@ from pickup_web.clock import now
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
 RESERVED = ("register",)  # /console/applications/register is the form
-SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
-MOST_RETRY = 7 * 24 * 3600  # seconds; no session of an app lives that long
-
-Grant = Literal["authorization_code", "implicit", "refresh_token", "client_credentials"]
-
-
-def certificates(pem: str) -> str:
-    """One or more certificates that a TLS library can read, and no private key."""
-    if "PRIVATE KEY" in pem:
-        raise ValueError("this contains a private key. Paste certificates only")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: letters that are not of ASCII
-        raise ValueError("these are not certificates in PEM format: -----BEGIN CERTIFICATE----- …") from error
-    return pem
-
-
-class Metadata(ClientMetadata):
-    """The same rules; but an operator may also register a program that acts for itself and signs nobody in."""
-
-    redirect_uris: list[Target] = Field(default=[], max_length=50)
-    grant_types: list[Grant] = Field(default=["authorization_code"])  # type: ignore[assignment] # one more than theirs
-
-    @model_validator(mode="after")
-    def _program(self) -> "Metadata":
-        if self.response_types and not self.redirect_uris:
-            raise ValueError("enter at least one address (redirect_uris)")
-        if not self.response_types and "client_credentials" not in self.grant_types:
-            raise ValueError("choose at least one (response_types), or let the app act for itself")
-        if not confidential(self) and "client_credentials" in self.grant_types:  # RFC 6749 §4.4
-            raise ValueError("grant_types may contain client_credentials only if the application authenticates")
-        return self
-
-
-class OperatorSettings(BaseModel):
-    """What an application cannot say about itself."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    home_url: Address | None = None
-    require_pkce: bool = True
-    may_introspect: bool = False
-    tell_logout_reason: bool = False
-    delete_tokens_on_logout: Literal["none", "session", "all"] | None = None
-    connect_timeout: float = Field(default=2.0, ge=0.1, le=MAX_CONNECT_SECONDS, allow_inf_nan=False)
-    read_timeout: float = Field(default=5.0, ge=0.1, le=MAX_READ_SECONDS, allow_inf_nan=False)
-    ca_certificates: Annotated[str, Field(max_length=100_000), AfterValidator(certificates)] | None = None
-    retry_seconds: int | None = Field(default=None, ge=0, le=MOST_RETRY)
-
-
-OWN = (*Metadata.model_fields, "client_id")  # what both kinds of registration know
-KNOWN = {*OWN, *OperatorSettings.model_fields}
 
 
 # --- looking ---
@@ -235,68 +171,3 @@ def apply(client: Client, metadata: Metadata, words: OperatorSettings) -> None:
     client.scopes = list(
         dict.fromkeys([*(["openid"] if metadata.response_types else []), *asked])
     )  # those of our own APIs, too
-
-
-def confidential(metadata: ClientMetadata) -> bool:
-    """RFC 6749 §2.1: whether it can prove who it is."""
-    return metadata.token_endpoint_auth_method != "none"  # noqa: S105 # the name of a method
-
-
-# --- checking what was given ---
-
-
-def read(
-    values: Mapping[str, Any], client: Client | None = None
-) -> tuple[Metadata | None, OperatorSettings | None, dict[str, str]]:
-    """Both halves, and a sentence for each value that is wrong. ``client``: the one that is edited."""
-    errors = {name: "There is no such setting." for name in values if name not in KNOWN}
-    metadata = words = None
-    try:
-        words = OperatorSettings.model_validate(dict(values))
-    except ValidationError as error:
-        errors |= sentences(error)
-    if not str(values.get("client_name") or "").strip():
-        errors["client_name"] = "Enter a name."
-    if wrong := [scope for scope in str(values.get("scope") or "").split() if not SCOPE.fullmatch(scope)]:
-        errors["scope"] = f"{wrong[0]} is not a scope: leave out quotation marks, backslashes and accents."
-    try:
-        metadata = Metadata.model_validate(dict(values))
-        check_called_addresses(metadata)
-        check_sector(metadata, client)
-    except ValidationError as error:
-        errors |= sentences(error)
-    except MetadataError as error:
-        name, _, text = str(error).partition(": ")
-        errors |= {name.partition(".")[0]: sentence(text)} if name.partition(".")[0] in KNOWN else {"": str(error)}
-    return metadata, words, errors
-
-
-def sentences(error: ValidationError) -> dict[str, str]:
-    """The first complaint about each value. A complaint about several names the value it is about."""
-    found: dict[str, str] = {}
-    for problem in error.errors():
-        text = PLAIN.get(problem["type"], "{msg}").format(msg=problem["msg"], **problem.get("ctx", {}))
-        text = text.removeprefix("Value error, ")
-        name = str(problem["loc"][0]) if problem["loc"] else next(filter(OWN.__contains__, re.split(r"\W+", text)), "")
-        number = problem["loc"][1] if len(problem["loc"]) > 1 else None
-        which = f"Number {number + 1}: " if isinstance(number, int) else ""
-        found.setdefault(name, which + sentence(text))
-    return found
-
-
-PLAIN = {
-    "missing": "Enter at least one.",
-    "too_short": "Enter at least one.",
-    "too_long": "Enter {max_length} at most.",
-    "string_too_long": "Use {max_length} characters at most.",
-    "greater_than_equal": "Enter {ge} or more.",
-    "less_than_equal": "Enter {le} or less.",
-    "literal_error": "Choose one of {expected}.",
-}
-
-
-def sentence(text: str) -> str:
-    """With a capital at the beginning, unless that is a name of the protocol, and a full stop at the end."""
-    first = text.partition(" ")[0]
-    begins = text if "_" in first or first in OWN else text[:1].upper() + text[1:]
-    return begins + ("" if text.endswith((".", "…")) else ".")

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +175,21 @@ def test_every_field_is_explained_with_an_example(admin: SiteClient) -> None:
             assert "For example: " in field.hint or field.name == "jwks", field.name
     page = admin.get(REGISTER)
     assert "You need up to four URLs" in words(page)
+
+
+def test_the_documentation_lists_every_field_with_the_words_of_the_form() -> None:
+    """docs/console.md, *All settings*. To update the page, paste these rows."""
+    page = Path("docs/console.md").read_text("utf-8")
+    rows = [f"| {field.label} | `{field.name}` | {field.hint} |" for field in fields(is_new=True)]
+    assert re.findall(r"^\| .+ \| `[a-z_]+` \| .*\|$", page, re.MULTILINE) == rows
+
+
+def test_the_admin_api_describes_a_setting_with_the_words_of_the_form(admin: SiteClient) -> None:
+    document = admin.get("/admin/api/v1/openapi.json").get_json()
+    member = document["components"]["schemas"]["RegisteredClient"]["properties"]["backchannelLogoutUri"]
+    (field,) = (field for field in fields(is_new=True) if field.name == "backchannel_logout_uri")
+    assert member["title"] == field.label
+    assert field.hint.startswith(member["description"])
 
 
 def test_the_form_offers_what_the_provider_can() -> None:
