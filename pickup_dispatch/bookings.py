@@ -12,12 +12,12 @@ from pickup_web.database import db
 from pickup_web.forms import Field, Form, choice, phone, text
 from relying_party import session_user, signed_in
 
-SHOWN = 200  # bookings on the list, the newest first
+SHOWN = 200  # bookings on the list
 LATER = "later"
 
 
 def home() -> ResponseReturnValue:
-    """``GET /``: the form for a booking, or, for strangers, the door."""
+    """``GET /``: the booking form, or the landing page for users who are not signed in."""
     if not signed_in():
         return render_template("landing.html")
     available = drivers.fetch()
@@ -25,7 +25,7 @@ def home() -> ResponseReturnValue:
 
 
 def make() -> ResponseReturnValue:
-    """``POST /bookings``: store it, or show what is wrong."""
+    """``POST /bookings``: store the booking, or show the errors."""
     available = drivers.fetch()
     form = Form.read(booking_fields(available), request.form)
     if form.errors:
@@ -47,13 +47,13 @@ def make() -> ResponseReturnValue:
 
 
 def show_all() -> ResponseReturnValue:
-    """``GET /bookings``: the company's bookings, the newest first. It needs nobody but our own database."""
+    """``GET /bookings``: the company's bookings, newest first. Needs only our own database."""
     newest = select(Booking).order_by(Booking.created_at.desc(), Booking.id.desc()).limit(SHOWN)
     return render_template("bookings.html", bookings=db.session.scalars(newest).all(), shown=SHOWN)
 
 
 def choose_driver(booking_id: int) -> ResponseReturnValue:
-    """``GET /bookings/ID/driver``: the form for a driver who was left for later."""
+    """``GET /bookings/ID/driver``: the form to assign a driver later."""
     available = drivers.fetch()
     form = Form([driver_field(available)], {"driver": first_choice(available)})
     return render_template("driver.html", booking=find(booking_id), form=form, problem=available.problem)
@@ -73,7 +73,7 @@ def assign_driver(booking_id: int) -> ResponseReturnValue:
 
 
 def cancel(booking_id: int) -> ResponseReturnValue:
-    """``POST /bookings/ID/cancel``: once is enough; a second time changes nothing."""
+    """``POST /bookings/ID/cancel``: a second request changes nothing."""
     booking = find_any(booking_id)
     live = (Booking.id == booking_id) & Booking.cancelled_at.is_(None)
     db.session.execute(update(Booking).where(live).values(cancelled_at=now()))
@@ -83,7 +83,7 @@ def cancel(booking_id: int) -> ResponseReturnValue:
 
 
 def find(booking_id: int) -> Booking:
-    """The booking, unless there is none or it was cancelled: 404."""
+    """The booking; 404 if it does not exist or was cancelled."""
     booking = find_any(booking_id)
     return abort(404) if booking.cancelled_at else booking
 
@@ -94,16 +94,16 @@ def find_any(booking_id: int) -> Booking:
 
 
 def booking_fields(available: DriverList) -> list[Field]:
-    """The form's fields; the drivers are those of this moment."""
+    """The fields of the form, with the drivers available now."""
     return [
         driver_field(available),
-        Field("passenger", "Passenger", text("the passenger's name"), hint="Who waits for the cab."),
+        Field("passenger", "Passenger", text("the passenger's name"), hint="The person to pick up."),
         Field("contact", "Contact number", phone, hint="With the country code: +1 202 555 0143", kind="tel"),
     ]
 
 
 def driver_field(available: DriverList) -> Field:
-    """The drivers of this moment; leaving the choice for later is possible even when there are none."""
+    """The drivers available now. "Assign a driver later" is always a choice."""
     later = (LATER, "Assign a driver later")
     known = [(driver_id, f"{driver_id} · {name}") for driver_id, name in available.names.items()]
     choices = [("", "Choose a driver"), *known, later] if known else [later]
@@ -114,7 +114,7 @@ def driver_field(available: DriverList) -> Field:
 
 
 def first_choice(available: DriverList) -> str:
-    """What is chosen before somebody chooses."""
+    """The initial choice."""
     return "" if available.names else LATER
 
 

@@ -1,4 +1,4 @@
-"""List, add, edit, remove: once, for every resource of resources.py."""
+"""List, add, edit and remove, for every resource in resources.py."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def add(kind: str) -> ResponseReturnValue:
     db.session.add(resource.model(**form.values))
     try:
         db.session.commit()
-    except IntegrityError:  # the key is unique in the database, so two people cannot both take it
+    except IntegrityError:  # another request may have taken the key
         db.session.rollback()
         form.errors["id"] = f"There is already a {resource.singular} {form.values['id']}."
         return form_page(resource, form), 409
@@ -39,7 +39,7 @@ def add(kind: str) -> ResponseReturnValue:
 
 
 def edit(kind: str, key: str) -> ResponseReturnValue:
-    """``GET /drivers/D0072/edit`` → the form; ``POST`` → the row is changed. The key stays."""
+    """``GET /drivers/D0072/edit`` → the form; ``POST`` → changes the row, except its key."""
     resource, row = RESOURCES[kind], find(kind, key)
     if request.method != "POST":
         return form_page(resource, Form(resource.fields, values_of(resource, row)), row)
@@ -52,7 +52,7 @@ def edit(kind: str, key: str) -> ResponseReturnValue:
 
 
 def remove(kind: str, key: str) -> ResponseReturnValue:
-    """``GET /drivers/D0072/remove`` → asks once; ``POST`` → the row is gone."""
+    """``GET /drivers/D0072/remove`` → asks; ``POST`` → deletes the row."""
     resource, row = RESOURCES[kind], find(kind, key)
     title = title_of(resource, row)
     if request.method != "POST":
@@ -63,7 +63,7 @@ def remove(kind: str, key: str) -> ResponseReturnValue:
 
 
 def find(kind: str, key: str) -> Base:
-    """The row, or 404: also for a key that cannot be one."""
+    """The row, or 404, also for an invalid key."""
     resource = RESOURCES[kind]
     try:
         row = db.session.get(resource.model, resource.fields[0].read(key))
@@ -78,7 +78,7 @@ def values_of(resource: Resource, row: Base) -> dict[str, Any]:
 
 
 def title_of(resource: Resource, row: Base) -> str:
-    """What people call the row."""
+    """The row's display name."""
     return str(getattr(row, resource.title_field))
 
 
@@ -89,6 +89,6 @@ def form_page(resource: Resource, form: Form, row: Base | None = None) -> str:
 
 
 def done(resource: Resource, message: str) -> ResponseReturnValue:
-    """Back to the list, which says what happened."""
+    """Redirect to the list, with a message."""
     flash(message)
     return redirect(url_for("show_all", kind=resource.plural), 303)

@@ -1,4 +1,4 @@
-"""The three resources, described once: their words and their fields. crud.py makes the pages of this."""
+"""The three resources: their texts and fields. crud.py generates the pages from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from pickup_web.forms import Field, choice, day, email, number, pattern, phone, 
 
 @dataclass(frozen=True)
 class Resource:
-    """A table with its pages. The first field is the key: given when a row is added, fixed afterwards."""
+    """A table and its pages. The first field is the key: set when a row is added, fixed afterwards."""
 
     model: type[Base]
     singular: str
     plural: str
     icon: str
     about: str
-    title_field: str  # what a row is called by
+    title_field: str  # the field with the display name
     fields: Sequence[Field]
 
 
@@ -26,7 +26,7 @@ CONTACT = Field("contact", "Contact number", phone, hint="With the country code:
 
 
 def key(label: str, regex: str, shape: str) -> Field:
-    """The field by which people know a row."""
+    """The key field."""
     return Field("id", label, pattern(regex, f"Enter {shape}."), hint=f"{shape[0].upper()}{shape[1:]}")
 
 
@@ -57,7 +57,7 @@ VEHICLES = Resource(
         key("Plate", "[A-Z0-9-]{3,12}", "3 to 12 letters, digits or hyphens, such as PKP-107"),
         Field("model", "Make and model", text("make and model")),
         Field("type", "Type", choice(VEHICLE_TYPES, "Choose a type."), kind="select", choices=VEHICLE_TYPES),
-        Field("seats", "Seats", number(1, 60), hint="For passengers, without the driver's", kind="number"),
+        Field("seats", "Seats", number(1, 60), hint="For passengers, not counting the driver's", kind="number"),
     ],
 )
 

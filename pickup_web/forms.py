@@ -1,4 +1,4 @@
-"""Small forms: fields described as data, each with a function that reads its text or says what is wrong."""
+"""Small forms: a field is data, with a function that converts its text or raises an error."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ Value = TypeVar("Value")
 
 
 class Wrong(ValueError):
-    """What is wrong with a field, in a sentence for the person who filled it in."""
+    """An invalid field, with a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field. ``read`` makes the value of the trimmed text, or raises :class:`Wrong`."""
+    """One field. ``read`` converts the trimmed text to the value, or raises :class:`Wrong`."""
 
     name: str
     label: str
@@ -30,15 +30,15 @@ class Field:
 
     @property
     def unbroken(self) -> bool:
-        """Whether the value, such as a number or a date, stays on one line in a table."""
+        """Whether a table should keep the value on one line, as for numbers and dates."""
         return self.name == "id" or self.kind in ("tel", "date", "number")
 
 
 class Form:
-    """What was typed, what it means, and what is wrong with it."""
+    """The typed text, the values and the errors."""
 
     def __init__(self, fields: Sequence[Field], given: Mapping[str, Any] | None = None) -> None:
-        """A form to show; ``given`` is what stands in it already."""
+        """A form to show; ``given`` has the initial values."""
         self.fields = fields
         self.given = {} if given is None else {name: str(value) for name, value in given.items()}
         self.values: dict[str, Any] = {}
@@ -46,7 +46,7 @@ class Form:
 
     @classmethod
     def read(cls, fields: Sequence[Field], given: Mapping[str, str]) -> "Form":
-        """Read a form that was sent. Unknown fields are ignored; ``errors`` is empty when all is well."""
+        """Read a submitted form. Unknown fields are ignored; ``errors`` is empty if the form is valid."""
         form = cls(fields, {field.name: typed(field, given) for field in fields})
         for field in fields:
             try:
@@ -57,7 +57,7 @@ class Form:
 
 
 def typed(field: Field, given: Mapping[str, str]) -> str:
-    """The trimmed text. Lines stay lines where there can be several; each ticked box is one."""
+    """The trimmed text. A text area keeps its lines; each ticked box is a line."""
     if field.kind == "checkboxes":
         return "\n".join(
             given.getlist(field.name) if isinstance(given, MultiDict) else given.get(field.name, "").split()
@@ -83,7 +83,7 @@ def text(what: str, most: int = 80) -> Callable[[str], str]:
 
 
 def phone(given: str) -> str:
-    """A contact number with its country code: ITU-T E.164 allows 15 digits, and no country has under 8."""
+    """A phone number with country code: at most 15 digits (ITU-T E.164), at least 8."""
     number = text("a contact number", 30)(given)
     digits = re.sub(r"[ ().-]", "", number)
     if not re.fullmatch(r"\+[1-9][0-9]{7,14}", digits):
@@ -92,7 +92,7 @@ def phone(given: str) -> str:
 
 
 def email(given: str) -> str:
-    """An address that looks like one; whether it exists only a message to it can tell."""
+    """Text in the form of an email address. Does not check whether it exists."""
     address = text("an email address", 254)(given)
     if not re.fullmatch(r"[^\s@]+@[^\s@.]+(\.[^\s@.]+)+", address):
         raise Wrong("Enter an email address, such as name@example.com.")
@@ -100,7 +100,7 @@ def email(given: str) -> str:
 
 
 def day(given: str) -> date:
-    """A date, as ``<input type="date">`` sends it."""
+    """A date in the format of ``<input type="date">``."""
     try:
         return date.fromisoformat(given)
     except ValueError as error:
@@ -119,7 +119,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
 
 
 def pattern(regex: str, sentence: str) -> Callable[[str], str]:
-    """Text of a fixed shape; capitals are made for the person."""
+    """Text that matches ``regex`` once it is in upper case."""
 
     def read(given: str) -> str:
         if not re.fullmatch(regex, given.upper(), re.ASCII):
@@ -146,7 +146,7 @@ def optional(read: Callable[[str], Value]) -> Callable[[str], Value | None]:
 
 
 def decimal(given: str) -> float:
-    """A number, perhaps with a decimal point; whoever takes it knows its bounds."""
+    """A number, perhaps with a decimal point. The operation checks its bounds."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", given):
         raise Wrong("Enter a number, such as 2.5.")
     return float(given)

@@ -1,4 +1,4 @@
-"""``/account``: a person's own sessions and password. What ends something asks once, on a page of its own."""
+"""``/account``: the user's own sessions and password. Ending a session asks first, on a separate page."""
 
 from flask import Blueprint, Response, abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -18,8 +18,8 @@ from pickup_web.clock import now
 from pickup_web.database import db
 
 PAGE = 50  # sessions on a page
-NAMED = 10  # apps in a sentence; it travels in a cookie, which browsers drop beyond 4 kB
-MANY = 10_000  # nobody has so many, and every database can count to it
+NAMED = 10  # apps in a message; it is stored in a cookie, which browsers limit to 4 kB
+MAX_SKIP = 10_000
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 guard(blueprint, require_person)
@@ -27,8 +27,8 @@ guard(blueprint, require_person)
 
 @blueprint.get("")
 def show() -> str:
-    """The page: this browser's session first, then the others, the last used first."""
-    skip = min(max(0, request.args.get("skip", 0, type=int)), MANY)
+    """The user's sessions: this browser's first, then the others, last used first."""
+    skip = min(max(0, request.args.get("skip", 0, type=int)), MAX_SKIP)
     found, total = sessions.list_sessions(db.session, sub=g.person.sub, offset=skip, limit=PAGE)
     found.sort(key=lambda view: view.session.sid != g.sso_session.sid)
     return render_template("account/show.html", views=found, total=total, skip=skip, page=PAGE)
@@ -36,27 +36,27 @@ def show() -> str:
 
 @blueprint.route("/sessions/<sid>/end", methods=["GET", "POST"])
 def end_one(sid: str) -> ResponseReturnValue:
-    """End one of one's own sessions; it may be this one."""
+    """End one of the user's sessions, perhaps this browser's."""
     try:
         view = sessions.get_session(db.session, sid)
     except NotFoundError:
         abort(404)
-    if view.session.sub != g.person.sub:  # somebody else's: as if there were none
+    if view.session.sub != g.person.sub:  # do not reveal that another user's session exists
         abort(404)
     here, device, started = sid == g.sso_session.sid, view.device, now()
     if request.method != "POST" and view.session.ended_at is None:
         return ask([view], here=here, device=device)
-    try:  # it may have ended since the question was asked
+    try:  # it may have ended since the page was shown
         sessions.end_one(db.session, sid, Reason.LOGOUT if here else Reason.ELSEWHERE, g.person.username)
     except NotFoundError:
-        flash("That session has ended already.", "warn")
+        flash("That session has already ended.", "warn")
         return redirect(url_for(".show"), 303)
     return logged_out(started) if here else say(f"The session of {device} has ended.", started)
 
 
 @blueprint.route("/end-others", methods=["GET", "POST"])
 def end_others() -> ResponseReturnValue:
-    """End all but this one."""
+    """End all sessions except this browser's."""
     keep, started = g.sso_session.sid, now()
     if request.method != "POST":
         return ask(sessions.dry_run_all_of(db.session, g.person.sub, keep_sid=keep))
@@ -66,7 +66,7 @@ def end_others() -> ResponseReturnValue:
 
 @blueprint.route("/log-out-everywhere", methods=["GET", "POST"])
 def end_all() -> ResponseReturnValue:
-    """End all, this one, too."""
+    """End all sessions, this browser's too."""
     started = now()
     if request.method != "POST":
         return ask(sessions.dry_run_all_of(db.session, g.person.sub), here=True)
@@ -76,7 +76,7 @@ def end_all() -> ResponseReturnValue:
 
 @blueprint.route("/password", methods=["GET", "POST"])
 def password() -> ResponseReturnValue:
-    """Change one's own password; the other sessions end."""
+    """Change the password and end the other sessions."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         started = now()
@@ -90,18 +90,18 @@ def password() -> ResponseReturnValue:
 
 
 def change_password() -> int:
-    """As the form says; returns how many other sessions ended. Whoever sits there now cannot guess the old one."""
+    """Returns how many other sessions ended. Throttled, to prevent guessing the old password."""
     key = failed_logins.key_of_account(g.person.username)
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     if new != again:
         raise InvalidError({"again": "This is not the same as the new password above."})
-    with passwords.pool.place():  # for both hashes, and before the try is counted
+    with passwords.pool.place():  # one place for both hashes, taken before the attempt is counted
         if seconds := failed_logins.reserve_attempt(db.session, key):
             raise InvalidError({"old": failed_logins.sentence(seconds)})
         try:
             ended = people.change_own_password(db.session, g.person, old, new, g.sso_session.sid)
         except InvalidError as error:
-            if "old" not in error.fields:  # that one was right
+            if "old" not in error.fields:  # the old password was correct
                 failed_logins.forget(db.session, key)
                 db.session.commit()
             raise
@@ -111,7 +111,7 @@ def change_password() -> int:
 
 
 def ask(views: list[SessionView], *, here: bool = False, device: str = "") -> str:
-    """The question before an end: what it does. ``here``: to this browser, too; ``device``: to this one session."""
+    """The page that asks first. ``here``: this browser's session ends too; ``device``: only this one ends."""
     apps = {app.client.name: app.why_not for view in views for app in view.apps}
     told = sorted(name for name, why_not in apps.items() if not why_not)
     not_told = sorted((name, why_not) for name, why_not in apps.items() if why_not)
@@ -119,7 +119,7 @@ def ask(views: list[SessionView], *, here: bool = False, device: str = "") -> st
 
 
 def say(sentence: str, since: int) -> ResponseReturnValue:
-    """Back to the page, which says what happened."""
+    """Redirect to the account page, which says what happened."""
     flash(sentence)
     for warning in unconfirmed_since(since).sentences(most=NAMED):
         flash(warning, "warn")
@@ -127,19 +127,19 @@ def say(sentence: str, since: int) -> ResponseReturnValue:
 
 
 def logged_out(since: int, ended: int = 1) -> Response:
-    """This browser's session was among those: the page that ends every logout."""
+    """The "logged out" page, because this browser's session ended."""
     response = logged_out_page(unconfirmed_since(since), ended)
     delete_cookie(response)
     return response
 
 
 def unconfirmed_since(since: int) -> Unconfirmed:
-    """The apps that have not confirmed what this person ended just now."""
+    """The apps that have not confirmed the sessions that this user has just ended."""
     mine = select(SsoSession.sid).where(SsoSession.sub == g.person.sub, SsoSession.ended_at >= since)
     return unconfirmed(Delivery.sid.in_(mine))
 
 
 def in_words(sessions_ended: int) -> str:
-    """How many."""
+    """How many sessions, in words."""
     numbers = {0: "No other session has", 1: "One other session has"}
     return numbers.get(sessions_ended, f"{sessions_ended} other sessions have")

@@ -1,13 +1,13 @@
-"""``/admin/api/v1``: what an operator sees and does, for programs.
+"""``/admin/api/v1``: the operations of the console, for programs.
 
-A request takes these steps; :func:`serve` is their order:
+:func:`serve` handles a request in these steps:
 
-1. access.py: is there an access token of a program, and does its scope allow this?
-2. queries.py: does the query make sense? Nothing here takes a body.
-3. views.py: the operation, by the same functions as the console's (idp/operations/).
-4. resources.py: the shape of the answer. Whatever goes wrong on the way has one shape, too: errors.py.
+1. access.py checks the access token and its scope.
+2. queries.py checks the query. No operation takes a body.
+3. views.py calls the same functions as the console (idp/operations/).
+4. resources.py defines the responses; errors.py defines the one shape of all errors.
 
-``openapi.json`` is made of this route map and of those shapes (openapi.py), so it cannot say anything else.
+``openapi.json`` is generated from this route map and those resources (openapi.py).
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ OPERATIONS = [
 
 
 def init_app(app: Flask) -> None:
-    """Give ``app`` the operations and their description. No cookie counts here, so no form is forged, either."""
+    """Register the operations and their description. Cookies are not used here, so no CSRF token is needed."""
     blueprint = Blueprint("admin_api", __name__, url_prefix=PREFIX)
     for operation in OPERATIONS:
         view = serve(operation)
@@ -60,12 +60,12 @@ def init_app(app: Flask) -> None:
 
 
 def describe() -> Response:
-    """``openapi.json``, for everybody: it holds nothing that this file does not say."""
+    """``openapi.json``. Public: it contains no data."""
     return as_response(openapi.document(PREFIX, OPERATIONS))
 
 
 def serve(operation: Operation) -> Callable[..., Response]:
-    """The operation, from the request to the answer."""
+    """The Flask view of an operation."""
 
     def view(**names: str) -> Response:
         require_scope(operation.scope)

@@ -1,4 +1,4 @@
-"""Who may come in: a program with an access token of its own (idp/tokens/client_credentials.py). RFC 6750."""
+"""Access: a program needs its own access token (RFC 6750; idp/tokens/client_credentials.py)."""
 
 from flask import g, request
 
@@ -12,11 +12,11 @@ REALM = 'Bearer realm="Pickup admin API"'
 
 
 def require_scope(scope: str) -> None:
-    """Sets ``g.caller``, the client's id; :class:`Problem` 401 without a good token, 403 without the scope."""
+    """Sets ``g.caller``, the client's id; :class:`Problem` 401 without a valid token, 403 without the scope."""
     entity = scope.partition(":")[0]
-    # RFC 6750 §2.1: in the header. A form or an address with a token in it ends up in logs.
+    # RFC 6750 §2.1: in the header only. A token in a form or URL would end up in logs.
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not value:  # RFC 6750 §3.1: who brought no token is told no error
+    if kind.lower() != "bearer" or not value:  # RFC 6750 §3.1: without a token, the challenge has no error code
         raise refusal(401, "unauthorized", "This needs an access token, in the header Authorization.", entity, REALM)
     token = db.session.get(Token, hash_of(value.strip()))
     client = find_client(token.client_id) if token else None
@@ -24,7 +24,7 @@ def require_scope(scope: str) -> None:
         sentence = "The access token is unknown, expired or revoked."
         challenge = f'{REALM}, error="invalid_token", error_description="{sentence}"'
         raise refusal(401, "invalidToken", sentence, entity, challenge)
-    # A person's token belongs to a session. And what the operator has taken from a client, its tokens lose at once.
+    # A user's token belongs to a session. A scope that the operator removed from the client stops working immediately.
     is_program = token.sid is None and client.check_grant_type("client_credentials")
     granted = is_program and scope in token.scope.split() and scope in client.scopes
     if not granted:
@@ -36,5 +36,5 @@ def require_scope(scope: str) -> None:
 
 
 def refusal(status: int, key: str, sentence: str, entity: str, challenge: str) -> Problem:
-    """RFC 6750 §3: why, also in the header."""
+    """RFC 6750 §3: the reason, also in the header."""
     return Problem(status, key, sentence, entity=entity, headers={"WWW-Authenticate": challenge})

@@ -1,4 +1,4 @@
-"""Whatever goes wrong has this one shape, also what goes wrong before it reaches a view."""
+"""The one shape of all errors, also of those raised before a view is called."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -11,34 +11,38 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from idp.admin_api.resources import Resource, as_response
 from idp.operations import NotFoundError, OperationError
 
-MEDIA_TYPE = "application/problem+json"  # RFC 9457: title, status and detail are its members, the others are ours
+MEDIA_TYPE = "application/problem+json"  # RFC 9457 defines title, status and detail; the other members are extensions
 KEYS = {400: "badRequest", 404: "notFound", 405: "methodNotAllowed", 415: "unsupportedMediaType"}
 
 
 class FieldError(Resource):
-    """One thing that is wrong with what was sent."""
+    """One invalid value in the request."""
 
-    object_name: str = Field(description="Where it stood.", examples=["query"])
+    object_name: str = Field(description="The part of the request.", examples=["query"])
     field: str = Field(examples=["size"])
     message: str = Field(examples=["Input should be less than or equal to 200."])
 
 
 class ErrorBody(Resource):
-    """What went wrong. Every member is there in every error."""
+    """An error. Every error has all members."""
 
-    title: str = Field(description="The status, in words.", examples=["Not Found"])
+    title: str = Field(description="The status as text.", examples=["Not Found"])
     status: int = Field(examples=[404])
-    detail: str = Field(description="A sentence for a person.")
-    path: str = Field(description="Of the request.", examples=["/admin/api/v1/clients/nobody"])
-    error_key: str = Field(description="What went wrong, for a program.", examples=["notFound"])
-    message: str = Field(description="`error.` and errorKey: for texts of your own.", examples=["error.notFound"])
-    entity_name: str | None = Field(description="What kind of thing it is about, if any.", examples=["client"])
-    params: dict[str, str] = Field(description="The names in the path.", examples=[{"clientId": "nobody"}])
+    detail: str = Field(description="An explanation for people.")
+    path: str = Field(description="The path of the request.", examples=["/admin/api/v1/clients/nobody"])
+    error_key: str = Field(description="The error code for programs.", examples=["notFound"])
+    message: str = Field(
+        description="`error.` followed by errorKey: a key for translations.", examples=["error.notFound"]
+    )
+    entity_name: str | None = Field(
+        description="The kind of object that the error is about, if any.", examples=["client"]
+    )
+    params: dict[str, str] = Field(description="The parameters in the path.", examples=[{"clientId": "nobody"}])
     field_errors: list[FieldError]
 
 
 class Problem(Exception):
-    """A refusal: its status, its ``errorKey``, a sentence."""
+    """An error response: status, ``errorKey`` and a sentence."""
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class Problem(Exception):
         self.field_errors, self.headers = list(field_errors), headers or {}
 
     def response(self) -> Response:
-        """The error on the wire."""
+        """The HTTP response."""
         body = ErrorBody(
             title=HTTPStatus(self.status).phrase,
             status=self.status,
@@ -73,7 +77,7 @@ class Problem(Exception):
 
 
 def answer(error: Exception) -> Response:
-    """Any error of the API, as a :class:`Problem`. One that nobody foresaw says nothing about itself."""
+    """The response to any error. An unexpected one shows no details."""
     if isinstance(error, OperationError):
         error = from_operation(error)
     if isinstance(error, HTTPException):
@@ -82,7 +86,7 @@ def answer(error: Exception) -> Response:
 
 
 def from_operation(error: OperationError) -> Problem:
-    """idp/operations/ says it in sentences; it is about the last thing that is named in the path."""
+    """An error of idp/operations/; the last parameter in the path is the entity."""
     name = to_camel(list(request.view_args or {"": ""})[-1])
     entity = name.removesuffix("Id") or None
     if isinstance(error, NotFoundError):
@@ -91,21 +95,21 @@ def from_operation(error: OperationError) -> Problem:
 
 
 def from_http(error: HTTPException) -> Problem:
-    """What Flask found: no such path, no such method, a request that cannot be read, a fault of our own."""
-    status = error.code if error.code and error.code >= 400 else 404  # no redirect to a tidier path
+    """An error of Flask: unknown path, wrong method, unreadable request, internal error."""
+    status = error.code if error.code and error.code >= 400 else 404  # instead of a redirect to a normalized path
     headers = {"Allow": ", ".join(error.valid_methods or [])} if isinstance(error, MethodNotAllowed) else {}
-    sentence = "There is no such path." if status == 404 else error.description or HTTPStatus(status).description
+    sentence = "This path does not exist." if status == 404 else error.description or HTTPStatus(status).description
     return Problem(status, KEYS.get(status, "error"), sentence, headers=headers)
 
 
 def refuse_unknown() -> Response | None:
-    """Before each request: a path below the API's that is none, or a method that it does not have."""
+    """Before each request: answers unknown paths and methods below ``/admin/api/``."""
     fault = request.routing_exception
     below = request.path.startswith("/admin/api/")
     return answer(fault) if fault is not None and below else None
 
 
 def not_stored(response: Response) -> Response:
-    """The next one may come with another token, and find another state."""
+    """Responses depend on the token and on the current state, so caches must not keep them."""
     response.headers["Cache-Control"] = "no-store"
     return response

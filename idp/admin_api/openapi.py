@@ -1,4 +1,4 @@
-"""The API's own description (OpenAPI 3.1), made of the route map, the views' signatures and the resources' shapes."""
+"""The API's description (OpenAPI 3.1), generated from the route map, the views' signatures and the resources."""
 
 import inspect
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from idp.provider import current_provider
 from idp.tokens.client_credentials import ADMIN_SCOPES
 
 REFUSALS = {
-    400: ("BadRequest", "The query holds something that cannot be."),
-    401: ("Unauthorized", "There is no access token, or not a good one."),
-    403: ("Forbidden", "The access token does not have the scope that this needs."),
-    404: ("NotFound", "What the path names does not exist, or not any more."),
-    409: ("Conflict", "It cannot be done, as things are; nothing was changed."),
+    400: ("BadRequest", "The query is invalid."),
+    401: ("Unauthorized", "The access token is missing or invalid."),
+    403: ("Forbidden", "The access token lacks the required scope."),
+    404: ("NotFound", "The object in the path does not exist."),
+    409: ("Conflict", "The current state does not allow it. Nothing was changed."),
     415: ("UnsupportedMediaType", "The request has a body."),
 }
-# What stands in a path, and an example of each that is there after `make up`.
+# Path parameters, with examples that exist after `make up`.
 NAMES = {
-    "identityStoreName": ("Which accounts: there is one store.", {"type": "string", "enum": ["people"]}, "people"),
+    "identityStoreName": ("The store of the accounts. There is one.", {"type": "string", "enum": ["people"]}, "people"),
     "accountId": ("The subject identifier.", {"type": "string"}, "248289761002"),
     "sessionId": ("The session's `sid`.", {"type": "string"}, "wVC0cnsVdTLkSXp0VOKCgBNmcOsPQPXn"),
     "clientId": ("", {"type": "string"}, "pickup-manager"),
@@ -39,7 +39,7 @@ HEADER = {
 
 
 class Shapes(GenerateJsonSchema):
-    """Names of members stand for themselves: no titles made of them."""
+    """Leaves out titles that are only generated from member names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Never."""
@@ -58,7 +58,7 @@ def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Pickup admin API",
             "version": "1",
-            "description": "Accounts, their sessions, and what was told to which app when a session ended. "
+            "description": "Accounts, their sessions, and the logout notifications to apps. "
             "Times are seconds since the epoch.",
         },
         "servers": [{"url": issuer + prefix}],
@@ -69,7 +69,7 @@ def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "clientCredentials": {
                     "type": "oauth2",
-                    "description": "The access token goes into the header: `Authorization: Bearer …`.",
+                    "description": "Send the access token in the header: `Authorization: Bearer …`.",
                     "flows": {
                         "clientCredentials": {"tokenUrl": f"{issuer}/oauth2/token", "scopes": ADMIN_SCOPES},
                     },
@@ -80,7 +80,7 @@ def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The shape of each resource, and of the error."""
+    """The schemas of all resources, and of the error."""
     kinds = {operation.resource: None for operation in operations if operation.resource} | {ErrorBody: None}
     _, found = models_json_schema(
         [(kind, "serialization") for kind in kinds],
@@ -109,7 +109,7 @@ def describe(operation: Operation) -> dict[str, Any]:
 
 
 def path_parameter(name: str) -> dict[str, Any]:
-    """A name in the path."""
+    """A parameter in the path."""
     description, schema, example = NAMES[name]
     return {
         "name": name,
@@ -122,10 +122,10 @@ def path_parameter(name: str) -> dict[str, Any]:
 
 
 def query_parameters(query: type[Query]) -> list[dict[str, Any]]:
-    """The parameters that a query may have; none of them must be there."""
+    """The query parameters, all optional."""
     found = []
     for name, schema in query.model_json_schema(schema_generator=Shapes).get("properties", {}).items():
-        kinds = schema.pop("anyOf", [{}])  # of what may be left out, the first kind is the one that can be written
+        kinds = schema.pop("anyOf", [{}])  # optional: the first kind is the type, the second is null
         description = schema.pop("description", "")
         schema = {key: value for key, value in (schema | kinds[0]).items() if key != "title" and value is not None}
         found.append({"name": name, "in": "query", "description": description, "schema": schema})
@@ -133,9 +133,9 @@ def query_parameters(query: type[Query]) -> list[dict[str, Any]]:
 
 
 def success(operation: Operation) -> dict[str, Any]:
-    """The answer when all goes well."""
+    """The response to a successful request."""
     if operation.resource is None:
-        return {"description": "Done. The answer is empty."}
+        return {"description": "Done. The response is empty."}
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{operation.resource.__name__}"}
     if operation.is_listing:
         content = {"application/json": {"schema": {"type": "array", "items": schema}}}
@@ -144,7 +144,7 @@ def success(operation: Operation) -> dict[str, Any]:
 
 
 def refusal(status: int, sentence: str) -> dict[str, Any]:
-    """An answer when something is wrong."""
+    """An error response."""
     answer = {
         "description": sentence,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},

@@ -1,4 +1,4 @@
-"""Lists come page by page: the items in the body; in the header how many there are, and where the other pages are."""
+"""Paging: the body has the items of one page, the headers the total and the URLs of the other pages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ R = TypeVar("R", bound=Resource)
 
 
 class PageQuery(Query):
-    """Which page. Bounds keep the numbers within what a database can count."""
+    """Which page. The bounds keep offsets within the database's integers."""
 
     page: int = Field(default=0, ge=0, le=1_000_000, description="The first page is 0.")
     size: int = Field(default=50, ge=1, le=200, description="Items on a page.")
@@ -45,7 +45,7 @@ class Listing(Generic[R]):
         return response
 
     def pages(self) -> list[tuple[str, int]]:
-        """The other pages that there are."""
+        """The other pages by relation."""
         page, last = self.query.page, max(0, (self.total - 1) // self.query.size)
         return [
             ("first", 0),
@@ -55,6 +55,6 @@ class Listing(Generic[R]):
         ]
 
     def address(self, page: int) -> str:
-        """The same question, for another page."""
+        """The same URL for another page."""
         asked = {**request.args.to_dict(), "page": str(page), "size": str(self.query.size)}
         return f"{current_provider().issuer}{quote(request.path)}?{urlencode(asked)}"

@@ -1,4 +1,4 @@
-"""What a caller may put into the query. Anything else is refused: a filter with a slip of the pen must not find all."""
+"""Query parameters. Unknown ones are refused: a misspelled filter must not match everything."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from idp.admin_api.errors import FieldError, Problem
 
 
 def askable(text: str) -> str:
-    """No name has a NUL in it, and not every database can be asked for one."""
+    """Replaces NUL, which PostgreSQL refuses and no name contains."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -18,22 +18,22 @@ Text = Annotated[str, Field(max_length=255), AfterValidator(askable)]
 
 
 class Query(BaseModel):
-    """Nothing at all; those that take something say what."""
+    """No parameters; subclasses add theirs."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
 
 def read_query(kind: type[Query]) -> dict[str, Any]:
-    """The query as the view's argument, if the view takes one; :class:`Problem` with what is wrong."""
+    """The query as the view's argument, if it takes one; :class:`Problem` with all errors."""
     given = request.args.to_dict(flat=False)
-    wrong = {name: "It is there more than once." for name, values in given.items() if len(values) > 1}
+    wrong = {name: "This parameter appears more than once." for name, values in given.items() if len(values) > 1}
     query = None
     try:
         query = kind.model_validate({name: values[0] for name, values in given.items()})
     except ValidationError as error:
         for problem in error.errors():
             unknown = problem["type"] == "extra_forbidden"
-            message = "There is no such parameter." if unknown else f"{problem['msg']}."
+            message = "This parameter does not exist." if unknown else f"{problem['msg']}."
             wrong.setdefault(str(problem["loc"][0]), message)
     if wrong or query is None:
         raise bad_query(wrong)
@@ -41,12 +41,12 @@ def read_query(kind: type[Query]) -> dict[str, Any]:
 
 
 def bad_query(wrong: dict[str, str]) -> Problem:
-    """400, with a sentence for each parameter that is to blame."""
+    """400, with a sentence for each invalid parameter."""
     errors = [FieldError(object_name="query", field=name, message=message) for name, message in wrong.items()]
-    return Problem(400, "invalidQuery", "The query holds something that cannot be.", field_errors=errors)
+    return Problem(400, "invalidQuery", "The query is invalid.", field_errors=errors)
 
 
 def refuse_body() -> None:
-    """415: who sends a body expects it to do something, and none of ours does. It is not read."""
+    """415: a body would have no effect, so it is refused, unread."""
     if request.content_length or "Transfer-Encoding" in request.headers:
         raise Problem(415, "unsupportedMediaType", "No operation of this API takes a body. Leave it out.")

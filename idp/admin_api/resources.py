@@ -1,4 +1,4 @@
-"""The shapes of the answers. Times are seconds since the epoch; no secret, and no hash of one, has a place here."""
+"""The resources in responses. Times are seconds since the epoch. Never contains secrets or their hashes."""
 
 import json
 from typing import Any, Literal, Self
@@ -19,12 +19,12 @@ class Resource(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
 
     def as_json(self) -> dict[str, Any]:
-        """What is sent."""
+        """The JSON value."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 def as_response(data: Any, status: int = 200, media_type: str = "application/json") -> Response:
-    """JSON whose members stand in the order of their description."""
+    """A JSON response with members in the order of the model."""
     return Response(json.dumps(data), status, mimetype=media_type)
 
 
@@ -37,7 +37,7 @@ class Account(Resource):
     email: str | None = Field(examples=["cameron@pickup.example"])
     email_verified: bool = Field(description="As the claim `email_verified`; false without an email address.")
     role: str = Field(json_schema_extra={"enum": ["user", "operator"]})
-    disabled_at: int | None = Field(description="Since when nobody can sign in with it.")
+    disabled_at: int | None = Field(description="When it was disabled; null if it is enabled.")
 
     @classmethod
     def of(cls, user: User) -> Self:
@@ -59,26 +59,27 @@ class App(Resource):
     client_id: str = Field(examples=["pickup-dispatch"])
     name: str = Field(examples=["Pickup Dispatch"])
     since: int
-    told: bool = Field(description="Whether it is told when the session ends.")
-    why_not: str = Field(description="Why it is not told; empty if it is.")
+    told: bool = Field(description="Whether it is notified when the session ends.")
+    why_not: str = Field(description="Why it is not notified; empty if it is.")
     policy: str = Field(
-        description="Which of its tokens die with the session.", json_schema_extra={"enum": ["none", "session", "all"]}
+        description="Which of its tokens are revoked when the session ends.",
+        json_schema_extra={"enum": ["none", "session", "all"]},
     )
-    access_tokens: int = Field(description="How many are good now.")
+    access_tokens: int = Field(description="The number of valid ones.")
     refresh_tokens: int
     offline_tokens: int = Field(description="Those that may outlive the session.")
 
 
 class Session(Resource):
-    """One sign-in of one browser, while it lives, and the apps that share it."""
+    """An active session of one browser, and the apps that share it."""
 
     id: str = Field(description="`sid` in every ID token and logout token of the session.")
     account_id: str = Field(examples=["248289761002"])
     device: str = Field(examples=["Chromium on Linux"])
-    signed_in_at: int = Field(description="When the password was entered last.")
+    signed_in_at: int = Field(description="When the password was last entered.")
     created_at: int
     last_seen_at: int
-    expires_at: int = Field(description="At the latest; earlier when nobody uses it.")
+    expires_at: int = Field(description="At the latest; sooner if it is not used.")
     apps: list[App]
 
     @classmethod
@@ -144,7 +145,7 @@ class RegisteredClient(Resource):
 
 
 class Delivery(Resource):
-    """One logout that one app had to be told."""
+    """The notification of one app about one ended session."""
 
     id: str
     client_id: str = Field(examples=["pickup-manager"])
@@ -152,14 +153,16 @@ class Delivery(Resource):
     account_id: str = Field(examples=["248289761002"])
     username: str | None = Field(examples=["cameron"])
     session_id: str
-    reason: str = Field(description="Why the session ended, in the words for the user.")
+    reason: str = Field(description="Why the session ended, as shown to the user.")
     state: Literal["pending", "delivered", "refused", "given_up", "not_sent"]
-    note: str = Field(description="Why it was not sent; else empty.")
+    note: str = Field(description="Why it was not sent; empty otherwise.")
     created_at: int
-    next_try_at: int | None = Field(description="Of a pending one.")
+    next_try_at: int | None = Field(description="Only while it is pending.")
     give_up_at: int
     tries: int
-    outcome: str = Field(description="Of the last try; else empty.", examples=["delivered", "timeout"])
+    outcome: str = Field(
+        description="The result of the last attempt; empty if there was none.", examples=["delivered", "timeout"]
+    )
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
@@ -168,7 +171,7 @@ class Delivery(Resource):
 
     @staticmethod
     def values(entry: Entry) -> dict[str, Any]:
-        """What an entry of the ledger says."""
+        """The members of a delivery."""
         row = entry.delivery
         return {
             "id": row.id,
@@ -189,18 +192,18 @@ class Delivery(Resource):
 
 
 class Attempt(Resource):
-    """One try of a delivery."""
+    """One attempt of a delivery."""
 
-    jti: str = Field(description="The logout token's own name, which is in both sides' records.")
+    jti: str = Field(description="The logout token's ID, which the IdP and the app both record.")
     at: int
     milliseconds: int
     outcome: str = Field(examples=["delivered", "timeout", "refused"])
-    status: int | None = Field(description="Of the app's HTTP answer, if there was one.")
-    answer: str = Field(description="The app's own words, shortened.")
+    status: int | None = Field(description="The status of the app's HTTP response, if any.")
+    answer: str = Field(description="The app's response, shortened.")
 
 
 class DeliveryWithAttempts(Delivery):
-    """A delivery with every try, the oldest first."""
+    """A delivery with every attempt, oldest first."""
 
     attempts: list[Attempt]
 

@@ -1,6 +1,6 @@
-"""The operations. Each is one of idp/operations/; what is added here is who asks, and the shape of the answer.
+"""The views. Each calls idp/operations/ with the caller's id and returns a resource.
 
-A function's first line is its summary in ``openapi.json``, the rest its description.
+A docstring's first line is the summary in ``openapi.json``, the rest the description.
 """
 
 from typing import Literal
@@ -17,25 +17,25 @@ from idp.operations import NotFoundError, applications, deliveries, people, sess
 from idp.outbox.reasons import Reason
 from pickup_web.database import db
 
-IDENTITY_STORE = "people"  # the one there is
+IDENTITY_STORE = "people"  # the only one
 
 
 class SearchQuery(PageQuery):
-    """A list that can be searched."""
+    """A page of a list that can be searched."""
 
-    search: Text = Field(default="", description="A part of what it is called.")
+    search: Text = Field(default="", description="Part of its name or ID.")
 
 
 class DeliveryQuery(PageQuery):
-    """What is left out does not matter."""
+    """Filters of deliveries; all optional."""
 
     client_id: Text | None = None
     account_id: Text | None = None
     session_id: Text | None = None
     state: Literal["pending", "delivered", "refused", "given_up", "not_sent"] | None = None
-    outcome: Text | None = Field(default=None, description="Of the last try.")
-    since: int | None = Field(default=None, ge=0, lt=2**53, description="Written then or later.")
-    until: int | None = Field(default=None, ge=0, lt=2**53, description="Written before then.")
+    outcome: Text | None = Field(default=None, description="The result of the last attempt.")
+    since: int | None = Field(default=None, ge=0, lt=2**53, description="Created at this time or later.")
+    until: int | None = Field(default=None, ge=0, lt=2**53, description="Created before this time.")
 
 
 # --- accounts ---
@@ -54,7 +54,7 @@ def show_account(identity_store_name: str, account_id: str) -> Account:
 
 
 def find_account(identity_store_name: str, account_id: str) -> User:
-    """The account of the path; 404."""
+    """The account in the path; :class:`Problem` 404."""
     in_store(identity_store_name)
     try:
         return people.get_person(db.session, account_id)
@@ -63,9 +63,9 @@ def find_account(identity_store_name: str, account_id: str) -> User:
 
 
 def in_store(identity_store_name: str) -> None:
-    """404 for any identity store but ours."""
+    """404 for any other identity store."""
     if identity_store_name != IDENTITY_STORE:
-        sentence = f"There is no such identity store. The one there is, is called {IDENTITY_STORE}."
+        sentence = f"This identity store does not exist. The only one is {IDENTITY_STORE}."
         raise Problem(404, "notFound", sentence, entity="identityStore")
 
 
@@ -73,14 +73,14 @@ def in_store(identity_store_name: str) -> None:
 
 
 def list_sessions(identity_store_name: str, account_id: str, query: PageQuery) -> Listing[Session]:
-    """List an account's sessions that live, the last used first"""
+    """List an account's active sessions, last used first"""
     user = find_account(identity_store_name, account_id)
     found, total = sessions.list_sessions(db.session, sub=user.sub, offset=query.offset, limit=query.size)
     return Listing([Session.of(view) for view in found], total, query)
 
 
 def show_session(identity_store_name: str, account_id: str, session_id: str) -> Session:
-    """Show one session, while it lives"""
+    """Show one active session"""
     user = find_account(identity_store_name, account_id)
     return Session.of(find_session(user, session_id))
 
@@ -88,8 +88,8 @@ def show_session(identity_store_name: str, account_id: str, session_id: str) -> 
 def end_session(identity_store_name: str, account_id: str, session_id: str) -> None:
     """End one session, in every app that shares it
 
-    Its tokens are revoked, and its apps are told over the back channel. The answer does not wait for a slow app: what
-    became of it is in the deliveries. 404 if there is no such session, or if it has ended already.
+    Its tokens are revoked, and its apps are notified over the back channel. The response does not wait for slow apps;
+    the deliveries show the result. 404 if the session does not exist or has ended.
     """
     user = find_account(identity_store_name, account_id)
     sid = find_session(user, session_id).session.sid
@@ -99,14 +99,14 @@ def end_session(identity_store_name: str, account_id: str, session_id: str) -> N
 def end_sessions(identity_store_name: str, account_id: str) -> None:
     """End all sessions of an account
 
-    204 also when it has none: nobody is signed in with it afterwards.
+    204 also if it has none.
     """
     user = find_account(identity_store_name, account_id)
     sessions.end_all_of(db.session, user.sub, Reason.OPERATOR, g.caller)
 
 
 def find_session(user: User, session_id: str) -> sessions.SessionView:
-    """The account's session of this name; 404 for one that has ended, or that is another account's."""
+    """The account's active session; :class:`NotFoundError` for ended ones and for those of other accounts."""
     view = sessions.get_session(db.session, session_id)
     if view.session.sub != user.sub or view.session.ended_at is not None:
         raise NotFoundError("This account has no such session, or it has ended already.")
@@ -132,7 +132,7 @@ def show_client(client_id: str) -> RegisteredClient:
 
 
 def list_deliveries(query: DeliveryQuery) -> Listing[Delivery]:
-    """List what was told to which app, the newest first"""
+    """List the deliveries, newest first"""
     wanted = deliveries.Search(
         client_id=query.client_id,
         sub=query.account_id,
@@ -149,14 +149,14 @@ def list_deliveries(query: DeliveryQuery) -> Listing[Delivery]:
 
 
 def show_delivery(delivery_id: str) -> DeliveryWithAttempts:
-    """Show one delivery, with every try"""
+    """Show one delivery with every attempt"""
     return DeliveryWithAttempts.of(deliveries.get_delivery(db.session, delivery_id))
 
 
 def redeliver(delivery_id: str) -> DeliveryWithAttempts:
     """Send a delivery again, now
 
-    Whatever became of it before. The answer shows it as it stands after a moment; if the app is away, it is tried
-    again for as long as a new one would be. 409 if there is nowhere to send it.
+    In any state. The response shows it after a moment; if the app is unreachable, it is retried with a new deadline.
+    409 if the app has no back-channel logout URL, or if it is being sent now.
     """
     return DeliveryWithAttempts.of(deliveries.send_again(db.session, delivery_id, g.caller))

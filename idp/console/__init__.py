@@ -1,6 +1,6 @@
-"""``/console``: what an operator sees and does. A file a section; what is done is done in operations/.
+"""``/console``: the operator's pages, one file for each section. The work is done in operations/.
 
-Whatever cannot be undone asks first: GET shows what will happen, POST does it, and the next page says what happened.
+Actions that cannot be undone ask first: GET shows what will happen, POST does it, and the next page says what happened.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Route = tuple[str, str, str, Callable[..., ResponseReturnValue]]
 # fmt: off
 ROUTES: list[Route] = [
     ("GET",      "",                                       "show",                overview.show),
-    # who may use the sign-in
+    # registered apps and people
     ("GET",      "/applications",                          "applications",        applications.show_all),
     ("GET POST", "/applications/register",                 "register_application", applications.register),
     ("GET",      "/applications/<client_id>",              "application",         applications.show),
@@ -35,16 +35,16 @@ ROUTES: list[Route] = [
     ("GET POST", "/people/<sub>/disable",                  "disable_person",      people.disable),
     ("GET POST", "/people/<sub>/enable",                   "enable_person",       people.enable),
     ("GET POST", "/people/<sub>/remove",                   "remove_person",       people.remove),
-    # who does use it
+    # active sessions
     ("GET",      "/sessions",                              "sessions",            sessions.show_all),
     ("GET",      "/sessions/<sid>",                        "session",             sessions.show),
     ("GET POST", "/sessions/<sid>/end",                    "end_one_session",     sessions.end),
-    # and who was told that it is over
+    # logout notifications
     ("GET",      "/deliveries",                            "deliveries",          deliveries.show_all),
     ("GET",      "/deliveries.csv",                        "export_deliveries",   deliveries.export),
     ("GET",      "/deliveries/<delivery_id>",              "delivery",            deliveries.show),
     ("POST",     "/deliveries/<delivery_id>/send-again",   "send_again",          deliveries.send_again),
-    # the provider itself
+    # the IdP itself
     ("GET",      "/keys",                                  "keys",                keys.show),
     ("GET POST", "/keys/rotate",                           "rotate_keys",         keys.rotate_now),
     ("GET",      "/settings",                              "settings",            settings.show),

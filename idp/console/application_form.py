@@ -46,11 +46,11 @@ CHOICES: dict[str, dict[str, str]] = {
         "EdDSA": "EdDSA (only if the settings offer it)",
     },
 }
-NEEDED = {"client_name", "redirect_uris", "scope"}  # their models have defaults, for other ways to register
+NEEDED = {"client_name", "redirect_uris", "scope"}  # optional in the models, required in this form
 
 
 def json_object(given: str) -> dict[str, Any]:
-    """Such as a JWK Set."""
+    """A JSON object, such as a JWK Set."""
     try:
         value = json.loads(given)
     except (ValueError, RecursionError) as error:
@@ -61,7 +61,7 @@ def json_object(given: str) -> dict[str, Any]:
 
 
 TYPES: dict[str, tuple[str, Callable[[str], Any]]] = {
-    # JSON Schema's type: the kind of the field, and its reader
+    # JSON Schema type → kind of field, reader
     "string": ("text", str),
     "array": ("textarea", str.splitlines),
     "object": ("textarea", json_object),
@@ -75,7 +75,7 @@ FORMATS = {"uri": "url", "pem": "textarea"}
 def field_of(name: str) -> Field:
     """The field of a setting, as operations/application_settings.py describes it."""
     about = SETTINGS[name]
-    shape = about["anyOf"][0] if "anyOf" in about else about  # the other one is null
+    shape = about["anyOf"][0] if "anyOf" in about else about  # the other is null
     kind, read = TYPES[shape["type"]]
     kind = FORMATS.get(shape.get("format", ""), kind)
     if name in CHOICES:
@@ -111,7 +111,7 @@ def group(title: str, about: str, *names: str) -> Group:
     return Group(title, about, [field_of(name) for name in names])
 
 
-# What every application needs, in the order in which a newcomer knows it.
+# What every application needs.
 MAIN = [
     group("The application", "", "client_name", "home_url"),
     group(
@@ -149,12 +149,12 @@ MORE = [
 
 
 def fields(*, is_new: bool) -> list[Field]:
-    """All of them; the client id is fixed once it is given."""
+    """All fields; the client id cannot be edited."""
     return [field for group in [*MAIN, *MORE] for field in group.fields if is_new or field.name != "client_id"]
 
 
 def first_values() -> dict[str, Any]:
-    """What stands in the form of a new application. The id is made here, so that a second click registers no twin."""
+    """The initial values of a new application. The id is generated here, so a double click registers only one."""
     return {
         "client_id": secrets.token_hex(8),
         "scope": "openid profile email",
@@ -168,12 +168,12 @@ def first_values() -> dict[str, Any]:
 
 
 def filled_in(fields: Sequence[Field], values: dict[str, Any]) -> Form:
-    """The form with these values in it."""
+    """The form filled in with these values."""
     return Form(fields, {field.name: text_of(values.get(field.name)) for field in fields})
 
 
 def text_of(value: Any) -> str:
-    """A value as a person would type it."""
+    """A value as a user would type it."""
     if value in (None, False):
         return ""
     if isinstance(value, dict):
@@ -182,7 +182,7 @@ def text_of(value: Any) -> str:
 
 
 def values_of(form: Form) -> dict[str, Any]:
-    """What was typed, by the names of operations/application_settings.py."""
+    """The values for operations/applications.py."""
     # Registration §2: the other grants follow from the flows.
     flows = [set(flow.split()) for flow in form.values.get("response_types", [])]
     needed = ["authorization_code"] if any("code" in flow for flow in flows) else []

@@ -1,4 +1,4 @@
-"""Applications: who may sign people in here, where they are answered, and where they are told of a logout."""
+"""Applications: list, register, edit, check, remove."""
 
 import re
 import tomllib
@@ -40,14 +40,14 @@ def show_all() -> str:
         rows=rows,
         page=page,
         search=search,
-        sessions=living_sessions(rows),
+        sessions=active_sessions(rows),
         policy=current_provider().settings.delete_tokens_on_logout,
         policy_of=policy_of,
     )
 
 
 def register() -> ResponseReturnValue:
-    """``GET /console/applications/register`` → the form; ``POST`` → the application, and its secret, this once."""
+    """``GET /console/applications/register`` → the form; ``POST`` → the application and its secret, shown only once."""
     if request.method != "POST":
         return form_page(filled_in(fields(is_new=True), first_values()))
     form = Form.read(fields(is_new=True), request.form)
@@ -61,13 +61,13 @@ def register() -> ResponseReturnValue:
 def show(client_id: str) -> str:
     """``GET /console/applications/ID``."""
     client = applications.get_application(db.session, client_id)
-    living = living_sessions([client]).get(client_id, 0)
+    active = active_sessions([client]).get(client_id, 0)
     policy = current_provider().settings.delete_tokens_on_logout
     recent = select(Delivery.state, func.count()).where(Delivery.client_id == client_id).group_by(Delivery.state)
     return render_template(
         "console/application.html",
         **about(client),
-        living=living,
+        active=active,
         is_seeded=client_id in SEEDED,
         told=dict(db.session.execute(recent).all()),
         policy=POLICIES[policy_of(client, policy)],
@@ -78,7 +78,7 @@ def show(client_id: str) -> str:
 
 
 def edit(client_id: str) -> ResponseReturnValue:
-    """``GET /console/applications/ID/edit`` → the form; ``POST`` → what is in it holds from now on."""
+    """``GET /console/applications/ID/edit`` → the form; ``POST`` → saves it."""
     client = applications.get_application(db.session, client_id)
     if request.method != "POST":
         return form_page(filled_in(fields(is_new=False), applications.values_of(client)), client)
@@ -93,14 +93,14 @@ def edit(client_id: str) -> ResponseReturnValue:
 
 
 def check(client_id: str) -> ResponseReturnValue:
-    """``POST /console/applications/ID/check``: whether a logout request would reach it."""
+    """``POST /console/applications/ID/check``: calls its logout URL."""
     result = check_backchannel(db.session, client_id)
     flash(result.words, result.kind)
     return redirect(url_for("console.application", client_id=client_id), 303)
 
 
 def renew_secret(client_id: str) -> ResponseReturnValue:
-    """``GET /console/applications/ID/secret`` → asks; ``POST`` → another secret, shown this once."""
+    """``GET /console/applications/ID/secret`` → asks; ``POST`` → a new secret, shown only once."""
     client = applications.get_application(db.session, client_id)
     if request.method != "POST":
         text = (
@@ -114,17 +114,17 @@ def renew_secret(client_id: str) -> ResponseReturnValue:
 
 
 def remove(client_id: str) -> ResponseReturnValue:
-    """``GET /console/applications/ID/remove`` → what will happen; ``POST`` → it has."""
+    """``GET /console/applications/ID/remove`` → asks; ``POST`` → removes it."""
     client = applications.get_application(db.session, client_id)
     if request.method == "POST":
         told = applications.remove_application(db.session, client_id, g.person.username)
         what = f"It was notified of the end of {many(told, 'session')}." if told else "No logout request was sent."
         return done(f"Removed {client.name}. {what}", "console.applications")
-    living = living_sessions([client]).get(client_id, 0)
+    active = active_sessions([client]).get(client_id, 0)
     why_not = why_not_told(client, current_provider().settings.delete_tokens_on_logout)
     told_words = f"not notified: {why_not}" if why_not else "notified immediately"
     facts = {
-        "Its active sessions": f"{living}; {told_words}" if living else "none",
+        "Its active sessions": f"{active}; {told_words}" if active else "none",
         "Its tokens": "all revoked, offline access too",
         "Sessions of its users": "continue here and in their other apps",
         "Client ID": f"{client_id}, never used again",
@@ -135,7 +135,7 @@ def remove(client_id: str) -> ResponseReturnValue:
 
 
 def form_page(form: Form, client: Client | None = None) -> str:
-    """The form, to register an application or, with ``client``, to edit it."""
+    """The form to register an application or, with ``client``, to edit it."""
     known = {field.name for field in form.fields}
     return render_template(
         "console/application_form.html",
@@ -151,7 +151,7 @@ def form_page(form: Form, client: Client | None = None) -> str:
 
 
 def attempt(form: Form, operation: Callable[[], Made]) -> Made | None:
-    """What the operation returns; None when something is wrong, and the form says what."""
+    """The result of the operation; None if the form is invalid, with the errors in the form."""
     if form.errors:
         return None
     try:
@@ -162,7 +162,7 @@ def attempt(form: Form, operation: Callable[[], Made]) -> Made | None:
 
 
 def about(client: Client) -> dict[str, Any]:
-    """What the pages say about an application, and what its developer needs."""
+    """What the pages show about an application."""
     return {
         "client": client,
         "issuer": current_provider().issuer,
@@ -176,7 +176,7 @@ def about(client: Client) -> dict[str, Any]:
 
 
 def secret_setting(client: Client) -> str:
-    """The environment variable that holds the client's present secret; empty if it was made here."""
+    """The environment variable that sets the client's current secret; empty if it was generated here."""
     name = f"{client.client_id.removeprefix('pickup-')}_client_secret"
     secret = getattr(current_provider().settings, name, None)
     is_from_there = secret is not None and client.secret_hash == hash_of(secret.get_secret_value())
@@ -184,12 +184,12 @@ def secret_setting(client: Client) -> str:
 
 
 def base_url(client: Client) -> str:
-    """Where the application is, as far as its first redirect URI tells."""
+    """The application's base URL, guessed from its first redirect URI."""
     return re.sub(r"/oauth2client$|(?<=[^/:])/.*$", "", (client.redirect_uris or [""])[0].partition("?")[0])
 
 
-def living_sessions(clients: Sequence[Client]) -> dict[str, int]:
-    """In how many sessions that live each of them takes part."""
+def active_sessions(clients: Sequence[Client]) -> dict[str, int]:
+    """The number of active sessions each client takes part in."""
     alive = select(Participation.client_id, func.count()).join(SsoSession, SsoSession.sid == Participation.sid)
     alive = alive.where(SsoSession.ended_at.is_(None), Participation.client_id.in_([one.client_id for one in clients]))
     return dict(db.session.execute(alive.group_by(Participation.client_id)).all())

@@ -1,4 +1,4 @@
-"""Deliveries: the ledger of who was told what, try by try; and telling somebody again."""
+"""Deliveries: list, show, export, send again."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +24,7 @@ STATES = {
 
 
 def show_all() -> str:
-    """``GET /console/deliveries?client_id=&person=&sid=&state=``; ``?part=table`` → what the script exchanges."""
+    """``GET /console/deliveries?client_id=&person=&sid=&state=``; ``?part=table`` → the part that a script replaces."""
     page, asked = Page(), request.args
     wanted = replace(asked_for(), offset=page.offset, limit=ROWS)
     rows, page.total = deliveries.search(db.session, wanted)
@@ -39,7 +39,7 @@ def show_all() -> str:
 
 
 def export() -> Response:
-    """``GET /console/deliveries.csv``, with the same filters: all of it, a line for each try."""
+    """``GET /console/deliveries.csv``: all deliveries that match the same filters, a line for each attempt."""
     response = Response(lines(db.engine, asked_for()), mimetype="text/csv")
     response.headers["Content-Disposition"] = 'attachment; filename="deliveries.csv"'
     response.headers["Cache-Control"] = "no-store"
@@ -47,7 +47,7 @@ def export() -> Response:
 
 
 def lines(engine: Engine, wanted: Search) -> Iterator[str]:
-    """The file, piece by piece: it is sent after the request's own database session was closed."""
+    """The file, in pieces, with its own session: it is sent after the request's session was closed."""
     with Session(engine) as session:
         yield from deliveries.export_csv(session, wanted)
 
@@ -61,25 +61,25 @@ def show(delivery_id: str) -> str:
 
 
 def send_again(delivery_id: str) -> ResponseReturnValue:
-    """``POST /console/deliveries/ID/send-again``: tell the app once more, now."""
+    """``POST /console/deliveries/ID/send-again``: sends it now."""
     entry = deliveries.send_again(db.session, delivery_id, g.person.username)
-    return done(what_came_of_it(entry), "console.delivery", delivery_id=delivery_id)
+    return done(result_of(entry), "console.delivery", delivery_id=delivery_id)
 
 
 def asked_for() -> Search:
-    """The filters of the address. A person or app that there is not has no deliveries."""
+    """The filters in the query. An unknown person or app has no deliveries."""
     asked = {
         name: value for name in ("client_id", "person", "sid", "state") if (value := request.args.get(name, "").strip())
     }
-    if not all(value.isprintable() for value in asked.values()):  # not every database can be asked for it
+    if not all(value.isprintable() for value in asked.values()):  # PostgreSQL refuses NUL
         return Search(sid="")
     person = asked.pop("person", None)
     sub = db.session.scalar(select(User.sub).where(User.username == person.lower())) if person else None
     return Search(sub=sub or "" if person else None, **asked)  # type: ignore[arg-type] # texts, as named above
 
 
-def what_came_of_it(entry: Entry) -> str:
-    """A sentence about a try that was made just now."""
+def result_of(entry: Entry) -> str:
+    """A sentence about the attempt that was just made."""
     row, app = entry.delivery, entry.client_name or entry.delivery.client_id
     last = entry.attempts[-1] if entry.attempts else None
     if row.state == "delivered":

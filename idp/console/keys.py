@@ -1,4 +1,4 @@
-"""Keys: what the provider signs with, and changing it."""
+"""Keys: list the signing keys, rotate them."""
 
 from flask import g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -15,7 +15,7 @@ from pickup_web.words import duration, many
 
 
 def show() -> str:
-    """``GET /console/keys``: all that are published, the newest first; and what each is for now."""
+    """``GET /console/keys``: all published keys, newest first, and which of them sign now."""
     published = or_(SigningKey.published_until.is_(None), SigningKey.published_until > now())
     rows = db.session.scalars(select(SigningKey).where(published).order_by(SigningKey.signs_from.desc())).all()
     signing: dict[str, str] = {}
@@ -30,7 +30,7 @@ def rotate_now() -> ResponseReturnValue:
     if request.method != "POST":
         text = (
             "Every worker publishes a new key of each kind within half a minute. It signs two minutes later, "
-            "when every app can have seen it. "
+            "when every app has been able to fetch it. "
             "The current keys stay published for another day, so nobody is logged out and no logout is lost."
         )
         return ask("Rotate the keys?", text, "Rotate", url_for("console.keys"), danger=False)

@@ -1,4 +1,4 @@
-"""The start page: the numbers that say whether all is well, and where to look."""
+"""The overview: counts of sessions and deliveries, and the state of the services."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ LAST = 5  # deliveries
 
 
 def show() -> str:
-    """``GET /console``; ``?ask=services`` asks the services first; ``?part=services`` → only what the script exchanges.
+    """``GET /console``; ``?ask=services`` asks the services; ``?part=services`` → the part that a script replaces.
 
-    The page itself asks no service: one that hangs must not hold it up.
+    By default the page asks no service, because one that hangs would delay it.
     """
     if request.args.get("part") == "services":
         return render_template("console/services.html", services=states(ask=True))
@@ -31,7 +31,7 @@ def show() -> str:
 
 
 def states(*, ask: bool) -> list[tuple[str, Health | None]]:
-    """Pickup's three services by name, this one first; None: not asked."""
+    """Pickup's three services by name, the IdP first; None: not asked."""
     clients = own_apps()
     found: Sequence[Health | None] = (
         services.ask_all(current_provider().http, clients) if ask else [None] * len(clients)
@@ -40,13 +40,13 @@ def states(*, ask: bool) -> list[tuple[str, Health | None]]:
 
 
 def own_apps() -> Sequence[Client]:
-    """Pickup's own apps: only of these we know where their health check is."""
+    """Pickup's own apps, which have a health check."""
     mine = select(Client).where(Client.client_id.in_(SEEDED), Client.removed_at.is_(None), Client.home_url.is_not(None))
     return db.session.scalars(mine.order_by(Client.client_id)).all()
 
 
 def counts() -> dict[str, int]:
-    """How many there are of what matters."""
+    """The numbers of the tiles."""
     recent = Delivery.created_at > now() - RECENTLY
     conditions = {
         "sessions": (SsoSession, SsoSession.ended_at.is_(None)),

@@ -1,4 +1,4 @@
-"""People: who has an account here; adding, shutting out, a new password."""
+"""People: list, add, disable, remove; roles and passwords."""
 
 import secrets
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def show_all() -> str:
 
 
 def add() -> ResponseReturnValue:
-    """``GET /console/people/add`` → the form; ``POST`` → the person, and a first password, shown this once."""
+    """``GET /console/people/add`` → the form; ``POST`` → the person and a first password, shown only once."""
     form = Form.read(FIELDS, request.form) if request.method == "POST" else Form(FIELDS)
     if request.method != "POST":
         return render_template("console/person_form.html", form=form)
@@ -64,7 +64,7 @@ def add() -> ResponseReturnValue:
 
 
 def show(sub: str) -> str:
-    """``GET /console/people/SUB``: who it is, and their sessions."""
+    """``GET /console/people/SUB``: the person and their sessions."""
     person, page = people.get_person(db.session, sub), Page()
     rows, page.total = sessions.list_sessions(db.session, sub=sub, offset=page.offset, limit=ROWS)
     return render_template(
@@ -73,7 +73,7 @@ def show(sub: str) -> str:
 
 
 def sign_out(sub: str) -> ResponseReturnValue:
-    """``GET /console/people/SUB/sign-out`` → what it would do; ``POST`` → all their sessions have ended."""
+    """``GET /console/people/SUB/sign-out`` → asks; ``POST`` → ends all their sessions."""
     person = people.get_person(db.session, sub)
     views, total = sessions.list_sessions(db.session, sub=sub, limit=ROWS)
     if request.method != "POST":
@@ -93,7 +93,7 @@ def sign_out(sub: str) -> ResponseReturnValue:
 
 
 def reset_password(sub: str) -> ResponseReturnValue:
-    """``GET /console/people/SUB/password`` → asks; ``POST`` → another password, shown this once."""
+    """``GET /console/people/SUB/password`` → asks; ``POST`` → a new password, shown only once."""
     person = people.get_person(db.session, sub)
     if request.method == "POST":
         alive = sessions.list_sessions(db.session, sub=sub, limit=ROWS)
@@ -106,7 +106,7 @@ def reset_password(sub: str) -> ResponseReturnValue:
 
 
 def disable(sub: str) -> ResponseReturnValue:
-    """``GET /console/people/SUB/disable`` → asks; ``POST`` → they cannot sign in, and are signed out."""
+    """``GET /console/people/SUB/disable`` → asks; ``POST`` → disables and logs out."""
     text = (
         f"Nobody can sign in with this account until an operator enables it; {sessions_in_words(sub)}. All "
         "tokens are revoked, offline access too."
@@ -115,13 +115,13 @@ def disable(sub: str) -> ResponseReturnValue:
 
 
 def enable(sub: str) -> ResponseReturnValue:
-    """``GET /console/people/SUB/enable`` → asks; ``POST`` → they may sign in again."""
+    """``GET /console/people/SUB/enable`` → asks; ``POST`` → enables."""
     text = "They may sign in again with their old password. Ended sessions stay ended."
     return change(sub, "Enable {}?", text, "Enable", people.enable_person, "Enabled {}.")
 
 
 def remove(sub: str) -> ResponseReturnValue:
-    """``GET /console/people/SUB/remove`` → asks; ``POST`` → all that is known of them is gone."""
+    """``GET /console/people/SUB/remove`` → asks; ``POST`` → deletes their data."""
     text = (
         f"Their data here is deleted, and {sessions_in_words(sub)}. Data in the apps is not deleted. "
         "This cannot be undone."
@@ -130,14 +130,14 @@ def remove(sub: str) -> ResponseReturnValue:
 
 
 def change_role(sub: str) -> ResponseReturnValue:
-    """``GET /console/people/SUB/role`` → asks; ``POST`` → a user is an operator, or an operator a user."""
+    """``GET /console/people/SUB/role`` → asks; ``POST`` → switches between user and operator."""
     role = "user" if people.get_person(db.session, sub).role == "operator" else "operator"
     texts = {
         "operator": "They may then see and do everything that you can here, including logging everyone out.",
         "user": "They can then no longer open this console.",
     }
 
-    def set_role(session: object, sub: str, by: str) -> None:  # noqa: ARG001 # called as the others are
+    def set_role(session: object, sub: str, by: str) -> None:  # noqa: ARG001 # same signature as the other operations
         people.set_role(db.session, sub, role, by)
 
     return change(
@@ -150,11 +150,11 @@ def change_role(sub: str) -> ResponseReturnValue:
     )
 
 
-# --- what these have in common ---
+# --- helpers ---
 
 
 def first_password() -> str:
-    """80 bits, and can be read out."""
+    """80 bits, easy to read aloud."""
     return "-".join(secrets.token_hex(2) for _ in range(5))
 
 
@@ -167,7 +167,7 @@ def change(
     sentence: str,
     following: str = "console.person",
 ) -> ResponseReturnValue:
-    """Ask, or do it and say so. The person's name goes into the braces."""
+    """GET asks, POST does it. ``{}`` in the texts stands for the person's name."""
     person = people.get_person(db.session, sub)
     if request.method != "POST":
         return ask_about(person, question, text, button)
@@ -178,12 +178,12 @@ def change(
 
 
 def ask_about(person: User, question: str, text: str, button: str) -> str:
-    """The page that asks."""
+    """The page that asks, with the person's name in the question."""
     return ask(question.format(name_of(person)), text, button, url_for("console.person", sub=person.sub))
 
 
 def sessions_in_words(sub: str) -> str:
-    """What happens to their sessions."""
+    """What will happen to their sessions, in words."""
     alive = people.count_sessions(db.session, [sub]).get(sub, 0)
     if not alive:
         return "no session ends"
@@ -191,7 +191,7 @@ def sessions_in_words(sub: str) -> str:
 
 
 def ended_in_words(views: list[SessionView], total: int) -> str:
-    """What has become of sessions that lived a moment ago; empty if nothing has."""
+    """Which of these sessions have ended, in words; empty if none has."""
     ended = [view for view in views if view.session.ended_at is not None]
     if not ended:
         return ""
@@ -202,5 +202,5 @@ def ended_in_words(views: list[SessionView], total: int) -> str:
 
 
 def article(role: str) -> str:
-    """With its article."""
+    """The role with its article."""
     return f"{'an' if role == 'operator' else 'a'} {role}"

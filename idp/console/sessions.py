@@ -1,4 +1,4 @@
-"""Sessions: who is signed in where, which apps share it; and ending one, after a look at what that does."""
+"""Sessions: list, show, end."""
 
 from flask import g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -13,7 +13,7 @@ from pickup_web.words import many
 
 
 def show_all() -> str:
-    """``GET /console/sessions?search=&all=``: those that live, or all, the last used first."""
+    """``GET /console/sessions?search=&all=``: the active sessions, or all, last used first."""
     search, page, with_ended = request.args.get("search", "").strip(), Page(), "all" in request.args
     rows, page.total = sessions.list_sessions(
         db.session, search=search, alive_only=not with_ended, offset=page.offset, limit=ROWS
@@ -27,7 +27,7 @@ def show(sid: str) -> str:
 
 
 def end(sid: str) -> ResponseReturnValue:
-    """``GET /console/sessions/SID/end`` → what it would do; ``POST`` → it is done."""
+    """``GET /console/sessions/SID/end`` → shows what it would do; ``POST`` → ends it."""
     if request.method != "POST":
         views = sessions.dry_run(db.session, [sid])
         if not views:
@@ -47,17 +47,17 @@ def end(sid: str) -> ResponseReturnValue:
 
 
 def is_own(sid: str) -> bool:
-    """Whether it is the one in which this very page is seen."""
+    """Whether it is the operator's current session."""
     return bool(g.sso_session.sid == sid)
 
 
 def name_of(person: User) -> str:
-    """What people call somebody."""
+    """The person's name, or else their username."""
     return str(person.claims.get("name") or person.username)
 
 
 def told(views: list[SessionView]) -> str:
-    """What has come of telling the apps, in a sentence."""
+    """A sentence about which apps were notified."""
     states = [app.delivery.state for view in views for app in view.apps if app.delivery]
     heard, waiting = states.count("delivered"), states.count("pending")
     failed, silent = states.count("refused") + states.count("given_up"), states.count("not_sent")

@@ -1,4 +1,4 @@
-"""Settings: what this provider was started with. They are changed where it is started, not here."""
+"""Settings: the values the IdP was started with. They cannot be changed here."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from pickup_web.settings import Settings
 
 
 def show() -> str:
-    """``GET /console/settings``: each with its reason. Of a secret, only whether it is set."""
+    """``GET /console/settings``: each with its description. Shows only whether a secret is set."""
     settings = current_provider().settings
     rows = [
         (f"PICKUP_{name.upper()}", shown(name, getattr(settings, name)), field.description)
@@ -21,10 +21,10 @@ def show() -> str:
 
 
 def shown(name: str, value: Any) -> str:
-    """The value for people to read."""
+    """The value as text."""
     if isinstance(value, SecretStr):
         return "set, and not shown"
-    if name.endswith("_database_url"):  # it may hold a password, also in its query
+    if name.endswith("_database_url"):  # may contain a password, also in its query
         return make_url(value).set(query={}).render_as_string(hide_password=True)
     if isinstance(value, bool):
         return "on" if value else "off"

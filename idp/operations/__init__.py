@@ -1,20 +1,20 @@
-"""What an operator can do, one file a noun. The console's pages and the admin API call the same functions.
+"""What an operator can do. The console and the admin API call the same functions.
 
-Each function does one thing, in one transaction, and commits it together with its event.
-``by`` names who asked for it: a person's user name, or a client's id.
+Each function does one thing in one transaction, and commits it together with its event.
+``by`` is the username or client id of the caller.
 """
 
 
 class OperationError(Exception):
-    """It was not done, and nothing has changed. The text is a sentence for whoever asked."""
+    """The operation was refused and changed nothing. The text is a sentence for the caller."""
 
 
 class NotFoundError(OperationError):
-    """There is no such thing, or not any more."""
+    """The object does not exist, or no longer exists."""
 
 
 class InvalidError(OperationError):
-    """What was given is not right. ``fields``: a sentence for each field that is to blame."""
+    """Invalid input. ``fields``: a sentence for each invalid field."""
 
     def __init__(self, fields: dict[str, str]) -> None:
         super().__init__(" ".join(fields.values()))

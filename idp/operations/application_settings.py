@@ -1,4 +1,4 @@
-"""What can be set about an application: metadata, and what only the operator decides; described, and checked.
+"""The settings of an application: metadata, and what only the operator decides. Describes and checks them.
 
 The rules of dynamic registration (clients/metadata.py) apply here too.
 """
@@ -23,25 +23,25 @@ from idp.outbox.ledger import GIVE_UP_SECONDS, MAX_CONNECT_SECONDS, MAX_READ_SEC
 from pickup_web.words import duration
 
 SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
-MOST_RETRY = 7 * 24 * 3600  # seconds; no session of an app lives that long
+MOST_RETRY = 7 * 24 * 3600  # seconds; longer than any session of an app
 
 PEM = Field(max_length=100_000, json_schema_extra={"format": "pem"})
 Grant = Literal["authorization_code", "implicit", "refresh_token", "client_credentials"]
 
 
 def certificates(pem: str) -> str:
-    """One or more certificates that a TLS library can read, and no private key."""
+    """One or more PEM certificates, and no private key."""
     if "PRIVATE KEY" in pem:
         raise ValueError("this contains a private key. Paste certificates only")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: letters that are not of ASCII
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: non-ASCII characters
         raise ValueError("these are not certificates in PEM format: -----BEGIN CERTIFICATE----- …") from error
     return pem
 
 
 class Metadata(ClientMetadata):
-    """The same rules; but an operator may also register a program that acts for itself and signs nobody in."""
+    """The same rules, but an operator may also register a program that acts for itself and signs in no users."""
 
     redirect_uris: list[Target] = Field(
         default=[],
@@ -68,7 +68,7 @@ class Metadata(ClientMetadata):
 
 
 class OperatorSettings(BaseModel):
-    """What an application cannot say about itself."""
+    """What an application cannot register about itself."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -133,7 +133,7 @@ class OperatorSettings(BaseModel):
     )
 
 
-# Every setting, as JSON Schema: the console makes its form of it, the admin API and docs/console.md its descriptions.
+# Every setting as JSON Schema: source of the console's form and of the texts in the admin API and docs/console.md.
 SETTINGS: dict[str, dict[str, Any]] = {
     "client_id": {
         "type": "string",
@@ -146,17 +146,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-# --- checking what was given ---
+# --- checks ---
 
 
 def read(
     values: Mapping[str, Any], client: Client | None = None
 ) -> tuple[Metadata | None, OperatorSettings | None, dict[str, str]]:
-    """Both halves, and a sentence for each value that is wrong. ``client``: the one that is edited."""
+    """Both models, and a sentence for each invalid value. ``client``: the one that is edited, if any."""
     errors = {name: "There is no such setting." for name in values if name not in SETTINGS}
-    metadata = words = None
+    metadata = settings = None
     try:
-        words = OperatorSettings.model_validate(dict(values))
+        settings = OperatorSettings.model_validate(dict(values))
     except ValidationError as error:
         errors |= sentences(error)
     if not str(values.get("client_name") or "").strip():
@@ -172,11 +172,11 @@ def read(
     except MetadataError as error:
         name, _, text = str(error).partition(": ")
         errors |= {name.partition(".")[0]: sentence(text)} if name.partition(".")[0] in SETTINGS else {"": str(error)}
-    return metadata, words, errors
+    return metadata, settings, errors
 
 
 def sentences(error: ValidationError) -> dict[str, str]:
-    """The first complaint about each value. A complaint about several names the value it is about."""
+    """The first error of each setting. An error about several settings names one in its text."""
     found: dict[str, str] = {}
     for problem in error.errors():
         text = PLAIN.get(problem["type"], "{msg}").format(msg=problem["msg"], **problem.get("ctx", {}))
@@ -201,12 +201,12 @@ PLAIN = {
 
 
 def sentence(text: str) -> str:
-    """With a capital at the beginning, unless that is a name of the protocol, and a full stop at the end."""
+    """As a sentence: a capital first, unless the first word is a protocol name, and a full stop."""
     first = text.partition(" ")[0]
     begins = text if "_" in first or first in SETTINGS else text[:1].upper() + text[1:]
     return begins + ("" if text.endswith((".", "…")) else ".")
 
 
 def confidential(metadata: ClientMetadata) -> bool:
-    """RFC 6749 §2.1: whether it can prove who it is."""
+    """RFC 6749 §2.1: whether the client can authenticate."""
     return metadata.token_endpoint_auth_method != "none"  # noqa: S105 # the name of a method

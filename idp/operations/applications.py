@@ -33,10 +33,10 @@ RESERVED = ("register",)  # /console/applications/register is the form
 
 
 def list_applications(db: Session, search: str = "") -> list[Client]:
-    """All that are registered, by name; ``search`` is a part of the name or of the client id."""
+    """All registered applications by name. ``search``: part of a name or client id."""
     query = select(Client).where(Client.removed_at.is_(None)).order_by(Client.name, Client.client_id)
     if search:
-        part = search.replace("\0", "?")  # not every database can be asked for it
+        part = search.replace("\0", "?")  # PostgreSQL refuses NUL
         query = query.where(
             or_(*(column.icontains(part, autoescape=True) for column in (Client.name, Client.client_id)))
         )
@@ -44,7 +44,7 @@ def list_applications(db: Session, search: str = "") -> list[Client]:
 
 
 def get_application(db: Session, client_id: str) -> Client:
-    """The one of this id; :class:`NotFoundError` when there is none, or not any more."""
+    """The application with this id; :class:`NotFoundError` if there is none, or it was removed."""
     client = db.get(Client, client_id) if client_id.isprintable() else None
     if client is None or client.removed_at is not None:
         raise NotFoundError("No application of this id is registered.")
@@ -52,14 +52,14 @@ def get_application(db: Session, client_id: str) -> Client:
 
 
 def values_of(client: Client) -> dict[str, Any]:
-    """All that is set, by the names that :func:`edit_application` takes."""
+    """All settings, by the names that :func:`edit_application` takes."""
     own = {**client.registered, **{name: getattr(client, name) for name in COLUMNS}}
-    words = {name: getattr(client, name) for name in OperatorSettings.model_fields}
-    return {**own, **words, "client_name": client.name, "scope": " ".join(client.scopes)}
+    settings = {name: getattr(client, name) for name in OperatorSettings.model_fields}
+    return {**own, **settings, "client_name": client.name, "scope": " ".join(client.scopes)}
 
 
 def version_of(client: Client) -> str:
-    """Another one after each change."""
+    """A hash of the settings: changes with every edit."""
     return hash_of(json.dumps(values_of(client), sort_keys=True))
 
 
@@ -67,12 +67,12 @@ def version_of(client: Client) -> str:
 
 
 def register_application(db: Session, values: Mapping[str, Any], by: str) -> tuple[Client, str | None]:
-    """A new application, and its secret, which is not kept; None for one that needs no secret.
+    """Register an application; returns it and its secret, or None if its method uses no secret.
 
-    ``values``: the metadata of RFC 7591 §2, :class:`OperatorSettings`, and perhaps a ``client_id``.
-    :class:`InvalidError` says what is wrong with which of them.
+    ``values``: the metadata of RFC 7591 §2, :class:`OperatorSettings`, and optionally ``client_id``.
+    :class:`InvalidError` with a sentence for each invalid value.
     """
-    metadata, words, errors = read(values)
+    metadata, settings, errors = read(values)
     client_id = values.get("client_id") or secrets.token_hex(12)
     if not isinstance(client_id, str) or not CLIENT_ID.fullmatch(client_id):
         errors["client_id"] = "Use letters, digits and . _ ~ - only, 100 at most, and begin with a letter or a digit."
@@ -80,16 +80,16 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
         errors["client_id"] = "This word is reserved. Choose another id."
     elif db.get(Client, client_id):
         errors["client_id"] = "Another application has or had this id. An id is never used twice."
-    if errors or metadata is None or words is None:
+    if errors or metadata is None or settings is None:
         raise InvalidError(errors)
     client = Client(client_id=client_id, created_at=now(), scopes=[])
-    apply(client, metadata, words)
+    apply(client, metadata, settings)
     secret = new_secret(client)
     db.add(client)
     events.record(db, "op.client.registered", client_id=client_id, by=by)
     try:
         db.commit()
-    except IntegrityError as error:  # somebody took the id at the same moment
+    except IntegrityError as error:  # another request took the id at the same time
         db.rollback()
         raise InvalidError({"client_id": "Another application has this id."}) from error
     return client, secret
@@ -98,16 +98,16 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
 def edit_application(
     db: Session, client_id: str, values: Mapping[str, Any], by: str, seen: str | None = None
 ) -> Client:
-    """Change what ``values`` names; the rest stays. A method that needs no secret takes the secret away.
+    """Change the settings in ``values``. Deletes the secret if the new method uses none.
 
-    ``seen``: the :func:`version_of` what was looked at before; where it is another by now, nothing changes.
+    ``seen``: the :func:`version_of` when the form was opened. If it has changed since, nothing is saved.
     """
     client = get_application(db, client_id)
     before = values_of(client)
-    metadata, words, errors = read({**before, **values}, client)
-    if errors or metadata is None or words is None:
+    metadata, settings, errors = read({**before, **values}, client)
+    if errors or metadata is None or settings is None:
         raise InvalidError(errors)
-    # The row is held until the commit: of two who save what they made of the same entry, one is told.
+    # Lock the row until the commit, so that of two operators who save the same version, one is refused.
     db.execute(update(Client).where(Client.client_id == client_id).values(name=Client.name))
     db.refresh(client)
     if seen not in (None, version_of(client)):
@@ -116,7 +116,7 @@ def edit_application(
             "Another operator changed this application in the meantime, so nothing was saved. Open the form again."
         )
         raise InvalidError({"": sentence})
-    apply(client, metadata, words)
+    apply(client, metadata, settings)
     if not has_secret(client):
         client.secret_hash = None
     after = values_of(client)
@@ -128,7 +128,7 @@ def edit_application(
 
 
 def renew_secret(db: Session, client_id: str, by: str) -> str:
-    """Another secret; the old one is worth nothing from now on, nor is a token that the client got for itself by it."""
+    """Replace the secret. The old one and the client's own tokens (client credentials) stop working."""
     client = get_application(db, client_id)
     secret = new_secret(client)
     if secret is None:
@@ -157,16 +157,18 @@ def remove_application(db: Session, client_id: str, by: str) -> int:
 
 
 def has_secret(client: Client) -> bool:
-    """Whether it proves itself by one."""
+    """Whether its authentication method uses a secret."""
     return client.token_endpoint_auth_method.startswith("client_secret")
 
 
-def apply(client: Client, metadata: Metadata, words: OperatorSettings) -> None:
-    """Put checked values into the row."""
+def apply(client: Client, metadata: Metadata, settings: OperatorSettings) -> None:
+    """Write checked values to the row."""
     store(client, metadata)
-    for name, value in words:
+    for name, value in settings:
         setattr(client, name, value)
-    client.require_pkce = client.require_pkce or not confidential(metadata)  # PKCE-05
+    client.require_pkce = client.require_pkce or not confidential(
+        metadata
+    )  # RFC 9700 §2.1.1: public clients MUST use PKCE
     asked = (metadata.scope or " ".join(SCOPES)).split()
     client.scopes = list(
         dict.fromkeys([*(["openid"] if metadata.response_types else []), *asked])

@@ -1,4 +1,4 @@
-"""The ledger: what each app was told about each ending, try by try; and telling it again."""
+"""Deliveries: list them with every attempt, export them, and send one again."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -27,54 +27,54 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for; what is left out does not matter. ``since`` and ``until`` are seconds since the epoch."""
+    """Filters; None matches everything. ``since`` and ``until`` are seconds since the epoch."""
 
     client_id: str | None = None
-    sub: str | None = None  # the person's own, as the provider knows it
+    sub: str | None = None
     sid: str | None = None
     state: str | None = None  # pending, delivered, refused, given_up, not_sent
-    outcome: str | None = None  # of the last try, in the ledger's words
+    outcome: str | None = None  # of the last attempt
     since: int | None = None
-    until: int | None = None  # before this
+    until: int | None = None  # exclusive
     offset: int = 0
     limit: int = 50
 
 
 @dataclass
 class Entry:
-    """One line of the ledger: a delivery and its tries, the first one first; in a list only the last ones."""
+    """A delivery and its attempts, oldest first. A list has only the last :data:`LAST_TRIES` of them."""
 
     delivery: Delivery
-    client_name: str | None  # of a client that is gone for good nothing is known
+    client_name: str | None  # None if the client's row was deleted
     username: str | None
     attempts: list[DeliveryAttempt] = field(default_factory=list)
-    all_attempts: int = 0  # how many there were
+    all_attempts: int = 0  # the total
 
 
 @dataclass
 class Ending:
-    """One ending: its entries on this page, and how many of its deliveries the search finds in all, by state."""
+    """The deliveries of one ended session: those on this page, and the number on all pages, by state."""
 
     entries: list[Entry]
     states: dict[str, int]
 
     @property
     def total(self) -> int:
-        """How many deliveries the search finds, on this page and on others."""
+        """How many deliveries the search finds on all pages."""
         return sum(self.states.values())
 
 
 def search(db: Session, wanted: Search) -> tuple[list[Entry], int]:
-    """The entries of one page, the newest first; and how many there are in all."""
+    """One page of entries, newest first, and the total."""
     conditions = conditions_of(wanted)
     total = db.scalar(select(func.count()).select_from(Delivery).where(*conditions)) or 0
     return read(db, newest(conditions).offset(wanted.offset).limit(wanted.limit), LAST_TRIES), total
 
 
 def by_ending(db: Session, wanted: Search, entries: Iterable[Entry]) -> list[Ending]:
-    """``entries``, which :func:`search` found, one group for each ending; the newest first.
+    """Groups entries that :func:`search` found by ended session and reason, newest first.
 
-    A session that an app was removed from has deliveries of two kinds, so the reason counts, too.
+    One session can have two reasons: an app was removed from it first, and later it ended.
     """
     groups: dict[tuple[str, str], Ending] = {}
     for entry in entries:
@@ -98,9 +98,9 @@ def get_delivery(db: Session, delivery_id: str) -> Entry:
 
 
 def send_again(db: Session, delivery_id: str, by: str) -> Entry:
-    """Tell the app once more, now, whatever came of it before; and for as long again, if it is away.
+    """Send a delivery again now, whatever its state, with a new retry deadline.
 
-    :class:`OperationError` when there is nowhere to send it, or when it is on its way at this moment.
+    :class:`OperationError` if there is no URL to send it to, or if a worker is sending it now.
     """
     delivery = get_delivery(db, delivery_id).delivery
     client = db.get(Client, delivery.client_id)
@@ -112,12 +112,12 @@ def send_again(db: Session, delivery_id: str, by: str) -> Entry:
     free = update(Delivery).where(
         Delivery.id == delivery_id, or_(Delivery.state != "pending", Delivery.taken_until <= at)
     )
-    anew = {"state": "pending", "note": "", "tries": 0, "refusals": 0}
+    reset = {"state": "pending", "note": "", "tries": 0, "refusals": 0}
     times = {"next_try_at": at, "taken_until": at + LEASE_SECONDS}
-    taken = db.scalar(free.values(**anew, **times, give_up_at=at + offered_seconds(client)).returning(Delivery.id))
+    taken = db.scalar(free.values(**reset, **times, give_up_at=at + offered_seconds(client)).returning(Delivery.id))
     if taken is None:
         db.rollback()
-        raise OperationError("It is being sent at this moment.")
+        raise OperationError("It is being sent now.")
     events.record(db, "op.logout.sent_again", sid=delivery.sid, client_id=delivery.client_id, by=by)
     db.commit()
     current_provider().outbox.send([delivery_id])
@@ -125,18 +125,18 @@ def send_again(db: Session, delivery_id: str, by: str) -> Entry:
 
 
 def export_csv(db: Session, wanted: Search) -> Iterator[str]:
-    """The ledger as CSV (RFC 4180), piece by piece: a line for each try, or one for what was not tried."""
+    """The deliveries as CSV (RFC 4180), in pieces: a line for each attempt, or one line if there was none."""
     yield as_csv([COLUMNS])
     conditions = conditions_of(wanted)
     after: list[ColumnElement[bool]] = []
     while entries := read(db, newest([*conditions, *after]).limit(PAGE)):
         yield as_csv(line for entry in entries for line in lines_of(entry))
-        last = entries[-1].delivery  # not an offset: new ones come while this is read
+        last = entries[-1].delivery  # not an offset: rows are added while this is read
         after = [tuple_(Delivery.created_at, Delivery.id) < tuple_(last.created_at, last.id)]
 
 
 def conditions_of(wanted: Search) -> list[ColumnElement[bool]]:
-    """The search, as the database understands it."""
+    """The filters as SQL conditions."""
     conditions = [
         column == value
         for column, value in [
@@ -157,7 +157,7 @@ def conditions_of(wanted: Search) -> list[ColumnElement[bool]]:
 
 
 def newest(conditions: list[ColumnElement[bool]]) -> Select[Delivery, str, str]:
-    """Deliveries, the newest first, with the names that belong to them."""
+    """Deliveries, newest first, with the names of app and person."""
     query = (
         select(Delivery, Client.name, User.username)
         .outerjoin(Client, Client.client_id == Delivery.client_id)
@@ -168,7 +168,7 @@ def newest(conditions: list[ColumnElement[bool]]) -> Select[Delivery, str, str]:
 
 
 def read(db: Session, query: Select[Delivery, str, str], at_most: int = ALL_TRIES) -> list[Entry]:
-    """Two queries, however many entries. What another process wrote meanwhile is seen."""
+    """The entries with their attempts, in two queries. Rereads rows that the session already has."""
     found = db.execute(query.execution_options(populate_existing=True)).all()
     entries = {delivery.id: Entry(delivery, name, username) for delivery, name, username in found}
     of_each: dict[str, Any] = {"partition_by": DeliveryAttempt.delivery_id}
@@ -184,7 +184,7 @@ def read(db: Session, query: Select[Delivery, str, str], at_most: int = ALL_TRIE
 
 
 def lines_of(entry: Entry) -> Iterator[list[Any]]:
-    """An entry in the order of :data:`COLUMNS`."""
+    """An entry's lines, in the order of :data:`COLUMNS`."""
     row = entry.delivery
     next_try = moment(row.next_try_at) if row.state == "pending" else ""
     beginning = [
@@ -203,12 +203,12 @@ def moment(seconds: int) -> str:
 
 
 def text(words: str | None) -> str:
-    """Other people's words, so that no spreadsheet takes them for a formula."""
+    """Text from outside, escaped so that a spreadsheet does not run it as a formula."""
     return f"'{words}" if words and words[0] in "=+-@\t\r" else words or ""
 
 
 def as_csv(lines: Any) -> str:
-    """The lines, quoted where they must be."""
+    """The lines, quoted where necessary."""
     out = StringIO()
     csv.writer(out).writerows(lines)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""People: add one, disable, enable, remove; a new password; who may do what."""
+"""People: add, disable, enable, remove; passwords and roles."""
 
 import re
 import secrets
@@ -20,13 +20,13 @@ from pickup_web.forms import Wrong
 from pickup_web.forms import email as read_email
 from pickup_web.forms import text as read_text
 
-MIN_PASSWORD = 8  # characters. Length is what counts (NIST SP 800-63B §5.1.1.2): no rules about their kinds
+MIN_PASSWORD = 8  # characters; NIST SP 800-63B §5.1.1.2 asks for length and against composition rules
 ROLES = ("user", "operator")
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 
 
 def list_people(db: Session, search: str = "", offset: int = 0, limit: int = 50) -> tuple[list[User], int]:
-    """A page of people by user name, and how many there are in all. ``search``: in user name, name, email."""
+    """One page of people by username, and the total. ``search``: part of a username, name or email."""
     wanted: list[ColumnElement[bool]] = [User.removed_at.is_(None)]
     if search := search.strip():
         columns = (User.username, User.claims["name"].as_string(), User.claims["email"].as_string())
@@ -37,7 +37,7 @@ def list_people(db: Session, search: str = "", offset: int = 0, limit: int = 50)
 
 
 def count_sessions(db: Session, subs: list[str]) -> dict[str, int]:
-    """How many sessions of each of these people live; who has none is left out."""
+    """The number of active sessions of each person; people without one are left out."""
     alive = select(SsoSession.sub, func.count().label("sessions")).where(
         SsoSession.sub.in_(subs), SsoSession.ended_at.is_(None)
     )
@@ -45,7 +45,7 @@ def count_sessions(db: Session, subs: list[str]) -> dict[str, int]:
 
 
 def get_person(db: Session, sub: str) -> User:
-    """Somebody who is not removed; :class:`NotFoundError`."""
+    """The person; :class:`NotFoundError` if there is none, or they were removed."""
     person = db.get(User, sub) if sub.isprintable() else None
     if person is None or person.removed_at is not None:
         raise NotFoundError("There is no such person.")
@@ -63,7 +63,7 @@ def add_person(
     *,
     email_verified: bool = False,
 ) -> User:
-    """Somebody new. ``email`` may be empty. :class:`InvalidError` with a sentence for each wrong field."""
+    """Add a person. ``email`` may be empty. :class:`InvalidError` with a sentence for each invalid field."""
     username = username.strip().lower()
     wrong = {
         "username": ""
@@ -99,17 +99,17 @@ def add_person(
 
 
 def disable_person(db: Session, sub: str, by: str) -> None:
-    """Every session ends and every token dies, also the offline ones; no sign-in until somebody enables them."""
-    person = somebody_else(db, sub, by)
+    """End all sessions, revoke all tokens (offline access too), and refuse sign-in until the person is enabled."""
+    person = lock_other_person(db, sub, by)
     if person.disabled_at is not None:
         db.rollback()
-        raise OperationError(f"{person.username} is disabled already.")
+        raise OperationError(f"{person.username} is already disabled.")
     person.disabled_at = now()
     shut_out(db, person, Reason.USER_DISABLED, "op.user.disabled", by)
 
 
 def enable_person(db: Session, sub: str, by: str) -> None:
-    """They may sign in again; what has ended stays ended."""
+    """Allow sign-in again. Ended sessions stay ended."""
     person = get_person(db, sub)
     if person.disabled_at is None:
         raise OperationError(f"{person.username} is not disabled.")
@@ -119,8 +119,8 @@ def enable_person(db: Session, sub: str, by: str) -> None:
 
 
 def remove_person(db: Session, sub: str, by: str) -> None:
-    """All that is known of them goes. The ``sub`` stays taken for ever (Core §2), the user name is free again."""
-    person = somebody_else(db, sub, by)
+    """Delete the person's data. The ``sub`` is never reused (Core §2); the username can be."""
+    person = lock_other_person(db, sub, by)
     person.disabled_at = person.removed_at = now()
     person.username, person.password_hash, person.claims = f"(removed {sub})", "", {}
     db.execute(delete(Consent).where(Consent.sub == sub))
@@ -128,19 +128,19 @@ def remove_person(db: Session, sub: str, by: str) -> None:
 
 
 def set_role(db: Session, sub: str, role: str, by: str) -> None:
-    """Make somebody an operator, or an operator a user. It counts from their next request on."""
+    """Make a user an operator, or an operator a user. Applies from their next request."""
     if role not in ROLES:
         raise InvalidError({"role": "Choose user or operator."})
-    person = somebody_else(db, sub, by)
+    person = lock_other_person(db, sub, by)
     person.role = role
     events.record(db, "op.user.role_changed", outcome=role, by=by, sub=sub)
     db.commit()
 
 
 def reset_password(db: Session, sub: str, by: str, password: str | None = None) -> str:
-    """A new password, made here if none is given; returns it, to be shown once. All their sessions end."""
+    """Set a new password, generated if none is given, and return it to be shown once. All their sessions end."""
     person = get_person(db, sub)
-    password = password or "-".join(secrets.token_hex(2) for _ in range(5))  # 80 bits, and can be read out
+    password = password or "-".join(secrets.token_hex(2) for _ in range(5))  # 80 bits, easy to read aloud
     if wrong := password_fault(password):
         raise InvalidError({"password": wrong})
     person.password_hash = hash_password(password)
@@ -151,28 +151,28 @@ def reset_password(db: Session, sub: str, by: str, password: str | None = None) 
 
 
 def change_own_password(db: Session, user: User, old: str, new: str, keep_sid: str) -> int:
-    """The person's other sessions end; returns how many. :class:`InvalidError` about ``old`` or ``new``."""
+    """Change it and end the person's other sessions; returns how many. :class:`InvalidError` for ``old`` or ``new``."""
     if not is_password(user.password_hash, old):
         raise InvalidError({"old": "That is not your password."})
     if wrong := password_fault(new):
         raise InvalidError({"new": wrong})
-    # Only what was checked is replaced: an operator who resets it at this moment has the last word.
+    # Replace only the hash that was checked: if an operator resets the password meanwhile, that reset stays.
     unchanged = (User.sub == user.sub) & (User.password_hash == user.password_hash) & User.disabled_at.is_(None)
     replaced = update(User).where(unchanged).values(password_hash=hash_password(new)).returning(User.sub)
     if db.scalar(replaced) is None:
         db.rollback()
-        raise InvalidError({"old": "Your password was changed just now."})
+        raise InvalidError({"old": "Your password was changed a moment ago."})
     events.record(db, "op.user.password_changed", by=user.username, sub=user.sub)
     others = end(db, all_of(user.sub, keep_sid), Reason.PASSWORD_CHANGED)
     tell(db, others, Reason.PASSWORD_CHANGED)
     return len(others)
 
 
-# --- the rules ---
+# --- rules ---
 
 
 def password_fault(password: str) -> str:
-    """What is wrong with a new password; empty if it is good."""
+    """What is wrong with a new password; empty if it is valid."""
     if len(password) < MIN_PASSWORD:
         return f"Use at least {MIN_PASSWORD} characters; a few words are easy to remember."
     if len(password) > MAX_PASSWORD:
@@ -181,7 +181,7 @@ def password_fault(password: str) -> str:
 
 
 def fault(read: Callable[[str], object], given: str) -> str:
-    """The sentence with which a reader of pickup_web.forms refuses; empty if it does not."""
+    """The error of a reader in pickup_web.forms; empty if it accepts the text."""
     try:
         read(given)
     except Wrong as wrong:
@@ -189,9 +189,11 @@ def fault(read: Callable[[str], object], given: str) -> str:
     return ""
 
 
-def somebody_else(db: Session, sub: str, by: str) -> User:
-    """The person, held until the commit, if ``by`` may shut them out: nobody does it to themselves, or to the last
-    operator. All operators are held, too, so that two of them cannot shut out each other."""
+def lock_other_person(db: Session, sub: str, by: str) -> User:
+    """Lock and return the person; refuses if it is ``by`` or the last operator.
+
+    Locks all operators too, so that two of them cannot disable each other at the same time.
+    """
     db.execute(update(User).where((User.role == "operator") | (User.sub == sub)).values(role=User.role))
     person = get_person(db, sub)
     db.refresh(person)
@@ -200,7 +202,7 @@ def somebody_else(db: Session, sub: str, by: str) -> User:
     if person.username == by:
         refusal = "You cannot do this to your own account; another operator can."
     elif person.role == "operator" and db.scalar(others) is None:
-        refusal = f"{person.username} is the last operator. Make somebody else an operator first."
+        refusal = f"{person.username} is the last operator. Make another person an operator first."
     if refusal:
         db.rollback()
         raise OperationError(refusal)
@@ -210,7 +212,7 @@ def somebody_else(db: Session, sub: str, by: str) -> User:
 def shut_out(
     db: Session, person: User, reason: Reason, event: Literal["op.user.disabled", "op.user.removed"], by: str
 ) -> None:
-    """Everything that was given to a person is taken back, in one transaction with what the caller wrote."""
+    """End all sessions and revoke all tokens of a person, in the caller's transaction. Commits it."""
     db.flush()
     ended = end(db, all_of(person.sub), reason)
     given = update(Token).where(Token.sub == person.sub, Token.revoked_at.is_(None))

@@ -1,4 +1,4 @@
-"""Whether Pickup's own services answer now, as this one sees it."""
+"""Whether the IdP can reach Pickup's own apps now."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from urllib.parse import urljoin
 from idp.models import Client
 from idp.outbox.http import FetchError, GuardedHttpClient, Request, in_background
 
-SECONDS = 1.0  # to connect, and again to answer: somebody waits for the page
+SECONDS = 1.0  # to connect, and again to answer; a user waits for the page
 
 
 @dataclass(frozen=True)
 class Health:
-    """What a service's health check says. ``kind``: good or bad."""
+    """The result of a health check. ``kind``: good or bad."""
 
     kind: str
     words: str
@@ -22,13 +22,13 @@ ANSWERS = Health("good", "answers")
 
 
 def ask_all(http: GuardedHttpClient, clients: Sequence[Client]) -> list[Health]:
-    """The health of each client's service, asked side by side: ``/healthz`` at the root of its start page's server."""
+    """Call ``/healthz`` on the host of each client's start page, all at the same time."""
     asked = [in_background(ask(http, urljoin(client.home_url or "", "/healthz"))) for client in clients]
     return [one.result() for one in asked]
 
 
 async def ask(http: GuardedHttpClient, url: str) -> Health:
-    """What this health check answers."""
+    """Call one health check."""
     try:
         answer = await http.ask(Request(url, connect_seconds=SECONDS, answer_seconds=SECONDS))
     except FetchError as error:

@@ -1,4 +1,4 @@
-"""Sessions: who is signed in where, which apps share it, what an end would do; and ending them."""
+"""Sessions: list them with their apps, show what ending one would do, and end them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
 
-# What became of a session, for somebody who looks at it from outside.
+# Why a session ended, for operators and for the user's account page.
 WHY_ENDED = {
     Reason.LOGOUT: "Logged out",
     Reason.ELSEWHERE: "Ended from another browser",
@@ -30,13 +30,13 @@ WHY_ENDED = {
     Reason.USER_DISABLED: "The account was disabled",
     Reason.USER_REMOVED: "The account was removed",
 }
-# What is not delivered, in words; ``not_sent`` has a note of its own.
+# Sentences for deliveries that did not arrive; the row of ``not_sent`` has its own note.
 NOT_HEARD = {
     "pending": "Not confirmed yet. The IdP tries again.",
     "refused": "It refused the logout request.",
     "given_up": "Not reached before the deadline.",
 }
-BROWSERS = {  # in this order: most of them claim to be the ones below, too
+BROWSERS = {  # order matters: most browsers also claim to be the ones below
     "Edg": "Edge",
     "OPR": "Opera",
     "SamsungBrowser": "Samsung Internet",
@@ -61,33 +61,33 @@ SYSTEMS = {
 
 @dataclass
 class AppInSession:
-    """One app in a session. The tokens are counted while they are good; ``offline`` ones may outlive the session."""
+    """One app in a session. Counts valid tokens only; ``offline`` ones may outlive the session."""
 
     client: Client
     since: int
-    told: bool  # of a session that lives: whether it will be; of one that ended: whether it was
-    why_not: str  # a sentence, where it is not told
+    told: bool  # active session: whether it will be notified; ended session: whether it was
+    why_not: str  # a sentence, if it is not notified
     policy: str  # none, session, all
     access_alive: int = 0
     refresh_alive: int = 0
     offline_alive: int = 0
-    delivery: Delivery | None = None  # its row in the ledger, once the session has ended
+    delivery: Delivery | None = None  # once the session has ended
 
     @property
-    def dies(self) -> int:
-        """How many of its tokens go with the session."""
+    def tokens_revoked(self) -> int:
+        """How many of its tokens are revoked when the session ends."""
         mine = self.access_alive + self.refresh_alive
         return {"none": 0, "session": mine, "all": mine + self.offline_alive}[self.policy]
 
     @property
-    def stays(self) -> int:
+    def tokens_kept(self) -> int:
         """How many of its tokens outlive the session."""
-        return self.access_alive + self.refresh_alive + self.offline_alive - self.dies
+        return self.access_alive + self.refresh_alive + self.offline_alive - self.tokens_revoked
 
 
 @dataclass
 class SessionView:
-    """A session as people see it."""
+    """A session with its user, device and apps."""
 
     session: SsoSession
     user: User
@@ -96,7 +96,7 @@ class SessionView:
 
     @property
     def ended_why(self) -> str:
-        """What became of it; empty while it lives."""
+        """Why it ended; empty while it is active."""
         reason = self.session.end_reason
         return WHY_ENDED.get(Reason(reason), reason) if reason else ""
 
@@ -104,7 +104,7 @@ class SessionView:
 def list_sessions(
     db: Session, *, sub: str | None = None, search: str = "", alive_only: bool = True, offset: int = 0, limit: int = 50
 ) -> tuple[list[SessionView], int]:
-    """A page of sessions, the last used first, and how many there are in all. ``search``: in name, device, sid."""
+    """One page of sessions, last used first, and the total. ``search``: part of a name, device or sid."""
     wanted: list[ColumnElement[bool]] = []
     if sub is not None:
         wanted.append(SsoSession.sub == sub)
@@ -120,7 +120,7 @@ def list_sessions(
 
 
 def get_session(db: Session, sid: str) -> SessionView:
-    """One session, alive or not; :class:`NotFoundError`."""
+    """One session, active or ended; :class:`NotFoundError`."""
     found = views(db, select(SsoSession, User).join(User).where(SsoSession.sid == sid)) if sid.isprintable() else []
     if not found:
         raise NotFoundError("There is no session with this ID.")
@@ -128,7 +128,7 @@ def get_session(db: Session, sid: str) -> SessionView:
 
 
 def dry_run(db: Session, sids: Sequence[str]) -> list[SessionView]:
-    """What an end of these would do, app by app; those that have ended already are left out."""
+    """What ending these sessions would do, app by app. Leaves out sessions that have ended."""
     alive = SsoSession.sid.in_(sids) & SsoSession.ended_at.is_(None)
     return views(db, select(SsoSession, User).join(User).where(alive).order_by(SsoSession.last_seen_at.desc()))
 
@@ -140,9 +140,9 @@ def dry_run_all_of(db: Session, sub: str, *, keep_sid: str | None = None) -> lis
 
 
 def end_one(db: Session, sid: str, reason: Reason, by: str) -> None:
-    """End it, revoke, tell its apps. :class:`NotFoundError` if there is none, or not any more."""
+    """End a session and notify its apps. :class:`NotFoundError` if it does not exist or has ended."""
     ended = end(db, SsoSession.sid == sid, reason) if sid.isprintable() else []
-    if not ended:  # of two who end it, one is told that it is over
+    if not ended:  # also when another request has just ended it
         db.rollback()
         raise NotFoundError("There is no such session, or it has ended already.")
     events.record(db, "op.session.end_requested", sid=sid, outcome=reason, by=by)
@@ -150,7 +150,7 @@ def end_one(db: Session, sid: str, reason: Reason, by: str) -> None:
 
 
 def end_all_of(db: Session, sub: str, reason: Reason, by: str, *, keep_sid: str | None = None) -> int:
-    """End all of a person's sessions, but for ``keep_sid``; returns how many those were."""
+    """End all of a person's sessions except ``keep_sid``; returns how many ended."""
     ended = end(db, all_of(sub, keep_sid), reason)
     if ended:
         events.record(db, "op.session.end_requested", outcome=reason, by=by, sub=sub, sessions=len(ended))
@@ -159,27 +159,27 @@ def end_all_of(db: Session, sub: str, reason: Reason, by: str, *, keep_sid: str 
 
 
 def all_of(sub: str, keep_sid: str | None = None) -> ColumnElement[bool]:
-    """A person's sessions, but for one."""
+    """A condition: a person's sessions except ``keep_sid``."""
     mine = SsoSession.sub == sub
     return mine if keep_sid is None else mine & (SsoSession.sid != keep_sid)
 
 
 def end(db: Session, which: ColumnElement[bool], reason: Reason) -> list[str]:
-    """Through the one door: from here on they have ended, if the caller's transaction is committed."""
+    """Mark the sessions as ended. The caller's transaction commits it, with :func:`tell`."""
     return session_ending.mark_ended(db, which, reason, current_provider().settings.delete_tokens_on_logout)
 
 
 def tell(db: Session, ended: list[str], reason: Reason) -> None:
-    """Tell the apps of what :func:`end` ended. Commits, with all that the caller wrote."""
+    """Queue and send the notifications for sessions that :func:`end` ended. Commits the caller's transaction."""
     provider = current_provider()
     provider.outbox.send(session_ending.queue_deliveries(db, ended, reason, provider.settings.delete_tokens_on_logout))
 
 
-# --- what is shown of a session ---
+# --- views ---
 
 
 def views(db: Session, query: Select[SsoSession, User]) -> list[SessionView]:
-    """The sessions that ``query`` finds, with their apps: five queries, however many they are."""
+    """The sessions that ``query`` finds, with their apps. Always five queries."""
     rows = db.execute(query).all()
     found = {session.sid: SessionView(session, user, device_of(session.user_agent)) for session, user in rows}
     if not found:
@@ -203,7 +203,7 @@ def views(db: Session, query: Select[SsoSession, User]) -> list[SessionView]:
 def app_in_session(
     client: Client, part: Participation | None, tokens: Row[Any] | None, delivery: Delivery | None
 ) -> AppInSession:
-    """One app: it took part, or has tokens, or the ledger has a row about it; mostly all three."""
+    """One app: it took part, has tokens or has a delivery; usually all three."""
     default_policy = current_provider().settings.delete_tokens_on_logout
     if delivery:
         why_not = delivery.note or NOT_HEARD.get(delivery.state, "")
@@ -218,7 +218,7 @@ def app_in_session(
 
 
 def why_not_told(client: Client, part: Participation | None, default_policy: str, *, has_id_token: bool) -> str:
-    """A sentence about an app that hears nothing of a session's end (BCL §2.3, §2.7); empty if it is told."""
+    """Why an app is not notified of the session's end (BCL §2.3, §2.7); empty if it is."""
     if client.removed_at is not None:
         return "It was removed from this identity provider (IdP)."
     if part is None and has_id_token:
@@ -229,7 +229,7 @@ def why_not_told(client: Client, part: Participation | None, default_policy: str
 
 
 def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:
-    """How many tokens each client holds in each session, by kind, while they are good."""
+    """How many valid tokens of each kind each client has in each session."""
     is_offline = has_word(Token.scope, "offline_access")
     is_good = Token.revoked_at.is_(None)
     has_access = is_good & (Token.access_expires_at > now())
@@ -252,24 +252,24 @@ def count_tokens(sids: Iterable[str]) -> Select[*tuple[Any, ...]]:
 
 
 def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    """How many rows of a group are such."""
+    """How many rows of a group meet the condition."""
     return func.sum(case((condition, 1), else_=0))
 
 
 def gone(client_id: str) -> Client:
-    """In the place of a client whose row is no more: it registered itself, and took itself away."""
+    """Stands in for a client whose row was deleted."""
     return Client(client_id=client_id, name=client_id, removed_at=0)
 
 
 def any_contains(columns: Iterable[SQLColumnExpression[str]], search: str) -> ColumnElement[bool]:
-    """Whether one of the columns has these words in it; what cannot be printed is in none."""
+    """Whether a column contains the text. Unprintable text matches nothing: not every database accepts it."""
     if not search.isprintable():
         return false()
     return or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in columns))
 
 
 def device_of(user_agent: str) -> str:
-    """What people call it: "Chrome on Windows"."""
+    """Browser and system, such as "Chrome on Windows"."""
     browser = next((name for word, name in BROWSERS.items() if re.search(rf"\b{word}/", user_agent)), "A browser")
     system = next((name for word, name in SYSTEMS.items() if word in user_agent), "")
     return f"{browser} on {system}" if system else browser

@@ -144,9 +144,11 @@ def test_an_apps_tokens_are_counted_by_their_kind_while_they_are_good(
     assert (app.access_alive, app.refresh_alive, app.offline_alive) == (0, 2, 1)
 
 
-@pytest.mark.parametrize(("policy", "dies", "stays"), [("none", 0, 5), ("session", 4, 1), ("all", 5, 0), (None, 4, 1)])
+@pytest.mark.parametrize(
+    ("policy", "revoked", "kept"), [("none", 0, 5), ("session", 4, 1), ("all", 5, 0), (None, 4, 1)]
+)
 def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
-    policy: str | None, dies: int, stays: int, provider: Provider, cameron: SiteClient
+    policy: str | None, revoked: int, kept: int, provider: Provider, cameron: SiteClient
 ) -> None:
     """For each policy; without one, the provider's own, which is session."""
     provider.change_client(DISPATCH, scopes=["openid", "offline_access"], delete_tokens_on_logout=policy)
@@ -154,10 +156,10 @@ def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
     provider.tokens(cameron, DISPATCH, scope="openid")
     (view,) = operate(provider, sessions.dry_run, [provider.session().sid, "no such"])
     (app,) = (app for app in view.apps if app.client.client_id == DISPATCH)
-    assert (app.policy, app.dies, app.stays) == (policy or "session", dies, stays)
+    assert (app.policy, app.tokens_revoked, app.tokens_kept) == (policy or "session", revoked, kept)
     operate(provider, sessions.end_one, provider.session().sid, Reason.OPERATOR, "admin")
     after = the_app(provider)
-    assert after.access_alive + after.refresh_alive + after.offline_alive == stays
+    assert after.access_alive + after.refresh_alive + after.offline_alive == kept
     assert operate(provider, sessions.dry_run, [provider.session().sid]) == [], "it has ended"
 
 
