@@ -79,7 +79,7 @@ class RelyingParty:
         app.jinja_env.globals.update(relying_party_marks=page_marks, relying_party_page=pages.this_page)  # live.html
         app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
         app.register_blueprint(make_blueprint())
-        app.before_request_funcs.setdefault(None, []).insert(0, guard.ask_first)
+        app.before_request_funcs.setdefault(None, []).insert(0, guard.require_login_first)
         exempt_from_csrf(app)
         app.before_request(lambda: exempt_from_csrf(app))  # for protection that is set up after this extension
 

@@ -1,4 +1,4 @@
-"""The access token of a session, for calling an API: renewed when it is about to expire, by one request at a time."""
+"""The session's access token, for calling an API. One request at a time renews it before it expires."""
 
 import time
 from typing import Any
@@ -9,14 +9,14 @@ from relying_party.login import verified_id_token
 from relying_party.sessions import AppSession
 from relying_party.state import current_session, current_state
 
-EARLY_REFRESH = 20  # seconds before its end at which an access token is renewed
-RENEWAL_PAUSE = 0.1  # seconds between looks whether another request has renewed it
+EARLY_REFRESH = 20  # seconds before its expiry at which an access token is renewed
+RENEWAL_PAUSE = 0.1  # seconds to wait while another request renews it
 
 
 def access_token() -> str:
-    """An access token of the current session, renewed when it is about to expire.
+    """A valid access token of the current session.
 
-    Raises :class:`TokenUnavailable` when nobody is signed in or the provider renews it no more.
+    Raises :class:`TokenUnavailable` if no user is signed in or the provider does not renew the token.
     """
     session, sessions = current_session(), current_state().sessions
     while (login := session.login) is not None:
@@ -26,15 +26,15 @@ def access_token() -> str:
             raise TokenUnavailable("The access token has expired.")
         with sessions.renewal(session) as is_ours:
             sessions.reload_login(session)
-            if is_ours and session.login == login:  # nobody was faster
+            if is_ours and session.login == login:  # no other request has renewed it meanwhile
                 return renew(session, login)
         if not is_ours:
-            time.sleep(RENEWAL_PAUSE)  # another request of this session, perhaps of another worker, is at it
-    raise TokenUnavailable("Nobody is signed in.")
+            time.sleep(RENEWAL_PAUSE)  # another request of this session is renewing it, possibly in another worker
+    raise TokenUnavailable("No user is signed in.")
 
 
 def renew(session: AppSession, login: dict[str, Any]) -> str:
-    """A new access token, which the session keeps (RFC 6749 §6)."""
+    """Get a new access token with the refresh token (RFC 6749 §6), and store it in the session."""
     try:
         tokens = current_state().provider.refresh(login["refresh_token"])
         if tokens.get("id_token"):
@@ -50,9 +50,10 @@ def renew(session: AppSession, login: dict[str, Any]) -> str:
 
 
 def check_same_user(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Core §12.2: a refreshed ID token is about the same user, provider and sign-in."""
+    """Core §12.2: ``iss`` and ``sub`` of a refreshed ID token MUST be the same as in the original one."""
     if (before["iss"], before["sub"]) != (after["iss"], after["sub"]):
-        raise InvalidToken("The renewed ID token is about somebody else.")
-    for name in ("auth_time", "nonce"):  # they may be missing, but not different
+        raise InvalidToken("The renewed ID token is about another user.")
+    # Core §12.2: auth_time, if present, is the time of the original authentication; nonce, if present, is the same.
+    for name in ("auth_time", "nonce"):
         if name in after and after[name] != before.get(name, after[name]):
             raise InvalidToken(f"The renewed ID token has another {name}.", after[name])

@@ -1,10 +1,9 @@
-"""[14] ``POST /bclogout``: the provider tells us, server to server, that a session is over.
+"""[14] ``POST /bclogout``: the provider's server tells us that a session has ended (BCL §2.5).
 
     request → one logout_token → validated (logout_token.py) → sessions ended (sessions.py) → 200
-                              ↘ anything wrong: 400, and nothing has changed
+                              ↘ a check fails: 400, and nothing has changed
 
-No cookie comes with this request and none is read: the signature is the only credential. That is why
-CSRF protection must not stand in its way, and why every check counts.
+The request has no cookie. The token's signature is the only credential, so CSRF protection does not apply here.
 """
 
 from typing import Any
@@ -25,7 +24,7 @@ BODY_SECONDS = 5  # in which they have to be here
 
 
 def backchannel_logout() -> Response:
-    """200 when the session is over, whether or not it still existed; 400 with a JSON error otherwise."""
+    """BCL §2.8: 200 if the logout succeeded, 400 if the request was invalid or the logout failed."""
     try:
         token = validated_token(logout_token_parameter())
         ended = current_state().sessions.apply_logout(token)
@@ -34,27 +33,26 @@ def backchannel_logout() -> Response:
         return refusal(error)
     emit("rp.logout_token.accepted", sid=token.sid, jti=token.jti, outcome=f"{len(ended)} ended", **caller())
     tell_application(ended, reason_of(token))
-    # BCL §2.8: 200, and not to be cached. Zero sessions are a success, too: they are over.
+    # BCL §2.7: if the session is already logged out, the logout has succeeded.
     return uncached(make_response("", 200))
 
 
 def wrong_method() -> Response:
-    """BCL §2.5: the logout request is a POST; anything else is 405."""
+    """BCL §2.5: the provider uses HTTP POST. RFC 9110 §15.5.6: 405 with ``Allow`` for other methods."""
     response = refusal(RelyingPartyError("A logout request is a POST."))
     response.status_code, response.headers["Allow"] = 405, "POST"
     return response
 
 
 def logout_token_parameter() -> str:
-    """The request's one ``logout_token``."""
-    # BCL §2.5: a form post with the parameter logout_token; other parameters are ignored.
+    """BCL §2.5: the body is form-encoded and MUST include ``logout_token``. Other parameters are ignored."""
     request.max_content_length = MAX_BODY
     if (request.content_length or 0) > MAX_BODY:
         raise RelyingPartyError("The request is too large.", request.content_length)
     if request.mimetype != "application/x-www-form-urlencoded":
         raise RelyingPartyError("The request is not application/x-www-form-urlencoded.", request.mimetype)
-    if "logout_token" in request.args:  # addresses end up in logs
-        raise RelyingPartyError("logout_token belongs into the body, not into the address.")
+    if "logout_token" in request.args:  # URLs are logged
+        raise RelyingPartyError("logout_token must be in the body, not in the URL.")
     try:
         with reading_ends_after(BODY_SECONDS):
             tokens = request.form.getlist("logout_token")
@@ -66,11 +64,11 @@ def logout_token_parameter() -> str:
 
 
 def validated_token(raw: str) -> LogoutToken:
-    """The token, checked. A key we don't know yet is asked for once (Core §10.1.1), as often as is decent."""
+    """The validated token. Core §10.1.1: fetch the keys again when the token has an unfamiliar ``kid``."""
     config, provider = current_state().config, current_state().provider
     credentials = current_state().registration.known()
     if credentials is None:
-        raise InvalidToken("This application is not registered at the provider yet.")
+        raise InvalidToken("This app is not registered at the identity provider yet.")
     for refetch in (False, True):
         try:
             return validate_logout_token(
@@ -89,23 +87,23 @@ def validated_token(raw: str) -> LogoutToken:
 
 
 def refusal(error: RelyingPartyError) -> Response:
-    """BCL §2.8: 400, with the error in JSON as in RFC 6749 §5.2. What we know stays in our log."""
+    """BCL §2.8: 400; the body may have ``error`` and ``error_description`` in JSON, as in RFC 6749 §5.2."""
     response = uncached(make_response(jsonify(error=error.error, error_description=str(error)), 400))
     if isinstance(error, ProviderError | UnknownKey):
-        # We could not look at the provider's keys, or not yet at its newest: the token may be good. A sender
-        # that minds this header (RFC 9110 §10.2.3) tries again; for the others it is a plain 400.
+        # We could not fetch the provider's current keys, so the token may be valid. A sender may try again after
+        # this time (RFC 9110 §10.2.3).
         response.headers["Retry-After"] = str(REFETCH_SECONDS)
     return response
 
 
 def uncached(response: Response) -> Response:
-    """BCL §2.8: neither answer may be stored."""
+    """BCL §2.8: the response SHOULD have ``Cache-Control: no-store``."""
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def caller() -> dict[str, Any]:
-    """Who sent it, for the record: the provider's server brings no cookie, a browser would."""
+    """Details of the sender for the log. They show that it was not a browser with a cookie."""
     return {
         "from_address": request.remote_addr,
         "user_agent": request.user_agent.string[:100],

@@ -1,8 +1,8 @@
-"""The one clock of this package: whole seconds since the epoch, as in a JWT."""
+"""The clock of this package: whole seconds since the epoch, as in a JWT."""
 
 import time
 
 
 def now() -> int:
-    """The time of day. Tests turn it by replacing :func:`time.time`."""
+    """The current time. Tests replace :func:`time.time`."""
     return int(time.time())

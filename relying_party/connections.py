@@ -1,4 +1,4 @@
-"""The connections to the provider: shared by all threads, used again for a second, and at home on this machine."""
+"""The HTTP connections to the provider. All threads share them; an idle connection is reused for one second."""
 
 import socket
 from time import monotonic
@@ -8,29 +8,29 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-# A server closes a connection that is idle, and loses a request that is sent in that moment (RFC 9112 §9.3.1). The
-# shortest default known to us is gunicorn's: two seconds.
+# A server may close an idle connection while a request is on its way; that request is lost (RFC 9112 §9.3.1).
+# gunicorn has the shortest default time-out that we know: two seconds.
 REUSE_SECONDS = 1.0
 
 
 class Connections(HTTPAdapter):
-    """Does not use a connection again that a server may be about to close.
+    """Does not reuse a connection that the server may be about to close.
 
-    Knows that ``*.localhost`` is this machine (RFC 6761 §6.3), as browsers do and many resolvers do not. For
-    demonstrations only, so for plain http only. The resolver is asked first: in a network of containers such a name
-    may be another one's.
+    Sends plain HTTP requests for ``*.localhost`` to the loopback address (RFC 6761 §6.3) if the resolver does not know
+    the name. Browsers do the same; many resolvers do not. In a container network the name may be another container's,
+    so the resolver comes first.
     """
 
     def __init__(self, *, reuse: bool = True) -> None:
-        """Without ``reuse`` each request has a connection of its own."""
+        """Without ``reuse``, each request opens a new connection."""
         self._reuse, self._emptied_at = reuse, monotonic()
         super().__init__(pool_maxsize=32)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """The request, to the loopback if it is for a name below ``.localhost`` that the resolver does not know."""
+        """Send the request; see the class."""
         if not self._reuse or monotonic() - self._emptied_at >= REUSE_SECONDS:
             self._emptied_at = monotonic()
-            self.close()  # the idle connections; requests under way in other threads are not affected
+            self.close()  # closes idle connections only; requests of other threads continue
         parts = urlsplit(request.url or "")
         host = parts.hostname or ""
         if parts.scheme == "http" and host.endswith(".localhost") and not is_known(host):
@@ -41,7 +41,7 @@ class Connections(HTTPAdapter):
 
 
 def is_known(host: str) -> bool:
-    """Whether the resolver has an address for it."""
+    """Whether the resolver has an address for ``host``."""
     try:
         return bool(socket.getaddrinfo(host, None))
     except OSError:

@@ -1,6 +1,6 @@
-"""Encrypts what the database keeps for later use: tokens and the secret of a client that registered itself.
+"""Encrypts tokens and the client secret of an app that registered itself, before they go into the database.
 
-The key is made of Flask's ``SECRET_KEY``, which is not in the database: a copy of the database has no token that works.
+The key is derived from Flask's ``SECRET_KEY``, so a copy of the database has no usable token.
 """
 
 import json
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
-MARK = "encrypted:"  # begins each ciphertext, so that values of an earlier version are told apart
+MARK = "encrypted:"  # begins each ciphertext; an earlier version stored values without encryption
 
 
 class Encryption:
@@ -31,11 +31,11 @@ class Encryption:
         return cls([app.secret_key, *(app.config["SECRET_KEY_FALLBACKS"] or ())])
 
     def encrypt(self, value: Any) -> str:
-        """``value`` as text that only :meth:`decrypt` can read."""
+        """``value`` as JSON, encrypted."""
         return MARK + self._fernet.encrypt(json.dumps(value).encode()).decode()
 
     def decrypt(self, stored: Any) -> Any:
-        """The value; what is not encrypted as it is; None if another key encrypted it."""
+        """The value. A value that is not encrypted is returned as it is; one encrypted with another key gives None."""
         if not (isinstance(stored, str) and stored.startswith(MARK)):
             return stored
         try:
@@ -45,6 +45,6 @@ class Encryption:
 
 
 def _derive(secret_key: str | bytes) -> bytes:
-    # RFC 5869: Flask signs with the same secret; this key has no other use.
+    # RFC 5869 §3.2: `info` binds the key to its purpose. Flask signs with the same secret.
     secret = secret_key.encode() if isinstance(secret_key, str) else secret_key
     return urlsafe_b64encode(HKDF(SHA256(), 32, salt=None, info=b"relying_party: stored tokens").derive(secret))

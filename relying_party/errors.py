@@ -1,12 +1,12 @@
-"""What can go wrong, as one family.
+"""The exceptions of this package.
 
-``error`` is the word that goes on the wire (RFC 6749 §5.2), ``str(exception)`` a sentence for the
-developer on the other side. ``evidence`` is for our own log and never leaves it.
+``error`` is the error code in the response (RFC 6749 §5.2). ``str(exception)`` is a sentence for the developer of
+the identity provider. ``evidence`` is for our own log only.
 """
 
 
 class RelyingPartyError(Exception):
-    """Base of the family."""
+    """Base class."""
 
     error = "invalid_request"
 
@@ -20,26 +20,26 @@ class InvalidToken(RelyingPartyError):
 
 
 class UnknownKey(InvalidToken):
-    """No known key of the issuer fits the token: worth one look at the issuer's current keys."""
+    """No known key of the issuer fits the token. Fetching the issuer's current keys may help."""
 
 
 class ReplayedToken(InvalidToken):
-    """This logout token was carried out before."""
+    """This logout token was applied before."""
 
 
 class ProviderError(RelyingPartyError):
-    """The OpenID Provider did not answer, or not as the specification says."""
+    """The identity provider (IdP) did not answer, or its answer does not follow the specification."""
 
 
 class GrantRefused(ProviderError):
-    """A code or token that the provider issued is good no more: it has expired, was used or was revoked."""
+    """A code or token of the IdP is no longer valid: it has expired, was used or was revoked."""
 
 
 class LoginFailed(RelyingPartyError):
-    """The login ended without a session."""
+    """Signing in did not lead to a session."""
 
 
 class TokenUnavailable(RelyingPartyError):
-    """There is no access token for this session (any more)."""
+    """The session has no valid access token."""
 
     error = "invalid_token"

@@ -1,4 +1,4 @@
-"""Views that need a login, and what everybody else is told."""
+"""``login_required``, and the response for a user who is not signed in."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,32 +12,32 @@ from relying_party.state import current_session
 
 
 def login_required(view: Callable[..., Any]) -> Any:
-    """View decorator: a page leads to the login and back, everything else is answered 401."""
+    """View decorator. Without a session, a GET for a page redirects to sign in; other requests get 401."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         return require_login() or view(*args, **kwargs)
 
-    guarded.login_required = True  # type: ignore[attr-defined] # for ask_first
+    guarded.login_required = True  # type: ignore[attr-defined] # read by require_login_first
     return guarded
 
 
-def ask_first() -> ResponseReturnValue | None:
-    """Asks for the login before anything else looks at the request.
+def require_login_first() -> ResponseReturnValue | None:
+    """Before all other request handlers: require the login that the view requires.
 
-    CSRF protection, for one: the token of a form died with its session, so it would call the form forged, and
-    nobody would learn that they are signed out.
+    Otherwise CSRF protection would reject a form of an ended session as forged, because its CSRF token ended with the
+    session. The user would not learn that they are logged out.
     """
     view = current_app.view_functions.get(request.endpoint or "")
     if getattr(view, "login_required", False):
         return require_login()
     if request.endpoint == "relying_party.logout" and current_session().login is None:
-        return redirect(url_for("relying_party.logged_out"), 303)  # which is what they wanted
+        return redirect(url_for("relying_party.logged_out"), 303)
     return None
 
 
 def require_login() -> ResponseReturnValue | None:
-    """The answer to somebody who is not signed in; None for those who are."""
+    """The response for a user who is not signed in; None if the user is signed in."""
     session = current_session()
     if session.login is not None:
         return None

@@ -1,6 +1,6 @@
-"""Pure: a signed token in, its header and claims out. Both ID tokens and logout tokens pass here.
+"""Verifies the signature of ID tokens and logout tokens, and returns header and claims. Pure.
 
-PyJWT does the cryptography. The caller names the one algorithm; the token has no say in it.
+PyJWT does the cryptography. The caller names the algorithm; the token cannot choose it.
 """
 
 import json
@@ -11,7 +11,8 @@ from jwt import PyJWK, PyJWS, PyJWTError
 
 from relying_party.errors import InvalidToken, UnknownKey
 
-# RFC 8725 §3.1: asymmetric signatures only. "none" proves nothing, and with HS256 a public key would be the secret.
+# RFC 8725 §3.1: the caller sets the supported algorithms, and no others are used. "none" proves nothing; with HS256,
+# a public key could be used as the secret (§2.1).
 KEY_TYPES: Mapping[str, Mapping[str, str]] = {
     **{name: {"kty": "RSA"} for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")},
     "ES256": {"kty": "EC", "crv": "P-256"},
@@ -19,16 +20,16 @@ KEY_TYPES: Mapping[str, Mapping[str, str]] = {
     "ES512": {"kty": "EC", "crv": "P-521"},
     "EdDSA": {"kty": "OKP", "crv": "Ed25519"},
 }
-MAX_TOKEN_LENGTH = 16 * 1024  # a large ID token has 4 KiB; more is not worth decoding
-MAX_KEYS_TRIED = 8  # how many keys a token without a key id may cost us
+MAX_TOKEN_LENGTH = 16 * 1024  # characters; a large ID token has about 4,000
+MAX_KEYS_TRIED = 8  # for a token without a key id
 
 _jws = PyJWS()
 
 
 def usable_keys(jwks: Iterable[object], algorithm: str) -> list[PyJWK]:
-    """The keys of a JWK Set that can verify ``algorithm``; the others are passed over one by one.
+    """The keys of a JWK Set that can verify ``algorithm``.
 
-    A set may hold curves nobody here knows, or keys for encryption (RFC 7517 §5: ignore those).
+    RFC 7517 §5: ignore keys whose ``kty`` is not understood, that lack members, or whose values are out of range.
     """
     keys = []
     for jwk in jwks:
@@ -44,17 +45,18 @@ def usable_keys(jwks: Iterable[object], algorithm: str) -> list[PyJWK]:
 
 
 def verify(raw: str, keys: Sequence[PyJWK], algorithm: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of ``raw``, whose signature is verified with one of ``keys``.
+    """Header and claims of ``raw``, after one of ``keys`` has verified its signature.
 
-    Raises :class:`UnknownKey` when a newer set of keys could help, else :class:`InvalidToken`.
+    Raises :class:`UnknownKey` if a newer key set could help, else :class:`InvalidToken`.
     """
-    if raw.count(".") == 4:  # RFC 7516 §9: five parts are an encrypted token, and we negotiated none
-        raise InvalidToken("The token is encrypted, but no encryption was agreed upon.")
+    if raw.count(".") == 4:  # RFC 7516 §9: a JWE has five parts. We registered no encryption (Core §3.1.3.7 step 1).
+        raise InvalidToken("The token is encrypted, but no encryption was registered.")
     if len(raw) > MAX_TOKEN_LENGTH:
         raise InvalidToken("The token is too long.", len(raw))
     header = read_header(raw)
+    # Core §3.1.3.7 step 7: alg SHOULD be the one in id_token_signed_response_alg. BCL §2.6 step 3: never "none".
     if header.get("alg") != algorithm:
-        raise InvalidToken("The token is not signed with the algorithm agreed upon.", header.get("alg"))
+        raise InvalidToken("The token is not signed with the registered algorithm.", header.get("alg"))
     kid = header.get("kid")
     for key in candidates(keys, kid):
         try:
@@ -62,16 +64,16 @@ def verify(raw: str, keys: Sequence[PyJWK], algorithm: str) -> tuple[dict[str, A
         except PyJWTError:
             continue
         return verified["header"], json_object(verified["payload"])
-    # Without a kid nobody can tell a forgery from a key that has just been rotated in.
+    # Without a kid, a forged signature looks like the signature of a new key.
     error = UnknownKey if kid is None else InvalidToken
     raise error("The signature of the token is wrong.", kid)
 
 
 def candidates(keys: Sequence[PyJWK], kid: str | None) -> Sequence[PyJWK]:
-    """Core §10.1: the key with this ``kid``; without a ``kid``, every key that could have signed."""
+    """Core §10.1: if the issuer has several keys, the token's header names one with ``kid``. Without it, try each."""
     fitting = keys[:MAX_KEYS_TRIED] if kid is None else [key for key in keys if key.key_id == kid]
     if not fitting:
-        raise UnknownKey("The token is signed with a key that the issuer does not publish.", kid)
+        raise UnknownKey("The issuer does not publish the key that signed the token.", kid)
     return fitting
 
 
@@ -81,14 +83,15 @@ def read_header(raw: str) -> dict[str, Any]:
         header = _jws.get_unverified_header(raw)
     except (PyJWTError, UnicodeError) as error:
         raise InvalidToken("This is not a signed JSON Web Token.", repr(error)) from error
-    # RFC 7515 §4.1.11: an extension we must understand, and we understand none. Older versions of PyJWT let it pass.
+    # RFC 7515 §4.1.11: if an extension listed in crit is not supported, the token is invalid. We support none. Older
+    # versions of PyJWT do not check it.
     if "crit" in header:
-        raise InvalidToken("This is not a signed JSON Web Token that is understood here.", header["crit"])
+        raise InvalidToken("This is not a signed JSON Web Token that we support: it has crit.", header["crit"])
     return header
 
 
 def json_object(payload: bytes) -> dict[str, Any]:
-    """The claims: one JSON object in UTF-8 (RFC 7519 §7.2) whose members have different names (§4)."""
+    """RFC 7519 §7.2 step 10: the payload MUST be a JSON object in UTF-8. §4: its claim names MUST be unique."""
     try:
         claims = json.loads(payload.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

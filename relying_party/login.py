@@ -1,7 +1,6 @@
-"""[2] Signing in: to the provider and back, and then a new session on our side.
+"""[2] Signing in with the authorization code flow (Core §3.1) and PKCE (RFC 7636).
 
-The authorization code flow with PKCE (Core §3.1, RFC 7636). Authlib builds the requests; what comes
-back is checked here, in the order of the specification, and nothing is believed before.
+Authlib builds the requests. This file checks each response before it uses it.
 """
 
 import secrets
@@ -18,24 +17,23 @@ from relying_party.pages import home_url, message_page
 from relying_party.sessions import REPLACED
 from relying_party.state import current_session, current_state, emit, tell_application
 
-LOGIN_SECONDS = 600  # how long a person may take at the provider
-LOGINS_AT_ONCE = 5  # tabs that are signing in at the same time
+LOGIN_SECONDS = 600  # for the user to sign in at the provider
+LOGINS_AT_ONCE = 5  # sign-ins that one browser may have under way, in several tabs
 ENDED_MEANWHILE = "Your session at the identity provider (IdP) ended, or signing in took too long. Sign in again."
 
 
 def start_login() -> ResponseReturnValue:
-    """``GET /login?next=/path`` → redirect to the provider's authorization endpoint."""
+    """``GET /login?next=/path`` → redirect to the provider's authorization endpoint (Core §3.1.2.1)."""
     provider = current_state().provider
     try:
         endpoint, oauth = provider.endpoint("authorization_endpoint"), provider.oauth()
     except ProviderError as error:
         emit("rp.login.failed", outcome=str(error), evidence=str(error.evidence))
         return login_failed_page(error)
-    # RP-06: random, bound to this browser's session, good for one answer.
     login = {
-        "state": secrets.token_urlsafe(32),
-        "nonce": secrets.token_urlsafe(32),
-        "code_verifier": secrets.token_urlsafe(48),
+        "state": secrets.token_urlsafe(32),  # RFC 6749 §10.12: a non-guessable value bound to the browser's session
+        "nonce": secrets.token_urlsafe(32),  # Core §15.5.2: a random value that binds the ID token to this session
+        "code_verifier": secrets.token_urlsafe(48),  # RFC 7636 §4.1: 43 to 128 unreserved characters
         "next": local_path(request.args.get("next", "")),
         "started_at": now(),
     }
@@ -48,7 +46,7 @@ def start_login() -> ResponseReturnValue:
 
 
 def callback() -> ResponseReturnValue:
-    """``GET /oauth2client?code=…&state=…`` → a new session → back to where the person wanted to go."""
+    """``GET /oauth2client?code=…&state=…`` → a new session → redirect to the page that the user wanted."""
     try:
         login = take_login()
         tokens = current_state().provider.exchange_code(authorization_code(), login["code_verifier"])
@@ -64,9 +62,10 @@ def callback() -> ResponseReturnValue:
 
 
 def take_login() -> dict[str, Any]:
-    """The login this answer belongs to. RFC 6749 §10.12: no ``state`` of this browser, no login."""
+    """The login that this response belongs to. RFC 6749 §10.12: ``state`` must match one of this browser's."""
+    # RFC 6749 §3.1: response parameters MUST NOT be included more than once.
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
-    if repeated:  # RFC 6749 §3.1: parameters come once
+    if repeated:
         raise LoginFailed("The identity provider (IdP) sent a parameter twice.", repeated)
     login = current_state().sessions.take_login(current_session(), request.args.get("state", ""))
     if login is None:
@@ -77,13 +76,13 @@ def take_login() -> dict[str, Any]:
 
 
 def authorization_code() -> str:
-    """The code out of the answer, if it is an answer of our provider and not an error."""
-    # RFC 9207 §2.4: the answer names its issuer, so that another provider's answer is not taken for ours.
+    """The code in the authorization response; :class:`LoginFailed` for an error response or another issuer's."""
+    # RFC 9207 §2.4: compare iss with the issuer. Reject a response without iss if the issuer's metadata promises it.
     config, metadata = current_state().config, current_state().provider.metadata()
     issuer = request.args.get("iss")
     required = metadata.get("authorization_response_iss_parameter_supported") is True
     if issuer != config.issuer and (required or issuer is not None):
-        raise LoginFailed("The answer does not come from our identity provider (IdP).", issuer)
+        raise LoginFailed("The answer does not come from this app's identity provider (IdP).", issuer)
     if error := request.args.get("error"):
         refused = error == "access_denied"
         raise LoginFailed(
@@ -96,18 +95,22 @@ def authorization_code() -> str:
 
 
 def identify(tokens: dict[str, Any], nonce: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Who signed in: the verified claims of the ID token, and those of userinfo about the same person."""
+    """The user's claims: those of the validated ID token, and those of the UserInfo response."""
     claims = verified_id_token(tokens, nonce)
     userinfo = current_state().provider.userinfo(tokens["access_token"])
     if userinfo is None:
         return claims, {}
-    if userinfo.get("sub") != claims["sub"]:  # Core §5.3.2: otherwise the answer is not to be used
+    # Core §5.3.2: sub MUST match sub in the ID token; if not, the UserInfo values MUST NOT be used.
+    if userinfo.get("sub") != claims["sub"]:
         raise LoginFailed("The identity provider (IdP) answered about a different user.")
     return claims, userinfo
 
 
 def verified_id_token(tokens: dict[str, Any], nonce: str | None) -> dict[str, Any]:
-    """The claims of the ID token in a token response. A key we don't know yet is asked for once (Core §10.1.1)."""
+    """The claims of the ID token in a token response.
+
+    Core §10.1.1: fetch the keys again when the token has an unfamiliar ``kid``.
+    """
     config, provider = current_state().config, current_state().provider
     for refetch in (False, True):
         try:
@@ -128,12 +131,12 @@ def verified_id_token(tokens: dict[str, Any], nonce: str | None) -> dict[str, An
 
 
 def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[str, Any]) -> dict[str, Any]:
-    """What the session keeps of a login. It stays on the server; logging out wipes it."""
+    """What the session stores, on the server only. Logging out deletes it."""
     return {
         "claims": claims,
         "id_token_header": jws.read_header(tokens["id_token"]),
         "userinfo": userinfo,
-        "id_token": tokens["id_token"],  # RPL-35: the hint for logging out
+        "id_token": tokens["id_token"],  # RP-Initiated Logout §2: the id_token_hint
         "access_token": tokens["access_token"],
         "access_token_expires_at": now() + tokens["expires_in"],
         "refresh_token": tokens.get("refresh_token"),
@@ -144,7 +147,10 @@ def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[
 
 
 def end_session_endpoint() -> str | None:
-    """Where to log out, kept so that logging out waits for nobody. RPL-39: not every provider has one."""
+    """Stored with the session, so that logging out needs no request for the metadata.
+
+    RP-Initiated Logout §2.1: a provider that supports it has this endpoint. Not every provider does.
+    """
     try:
         return current_state().provider.endpoint("end_session_endpoint")
     except ProviderError:
@@ -152,15 +158,15 @@ def end_session_endpoint() -> str | None:
 
 
 def local_path(path: str) -> str:
-    """``path``, if it is a path on this very site; else empty. No open redirector (RFC 9700 §4.11)."""
-    # Browsers read a backslash as a slash, and pass over tabs and line ends.
+    """``path`` if it is a path on this site, else empty. RFC 9700 §4.11.1: clients MUST NOT be open redirectors."""
+    # Browsers treat a backslash as a slash, and ignore tabs and line breaks.
     harmless = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if harmless else ""
 
 
 def login_failed_page(error: RelyingPartyError) -> ResponseReturnValue:
-    """What happened, in a sentence; the evidence is in the log only."""
+    """A sentence for the user. The evidence is in the log only."""
     text, status = str(error), 503 if isinstance(error, ProviderError) else 400
-    if isinstance(error, GrantRefused):  # nobody's fault: what was issued a moment ago is revoked with its session
+    if isinstance(error, GrantRefused):  # the provider has revoked the code or token, with its session
         text, status = ENDED_MEANWHILE, 400
     return message_page("Sign-in failed", text, retry_url=url_for("relying_party.login")), status

@@ -1,7 +1,7 @@
-"""[9] Signing out: here first, then at the provider, which tells everybody else.
+"""[9] Logging out: first in this app, then at the provider, which notifies the other apps (RP-Initiated Logout 1.0).
 
-RP-Initiated Logout 1.0. The route takes POST only; its cookie is SameSite=Lax, so another site
-cannot sign anybody out; nor can a page of a neighbour such as blog.example.com, where the browser tells.
+The route takes POST only, and its cookie is SameSite=Lax, so another site cannot log a user out. A neighbouring host
+such as blog.example.com is the same site for the browser; Sec-Fetch-Site tells it apart.
 """
 
 import hmac
@@ -23,24 +23,27 @@ ASKED = "The identity provider (IdP) was asked to end the shared session and to 
 def logout() -> ResponseReturnValue:
     """``POST /logout`` → our session is over → redirect to the provider's end_session_endpoint."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        abort(400, "This form came from another site.")  # also in an application without CSRF tokens
+        abort(400, "This form came from another site.")  # also protects an app without CSRF tokens
     session, state = current_session(), current_state()
     login = session.login
-    if login is None:  # another tab was faster; most often guard.ask_first says so
+    if login is None:  # another tab logged out after guard.require_login_first
         return redirect(url_for("relying_party.logged_out"), 303)
-    # Our own end comes first, and depends on nobody else: the provider is not even asked whether it is there. Its
-    # logout token for this session then finds nothing, and that is answered 200 (BCL §2.7).
+    # The local session ends first, even if the provider is unavailable. The provider's logout token for it then finds
+    # no session and gets 200 (BCL §2.7).
     ended = state.sessions.sign_out(session, LOGGED_OUT)
     emit("rp.session.ended", sid=login["claims"].get("sid"), outcome=LOGGED_OUT)
     tell_application(ended, LOGGED_OUT)
     endpoint = login.get("end_session_endpoint")
-    if not endpoint:  # RPL-39: then there is nobody to go to
+    if not endpoint:  # the provider does not support RP-Initiated Logout (§2.1)
         return redirect(url_for("relying_party.logged_out"), 303)
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
-        "id_token_hint": login["id_token"],  # RPIL §2: says which session, and that we are its client
+        # RP-Initiated Logout §2: RECOMMENDED, a hint about the user's session with this client.
+        "id_token_hint": login["id_token"],
         "client_id": login["client_id"],
+        # §3.1: has to be registered as one of post_logout_redirect_uris.
         "post_logout_redirect_uri": state.config.url("/logged-out"),
+        # §2: the provider passes it back to the post_logout_redirect_uri.
         "state": session["rp_logout_state"],
     }
     separator = "&" if "?" in endpoint else "?"
@@ -48,7 +51,7 @@ def logout() -> ResponseReturnValue:
 
 
 def logged_out() -> ResponseReturnValue:
-    """``GET /logged-out?state=…``: where the provider sends the browser afterwards."""
+    """``GET /logged-out?state=…``: the post_logout_redirect_uri (RP-Initiated Logout §3)."""
     session = current_session()
     expected = session.pop("rp_logout_state", None)
     answered = request.args.get("state", "")
@@ -56,8 +59,9 @@ def logged_out() -> ResponseReturnValue:
     if session.login is not None:
         return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
-        # What the provider could not deliver, we do not know; an application's own page may say where to ask.
+        # We do not know which apps the provider has reached. The app's own template may link to such a page.
         return message_page(
             TITLE, f"{ENDED_HERE} {ASKED}", retry_url=retry_url, own_template="relying_party/logged_out.html"
         )
-    return message_page(TITLE, ENDED_HERE, retry_url=retry_url)  # RPL-37: an answer to a question we did not ask
+    # Without our state, this browser did not come from a logout that we started: say nothing about the provider.
+    return message_page(TITLE, ENDED_HERE, retry_url=retry_url)

@@ -1,6 +1,6 @@
-"""[15] Pure: is this a logout token for us? Back-Channel Logout 1.0 §2.6, a function a clause, in its order.
+"""[15] Validates a logout token: Back-Channel Logout 1.0 (BCL) §2.6, one function per step, in its order. Pure.
 
-``idp/flow/logout_token.py`` makes what this file checks.
+The IdP makes this token in ``idp/flow/logout_token.py``.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from relying_party.claims import check_audience, check_issuer, check_times, text
 from relying_party.errors import InvalidToken
 
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-MAX_AGE = 24 * 3600  # seconds; there are providers that keep offering one token for a day
+MAX_AGE = 24 * 3600  # seconds; some providers retry with the same token for a day
 
 
 @dataclass(frozen=True)
 class LogoutToken:
-    """Whose sessions end: those of ``sid``, or all of ``sub``'s, or those that have both."""
+    """A valid logout token. It ends the sessions that match ``sid``, ``sub``, or both if it has both (BCL §2.7)."""
 
     iss: str
     sub: str | None
@@ -40,19 +40,20 @@ def validate_logout_token(
     now: int,
     oldest: int = MAX_AGE,
 ) -> LogoutToken:
-    """The token, if it passes every check of BCL §2.6; else :class:`InvalidToken`.
+    """Return the token; raise :class:`InvalidToken` if a check of BCL §2.6 fails.
 
-    ``algorithm`` is the client's ``id_token_signed_response_alg``, ``now`` in seconds since the epoch,
-    ``oldest`` how many seconds ago the token may have been issued.
+    ``algorithm`` is the client's ``id_token_signed_response_alg``. ``now`` is in seconds since the epoch. ``oldest``
+    is the greatest accepted age in seconds.
     """
-    # BCL §2.6 (1): encrypted tokens were not negotiated; (2): the issuer's signature;
-    # (3): with the registered algorithm, never "none". All three happen in here:
+    # BCL §2.6 step 1: an encrypted token needs keys and algorithms from the registration; we registered none.
+    # Step 2: validate the signature as for an ID token. Step 3: alg MUST NOT be none.
     header, claims = jws.verify(raw, keys, algorithm)
     check_type(header)
-    # BCL §2.6 (4): iss, aud, iat and exp, as in an ID token.
+    # Step 4: validate iss, aud, iat and exp as for an ID token.
     check_issuer(claims, issuer)
     check_audience(claims, client_id)
     issued, expires = check_times(claims, now, oldest=oldest)
+    # Steps 5 to 7. Step 8, the replay of a jti, needs the database: SessionStore.apply_logout.
     sub, sid = check_subject_or_session(claims)
     check_events(claims)
     check_no_nonce(claims)
@@ -60,9 +61,11 @@ def validate_logout_token(
 
 
 def check_type(header: dict[str, Any]) -> None:
-    """``logout+jwt``, or nothing specific. Another explicit type is another kind of token."""
-    # BCL §2.4 only recommends the type, so providers without it are in their right; RFC 8725 §3.11
-    # is why an access token (at+jwt) must not pass. RFC 7515 §4.1.9: "application/" may be there.
+    """BCL §2.4: it is RECOMMENDED that a logout token has the type ``logout+jwt``. A missing type is accepted.
+
+    RFC 8725 §3.11: an explicit type keeps other kinds of JWT out, such as an access token (``at+jwt``).
+    """
+    # RFC 7515 §4.1.9: the prefix "application/" may be omitted, and media types are case-insensitive.
     declared = header.get("typ", "JWT")
     kind = declared.lower().removeprefix("application/") if isinstance(declared, str) else declared
     if kind not in ("logout+jwt", "jwt"):
@@ -70,35 +73,39 @@ def check_type(header: dict[str, Any]) -> None:
 
 
 def check_subject_or_session(claims: dict[str, Any]) -> tuple[str | None, str | None]:
-    """``sub``, ``sid`` or both."""
-    # BCL §2.6 (5): one of the two is there. A token with sub alone is legal: all sessions of that user.
+    """BCL §2.6 step 5: the token contains ``sub``, ``sid`` or both.
+
+    BCL §2.4: without ``sid``, it means all sessions of the user.
+    """
     sub, sid = text(claims, "sub"), text(claims, "sid")
     if sub is None and sid is None:
-        raise InvalidToken("Neither sub nor sid says whose session ends.")
+        raise InvalidToken("Both sub and sid are missing.")
     return sub, sid
 
 
 def check_events(claims: dict[str, Any]) -> None:
-    """``events`` declares this to be a logout token."""
-    # BCL §2.6 (6): events holds the logout member, and that is an object. Its name is "events": a
-    # widely read tutorial prints "event". Further members do not matter.
+    """BCL §2.6 step 6: ``events`` is a JSON object with the member name of the back-channel logout event.
+
+    BCL §2.4: the member's value is a JSON object. Other members are allowed.
+    """
     events = claims.get("events")
     if not isinstance(events, dict):
         raise InvalidToken("events is not a JSON object.", events)
     if not isinstance(events.get(LOGOUT_EVENT), dict):
-        raise InvalidToken("events does not hold the back-channel logout event.", list(events))
+        raise InvalidToken("events does not contain the back-channel logout event.", list(events))
 
 
 def check_no_nonce(claims: dict[str, Any]) -> None:
-    """A ``nonce``, even an empty one, would make it an ID token."""
-    # BCL §2.6 (7): prohibited, so that a logout token can never pass for an ID token, nor the reverse.
+    """BCL §2.6 step 7: the token does not contain ``nonce``.
+
+    BCL §2.4: this keeps a logout token from being used as an ID token.
+    """
     if "nonce" in claims:
-        raise InvalidToken("A logout token has no nonce.", claims["nonce"])
+        raise InvalidToken("A logout token must not have a nonce.", claims["nonce"])
 
 
 def check_jti(claims: dict[str, Any]) -> str:
-    """The token's own name; whether it was seen before is asked where it is carried out."""
-    # BCL §2.4 requires it; BCL §2.6 (8), the replay, needs the database: see sessions.py.
+    """BCL §2.4: ``jti``, the unique identifier of the token, is REQUIRED."""
     jti = text(claims, "jti")
     if jti is None:
         raise InvalidToken("jti is missing.")
@@ -106,9 +113,11 @@ def check_jti(claims: dict[str, Any]) -> str:
 
 
 def reason_for_user(claims: dict[str, Any]) -> str | None:
-    """A sentence for the user, if the provider sends one; never a reason to refuse."""
-    # Not of this specification: the claim is borrowed from the Continuous Access Evaluation
-    # Profile 1.0 §2, and like any claim it may be missing or odd (BCL §2.4: ignore what is not understood).
+    """The provider's sentence for the user, or None.
+
+    Not part of BCL: ``reason_user`` is from the Continuous Access Evaluation Profile 1.0 §2. A value that we cannot
+    use is ignored, because BCL §2.4 says: claims that are not understood MUST be ignored.
+    """
     texts = claims.get("reason_user")
     sentence = texts.get("en") if isinstance(texts, dict) else None
     if not isinstance(sentence, str) or not sentence.isprintable():

@@ -1,4 +1,4 @@
-"""The tables of the relying party. Times are seconds since the epoch."""
+"""The tables. Times are in seconds since the epoch."""
 
 from typing import Any, ClassVar
 
@@ -9,21 +9,21 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 
 class Base(DeclarativeBase):
-    """Tables of their own, beside the application's."""
+    """Separate from the app's own tables."""
 
     type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON, list[dict[str, Any]]: JSON}
 
 
 class StoredSession(Base):
-    """One browser's session. Signed in when ``sub`` is set and ``ended_at`` is not.
+    """One browser's session. The user is signed in if ``sub`` is set and ``ended_at`` is not.
 
-    The cookie's value is not here, only its hash, and the login is encrypted: a reader of the table cannot become
-    its users. An ended session keeps nothing but its end, so that the browser can be told why.
+    The table has the hash of the cookie and an encrypted login, so that a copy of it does not let an attacker act as
+    a user. An ended session keeps the time and reason of its end, to show them to the user.
     """
 
     __tablename__ = "rp_session"
     __table_args__ = (
-        # BCL §2.7 asks in these two ways.
+        # BCL §2.7: a logout token identifies sessions by sid or by sub.
         Index("rp_session_by_sid", "iss", "sid"),
         Index("rp_session_by_sub", "iss", "sub"),
         Index("rp_session_by_expiry", "expires_at"),
@@ -33,24 +33,24 @@ class StoredSession(Base):
     created_at: Mapped[int]
     last_seen_at: Mapped[int]
     expires_at: Mapped[int]
-    data: Mapped[str] = mapped_column(Text, default="")  # what the application put into flask.session
-    # Logins this browser has begun. They are the browser's and survive the session's end: whoever signs in as
-    # somebody else makes the provider end the older session before the browser is back.
+    data: Mapped[str] = mapped_column(Text, default="")  # the app's values in flask.session
+    # Sign-ins that this browser has started. They outlast the session, because the provider ends the older session
+    # while the browser is signing in as another user.
     logins: Mapped[list[dict[str, Any]] | None]
 
     iss: Mapped[str | None] = mapped_column(String(255))
     sub: Mapped[str | None] = mapped_column(String(255))
     sid: Mapped[str | None] = mapped_column(String(255))
-    # Claims and tokens, see login.py: encrypted, a JSON string. An earlier version wrote them as a JSON object.
+    # Claims and tokens (login.stored_login), encrypted, as a JSON string. An earlier version stored a JSON object.
     login: Mapped[Any | None] = mapped_column(JSON)
-    renewing_until: Mapped[int | None]  # a request is renewing the access token, until then at most
+    renewing_until: Mapped[int | None]  # until then, one request has the right to renew the access token
 
     ended_at: Mapped[int | None]
     end_reason: Mapped[str | None] = mapped_column(String(255))
 
 
 class RegisteredClient(Base):
-    """The credentials a provider gave this application when it registered itself."""
+    """The credentials from dynamic registration."""
 
     __tablename__ = "rp_client"
 
@@ -62,10 +62,10 @@ class RegisteredClient(Base):
 
 
 class CarriedOutLogout(Base):
-    """A logout token that was carried out.
+    """A logout token that was applied.
 
-    It is three things at once: the guard against replays (BCL §2.6 (8)), the memory that lets a
-    logout win over a login it overtook, and the record of what arrived.
+    The row has two uses. Its key (iss, jti) rejects a replayed token (BCL §2.6 step 8). It also rejects a sign-in that
+    completes after the logout of its session arrived.
     """
 
     __tablename__ = "rp_logout"
@@ -86,7 +86,7 @@ class CarriedOutLogout(Base):
 
 
 def make_tables(engine: Engine) -> None:
-    """Make what is missing. IF NOT EXISTS: two processes may start at the same time."""
+    """Create missing tables, indexes and columns. IF NOT EXISTS, because two processes may start at the same time."""
     with engine.begin() as connection:
         for table in Base.metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
@@ -98,7 +98,7 @@ def make_tables(engine: Engine) -> None:
 
 
 def missing_columns(engine: Engine, table: Table) -> list[Column[Any]]:
-    """What a table made by an earlier version lacks. Every new column has a default, or may be NULL."""
+    """Columns that a table of an earlier version lacks. Every new column has a default or may be NULL."""
     present = {column["name"] for column in inspect(engine).get_columns(table.name)}
     return [column for column in table.columns if column.name not in present]
 
@@ -108,6 +108,6 @@ def _add(engine: Engine, column: Column[Any]) -> None:
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
-    except DBAPIError as error:  # another process was faster
+    except DBAPIError as error:  # another process has just added it
         if "duplicate column" not in str(error.orig) and "already exists" not in str(error.orig):
             raise

@@ -1,4 +1,4 @@
-"""The pages of the extension itself: the profile with its session panel, and messages."""
+"""The extension's own pages: the profile and the messages."""
 
 import json
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from relying_party.sessions import ABSOLUTE_SECONDS
 from relying_party.state import current_session, current_state, session_user
 
 MESSAGE = "relying_party/message.html"
-# What profile.html needs; an application that has filters of these names keeps its own.
+# For profile.html. An app's own filters with these names take precedence.
 FILTERS = {
     "datetime": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC",
     "address": str,
@@ -21,8 +21,8 @@ FILTERS = {
 
 
 def profile() -> ResponseReturnValue:
-    """``GET /profile``: what the provider says about the user, and this session with its ID token."""
-    login = current_session().login or {}  # never empty: the route is behind login_required
+    """``GET /profile``: the user's claims, the session and its ID token."""
+    login = current_session().login or {}  # never empty, because of login_required
     claims = login["claims"]
     panel = {
         "sid": claims.get("sid"),
@@ -38,13 +38,13 @@ def profile() -> ResponseReturnValue:
 
 
 def user_claims() -> dict[str, Any]:
-    """The claims about the person, without those about the token."""
+    """The claims about the user, without those about the token."""
     about_token = {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "sid"}
     return {name: value for name, value in (session_user() or {}).items() if name not in about_token}
 
 
 def home_url() -> str:
-    """Where to go when there is nowhere else; an application without that endpoint has a front page at least."""
+    """The URL of the endpoint in ``RELYING_PARTY_HOME``; without such an endpoint, the app's root."""
     try:
         return url_for(current_state().config.home)
     except BuildError:
@@ -52,16 +52,17 @@ def home_url() -> str:
 
 
 def this_page() -> str:
-    """The address that was asked for, below the mount point of this application; empty if it takes only a POST."""
+    """The path and query of this request, if GET is allowed for it; else empty."""
     adapter = current_app.create_url_adapter(request)
     is_page = adapter is not None and adapter.test(method="GET")
     return request.script_root + request.full_path.removesuffix("?") if is_page else ""
 
 
 def message_page(title: str, text: str, *, retry_url: str, kept: bool = False, own_template: str = "") -> str:
-    """A page with one message and the way to the login; ``kept``: it may speak of what was typed (kept.js).
+    """A page with a message and a link to sign in.
 
-    ``own_template``: a template that an application may have for this page.
+    With ``kept`` the page says that typed input was kept, if it was (kept.js). ``own_template`` is a template that the
+    app may provide for this page.
     """
     template = current_app.jinja_env.select_template([own_template or MESSAGE, MESSAGE])
     return render_template(template, title=title, text=text, retry_url=retry_url, kept=kept)

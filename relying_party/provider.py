@@ -1,4 +1,4 @@
-"""[1] Everything the relying party asks the OpenID Provider over HTTP: metadata, keys, tokens, claims."""
+"""[1] All HTTP requests to the identity provider (IdP): metadata, keys, registration, tokens and UserInfo."""
 
 import json
 import threading
@@ -21,46 +21,48 @@ from relying_party.errors import GrantRefused, ProviderError
 from relying_party.jws import usable_keys
 from relying_party.registration import Credentials, Registration, metadata
 
-TIMEOUT = (2, 5)  # seconds to connect, and to wait for the answer
-DEFAULT_LIFETIME = 300  # seconds of an access token whose provider does not say
+TIMEOUT = (2, 5)  # seconds to connect, and to wait for the response
+DEFAULT_LIFETIME = 300  # seconds; for an access token without expires_in
 MAX_ANSWER = 1024 * 1024  # bytes; metadata and key sets have a few thousand
-METADATA_SECONDS = 3600  # how long metadata and keys are believed
-REFETCHES = 5  # how many unknown key ids in a row may each cause one fetch of the keys,
-REFETCH_SECONDS = 10  # and after how many seconds one more may: forged ids must not flood the provider
+METADATA_SECONDS = 3600  # how long metadata and keys are cached
+# A token with an unknown key id causes a fetch of the keys. A bucket of REFETCHES, refilled by one every
+# REFETCH_SECONDS, keeps forged key ids from flooding the provider.
+REFETCHES = 5
+REFETCH_SECONDS = 10
 
 
 class Provider:
-    """One provider, as this process knows it. Shared by its threads."""
+    """The configured provider, with cached metadata and keys. Shared by the threads of a process."""
 
     def __init__(self, config: Config, registration: Registration) -> None:
         self.config, self._registration = config, registration
         self._http = requests.Session()
         self._connect(self._http, Connections())
-        # For codes and refresh tokens: one that was lost on the way cannot be sent again.
+        # For token requests: a code or refresh token that is lost on a stale connection cannot be sent again.
         self._new_connections = Connections(reuse=False)
         self._lock, self._registering = threading.Lock(), threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was fetched."""
+        """Clear the caches."""
         self._metadata: tuple[int, dict[str, Any]] | None = None
         self._keys: tuple[int, list[PyJWK]] | None = None
         self._refetches, self._refilled_at = REFETCHES, now()
 
     def metadata(self) -> dict[str, Any]:
-        """The identity provider's metadata, from Discovery 1.0 §4."""
+        """The provider's metadata (Discovery 1.0 §4)."""
         if not self._metadata or self._metadata[0] + METADATA_SECONDS < now():
-            # Discovery §4.1: one slash at the end of the issuer is taken away before appending.
+            # Discovery §4.1: a terminating slash of the issuer MUST be removed before appending the path.
             found = self._get_json(self.config.issuer.removesuffix("/") + "/.well-known/openid-configuration")
-            # Discovery §4.3: the document must be about the issuer we asked for. This is the check that
-            # keeps one provider from speaking for another, so nothing is used before it.
+            # Discovery §4.3: issuer MUST be identical to the issuer URL used for the request. Otherwise one provider
+            # could impersonate another (§7.2).
             if found.get("issuer") != self.config.issuer:
                 raise ProviderError("The identity provider's metadata names another issuer.", found.get("issuer"))
             self._metadata = (now(), found)
         return self._metadata[1]
 
     def endpoint(self, name: str) -> str:
-        """The address of an endpoint; :class:`ProviderError` if the provider has none, or one without TLS."""
+        """The URL of an endpoint; :class:`ProviderError` if the metadata has none, or one without https."""
         value = self.metadata().get(name)
         if not isinstance(value, str):
             raise ProviderError(f"The identity provider's metadata has no {name}.")
@@ -68,7 +70,7 @@ class Provider:
         return value
 
     def client(self) -> Credentials:
-        """Who we are at this provider; the first call may have to register (Registration §3)."""
+        """Our credentials at the provider. The first call may register the app (Registration §3)."""
         known = self._registration.known()
         if known is None:
             url = self._registration_endpoint()
@@ -78,9 +80,7 @@ class Provider:
 
     def _registration_endpoint(self) -> str:
         if "registration_endpoint" not in self.metadata():
-            raise ProviderError(
-                "This application has no client id, and the identity provider does not register applications."
-            )
+            raise ProviderError("This app has no client id, and the identity provider has no registration endpoint.")
         return self.endpoint("registration_endpoint")
 
     def _register(self, url: str) -> dict[str, Any]:
@@ -88,26 +88,24 @@ class Provider:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         status, body = self._send("POST", url, headers, metadata(self.config, self.auth_method()))
         if status in (401, 403) and not token:
-            raise ProviderError(
-                "The identity provider registers this application only with an initial access token.", status
-            )
-        if status not in (200, 201):  # Registration §3.2 wants 201; some providers say 200
-            raise ProviderError(f"The identity provider refused to register this application ({status}).", body[:200])
+            raise ProviderError("The identity provider registers this app only with an initial access token.", status)
+        if status not in (200, 201):  # Registration §3.2: 201; some providers send 200
+            raise ProviderError(f"The identity provider refused to register this app ({status}).", body[:200])
         return json_object(body, url)
 
     def auth_method(self) -> str:
-        """How we say who we are at the token endpoint: Basic, unless the provider takes only the other (Disc. §3)."""
+        """Discovery §3: client_secret_basic is the default for the token endpoint if the metadata lists no methods."""
         offered = self.metadata().get("token_endpoint_auth_methods_supported")
         if isinstance(offered, list) and "client_secret_basic" not in offered and "client_secret_post" in offered:
             return "client_secret_post"
         return "client_secret_basic"
 
     def keys(self, *, refetch: bool = False) -> Sequence[PyJWK]:
-        """The provider's signing keys. ``refetch`` looks for new ones, as often as is decent (Core §10.1.1)."""
+        """The provider's signing keys. With ``refetch``, fetch them again within the limit above (Core §10.1.1)."""
         with self._lock:
             stale = self._keys is None or self._keys[0] + METADATA_SECONDS < now()
             fetch = stale or (refetch and self._may_refetch())
-        # Without the lock: while a forged key id makes us wait for the provider, known keys go on working.
+        # Not under the lock: other threads use the known keys while this one waits for the provider.
         return self._fetch_keys() if fetch or self._keys is None else self._keys[1]
 
     def _fetch_keys(self) -> Sequence[PyJWK]:
@@ -119,7 +117,7 @@ class Provider:
         return keys
 
     def _may_refetch(self) -> bool:
-        if now() < self._refilled_at:  # the clock was set back: count from here
+        if now() < self._refilled_at:  # the clock was set back
             self._refilled_at = now()
         refill = (now() - self._refilled_at) // REFETCH_SECONDS
         if refill:
@@ -131,7 +129,7 @@ class Provider:
         return True
 
     def oauth(self) -> OAuth2Session:
-        """Authlib's client: authorization URL with PKCE, token requests."""
+        """Authlib's client, for the authorization URL with PKCE and for token requests."""
         client, method = self.client(), self.auth_method()
         secret_in = client_secret_basic if method == "client_secret_basic" else method
         session = OAuth2Session(
@@ -147,7 +145,7 @@ class Provider:
         return session
 
     def exchange_code(self, code: str, code_verifier: str) -> dict[str, Any]:
-        """The token response for a code (Core §3.1.3)."""
+        """The token response for an authorization code (Core §3.1.3)."""
         return self._token_request(code=code, code_verifier=code_verifier, grant_type="authorization_code")
 
     def refresh(self, refresh_token: str) -> dict[str, Any]:
@@ -158,22 +156,23 @@ class Provider:
         try:
             answer = self.oauth().fetch_token(self.endpoint("token_endpoint"), allow_redirects=False, **parameters)
         except OAuthError as error:
-            kind = GrantRefused if error.error == "invalid_grant" else ProviderError  # RFC 6749 §5.2
+            # RFC 6749 §5.2, invalid_grant: the grant is invalid, expired, revoked or was issued to another client.
+            kind = GrantRefused if error.error == "invalid_grant" else ProviderError
             raise kind("The identity provider refused the token request.", error.error) from error
-        except (TypeError, AttributeError, ValueError) as error:  # requests' own error for no JSON is a ValueError, too
+        except (TypeError, AttributeError, ValueError) as error:  # includes requests' JSONDecodeError
             raise ProviderError("The identity provider's token response cannot be read.", repr(error)) from error
         except requests.RequestException as error:
             raise ProviderError(no_answer(error), repr(error)) from error
         if not isinstance(answer.get("access_token"), str):  # RFC 6749 §5.1: required
             raise ProviderError("The identity provider's token response has no access token.")
-        lifetime = answer.get("expires_in")  # RFC 6749 §5.1: recommended, so it may be missing, or odd
+        lifetime = answer.get("expires_in")  # RFC 6749 §5.1: RECOMMENDED, so it may be missing
         answer["expires_in"] = lifetime if isinstance(lifetime, int) else DEFAULT_LIFETIME
         return dict(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any] | None:
-        """Claims about the user (Core §5.3). The token travels in the header, never in the address.
+        """The UserInfo claims (Core §5.3); None if the provider has no such endpoint (Discovery §3: RECOMMENDED).
 
-        Discovery §3 only recommends the endpoint: a provider without it says all it has to say in the ID token.
+        RFC 6750 §2.1: the access token is in the Authorization header. §2.3: in a URL, it would be logged.
         """
         if "userinfo_endpoint" not in self.metadata():
             return None
@@ -182,7 +181,8 @@ class Provider:
     def _get_json(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         status, body = self._send("GET", url, headers or {})
         if status != 200:
-            kind = GrantRefused if status == 401 and headers else ProviderError  # RFC 6750 §3.1
+            # RFC 6750 §3.1, invalid_token: 401, because the token is expired, revoked or invalid.
+            kind = GrantRefused if status == 401 and headers else ProviderError
             raise kind(f"The identity provider answered {status} where 200 was expected.", url)
         return json_object(body, url)
 
@@ -201,24 +201,24 @@ class Provider:
 
     def _check_https(self, url: str) -> None:
         if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
-            raise ProviderError("The identity provider's address is not https.", url)
+            raise ProviderError("The identity provider's URL is not https.", url)
 
     def _connect(self, session: requests.Session, connections: Connections) -> None:
         session.mount("https://", connections)
         session.mount("http://", connections)
-        session.trust_env = False  # no proxy by surprise
+        session.trust_env = False  # ignore HTTP_PROXY, REQUESTS_CA_BUNDLE and .netrc
         session.verify = self.config.ca_bundle or True
 
 
 def no_answer(error: Exception) -> str:
-    """A sentence for a request that got no answer. A body that stalls is a ConnectionError around the time-out."""
+    """A sentence for a request without a response. For a stalled body, requests wraps the time-out in its own error."""
     kinds = (requests.Timeout, HttpTimeout, TimeoutError)
     too_slow = isinstance(error, kinds) or any(isinstance(cause, kinds) for cause in error.args)
     return f"The identity provider (IdP) {'did not answer in time' if too_slow else 'cannot be reached'}."
 
 
 def json_object(body: bytes, url: str) -> dict[str, Any]:
-    """The JSON object of an answer."""
+    """The JSON object in the body of a response."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -229,7 +229,7 @@ def json_object(body: bytes, url: str) -> dict[str, Any]:
 
 
 def client_secret_basic(client: Any, _method: str, uri: str, headers: dict[str, str], body: str) -> Any:
-    """HTTP Basic as RFC 6749 §2.3.1 wants it: id and secret form-encoded first. Authlib's own leaves that out."""
+    """RFC 6749 §2.3.1: client id and secret are form-encoded before HTTP Basic. Authlib does not encode them."""
     credentials = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
     headers["Authorization"] = "Basic " + b64encode(credentials.encode()).decode()
     return uri, headers, body

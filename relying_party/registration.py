@@ -1,8 +1,7 @@
-"""Who we are at the provider: the client id and secret of the settings, or those we registered ourselves for.
+"""The client's credentials: from the settings, or from dynamic registration (Registration 1.0 §3).
 
-Registration 1.0 §3. Without a client id in the settings the first login registers this application,
-back-channel logout included. The credentials are kept in the database, so that all workers and replicas
-are one client, also after a restart.
+Without a client id in the settings, the first sign-in registers the app, with its back-channel logout URI. All
+workers and replicas share the credentials in the database.
 """
 
 from collections.abc import Callable
@@ -22,27 +21,27 @@ from relying_party.models import RegisteredClient
 
 @dataclass(frozen=True)
 class Credentials:
-    """The client's name at the provider, and its secret, which may expire (0: never)."""
+    """Client id, client secret, and the time at which the secret expires (0: never)."""
 
     client_id: str
     client_secret: str
     expires_at: int = 0
 
     def are_valid(self) -> bool:
-        """Whether the provider still takes them."""
+        """Whether the secret has not expired."""
         return not self.expires_at or self.expires_at > now()
 
 
 class Registration:
-    """One application's registration at one provider."""
+    """One app's registration at one provider."""
 
     def __init__(self, config: Config, engine: Engine, encryption: Encryption, tell: Callable[[], None]) -> None:
-        """``tell`` is called when the provider has registered us."""
+        """``tell`` is called after the provider has registered the app."""
         self._config, self._engine, self._encryption, self._tell = config, engine, encryption, tell
         self._known = Credentials(config.client_id, config.client_secret) if config.client_id else None
 
     def known(self) -> Credentials | None:
-        """The credentials, if there are some already."""
+        """The credentials, or None before the registration."""
         if self._known is None and not self._config.client_id:
             with Session(self._engine) as db:
                 row = db.get(RegisteredClient, (self._config.issuer, self._config.base_url))
@@ -53,18 +52,18 @@ class Registration:
 
     def _decrypted(self, row: RegisteredClient) -> Credentials | None:
         secret: str | None = self._encryption.decrypt(row.client_secret)
-        if secret is None:  # SECRET_KEY was changed: without its secret we cannot be that client
-            same = RegisteredClient.client_secret == row.client_secret  # else another worker has registered meanwhile
+        if secret is None:  # SECRET_KEY was changed, so the client secret is lost
+            same = RegisteredClient.client_secret == row.client_secret  # another worker may have registered meanwhile
             with Session(self._engine) as db, db.begin():
                 db.execute(delete(RegisteredClient).where(self._mine(), same))
             return None
         return Credentials(row.client_id, secret, row.secret_expires_at)
 
     def register_once(self, ask: Callable[[], dict[str, Any]]) -> Credentials:
-        """Register by ``ask``, which returns the provider's answer, unless another worker is just doing it.
+        """Register with ``ask``, which returns the provider's response, unless another worker is registering.
 
-        The row is inserted first and filled after the answer, in one transaction: a worker that comes
-        second waits at its INSERT, and then finds the row. If we fail, it is its turn.
+        One transaction inserts the row, asks, and fills the row. A second worker waits at its INSERT and then finds
+        the row. If the first worker fails, its transaction is rolled back and the second worker registers.
         """
         row = RegisteredClient(issuer=self._config.issuer, base_url=self._config.base_url)
         try:
@@ -76,17 +75,17 @@ class Registration:
                 row.client_id, secret, row.secret_expires_at = credentials_in(ask())
                 row.client_secret = self._encryption.encrypt(secret)
         except IntegrityError:
-            self._known = None  # the other one was first, and it is one client
-        except OperationalError as error:  # SQLite has one writer at a time, and waits for it not for ever
-            raise ProviderError("This application is being registered. Please try again.", repr(error)) from error
+            self._known = None  # another worker has registered: read its credentials
+        except OperationalError as error:  # SQLite: the other worker's transaction took longer than busy_timeout
+            raise ProviderError("This app is being registered. Please try again.", repr(error)) from error
         else:
             self._tell()
         if credentials := self.known():
             return credentials
-        raise ProviderError("This application is not registered at the identity provider.")
+        raise ProviderError("This app is not registered at the identity provider.")
 
     def forget(self) -> None:
-        """Register anew at the next login; for a provider that has forgotten us."""
+        """Register again at the next sign-in. For a provider that has deleted the client."""
         with Session(self._engine) as db, db.begin():
             db.execute(delete(RegisteredClient).where(self._mine()))
         self._known = None
@@ -97,16 +96,16 @@ class Registration:
 
 
 def credentials_in(answer: dict[str, Any]) -> tuple[str, str, int]:
-    """Registration §3.2: client id, secret, and until when the secret is good."""
+    """Registration §3.2: client_id is REQUIRED; client_secret_expires_at is a time, or 0 for never."""
     client_id, secret = answer.get("client_id"), answer.get("client_secret")
     if not isinstance(client_id, str) or not isinstance(secret, str) or not client_id:
-        raise ProviderError("The identity provider registered us, but gave no client_id and client_secret.")
+        raise ProviderError("The identity provider's registration response has no client_id or no client_secret.")
     expires_at = answer.get("client_secret_expires_at", 0)
     return client_id, secret, expires_at if isinstance(expires_at, int) else 0
 
 
 def metadata(config: Config, auth_method: str) -> dict[str, Any]:
-    """What we register: one consistent set, with where to log out (RP-30, BCL §2.2)."""
+    """The registration request: Registration §2, RP-Initiated Logout §3.1 and BCL §2.2."""
     return {
         "client_name": config.client_name,
         "application_type": "web",

@@ -1,7 +1,7 @@
-"""[7] Sessions are rows on the server, so that somebody else than the browser can end them.
+"""[7] Server-side sessions, so that a logout token can end a session without its browser.
 
-A session can be asked for by the browser's cookie, by (iss, sid) and by (iss, sub). Every worker
-and every replica asks the same table, each time: a logout is seen by all of them at once.
+A session is found by the browser's cookie, by (iss, sid) and by (iss, sub). All workers and replicas read the same
+table in each request, so a logout applies to all of them immediately.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ from relying_party.logout_token import MAX_AGE, LogoutToken
 from relying_party.models import CarriedOutLogout, StoredSession
 from relying_party.signals import EndedSession
 
-IDLE_SECONDS = 30 * 60  # a session ends when nobody used it for so long,
-ABSOLUTE_SECONDS = 8 * 3600  # and after a working day in any case
-ANONYMOUS_SECONDS = 3600  # how long a browser may take to sign in
-TOUCH_SECONDS = 60  # how exactly we know when a session was last used; saves a write a request
-REMEMBER_SECONDS = 3600  # how long a logout is remembered for logins that are still under way
-FORGET_SECONDS = 24 * 3600  # how long an ended session can still say why it ended
-RENEWAL_SECONDS = 20  # after which a request that renews the access token is taken for dead
-CLEANING_BATCH = 500  # rows; cleaning up is work in small pieces, never a stop
+IDLE_SECONDS = 30 * 60  # a session ends after this time without a request
+ABSOLUTE_SECONDS = 8 * 3600  # a session ends after this time in any case
+ANONYMOUS_SECONDS = 3600  # lifetime of a session without a user
+TOUCH_SECONDS = 60  # precision of last_seen_at; saves a write for most requests
+REMEMBER_SECONDS = 3600  # how long a logout also rejects sign-ins that are still under way
+FORGET_SECONDS = 24 * 3600  # how long an ended session keeps the reason of its end
+RENEWAL_SECONDS = 20  # after this time, another request may renew the access token
+CLEANING_BATCH = 500  # rows deleted at a time
 
-COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock; one of the two is to be tried again
+COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure and deadlock; the transaction is to be retried
 TRIES = 10
 
 EXPIRED = "Your session expired."
@@ -57,23 +57,23 @@ class Ending:
 
 
 class AppSession(CallbackDict[str, Any], SessionMixin):
-    """``flask.session``: the application's values, and who is signed in.
+    """``flask.session``: the app's values and the user who is signed in.
 
-    ``login`` holds what the provider vouched for (see login.py), or is None. ``ended`` tells why this
-    browser, which was signed in, is so no more; of its row only the logins it has begun are left.
+    ``login`` has the claims and tokens (login.stored_login), or is None. ``ended`` says why this browser's last session
+    ended; such a session has no values, only the sign-ins that the browser has started.
     """
 
     def __init__(self, stored: StoredSession | None = None, ended: Ending | None = None) -> None:
         row = stored if ended is None else None
         super().__init__(_serializer.loads(row.data) if row and row.data else None, on_update=_mark_modified)
-        self.key = row.id_hash if row else None  # the hash of the cookie's value; None as long as there is no session
+        self.key = row.id_hash if row else None  # the hash of the cookie; None without an active session
         self.row = row
-        self.browser_key = stored.id_hash if stored else None  # the same, also of a session that ended
+        self.browser_key = stored.id_hash if stored else None  # the hash of the cookie, also of an ended session
         self.logins: list[dict[str, Any]] = (stored and stored.logins) or []
         self.login: dict[str, Any] | None = None
         self.ended = ended
         self.modified = False
-        self.watched_only = False  # this request only looks whether the session lives, which is no use of it
+        self.watched_only = False  # this request only watches the session, which does not extend it
         self.new_cookie: str | None = None
 
 
@@ -82,23 +82,23 @@ def _mark_modified(session: CallbackDict[str, Any]) -> None:
 
 
 def hash_of(cookie: str) -> str:
-    """What the table knows a cookie by."""
+    """The key of a cookie's row."""
     return hashlib.sha256(cookie.encode()).hexdigest()
 
 
 class SessionStore:
-    """The table of sessions. Every method is one short transaction of its own."""
+    """The table of sessions. Each method is one short transaction."""
 
     def __init__(self, engine: Engine, encryption: Encryption) -> None:
         self._encryption = encryption
         self._db = sessionmaker(engine, expire_on_commit=False)
-        # For the two acts that look at each other's rows, signing in and being logged out: each sees the
-        # other whole or not at all. SQLite has one writer at a time anyway.
+        # For signing in and applying a logout token, which read each other's rows. SERIALIZABLE makes PostgreSQL run
+        # them as if one after the other; SQLite has only one writer at a time.
         strict = engine.execution_options(isolation_level="SERIALIZABLE")
         self._strict = sessionmaker(strict, expire_on_commit=False)
 
     def load(self, cookie: str) -> AppSession:
-        """The browser's session; an empty one if it has none, or one that ended."""
+        """The session of ``cookie``; an empty one if it does not exist or has ended."""
         with self._db() as db:
             row = db.get(StoredSession, hash_of(cookie))
         session = AppSession(row, ending_of(row)) if row else AppSession()
@@ -107,22 +107,22 @@ class SessionStore:
         return session
 
     def ending(self, key: str) -> Ending | None:
-        """When and why the session with this key ended; None while it lives."""
+        """When and why the session with this key ended; None while it is active."""
         with self._db() as db:
             row = db.get(StoredSession, key)
             return Ending(now(), EXPIRED) if row is None else ending_of(row)
 
     def save(self, session: AppSession) -> None:
-        """Write back the application's values, unless the session ended meanwhile."""
+        """Store the app's values, unless the session has ended meanwhile."""
         data = _serializer.dumps(dict(session))
         if session.key is None:
-            if session:  # else there is nothing to remember: no row, no cookie
-                self._begin_anonymous(session, data)
+            if session:  # an empty session needs no row and no cookie
+                self._create_anonymous(session, data)
         else:
-            # Conditional: a logout that came while this request was running is not undone.
-            self._update_live(session.key, data=data, last_seen_at=now())
+            # Conditional, so that it does not undo a logout that arrived during this request.
+            self._update_active(session.key, data=data, last_seen_at=now())
 
-    def _begin_anonymous(self, session: AppSession, data: str = "") -> None:
+    def _create_anonymous(self, session: AppSession, data: str = "") -> None:
         cookie, row = new_row(ANONYMOUS_SECONDS)
         row.data, row.logins = data, session.logins
         with self._db.begin() as db:
@@ -131,15 +131,15 @@ class SessionStore:
         session.new_cookie = cookie
 
     def remember_login(self, session: AppSession, login: dict[str, Any], *, most: int) -> None:
-        """Keep a login that this browser begins; of very many the ``most`` newest count."""
+        """Store a sign-in that this browser starts. Only the ``most`` newest are kept."""
         if session.browser_key is None:
-            self._begin_anonymous(session)
+            self._create_anonymous(session)
         with self._db.begin() as db:
             session.logins = [*_lock_logins(db, session), login][-most:]
             _write_logins(db, session)
 
     def take_login(self, session: AppSession, state: str) -> dict[str, Any] | None:
-        """The begun login with this ``state``, if there is one. It is used up: only one answer gets it."""
+        """Remove and return the sign-in with this ``state``, if it exists. Each one can be taken once."""
         with self._db.begin() as db:
             logins = _lock_logins(db, session)
             found = next((one for one in logins if hmac.compare_digest(one["state"].encode(), state.encode())), None)
@@ -148,58 +148,58 @@ class SessionStore:
         return found
 
     def touch(self, session: AppSession) -> None:
-        """Remember that the session is in use."""
+        """Store the time of this request, unless it only watches the session."""
         if session.watched_only or session.key is None or session.row is None:
             return
         if session.row.last_seen_at < now() - TOUCH_SECONDS:
-            self._update_live(session.key, last_seen_at=now())
+            self._update_active(session.key, last_seen_at=now())
 
     @contextmanager
     def renewal(self, session: AppSession) -> Iterator[bool]:
-        """Whether it is this request that renews the access token; False while another one does.
+        """Give True to one request, which may renew the access token; False to the others meanwhile.
 
-        A refresh token may be good for one use, and a second one be taken for theft (RFC 9700 §4.14.2).
+        RFC 9700 §4.14.2: with rotation, a second use of a refresh token is treated as theft.
         """
         key, at = session.key or "", now()
-        nobody_else = or_(StoredSession.renewing_until.is_(None), StoredSession.renewing_until <= at)
-        is_ours = self._update_live(key, nobody_else, renewing_until=at + RENEWAL_SECONDS)
+        is_free = or_(StoredSession.renewing_until.is_(None), StoredSession.renewing_until <= at)
+        is_ours = self._update_active(key, is_free, renewing_until=at + RENEWAL_SECONDS)
         try:
             yield is_ours
         finally:
             if is_ours:
-                self._update_live(key, renewing_until=None)
+                self._update_active(key, renewing_until=None)
 
     def reload_login(self, session: AppSession) -> None:
-        """What another request made of it."""
+        """Read the login again, because another request may have renewed its tokens."""
         with self._db() as db:
             row = db.get(StoredSession, session.key)
         session.login = self._encryption.decrypt(row.login) if row and not ending_of(row) else None
 
     def update_login(self, session: AppSession, login: dict[str, Any]) -> None:
-        """Keep renewed tokens."""
+        """Store renewed tokens."""
         session.login = login
         if session.key:
-            self._update_live(session.key, login=self._encryption.encrypt(login))
+            self._update_active(session.key, login=self._encryption.encrypt(login))
 
-    def _update_live(self, key: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
-        mine = (StoredSession.id_hash == key, *_alive(), *conditions)
+    def _update_active(self, key: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
+        mine = (StoredSession.id_hash == key, *_is_active(), *conditions)
         with self._db.begin() as db:
             done = update(StoredSession).where(*mine).values(**values).returning(StoredSession.id_hash)
             return db.scalar(done.execution_options(synchronize_session=False)) is not None
 
     def sign_in(self, session: AppSession, login: dict[str, Any]) -> list[EndedSession]:
-        """A new session, with a new cookie, for the person ``login`` is about; returns the one it replaces.
+        """Create a session with a new cookie for the user of ``login``; return the session that it replaces.
 
-        Raises :class:`LoginFailed` if a logout for it has already come: it overtook the login.
+        Raises :class:`LoginFailed` if a logout token for this session has arrived before the sign-in was complete.
         """
         claims = login["claims"]
         cookie, row = new_row(ABSOLUTE_SECONDS)
         row.iss, row.sub, row.sid = claims["iss"], claims["sub"], claims.get("sid")
         row.login = self._encryption.encrypt(login)
-        row.logins = session.logins  # of other tabs
+        row.logins = session.logins  # other tabs may be signing in
 
         def act(db: Session) -> list[EndedSession]:
-            # Insert first, look second: a logout that comes between the two finds the row.
+            # Insert the row before looking for a logout, so that a logout in between finds the row.
             db.add(row)
             db.flush()
             if db.scalar(select(CarriedOutLogout.jti).where(_ends_login(claims)).limit(1)):
@@ -215,7 +215,7 @@ class SessionStore:
         return replaced
 
     def sign_out(self, session: AppSession, reason: str) -> list[EndedSession]:
-        """End this browser's session here, and go on with an empty one; returns the ended one."""
+        """End this browser's session, empty ``session``, and return the ended one."""
         ended = []
         if session.key:
             with self._db.begin() as db:
@@ -225,17 +225,19 @@ class SessionStore:
         return ended
 
     def apply_logout(self, token: LogoutToken) -> list[EndedSession]:
-        """End every session ``token`` means, and return them. None is fine: they are gone already.
+        """End the sessions that ``token`` identifies, and return them. The list may be empty (BCL §2.7).
 
-        Raises :class:`ReplayedToken` if this token was carried out before.
+        Raises :class:`ReplayedToken` if this token was applied before.
         """
         reason = reason_of(token)
 
         def act(db: Session) -> list[EndedSession]:
-            # One transaction: reserve the jti, end the sessions. A crash in between undoes both, and
-            # the provider's retry is not taken for a replay.
+            # One transaction stores the jti and ends the sessions. If the process crashes in between, neither happens,
+            # and the provider's retry is not rejected as a replay.
             db.add(_record_of(token, reason))
-            db.flush()  # BCL §2.6 (8): the key (iss, jti) is unique, for all workers alike
+            # BCL §2.6 step 8: verify that no logout token with the same jti was received recently. The database
+            # enforces it for all workers: the key (iss, jti) is unique.
+            db.flush()
             return _end(db, _meant_by(token), reason)
 
         try:
@@ -244,7 +246,7 @@ class SessionStore:
             raise ReplayedToken("This logout token was used before.", token.jti) from error
 
     def _serially(self, act: Callable[[Session], T]) -> T:
-        """Run ``act`` in a serializable transaction, and anew if it collided with another one."""
+        """Run ``act`` in a serializable transaction; retry after a collision with another one."""
         for _ in range(TRIES):
             try:
                 with self._strict.begin() as db:
@@ -256,7 +258,7 @@ class SessionStore:
         raise collision
 
     def clean_up(self) -> None:
-        """Delete some rows that nobody needs any more."""
+        """Delete a batch of rows that are no longer needed."""
         logout = CarriedOutLogout
         batches = (
             ((StoredSession.id_hash,), StoredSession.expires_at < now() - FORGET_SECONDS),
@@ -270,7 +272,7 @@ class SessionStore:
 
 
 def new_row(seconds: int) -> tuple[str, StoredSession]:
-    """The cookie's value and the row of a new session that lives for ``seconds`` at most."""
+    """A new session: its cookie, and its row, which expires after ``seconds``."""
     cookie = secrets.token_urlsafe(32)
     at = now()
     return cookie, StoredSession(
@@ -279,7 +281,7 @@ def new_row(seconds: int) -> tuple[str, StoredSession]:
 
 
 def ending_of(row: StoredSession) -> Ending | None:
-    """Whether the row's session is over, by an act or by the clock."""
+    """When and why the row's session ended or expired; None while it is active."""
     if row.ended_at is not None:
         return Ending(row.ended_at, row.end_reason or EXPIRED)
     over_at = min(row.expires_at, row.last_seen_at + IDLE_SECONDS)
@@ -287,12 +289,12 @@ def ending_of(row: StoredSession) -> Ending | None:
 
 
 def reason_of(token: LogoutToken) -> str:
-    """Why, in a sentence for the person."""
+    """A sentence for the user."""
     return token.reason or BACK_CHANNEL
 
 
 def _lock_logins(db: Session, session: AppSession) -> list[dict[str, Any]]:
-    # Written, though not changed: who wants to change them at the same time waits here, with either database.
+    # This UPDATE changes nothing. It locks the row, so that other requests of this browser wait, on both databases.
     mine = StoredSession.id_hash == session.browser_key
     same = update(StoredSession).where(mine).values(created_at=StoredSession.created_at)
     return db.scalar(same.returning(StoredSession.logins)) or []
@@ -303,8 +305,7 @@ def _write_logins(db: Session, session: AppSession) -> None:
     db.execute(update(StoredSession).where(mine).values(logins=session.logins))
 
 
-def _alive() -> tuple[ColumnElement[bool], ...]:
-    # What ended, by an act or by one of the two clocks, stays ended, whoever still wants to write.
+def _is_active() -> tuple[ColumnElement[bool], ...]:
     at = now()
     return (
         StoredSession.ended_at.is_(None),
@@ -314,8 +315,8 @@ def _alive() -> tuple[ColumnElement[bool], ...]:
 
 
 def _end(db: Session, which: ColumnElement[bool], reason: str) -> list[EndedSession]:
-    # BCL §2.7: all state that belongs to the session goes, the tokens above all.
-    # It has expired, too, from now on: one index finds all rows to clean away.
+    # BCL §2.7: the RP MUST clear any state associated with the session.
+    # expires_at is set, too, so that clean_up finds all old rows with one index.
     wiped = {"data": "", "login": None, "ended_at": now(), "end_reason": reason, "expires_at": now()}
     ended = db.execute(
         update(StoredSession)
@@ -328,7 +329,7 @@ def _end(db: Session, which: ColumnElement[bool], reason: str) -> list[EndedSess
 
 
 def _meant_by(token: LogoutToken) -> ColumnElement[bool]:
-    # BCL §2.7: sid → that session; sub alone → all of the user's; both → those that match both.
+    # BCL §2.7: the RP locates the sessions identified by iss and sub, sid or both. sub alone: all the user's sessions.
     conditions = [StoredSession.iss == token.iss]
     if token.sid is not None:
         conditions.append(StoredSession.sid == token.sid)
@@ -338,8 +339,8 @@ def _meant_by(token: LogoutToken) -> ColumnElement[bool]:
 
 
 def _ends_login(claims: dict[str, Any]) -> ColumnElement[bool]:
-    # A sid never comes back, so a logout for it always wins. A user does come back: a logout of all
-    # their sessions wins over ID tokens that are not younger than itself.
+    # A provider does not use a sid again, so a logout for it applies to every ID token with it. A user signs in again,
+    # so a logout for a sub applies only to ID tokens that were not issued later.
     logout = CarriedOutLogout
     same_sid = and_(logout.sid == claims.get("sid"), or_(logout.sub.is_(None), logout.sub == claims["sub"]))
     same_sub = and_(logout.sid.is_(None), logout.sub == claims["sub"], logout.iat >= claims["iat"])
@@ -355,35 +356,36 @@ def _record_of(token: LogoutToken, reason: str) -> CarriedOutLogout:
         sid=token.sid,
         iat=token.iat,
         received_at=at,
-        # A token whose exp is beyond all reason dies of its iat: claims.check_times.
+        # claims.check_times rejects the token after exp, and after iat + MAX_AGE in any case.
         keep_until=max(min(token.exp, token.iat + MAX_AGE), at) + REMEMBER_SECONDS,
         reason=reason,
     )
 
 
 class ServerSideSessions(SessionInterface):
-    """Connects :class:`SessionStore` to Flask: the cookie is an opaque, random id."""
+    """Connects :class:`SessionStore` to Flask. The cookie is a random number."""
 
     def __init__(self, store: SessionStore, *, https: bool) -> None:
         self.store, self.https = store, https
 
     def get_cookie_name(self, app: Flask) -> str:
-        """Flask's setting. Its default becomes ``__Host-session`` where a browser takes that: by https, for Path=/.
+        """Flask's setting; instead of its default, ``__Host-session`` for https, Path=/ and no Domain.
 
-        RFC 6265bis §4.1.3.2: no neighbouring host can plant a cookie of such a name, and so sign a browser in.
+        RFC 6265bis §4.1.3.2: a browser accepts a cookie with this prefix only from the host itself, so a neighbouring
+        host cannot set another user's session.
         """
         name = super().get_cookie_name(app)
         is_hosts = self.https and self.get_cookie_path(app) == "/" and self.get_cookie_domain(app) is None
         return "__Host-session" if is_hosts and name == "session" else name
 
     def open_session(self, app: Flask, request: Request) -> AppSession:
-        """The session of the request's cookie."""
+        """Load the session of the request's cookie."""
         cookie = request.cookies.get(self.get_cookie_name(app))
         return self.store.load(cookie) if cookie else AppSession()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Write what changed; set the cookie when there is a new one."""
-        session = cast(AppSession, session)  # it is what open_session made
+        """Store a changed session, and set a new cookie if there is one."""
+        session = cast(AppSession, session)  # from open_session
         if session.modified:
             self.store.save(session)
         else:
@@ -394,10 +396,10 @@ class ServerSideSessions(SessionInterface):
                 session.new_cookie,
                 path=self.get_cookie_path(app),
                 domain=self.get_cookie_domain(app),
-                httponly=True,  # no script needs it
-                secure=self.https,  # not left to a setting that is off by default
-                samesite="Lax",  # comes along with the provider's redirect, but not with another site's form
+                httponly=True,
+                secure=self.https,  # SESSION_COOKIE_SECURE is off by default
+                samesite="Lax",  # sent with the provider's redirect, but not with another site's form
             )
-        response.vary.add("Cookie")  # RFC 9111 §4.1: what we say to one browser is not for another one
+        response.vary.add("Cookie")  # RFC 9111 §4.1: a cache must not give one browser's response to another
         if session.login is not None:
-            response.headers.setdefault("Cache-Control", "no-store")  # nothing of an ended session out of a cache
+            response.headers.setdefault("Cache-Control", "no-store")  # the Back button must not show an ended session

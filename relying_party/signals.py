@@ -1,9 +1,10 @@
-"""Signals an application may listen to; see Flask's documentation on signals.
+"""Signals for the app; see "Signals" in Flask's documentation.
 
-``protocol_event`` fires at every step: ``name``, ``sid``, ``jti``, ``outcome`` and a few details, never
-a token. ``session_ended`` fires once for each session that somebody ended, over the back channel, here or by
-signing in anew: ``ended`` (an :class:`EndedSession`) and ``reason``. It is the place for an application's own
-clean-up. A session that merely expires ends by the clock, when nobody is there to tell.
+``protocol_event`` is sent at each step, with ``name``, ``sid``, ``jti``, ``outcome`` and a few details, never a token.
+
+``session_ended`` is sent once for each session that a back-channel logout, "Log out" or a new sign-in ended, with
+``ended`` (an :class:`EndedSession`) and ``reason``. Use it for the app's own clean-up. It is not sent for a session
+that expires.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from blinker import Namespace
 
 @dataclass(frozen=True)
 class EndedSession:
-    """A session that is over. ``key`` is what :func:`relying_party.session_key` returned while it lived."""
+    """A session that has ended. ``key`` is what :func:`relying_party.session_key` returned while it was active."""
 
     key: str
     iss: str

@@ -1,4 +1,4 @@
-"""What the extension keeps for each application, and how a request finds it."""
+"""The extension's state for each app, and how a request gets it."""
 
 import hashlib
 import threading
@@ -19,49 +19,49 @@ from relying_party.signals import EndedSession, protocol_event, session_ended
 
 @dataclass(frozen=True)
 class State:
-    """In ``app.extensions["relying_party"]``."""
+    """Stored in ``app.extensions["relying_party"]``."""
 
     config: Config
     registration: Registration
     provider: Provider
     sessions: SessionStore
-    streams: threading.BoundedSemaphore  # places for event streams in this process; see live.py
+    streams: threading.BoundedSemaphore  # limits the event streams of this process; see live.py
 
 
 def current_state() -> State:
-    """The extension's state in the application that handles this request."""
+    """The state of the app that handles this request."""
     return cast(State, current_app.extensions["relying_party"])
 
 
 def current_session() -> AppSession:
-    """``flask.session``, under its own type."""
+    """``flask.session`` with its actual type."""
     return cast(AppSession, flask_session)
 
 
 def session_user() -> dict[str, Any] | None:
-    """The claims of the person who is signed in (userinfo and ID token), or None."""
+    """The claims about the user who is signed in, from ID token and UserInfo, or None."""
     login = current_session().login
     return None if login is None else {**login["claims"], **login["userinfo"]}
 
 
 def signed_in() -> bool:
-    """Whether somebody is signed in."""
+    """Whether a user is signed in."""
     return current_session().login is not None
 
 
 def session_key() -> str | None:
-    """A name for the session of the person who is signed in, or None.
+    """A name for the current session, or None if no user is signed in.
 
-    It is not the cookie and opens nothing; keep it beside what must go when the session ends, and compare it
-    with ``ended.key`` of the signal ``session_ended``.
+    It is not the cookie and gives no access. Store it with data of the session; the signal ``session_ended`` has the
+    same value in ``ended.key``.
     """
     return current_session().key if signed_in() else None
 
 
 def page_marks() -> dict[str, str]:
-    """By these the page's script knows whether it is the same person, and the same session, as before.
+    """Hashes of user and session, for the page's scripts.
 
-    Hashes, for telling apart only: typed.js keeps what one person typed from the next one.
+    typed.js offers kept input only to the user who typed it; live.js notices a new session.
     """
     login = current_session().login or {"claims": {}}
     claims = login["claims"]
@@ -74,17 +74,17 @@ def _mark(text: str) -> str:
 
 
 def _application() -> Flask:
-    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return] # signals want no proxy
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return] # a signal's sender must not be a proxy
 
 
 def tell_application(ended: Sequence[EndedSession], reason: str) -> None:
-    """The application's own clean-up."""
+    """Send ``session_ended`` for each session."""
     for one in ended:
         _send(session_ended, ended=one, reason=reason)
 
 
 def _send(signal: NamedSignal, **values: Any) -> None:
-    # What goes wrong in a receiver is the application's: it undoes no logout, and the other receivers hear of it.
+    # An error in a receiver must not undo the logout, nor keep the other receivers from being called.
     app = _application()
     for receiver in signal.receivers_for(app):
         try:
@@ -96,7 +96,7 @@ def _send(signal: NamedSignal, **values: Any) -> None:
 def emit(
     name: str, *, sid: str | None = None, jti: str | None = None, outcome: str | None = None, **detail: Any
 ) -> None:
-    """Tell whoever listens that a step of the protocol was taken."""
+    """Send ``protocol_event`` for a step of the protocol."""
     credentials = current_state().registration.known()
     _send(
         protocol_event,

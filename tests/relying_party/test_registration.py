@@ -169,13 +169,13 @@ def test_a_worker_whose_turn_comes_after_a_failure_tries_itself(worker: Any, net
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (json_response({"error": "invalid_redirect_uri"}, 400), "refused to register this application (400)"),
-        (json_response({"error": "x"}, 500), "refused to register this application (500)"),
+        (json_response({"error": "invalid_redirect_uri"}, 400), "refused to register this app (400)"),
+        (json_response({"error": "x"}, 500), "refused to register this app (500)"),
         (json_response({"error": "invalid_token"}, 401), "only with an initial access token"),
         (json_response({}, 403), "only with an initial access token"),
-        (json_response({}, 201), "gave no client_id and client_secret"),
-        (json_response({"client_id": "c"}, 201), "gave no client_id and client_secret"),
-        (json_response({"client_id": 7, "client_secret": "s"}, 201), "gave no client_id and client_secret"),
+        (json_response({}, 201), "has no client_id or no client_secret"),
+        (json_response({"client_id": "c"}, 201), "has no client_id or no client_secret"),
+        (json_response({"client_id": 7, "client_secret": "s"}, 201), "has no client_id or no client_secret"),
         (json_response([1], 201), "not a JSON object"),
     ],
 )
@@ -199,7 +199,7 @@ def test_an_initial_access_token_is_shown_to_the_registration_only(worker: Any, 
 def test_an_initial_access_token_that_is_refused_is_said_to_be(worker: Any, provider: PaperProvider) -> None:
     """RP-30: with a token the sentence does not ask for one."""
     provider.registration = json_response({"error": "invalid_token"}, 401)
-    assert "refused to register this application (401)" in failed_login(worker(RELYING_PARTY_REGISTRATION_TOKEN="x"))
+    assert "refused to register this app (401)" in failed_login(worker(RELYING_PARTY_REGISTRATION_TOKEN="x"))
 
 
 def test_a_secret_that_expired_is_replaced_by_a_new_registration(
@@ -230,7 +230,7 @@ def test_a_logout_token_before_any_registration_is_refused(worker: Any, provider
     """BCL-53: nobody can name us yet."""
     response = worker().log_out(provider.maker().logout_token())
     assert response.status_code == 400
-    assert "not registered at the provider yet" in response.text
+    assert "not registered at the identity provider yet" in response.text
 
 
 def test_a_client_id_of_the_settings_is_never_registered(worker: Any, network: Network) -> None:

@@ -106,13 +106,13 @@ def encrypted(_make: TokenMaker) -> str:
 
 
 SIGNATURE = "signature of the token is wrong"
-ALGORITHM = "not signed with the algorithm agreed upon"
+ALGORITHM = "not signed with the registered algorithm"
 NOT_A_JWT = "not a signed JSON Web Token"
 EVENTS = "events is not a JSON object"
-EVENT = "does not hold the back-channel logout event"
-NONCE = "has no nonce"
-SUBJECT = "Neither sub nor sid"
-AUDIENCE, STRANGER = "aud does not name this client", "audience besides this client"
+EVENT = "does not contain the back-channel logout event"
+NONCE = "must not have a nonce"
+SUBJECT = "Both sub and sid are missing"
+AUDIENCE, STRANGER = "aud does not name this client", "aud also names another audience"
 
 GOOD = [
     Good("V01-no-typ", claims()),
@@ -183,7 +183,7 @@ BAD = [
         SIGNATURE,
         "verify",
     ),
-    Bad("V18-kid-unknown", signed_with("RS256", OTHER_KEY), "a key that the issuer does not publish", "verify"),
+    Bad("V18-kid-unknown", signed_with("RS256", OTHER_KEY), "does not publish the key that signed", "verify"),
     Bad("V20-iss-other", claims(iss="https://other.example"), "iss is not the issuer", "check_issuer"),
     Bad("V20-iss-with-slash", claims(iss=ISSUER + "/"), "iss is not the issuer", "check_issuer"),
     Bad("V20-iss-in-capitals", claims(iss=ISSUER.upper()), "iss is not the issuer", "check_issuer"),
@@ -229,7 +229,7 @@ BAD = [
         lambda make: make.logout_token(
             header={"kid": OTHER_KEY, "jwk": rsa_key(OTHER_KEY).public_jwk()}, key=rsa_key(OTHER_KEY)
         ),
-        "a key that the issuer does not publish",
+        "does not publish the key that signed",
         "verify",
     ),
     Bad("BCL-63-claims-are-a-list", raw_payload(b"[1]"), "payload is not a JSON object"),
