@@ -157,7 +157,7 @@ def test_another_browser_is_signed_out_and_this_one_stays(
     assert "The session of Safari on iPhone has ended." in notices(cameron)
     assert phone.get("/account").status_code == 302
     answer(cameron, f"/account/sessions/{sid}/end")
-    assert "That session has ended already." in notices(cameron)
+    assert "That session has already ended." in notices(cameron)
     assert cameron.get(f"/account/sessions/{sid}/end").status_code == 303, "also of an old question"
 
 

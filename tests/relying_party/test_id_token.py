@@ -69,7 +69,7 @@ BAD = [
     Bad("RP-12-iss-missing", without("iss"), "iss is not the issuer", "check_issuer"),
     Bad("RP-13-aud-other", claims(aud="another client"), "aud does not name", "check_audience"),
     Bad("RP-13-aud-missing", without("aud"), "aud does not name", "check_audience"),
-    Bad("RP-13-aud-with-a-stranger", claims(aud=[CLIENT_ID, "x"]), "besides this client", "check_audience"),
+    Bad("RP-13-aud-with-a-stranger", claims(aud=[CLIENT_ID, "x"]), "another audience", "check_audience"),
     Bad("RP-13-azp-other", claims(azp="another client"), "azp is not this client"),
     Bad("RP-13-azp-null", claims(azp=None), "azp is not this client"),
     Bad("RP-14-sub-missing", without("sub"), "sub is missing"),

@@ -197,7 +197,7 @@ def test_what_is_on_its_way_is_not_sent_a_second_time(provider: Provider, camero
     log_out(provider, cameron)
     with provider.database() as session:
         session.get_one(Delivery, provider.delivery(MANAGER).id).taken_until = START + LEASE_SECONDS
-    with operator(provider) as session, pytest.raises(OperationError, match="at this moment"):
+    with operator(provider) as session, pytest.raises(OperationError, match="being sent now"):
         send_again(session, provider.delivery(MANAGER).id, "alex")
     clock.turn(LEASE_SECONDS)
     with operator(provider) as session:

@@ -167,7 +167,7 @@ def test_who_is_enabled_again_signs_in_but_nothing_comes_back(provider: Provider
 def test_disabling_twice_is_refused_and_changes_nothing(provider: Provider) -> None:
     """The time of the first stays."""
     operate(provider, people.disable_person, CAMERON, "admin")
-    with pytest.raises(OperationError, match="disabled already"):
+    with pytest.raises(OperationError, match="already disabled"):
         operate(provider, people.disable_person, CAMERON, "admin")
     assert len(provider.events("op.user.disabled")) == 1
 
