@@ -11,7 +11,7 @@ DRIVERS = [{"id": "D0072", "name": "Tiger Nixon"}, {"id": "D0009", "name": "Brie
 
 @pytest.fixture(autouse=True)
 def drivers_api(network: Network, settings: Settings) -> str:
-    """The address of Manager's list, which has two drivers."""
+    """The address of Manager's list, which holds two drivers."""
     address = f"{settings.manager_url}/api/drivers"
     network.answer(address, 200, json.dumps({"drivers": DRIVERS}))
     return address

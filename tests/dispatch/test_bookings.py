@@ -1,4 +1,4 @@
-"""Making, listing, completing and cancelling bookings."""
+"""Make, list, complete and cancel bookings."""
 
 import pytest
 from flask import Flask
@@ -18,17 +18,17 @@ def bookings(app: Flask) -> list[Booking]:
         return list(db.session.scalars(select(Booking).order_by(Booking.id)))
 
 
-def test_a_stranger_sees_the_door_and_no_data(dispatch_client: SiteClient, network: Network, drivers_api: str) -> None:
+def test_landing_page_shows_no_data(dispatch_client: SiteClient, network: Network, drivers_api: str) -> None:
     page = dispatch_client.get("/")
     assert page.status_code == 200
     assert "Sign in" in words(page)
     assert "James Easton" not in page.text
-    assert not network.to(drivers_api), "Manager is not asked on behalf of nobody"
-    assert "Set-Cookie" not in page.headers, "a visit leaves nothing behind"
+    assert not network.to(drivers_api), "without a user, Manager is not asked"
+    assert "Set-Cookie" not in page.headers, "a visit sets no cookie"
 
 
 @pytest.mark.parametrize("path", ["/bookings", "/bookings/1/driver", "/profile"])
-def test_a_strangers_page_leads_to_the_login_and_back(dispatch_client: SiteClient, path: str) -> None:
+def test_protected_page_redirects_to_login_and_back(dispatch_client: SiteClient, path: str) -> None:
     answer = dispatch_client.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == 303
     assert answer.location.startswith("/pickup-dispatch/login?next=")
@@ -36,10 +36,10 @@ def test_a_strangers_page_leads_to_the_login_and_back(dispatch_client: SiteClien
 
 
 @pytest.mark.parametrize("path", ["/bookings", "/bookings/1/driver", "/bookings/1/cancel"])
-def test_a_stranger_changes_nothing(
+def test_anonymous_post_changes_nothing(
     dispatch: Flask, dispatch_client: SiteClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    # The login alone must keep strangers out, not only the form's token that they cannot have.
+    # The login check must reject the request, even with a valid CSRF token.
     monkeypatch.setitem(dispatch.config, "WTF_CSRF_ENABLED", False)
     before = len(bookings(dispatch))
     assert dispatch_client.post(path, data=GOOD).status_code == 401
@@ -47,9 +47,9 @@ def test_a_stranger_changes_nothing(
     assert not any(booking.cancelled_at for booking in bookings(dispatch))
 
 
-def test_a_booking_is_stored_with_who_made_it(dispatch: Flask, dispatcher: SiteClient) -> None:
+def test_booking_is_stored_with_its_creator(dispatch: Flask, dispatcher: SiteClient) -> None:
     answer = dispatcher.submit("/bookings", **GOOD)
-    assert answer.status_code == 303, "after the POST comes a GET: reloading books no second cab"
+    assert answer.status_code == 303, "POST is followed by GET, so a reload books no second cab"
     made = bookings(dispatch)[-1]
     assert (made.driver_id, made.driver_name) == ("D0072", "Tiger Nixon")
     assert (made.passenger, made.contact) == ("Ada Lovelace", "+1 202 555 0150")
@@ -74,7 +74,7 @@ def test_a_booking_is_stored_with_who_made_it(dispatch: Flask, dispatcher: SiteC
         ("contact", "+1 202 CALL NOW", "country code"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_field_and_the_rest_is_kept(
+def test_invalid_field_shows_an_error_and_keeps_other_values(
     dispatch: Flask, dispatcher: SiteClient, field: str, value: str, sentence: str
 ) -> None:
     before = len(bookings(dispatch))
@@ -89,18 +89,18 @@ def test_what_is_wrong_is_said_at_the_field_and_the_rest_is_kept(
 
 
 @pytest.mark.parametrize("contact", ["+12025550143", "+44 20 7946 0121", "+1 (202) 555-0143", "+49.30.12345678"])
-def test_numbers_are_taken_as_people_write_them(dispatcher: SiteClient, contact: str) -> None:
+def test_contact_number_accepts_common_formats(dispatcher: SiteClient, contact: str) -> None:
     assert dispatcher.submit("/bookings", **{**GOOD, "contact": contact}).status_code == 303
 
 
-def test_names_are_text_not_markup(dispatcher: SiteClient) -> None:
+def test_names_are_escaped(dispatcher: SiteClient) -> None:
     dispatcher.submit("/bookings", **{**GOOD, "passenger": "<script>alert(1)</script>"})
     page = dispatcher.get("/bookings")
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;alert" in page.text
 
 
-def test_a_form_without_our_token_is_refused(dispatch: Flask, dispatcher: SiteClient) -> None:
+def test_form_without_csrf_token_is_rejected(dispatch: Flask, dispatcher: SiteClient) -> None:
     before = len(bookings(dispatch))
     assert dispatcher.post("/bookings", data=GOOD).status_code == 400
     assert dispatcher.post("/bookings/1/cancel").status_code == 400
@@ -108,26 +108,26 @@ def test_a_form_without_our_token_is_refused(dispatch: Flask, dispatcher: SiteCl
     assert not bookings(dispatch)[0].cancelled_at
 
 
-def test_cancelling_keeps_the_booking_and_says_so(dispatch: Flask, dispatcher: SiteClient) -> None:
+def test_cancelled_booking_stays_listed_as_cancelled(dispatch: Flask, dispatcher: SiteClient) -> None:
     assert dispatcher.submit("/bookings/1/cancel").status_code == 303
     first = bookings(dispatch)[0]
     assert first.cancelled_at
     assert "Cancelled" in words(dispatcher.get("/bookings"))
     dispatcher.submit("/bookings/1/cancel")
-    assert bookings(dispatch)[0].cancelled_at == first.cancelled_at, "a second time changes nothing"
+    assert bookings(dispatch)[0].cancelled_at == first.cancelled_at, "the second request changes nothing"
 
 
-def test_nothing_changes_by_following_a_link(dispatcher: SiteClient) -> None:
+def test_get_request_changes_nothing(dispatcher: SiteClient) -> None:
     assert dispatcher.get("/bookings/1/cancel").status_code == 405
 
 
 @pytest.mark.parametrize("number", ["99", "0", "x", "-1", "99999999999999999999"])
-def test_an_unknown_booking_is_not_found(dispatcher: SiteClient, number: str) -> None:
+def test_unknown_booking_returns_404(dispatcher: SiteClient, number: str) -> None:
     assert dispatcher.get(f"/bookings/{number}/driver").status_code == 404
     assert dispatcher.submit(f"/bookings/{number}/cancel").status_code == 404
 
 
-def test_a_driver_left_for_later_is_assigned_later(dispatch: Flask, dispatcher: SiteClient) -> None:
+def test_booking_gets_its_driver_later(dispatch: Flask, dispatcher: SiteClient) -> None:
     dispatcher.submit("/bookings", **{**GOOD, "driver": "later"})
     made = bookings(dispatch)[-1]
     assert made.driver_id is None
@@ -137,13 +137,13 @@ def test_a_driver_left_for_later_is_assigned_later(dispatch: Flask, dispatcher: 
     assert bookings(dispatch)[-1].driver_name == "Brielle Williamson"
 
 
-def test_a_cancelled_booking_gets_no_driver(dispatcher: SiteClient) -> None:
+def test_cancelled_booking_gets_no_driver(dispatcher: SiteClient) -> None:
     dispatcher.submit("/bookings/2/cancel")
     assert dispatcher.get("/bookings/2/driver").status_code == 404
     assert dispatcher.submit("/bookings/2/driver", driver="D0009").status_code == 404
 
 
-def test_each_person_sees_their_own_name_only(dispatch: Flask, dispatcher: SiteClient, sign_in: SignIn) -> None:
+def test_page_shows_only_the_signed_in_users_name(dispatch: Flask, dispatcher: SiteClient, sign_in: SignIn) -> None:
     other = client_of(dispatch)
     sign_in(other, sub="u-alex", name="Alex Moreau", preferred_username="alex", email="alex@pickup.example")
     page = other.get("/profile")
@@ -152,7 +152,7 @@ def test_each_person_sees_their_own_name_only(dispatch: Flask, dispatcher: SiteC
     assert "Alex" not in dispatcher.get("/profile").text
 
 
-def test_a_page_needs_few_queries(dispatch: Flask, dispatcher: SiteClient) -> None:
+def test_page_needs_at_most_three_queries(dispatch: Flask, dispatcher: SiteClient) -> None:
     statements: list[str] = []
     with dispatch.app_context():
         engine = db.engine

@@ -1,4 +1,4 @@
-"""Dispatch takes its drivers from Manager, and goes on without it."""
+"""Dispatch fetches its drivers from Manager, and works without it."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from tests.reading import words
 GOOD = {"driver": "later", "passenger": "Ada Lovelace", "contact": "+1 202 555 0150"}
 
 
-def test_the_drivers_are_managers_asked_with_the_users_own_token(
+def test_drivers_are_fetched_with_the_users_access_token(
     dispatcher: SiteClient, network: Network, drivers_api: str
 ) -> None:
     page = dispatcher.get("/")
@@ -35,18 +35,18 @@ def test_the_drivers_are_managers_asked_with_the_users_own_token(
         (504, "does not answer"),
     ],
 )
-def test_each_refusal_has_its_own_sentence(
+def test_each_error_of_manager_has_its_own_message(
     dispatcher: SiteClient, network: Network, drivers_api: str, status: int, sentence: str
 ) -> None:
     network.answer(drivers_api, status, headers={"Location": "http://elsewhere.test/"})
     page = dispatcher.get("/")
-    assert page.status_code == 200, "Dispatch goes on"
+    assert page.status_code == 200, "Dispatch still shows its form"
     assert sentence in words(page)
-    assert len(network.exchanges) == 1, "a redirect is not followed: it would carry the token somewhere else"
+    assert len(network.exchanges) == 1, "a redirect is not followed, because it would send the token to another address"
 
 
 @pytest.mark.parametrize("fault", [Network.refuse, Network.time_out])
-def test_when_manager_is_down_dispatch_says_so_and_goes_on(
+def test_form_explains_that_manager_is_down(
     dispatcher: SiteClient, network: Network, drivers_api: str, fault: Callable[[Network, str], None]
 ) -> None:
     fault(network, drivers_api)
@@ -55,15 +55,13 @@ def test_when_manager_is_down_dispatch_says_so_and_goes_on(
     assert "Ada Lovelace" in words(dispatcher.get("/bookings"))
 
 
-def test_the_list_of_bookings_does_not_ask_manager_at_all(
-    dispatcher: SiteClient, network: Network, drivers_api: str
-) -> None:
+def test_list_of_bookings_does_not_call_manager(dispatcher: SiteClient, network: Network, drivers_api: str) -> None:
     network.refuse(drivers_api)
     assert dispatcher.get("/bookings").status_code == 200
     assert not network.to(drivers_api)
 
 
-def test_a_driver_nobody_can_check_is_not_booked(dispatcher: SiteClient, network: Network, drivers_api: str) -> None:
+def test_unverified_driver_is_not_booked(dispatcher: SiteClient, network: Network, drivers_api: str) -> None:
     network.refuse(drivers_api)
     page = dispatcher.submit("/bookings", **{**GOOD, "driver": "D0072"})
     assert page.status_code == 422
@@ -71,14 +69,14 @@ def test_a_driver_nobody_can_check_is_not_booked(dispatcher: SiteClient, network
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"drivers": null}', '{"drivers": [{"id": "D1"}]}', "{}"])
-def test_a_list_that_cannot_be_read_is_a_sentence_too(
+def test_unreadable_list_of_drivers_shows_a_message(
     dispatcher: SiteClient, network: Network, drivers_api: str, body: str
 ) -> None:
     network.answer(drivers_api, 200, body)
     assert "could not be read" in words(dispatcher.get("/"))
 
 
-def test_without_an_access_token_manager_is_not_asked(
+def test_manager_is_not_called_without_an_access_token(
     dispatch: Flask, dispatcher: SiteClient, monkeypatch: pytest.MonkeyPatch, network: Network, drivers_api: str
 ) -> None:
     def unavailable() -> str:

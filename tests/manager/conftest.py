@@ -9,7 +9,7 @@ from tests.network import Network
 
 @pytest.fixture(autouse=True)
 def introspection(network: Network, settings: Settings) -> str:
-    """The address where the provider is asked about tokens; it knows every one."""
+    """The introspection endpoint, which reports every token as active."""
     address = f"{settings.idp_url}/oauth2/introspect"
     network.answer(address, 200, json.dumps({"active": True, "scope": "openid fleet.read"}))
     return address

@@ -1,4 +1,4 @@
-"""GET /api/drivers: who may read the fleet is the provider's answer, every time."""
+"""GET /api/drivers: the IdP's introspection decides each request."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ def ask(client: SiteClient, authorization: str | None = "Bearer a.b-c") -> TestR
     return client.get("/api/drivers", headers=headers)
 
 
-def test_an_active_token_with_the_scope_gets_ids_and_names_and_no_more(manager_client: SiteClient) -> None:
+def test_active_token_with_scope_gets_only_ids_and_names(manager_client: SiteClient) -> None:
     answer = ask(manager_client)
     assert answer.status_code == 200
     rows = answer.json["drivers"] if answer.json else []
@@ -27,7 +27,7 @@ def test_an_active_token_with_the_scope_gets_ids_and_names_and_no_more(manager_c
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_provider_is_asked_by_post_and_as_ourselves(
+def test_introspection_is_a_post_with_managers_own_credentials(
     manager_client: SiteClient, network: Network, introspection: str
 ) -> None:
     ask(manager_client)
@@ -39,16 +39,14 @@ def test_the_provider_is_asked_by_post_and_as_ourselves(
     assert request.headers["Authorization"] == f"Basic {encoded}", "RFC 6749 §2.3.1: form-encoded first"
 
 
-def test_no_answer_is_kept_so_that_a_revoked_token_is_refused_at_once(
-    manager_client: SiteClient, network: Network, introspection: str
-) -> None:
+def test_revocation_applies_immediately(manager_client: SiteClient, network: Network, introspection: str) -> None:
     assert ask(manager_client).status_code == 200
     network.answer(introspection, 200, json.dumps({"active": False}))
     assert ask(manager_client).status_code == 401
 
 
 @pytest.mark.parametrize("claims", [{"active": False}, {}, {"active": "true", "scope": "fleet.read"}])
-def test_a_token_that_is_not_active_is_refused(
+def test_inactive_token_is_rejected(
     manager_client: SiteClient, network: Network, introspection: str, claims: dict[str, Any]
 ) -> None:
     network.answer(introspection, 200, json.dumps(claims))
@@ -59,7 +57,7 @@ def test_a_token_that_is_not_active_is_refused(
 
 
 @pytest.mark.parametrize("scope", ["openid", "", "fleet.read.all", None])
-def test_a_token_for_something_else_is_not_enough(
+def test_token_without_the_scope_is_rejected(
     manager_client: SiteClient, network: Network, introspection: str, scope: str | None
 ) -> None:
     network.answer(introspection, 200, json.dumps({"active": True, "scope": scope}))
@@ -70,7 +68,7 @@ def test_a_token_for_something_else_is_not_enough(
 
 
 @pytest.mark.parametrize("authorization", [None, "Basic YTpi", "Digest x"])
-def test_without_a_token_the_challenge_names_no_error(
+def test_request_without_token_gets_a_challenge_without_error(
     manager_client: SiteClient, network: Network, authorization: str | None
 ) -> None:
     answer = ask(manager_client, authorization)
@@ -79,17 +77,17 @@ def test_without_a_token_the_challenge_names_no_error(
     assert not network.exchanges
 
 
-def test_a_token_in_the_address_does_not_count(manager_client: SiteClient, network: Network) -> None:
+def test_token_in_the_url_is_ignored(manager_client: SiteClient, network: Network) -> None:
     assert manager_client.get("/api/drivers?access_token=a.b-c").status_code == 401
     assert not network.exchanges
 
 
-def test_a_session_is_no_token(fleet_manager: SiteClient) -> None:
+def test_session_cookie_is_not_accepted_as_a_token(fleet_manager: SiteClient) -> None:
     assert fleet_manager.get("/api/drivers").status_code == 401
 
 
 @pytest.mark.parametrize("fault", [Network.refuse, Network.time_out])
-def test_when_the_provider_does_not_answer_nobody_gets_in(
+def test_unreachable_idp_rejects_every_request(
     manager_client: SiteClient, network: Network, introspection: str, fault: Callable[[Network, str], None]
 ) -> None:
     fault(network, introspection)
@@ -101,7 +99,7 @@ def test_when_the_provider_does_not_answer_nobody_gets_in(
 @pytest.mark.parametrize(
     ("status", "body"), [(401, {"active": True}), (302, {}), (500, b""), (200, b"no JSON"), (200, [])]
 )
-def test_an_answer_that_is_none_is_not_taken_for_one(
+def test_malformed_introspection_response_rejects_the_request(
     manager_client: SiteClient, network: Network, introspection: str, status: int, body: str
 ) -> None:
     network.answer(introspection, status, body, {"Location": "http://elsewhere.test/"})
@@ -109,5 +107,5 @@ def test_an_answer_that_is_none_is_not_taken_for_one(
     assert len(network.exchanges) == 1
 
 
-def test_the_api_is_for_reading(manager_client: SiteClient) -> None:
+def test_api_is_read_only(manager_client: SiteClient) -> None:
     assert manager_client.post("/api/drivers").status_code in (400, 405)

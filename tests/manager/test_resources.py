@@ -1,4 +1,4 @@
-"""Overview, and list, add, edit and remove for each of the three resources."""
+"""The overview, and list, add, edit and remove for each of the three resources."""
 
 import re
 
@@ -12,7 +12,7 @@ from pickup_web.database import db
 from tests.conftest import SiteClient
 from tests.reading import words
 
-# One good row of each resource, beside those of the seed.
+# One valid row of each resource, in addition to the seed.
 NEW = {
     "drivers": {
         "id": "D0100",
@@ -39,15 +39,15 @@ def count(app: Flask, kind: str) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_description_that_a_form_names_is_on_the_page(fleet_manager: SiteClient, kind: str) -> None:
-    """WCAG 2.2, 1.3.1. The hint of the id is left out once the id is fixed."""
+def test_form_descriptions_are_on_the_page(fleet_manager: SiteClient, kind: str) -> None:
+    """WCAG 2.2, 1.3.1. Once the id is fixed, its hint is omitted."""
     for path in (f"/{kind}/add", f"/{kind}/{SEEDED[kind]}/edit"):
         page = fleet_manager.get(path).text
         named = " ".join(re.findall(r'aria-describedby="([^"]*)"', page)).split()
         assert [name for name in named if f'id="{name}"' not in page] == []
 
 
-def test_a_stranger_sees_the_door_and_no_data(manager_client: SiteClient) -> None:
+def test_landing_page_shows_anonymous_users_no_data(manager_client: SiteClient) -> None:
     page = manager_client.get("/")
     assert page.status_code == 200
     assert "Sign in" in words(page)
@@ -55,23 +55,23 @@ def test_a_stranger_sees_the_door_and_no_data(manager_client: SiteClient) -> Non
 
 
 @pytest.mark.parametrize("path", ["/overview", *(f"/{kind}" for kind in KINDS), "/drivers/D0072/edit"])
-def test_a_strangers_page_leads_to_the_login(manager_client: SiteClient, path: str) -> None:
+def test_protected_page_redirects_to_login(manager_client: SiteClient, path: str) -> None:
     answer = manager_client.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == 303
     assert answer.location.startswith("/pickup-manager/login?next=")
 
 
 @pytest.mark.parametrize("path", ["/drivers/add", "/drivers/D0072/edit", "/drivers/D0072/remove"])
-def test_a_stranger_changes_nothing(
+def test_anonymous_post_changes_nothing(
     manager: Flask, manager_client: SiteClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    # The login alone must keep strangers out, not only the form's token that they cannot have.
+    # The login check must reject the request, even with a valid CSRF token.
     monkeypatch.setitem(manager.config, "WTF_CSRF_ENABLED", False)
     assert manager_client.post(path, data=NEW["drivers"]).status_code == 401
     assert count(manager, "drivers") == 6
 
 
-def test_the_overview_counts_and_leads_on(fleet_manager: SiteClient) -> None:
+def test_overview_shows_counts_and_links(fleet_manager: SiteClient) -> None:
     page = fleet_manager.get("/overview")
     for kind in KINDS:
         assert f'id="count-{kind}">6<' in page.text
@@ -79,12 +79,12 @@ def test_the_overview_counts_and_leads_on(fleet_manager: SiteClient) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_list_shows_the_seed(fleet_manager: SiteClient, kind: str) -> None:
+def test_list_shows_the_seed(fleet_manager: SiteClient, kind: str) -> None:
     assert SEEDED[kind] in words(fleet_manager.get(f"/{kind}"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_added_is_listed(manager: Flask, fleet_manager: SiteClient, kind: str) -> None:
+def test_added_row_is_listed(manager: Flask, fleet_manager: SiteClient, kind: str) -> None:
     answer = fleet_manager.submit(f"/{kind}/add", **NEW[kind])
     assert (answer.status_code, answer.location) == (303, f"/pickup-manager/{kind}")
     page = words(fleet_manager.get(f"/{kind}"))
@@ -94,7 +94,7 @@ def test_what_is_added_is_listed(manager: Flask, fleet_manager: SiteClient, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_identifier_is_given_once(manager: Flask, fleet_manager: SiteClient, kind: str) -> None:
+def test_duplicate_identifier_is_rejected(manager: Flask, fleet_manager: SiteClient, kind: str) -> None:
     page = fleet_manager.submit(f"/{kind}/add", **{**NEW[kind], "id": SEEDED[kind]})
     assert page.status_code == 409
     assert f"There is already a {RESOURCES[kind].singular} {SEEDED[kind]}." in words(page)
@@ -102,7 +102,7 @@ def test_an_identifier_is_given_once(manager: Flask, fleet_manager: SiteClient, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_editing_shows_the_values_and_changes_all_but_the_identifier(
+def test_edit_form_shows_values_and_changes_all_but_the_identifier(
     manager: Flask, fleet_manager: SiteClient, kind: str
 ) -> None:
     path = f"/{kind}/{SEEDED[kind]}/edit"
@@ -116,10 +116,10 @@ def test_editing_shows_the_values_and_changes_all_but_the_identifier(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_removing_asks_first(manager: Flask, fleet_manager: SiteClient, kind: str) -> None:
+def test_remove_asks_for_confirmation(manager: Flask, fleet_manager: SiteClient, kind: str) -> None:
     path = f"/{kind}/{SEEDED[kind]}/remove"
     assert "This cannot be undone." in words(fleet_manager.get(path))
-    assert count(manager, kind) == 6, "a link removes nothing"
+    assert count(manager, kind) == 6, "a GET request removes nothing"
     assert fleet_manager.submit(path).status_code == 303
     assert count(manager, kind) == 5
     assert fleet_manager.get(path).status_code == 404
@@ -146,7 +146,7 @@ def test_removing_asks_first(manager: Flask, fleet_manager: SiteClient, kind: st
         ("passengers", "email", "grace@localhost", "Enter an email address"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_field(
+def test_invalid_field_shows_an_error(
     manager: Flask, fleet_manager: SiteClient, kind: str, field: str, value: str, sentence: str
 ) -> None:
     page = fleet_manager.submit(f"/{kind}/add", **{**NEW[kind], field: value})
@@ -160,25 +160,25 @@ def test_what_is_wrong_is_said_at_the_field(
     "path",
     ["/cars", "/drivers/D9999/edit", "/drivers/d0072/edit", "/drivers/%00/remove", "/drivers/x%20y/edit", "/nothing"],
 )
-def test_what_is_not_there_is_not_found(fleet_manager: SiteClient, path: str) -> None:
+def test_unknown_resource_returns_404(fleet_manager: SiteClient, path: str) -> None:
     answer = fleet_manager.get(path)
     assert answer.status_code == 404
     assert "There is no page at this address." in words(answer)
 
 
-def test_capitals_are_made_for_the_person(manager: Flask, fleet_manager: SiteClient) -> None:
+def test_identifier_is_converted_to_capitals(manager: Flask, fleet_manager: SiteClient) -> None:
     fleet_manager.submit("/drivers/add", **{**NEW["drivers"], "id": "d0100"})
     with manager.app_context():
         assert db.session.get(Driver, "D0100")
 
 
-def test_names_are_text_not_markup(fleet_manager: SiteClient) -> None:
+def test_names_are_escaped(fleet_manager: SiteClient) -> None:
     fleet_manager.submit("/drivers/add", **{**NEW["drivers"], "name": '"><img src=x onerror=alert(1)>'})
     for path in ("/drivers", "/drivers/D0100/edit", "/drivers/D0100/remove"):
         assert "<img src=x" not in fleet_manager.get(path).text
 
 
 @pytest.mark.parametrize("path", ["/drivers/add", "/drivers/D0072/edit", "/drivers/D0072/remove"])
-def test_a_form_without_our_token_is_refused(manager: Flask, fleet_manager: SiteClient, path: str) -> None:
+def test_form_without_csrf_token_is_rejected(manager: Flask, fleet_manager: SiteClient, path: str) -> None:
     assert fleet_manager.post(path, data=NEW["drivers"]).status_code == 400
     assert count(manager, "drivers") == 6

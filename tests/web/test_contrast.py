@@ -1,4 +1,4 @@
-"""Every pair of colours that meets in the stylesheet is readable: WCAG 2.2, 1.4.3 (4.5:1) and 1.4.11 (3:1)."""
+"""Every colour pair used in the stylesheet is readable: WCAG 2.2, 1.4.3 (4.5:1) and 1.4.11 (3:1)."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ GRAPHICS = [
 
 
 def colours(theme: str, *, dark: bool) -> dict[str, str]:
-    """The custom properties in force."""
+    """The custom properties that apply."""
     light = SHEET.partition("@media (prefers-color-scheme: dark) {")[0]
     found: dict[str, str] = {}
     for part in (light, DARK) if dark else (light,):
@@ -64,7 +64,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_can_be_read(theme: str, dark: bool) -> None:
+def test_text_has_enough_contrast(theme: str, dark: bool) -> None:
     found = colours(theme, dark=dark)
     poor = {pair: round(contrast(found[pair[0]], found[pair[1]]), 2) for pair in TEXT}
     assert not {pair: ratio for pair, ratio in poor.items() if ratio < 4.5}
@@ -72,13 +72,13 @@ def test_text_can_be_read(theme: str, dark: bool) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("theme", THEMES)
-def test_controls_can_be_seen(theme: str, dark: bool) -> None:
+def test_controls_have_enough_contrast(theme: str, dark: bool) -> None:
     found = colours(theme, dark=dark)
     poor = {pair: round(contrast(found[pair[0]], found[pair[1]]), 2) for pair in GRAPHICS}
     assert not {pair: ratio for pair, ratio in poor.items() if ratio < 3}
 
 
-def test_every_colour_that_is_used_is_defined() -> None:
+def test_every_used_colour_is_defined() -> None:
     used = set(re.findall(r"var\(--([a-z-]+)\)", SHEET))
     for theme in THEMES:
         assert used - colours(theme, dark=False).keys() <= {"shadow"}

@@ -1,4 +1,4 @@
-"""HEAD asks what GET would answer (RFC 9110 §9.3.2). It brings no form, so it changes nothing, wherever it is sent."""
+"""HEAD is answered as GET without a body (RFC 9110 §9.3.2). It changes nothing at any address."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["client", "fleet_manager", "introspection"]  # fixtures
 
 
 def contents(app: Flask) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table; but the apps' browsers' own, where a form's token is kept, and a login begins."""
+    """Every row of every table except the apps' browser sessions, which hold form tokens and started logins."""
     with engine_of(app).connect() as connection:
         return {
             name: sorted(
@@ -28,10 +28,10 @@ def contents(app: Flask) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def head_everywhere(browser: SiteClient, values: dict[str, str]) -> int:
-    """HEAD to each route, with things that there are in its path; returns how many those were."""
+    """Sends HEAD to each route, with existing objects in its path; returns the number of such paths."""
     app = browser.application
     before = contents(app)
-    of_a_login = ("relying_party.login", "relying_party.callback")  # each writes an event, also for a GET
+    of_a_login = ("relying_party.login", "relying_party.callback")  # each writes an event, for a GET as well
     rules = [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     rules = [rule for rule in rules if rule.endpoint not in of_a_login]
     for rule in rules:
@@ -45,22 +45,22 @@ def head_everywhere(browser: SiteClient, values: dict[str, str]) -> int:
 
 
 @pytest.mark.usefixtures("idp")
-def test_no_head_changes_anything_at_manager(fleet_manager: SiteClient) -> None:
-    """Where a driver is removed."""
+def test_head_changes_nothing_at_manager(fleet_manager: SiteClient) -> None:
+    """Includes the pages that remove a driver."""
     values = {"kind": "drivers", "key": "D0072", "filename": "pickup.css"}
     head_everywhere(fleet_manager, values)
-    assert fleet_manager.get("/drivers/D0072/edit").status_code == 200, "and signs nobody out"
+    assert fleet_manager.get("/drivers/D0072/edit").status_code == 200, "and the user is still signed in"
 
 
 @pytest.mark.usefixtures("idp")
-def test_no_head_changes_anything_at_dispatch(dispatch_client: SiteClient, sign_in: SignIn) -> None:
-    """Where a passenger is booked."""
+def test_head_changes_nothing_at_dispatch(dispatch_client: SiteClient, sign_in: SignIn) -> None:
+    """Includes the pages that book a passenger."""
     sign_in(dispatch_client)
     head_everywhere(dispatch_client, {"filename": "pickup.css", "driver_id": "D0072", "booking_id": "1"})
-    assert dispatch_client.get("/bookings").status_code == 200, "and signs nobody out"
+    assert dispatch_client.get("/bookings").status_code == 200, "and the user is still signed in"
 
 
-def test_a_view_takes_head_for_get(client: SiteClient) -> None:
-    """The rule itself, for views that are still to be written."""
+def test_view_handles_head_as_get(client: SiteClient) -> None:
+    """The rule itself, so that it also covers future views."""
     with client.application.test_request_context("/", method="HEAD"):
         assert request.method == "GET"

@@ -1,4 +1,4 @@
-"""``GET /healthz``: a service whose database takes no writes is not healthy, and looking costs little."""
+"""``GET /healthz`` reports a database that cannot be written, at low cost."""
 
 import sqlite3
 from typing import Any
@@ -14,17 +14,17 @@ from pickup_web.health import EVERY_SECONDS, WriteCheck
 from tests.conftest import Clock, SiteClient, client_of
 
 SERVICES = ["idp", "dispatch", "manager"]
-FULL = "database or disk is full"  # SQLite's words
+FULL = "database or disk is full"  # SQLite's error text
 
 
 @pytest.fixture(params=SERVICES)
 def client(request: pytest.FixtureRequest) -> SiteClient:
-    """Who polls each of the three."""
+    """A client that polls each of the three services."""
     return client_of(request.getfixturevalue(request.param))
 
 
 class Disk:
-    """Writing to the disk, which can be full. Counts what was tried."""
+    """Writing to the disk, which can be full. Counts the attempts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_full, self.writes, self._write = False, 0, health.write
@@ -42,22 +42,22 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
-def test_a_database_that_can_be_read_and_written_is_healthy(client: SiteClient) -> None:
-    """At the server's root, whatever the path of the app."""
+def test_readable_and_writable_database_is_healthy(client: SiteClient) -> None:
+    """At the server's root, regardless of the app's path."""
     response = client.get("/healthz")
     assert (response.status_code, response.text) == (200, "ok\n")
 
 
-def test_a_full_disk_is_not_healthy(client: SiteClient, disk: Disk, capfd: pytest.CaptureFixture[str]) -> None:
-    """503 with a sentence that gives nothing away; the reason is in the log."""
+def test_full_disk_is_not_healthy(client: SiteClient, disk: Disk, capfd: pytest.CaptureFixture[str]) -> None:
+    """503 with a text that discloses nothing; the reason is in the log."""
     disk.is_full = True
     response = client.get("/healthz")
     assert (response.status_code, response.text) == (503, "The database cannot be written.\n")
     assert FULL in capfd.readouterr().out
 
 
-def test_it_is_healthy_again_when_there_is_room(client: SiteClient, disk: Disk, clock: Clock) -> None:
-    """Without a restart."""
+def test_service_is_healthy_again_when_disk_has_room(client: SiteClient, disk: Disk, clock: Clock) -> None:
+    """No restart is needed."""
     disk.is_full = True
     assert client.get("/healthz").status_code == 503
     disk.is_full = False
@@ -65,8 +65,8 @@ def test_it_is_healthy_again_when_there_is_room(client: SiteClient, disk: Disk, 
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_disk_that_becomes_full_is_noticed(client: SiteClient, disk: Disk, clock: Clock) -> None:
-    """At the latest after the interval."""
+def test_disk_that_becomes_full_is_reported(client: SiteClient, disk: Disk, clock: Clock) -> None:
+    """No later than one check interval."""
     assert client.get("/healthz").status_code == 200
     disk.is_full = True
     clock.turn(EVERY_SECONDS)
@@ -74,8 +74,8 @@ def test_a_disk_that_becomes_full_is_noticed(client: SiteClient, disk: Disk, clo
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-def test_polling_often_writes_seldom(client: SiteClient, disk: Disk, clock: Clock, is_full: bool) -> None:
-    """One write an interval and process, however many ask; the answer stays that of the last one."""
+def test_frequent_polling_writes_once_per_interval(client: SiteClient, disk: Disk, clock: Clock, is_full: bool) -> None:
+    """One write per interval and process, however many clients poll; between writes the last result is returned."""
     disk.is_full = is_full
     answers = {client.get("/healthz").status_code for _ in range(20)}
     assert answers == {503 if is_full else 200}
@@ -85,16 +85,16 @@ def test_polling_often_writes_seldom(client: SiteClient, disk: Disk, clock: Cloc
     assert disk.writes == 2
 
 
-def test_a_clock_that_is_set_back_does_not_stop_the_checks(client: SiteClient, disk: Disk, clock: Clock) -> None:
-    """The last check is then in the future."""
+def test_clock_set_back_does_not_stop_the_checks(client: SiteClient, disk: Disk, clock: Clock) -> None:
+    """The time of the last check is then in the future."""
     client.get("/healthz")
     clock.turn(-3600)
     client.get("/healthz")
     assert disk.writes == 2
 
 
-def test_the_check_keeps_one_row_and_changes_it_whole(client: SiteClient, clock: Clock) -> None:
-    """It does not fill the disk itself. SQLite would not write what has not changed."""
+def test_check_keeps_one_row_and_replaces_its_value(client: SiteClient, clock: Clock) -> None:
+    """The check does not fill the disk. SQLite would not write an unchanged row."""
     contents = set()
     for _ in range(3):
         client.get("/healthz")
@@ -105,10 +105,8 @@ def test_the_check_keeps_one_row_and_changes_it_whole(client: SiteClient, clock:
     assert len(contents) == 3
 
 
-def test_who_polls_meanwhile_does_not_wait_for_a_slow_write(
-    client: SiteClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One request writes; the others get the answer of the check before."""
+def test_slow_write_does_not_block_other_requests(client: SiteClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request writes; the others get the previous result."""
     asked: list[int] = []
 
     def slow(_session: Session) -> None:
@@ -119,8 +117,8 @@ def test_who_polls_meanwhile_does_not_wait_for_a_slow_write(
     assert asked == [200]
 
 
-def test_a_database_that_does_not_answer_is_not_healthy(client: SiteClient) -> None:
-    """Nothing of the driver's words, which may name hosts and users, gets out."""
+def test_unreachable_database_is_not_healthy(client: SiteClient) -> None:
+    """The driver's error text may name hosts and users, so it is not returned."""
     engine = engine_of(client.application)
 
     def gone(*_: Any) -> None:

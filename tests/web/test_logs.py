@@ -1,4 +1,4 @@
-"""The log: one JSON line an event, with the evidence of a fault, and without what nobody may read there."""
+"""The log: one JSON line per event, with the location of an error, and without secrets."""
 
 import json
 
@@ -8,8 +8,8 @@ import structlog
 from pickup_web import logs
 
 
-def test_a_fault_is_logged_without_the_values_it_happened_with(capsys: pytest.CaptureFixture[str]) -> None:
-    """Among them are the database's password, keys and tokens. Where it happened is there."""
+def test_error_is_logged_without_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """Local variables hold the database's password, keys and tokens. The log has the traceback only."""
 
     def connect(password: str) -> None:
         raise RuntimeError(f"no connection, after {len(password)} letters")

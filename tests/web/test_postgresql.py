@@ -1,4 +1,4 @@
-"""The three services with PostgreSQL by its URL: the golden path, as with SQLite."""
+"""The three services with PostgreSQL instead of SQLite: sign in, and single logout."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ FACTORIES: dict[str, Any] = {"idp": idp_service, "dispatch": pickup_dispatch, "m
 
 @pytest.fixture
 def on_postgres(postgres: Postgres, tmp_path: Path) -> Settings:
-    """Settings with an empty database a service."""
+    """Settings with an empty database for each service."""
     urls = {f"{name}_database_url": postgres.new_database().render_as_string(hide_password=False) for name in FACTORIES}
     return make_settings(tmp_path, **urls)
 
@@ -39,27 +39,27 @@ def services(on_postgres: Settings, network: Network) -> Iterator[dict[str, Flas
         close(app)
 
 
-def test_signs_in_to_both_and_logging_out_of_one_ends_the_other(
+def test_logout_at_one_app_ends_the_session_at_the_other(
     services: dict[str, Flask], on_postgres: Settings, browser: Browser
 ) -> None:
     """PostgreSQL by setting one database URL per service."""
     assert {engine_of(app).dialect.name for app in services.values()} == {"postgresql"}
     browser.open(f"{on_postgres.dispatch_url}/login")
     browser.submit("login", username="cameron", password=PASSWORD)
-    while not browser.page.url.startswith(on_postgres.dispatch_url):  # the provider may ask for consent
+    while not browser.page.url.startswith(on_postgres.dispatch_url):  # the IdP may ask for consent
         form = browser.page.forms[-1]
         browser.submit(form.action)
     assert "Cameron" in browser.page.text
     manager = browser.open(f"{on_postgres.manager_url}/overview")
-    assert "Cameron" in manager.text, "no password was needed"
+    assert "Cameron" in manager.text, "single sign-on: no password form"
     browser.open(f"{on_postgres.dispatch_url}/bookings")
     browser.submit("/logout")
     assert browser.open(f"{on_postgres.manager_url}/session/status").status == 200
     assert '"signed_in":false' in browser.page.html.replace(" ", "")
 
 
-def test_a_second_start_finds_everything_as_it_was(services: dict[str, Flask], on_postgres: Settings) -> None:
-    """Tables and seed are made once; a restart adds nothing."""
+def test_second_start_changes_no_data(services: dict[str, Flask], on_postgres: Settings) -> None:
+    """Tables and seed are created once; a restart adds nothing."""
     before = client_of(services["manager"]).get("/healthz")
     again = prepared(pickup_manager.create_app(on_postgres), on_postgres.manager_url)
     assert before.text == client_of(again).get("/healthz").text == "ok\n"

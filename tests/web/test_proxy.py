@@ -1,4 +1,4 @@
-"""Behind a proxy: whose word counts about who asks, and by which scheme."""
+"""Behind a proxy: which forwarded headers determine the client's address and the scheme."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ EVERYTHING = {
 
 @pytest.fixture
 def behind(tmp_path: Path) -> Iterator[Behind]:
-    """Dispatch at an https address, behind so many proxies."""
+    """Dispatch at an https address, behind the given number of proxies."""
     apps = []
 
     def start(proxies: int) -> SiteClient:
@@ -40,7 +40,7 @@ def behind(tmp_path: Path) -> Iterator[Behind]:
 
 
 def who(client: SiteClient, **headers: str) -> Any:
-    """What the service thinks of a request from 10.0.0.1, which is plain http, as a proxy's are."""
+    """The client address and scheme the service sees for a request from 10.0.0.1; proxies send it plain http."""
     answer = client.get(
         "/dispatch/who",
         base_url="http://dispatch.example",
@@ -51,23 +51,23 @@ def who(client: SiteClient, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("sent", ["192.0.2.66", "192.0.2.66, 192.0.2.7"])
-def test_without_a_trusted_proxy_nobody_can_claim_an_address(behind: Behind, sent: str) -> None:
-    """Forwarded headers are ignored unless the operator says that there is a proxy."""
+def test_forwarded_headers_are_ignored_without_a_trusted_proxy(behind: Behind, sent: str) -> None:
+    """Forwarded headers are ignored unless the operator configures a proxy."""
     assert who(behind(0), **{"X-Forwarded-For": sent})["address"] == "10.0.0.1"
 
 
 @pytest.mark.parametrize(("proxies", "address"), [(1, "192.0.2.7"), (2, "192.0.2.8"), (4, "10.0.0.1")])
-def test_only_what_the_trusted_proxies_wrote_is_believed(behind: Behind, proxies: int, address: str) -> None:
-    """Counted from the right; what the client itself wrote stands further left."""
+def test_only_entries_of_trusted_proxies_are_used(behind: Behind, proxies: int, address: str) -> None:
+    """Counted from the right; an entry sent by the client is further left."""
     assert who(behind(proxies), **{"X-Forwarded-For": "192.0.2.66, 192.0.2.8, 192.0.2.7"})["address"] == address
 
 
 @pytest.mark.parametrize("proxies", [0, 1])
-def test_the_address_of_a_service_is_a_setting_and_no_header_changes_it(behind: Behind, proxies: int) -> None:
-    """The proxy speaks plain http with us; the scheme is that of the base URL all the same."""
+def test_headers_do_not_change_the_base_url(behind: Behind, proxies: int) -> None:
+    """The proxy speaks plain http to us; the scheme is still that of the base URL."""
     assert who(behind(proxies), **EVERYTHING) == {"address": "10.0.0.1", "url": "https://dispatch.example/dispatch/who"}
 
 
-def test_no_header_binds_the_browser_to_https(behind: Behind) -> None:
-    """Strict transport security is the proxy's to say. On *.localhost it would end the plain http demo."""
+def test_service_sends_no_strict_transport_security(behind: Behind) -> None:
+    """The proxy sends Strict-Transport-Security. On *.localhost the header would break the plain http demo."""
     assert "Strict-Transport-Security" not in behind(1).get("/").headers

@@ -1,4 +1,4 @@
-"""The seed: loaded once for a new database, and again by a reset."""
+"""The seed is loaded once into a new database, and again by a reset."""
 
 import threading
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.conftest import SignIn, SiteClient, make_settings
 SEED = Path(pickup_dispatch.__file__).with_name("seed.toml")
 
 
-def test_a_new_service_has_its_seed(tmp_path: Path) -> None:
+def test_new_database_has_the_seed(tmp_path: Path) -> None:
     app = pickup_manager.create_app(make_settings(tmp_path))
     with app.app_context():
         drivers = db.session.scalars(select(Driver.id).order_by(Driver.id.desc())).all()
@@ -29,7 +29,7 @@ def test_a_new_service_has_its_seed(tmp_path: Path) -> None:
     assert drivers == ["D0072", "D0053", "D0046", "D0035", "D0021", "D0009"]
 
 
-def test_a_table_that_somebody_emptied_stays_empty(tmp_path: Path) -> None:
+def test_emptied_table_stays_empty_after_restart(tmp_path: Path) -> None:
     app = pickup_dispatch.create_app(make_settings(tmp_path))
     with engine_of(app).begin() as connection:
         connection.execute(delete(Booking))
@@ -41,9 +41,7 @@ def test_a_table_that_somebody_emptied_stays_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_reset_leaves_the_seed_and_nothing_else(
-    dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn, times: int
-) -> None:
+def test_reset_leaves_only_the_seed(dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn, times: int) -> None:
     sign_in(dispatch_client)
     dispatch_client.submit("/bookings/1/cancel")
     for _ in range(times):
@@ -61,7 +59,7 @@ def run_reset(app: Flask) -> None:
     assert result.exit_code == 0, result.output
 
 
-def test_a_crash_while_seeding_leaves_a_database_that_is_still_new(tmp_path: Path) -> None:
+def test_crash_while_seeding_leaves_an_empty_database(tmp_path: Path) -> None:
     def crash(_connection: Connection) -> None:
         raise KeyboardInterrupt
 
@@ -74,7 +72,7 @@ def test_a_crash_while_seeding_leaves_a_database_that_is_still_new(tmp_path: Pat
     engine.dispose()
 
 
-def test_processes_that_start_together_load_it_once(tmp_path: Path) -> None:
+def test_processes_that_start_together_load_the_seed_once(tmp_path: Path) -> None:
     problems: list[Exception] = []
     together = threading.Barrier(6)
 
@@ -83,7 +81,7 @@ def test_processes_that_start_together_load_it_once(tmp_path: Path) -> None:
         together.wait()
         try:
             prepare(engine, Base.metadata, from_toml(Base.metadata, SEED))
-        except Exception as error:  # the test's own thread reports it
+        except Exception as error:  # the main thread reports it
             problems.append(error)
         finally:
             engine.dispose()

@@ -1,4 +1,4 @@
-"""What the three services share as web applications: headers, errors, health, addresses, events."""
+"""The shared parts of the three web applications: headers, errors, health, addresses, events."""
 
 import re
 import socket
@@ -24,12 +24,12 @@ SERVICES = ["idp", "dispatch", "manager"]
 
 @pytest.fixture(params=SERVICES)
 def client(request: pytest.FixtureRequest) -> SiteClient:
-    """A stranger's browser at each of the three."""
+    """The browser of a user who is not signed in, at each of the three services."""
     return client_of(request.getfixturevalue(request.param))
 
 
-def test_every_page_says_what_a_browser_must_not_do(client: SiteClient) -> None:
-    """BCP-06, BCP-08: own scripts and styles only, no framing, no referrer, no guessing of types, not stored."""
+def test_pages_send_security_headers(client: SiteClient) -> None:
+    """BCP-06, BCP-08: own scripts and styles only, no framing, no referrer, no content sniffing, no caching."""
     headers = client.get("/").headers
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self';")
@@ -41,8 +41,8 @@ def test_every_page_says_what_a_browser_must_not_do(client: SiteClient) -> None:
     assert headers["Cache-Control"] == "no-store"
 
 
-def test_pages_keep_to_their_own_policy(client: SiteClient) -> None:
-    """No inline script or style, nothing from elsewhere: closed rooms."""
+def test_pages_comply_with_their_content_security_policy(client: SiteClient) -> None:
+    """No inline script or style, and nothing loaded from other hosts, so pages work without internet access."""
     page = client.get("/").text
     assert "<style" not in page
     assert " style=" not in page
@@ -51,21 +51,21 @@ def test_pages_keep_to_their_own_policy(client: SiteClient) -> None:
 
 
 def test_plain_http_is_shown_in_a_banner(client: SiteClient) -> None:
-    """Never a silent default; and a landmark, because all content of a page is in one (WCAG 2.2, 1.3.1)."""
+    """Never silent. The banner is a landmark, because a page's whole content must be in one (WCAG 2.2, 1.3.1)."""
     assert re.search(r'<aside class="demo-banner" aria-label="Demo mode">\s*Demo: plain http', client.get("/").text)
 
 
 @pytest.mark.parametrize("path", ["/no/such/page", "/static/../../etc/passwd"])
-def test_an_error_is_a_page_of_ours(client: SiteClient, path: str) -> None:
-    """What happened, in a sentence, and a way on."""
+def test_error_is_shown_on_our_own_page(client: SiteClient, path: str) -> None:
+    """It explains the error in a sentence and links to the start page."""
     response = client.get(path)
     assert response.status_code == 404
     assert "Error 404" in response.text
     assert "Go to the start page" in response.text
 
 
-def test_the_server_root_leads_to_the_app(dispatch_client: SiteClient, settings: Settings) -> None:
-    """Who types only the host's name lands on the app; its cookies stay below its path."""
+def test_server_root_redirects_to_the_app(dispatch_client: SiteClient, settings: Settings) -> None:
+    """A user who types only the host's name reaches the app; its cookies stay below its path."""
     response = super(SiteClient, dispatch_client).open("/", base_url="http://dispatch.localhost:8080")
     assert (response.status_code, response.headers["Location"]) == (302, "/pickup-dispatch/")
     almost = super(SiteClient, dispatch_client).open("/pickup-dispatcher", base_url="http://dispatch.localhost:8080")
@@ -73,8 +73,8 @@ def test_the_server_root_leads_to_the_app(dispatch_client: SiteClient, settings:
     assert settings.dispatch_url.endswith("/pickup-dispatch")
 
 
-def test_addresses_come_from_settings_and_never_from_the_host_header(idp: Flask, settings: Settings) -> None:
-    """BCP-07: whoever sends another Host gets the real addresses."""
+def test_host_header_does_not_change_addresses(idp: Flask, settings: Settings) -> None:
+    """BCP-07: a request with another Host header still gets the configured addresses."""
     document = idp.test_client().get("/.well-known/openid-configuration", headers={"Host": "evil.example"}).get_json()
     assert document["issuer"] == settings.idp_url
     assert "evil" not in str(document)
@@ -82,14 +82,14 @@ def test_addresses_come_from_settings_and_never_from_the_host_header(idp: Flask,
 
 @pytest.fixture
 def strict(tmp_path: Path) -> Iterator[SiteClient]:
-    """A service without any demo switch, at an https address."""
+    """A service without demo switches, at an https address."""
     urls = {f"{name}_url": f"https://{name}.example" for name in SERVICES}
     app = pickup_dispatch.create_app(make_settings(tmp_path, demo_plain_http=False, demo_events=False, **urls))
     yield client_of(prepared(app, urls["dispatch_url"]))
     close(app)
 
 
-def test_without_the_switches_nothing_of_a_demo_is_left(strict: SiteClient) -> None:
+def test_demo_features_are_off_without_their_switches(strict: SiteClient) -> None:
     """DEC-07: no banner, no public events, a Secure cookie."""
     page = strict.get("/")
     assert page.status_code == 200
@@ -101,8 +101,8 @@ def test_without_the_switches_nothing_of_a_demo_is_left(strict: SiteClient) -> N
     assert config["SESSION_COOKIE_SAMESITE"] == "Lax"
 
 
-def test_every_post_needs_a_token_of_ours(idp: Flask) -> None:
-    """AUTH-22: unless a route is exempt by name; the page says what to do."""
+def test_post_without_csrf_token_is_rejected(idp: Flask) -> None:
+    """AUTH-22: unless a route is exempt by name; the page tells the user what to do."""
     response = client_of(idp).post("/login")
     assert response.status_code == 400
     assert "came from another site" in response.text
@@ -111,8 +111,8 @@ def test_every_post_needs_a_token_of_ours(idp: Flask) -> None:
 # --- events ---
 
 
-def test_events_can_be_asked_for_by_name_sid_and_place(dispatch: Flask, dispatch_client: SiteClient) -> None:
-    """The tests' waits and the lessons read them here; oldest first."""
+def test_events_are_filtered_by_name_sid_and_position(dispatch: Flask, dispatch_client: SiteClient) -> None:
+    """Tests and lessons poll the events here; oldest first."""
     with Session(engine_of(dispatch)) as db, db.begin():
         events.record(db, "rp.session.created", sid="s 1")
         events.record(db, "rp.session.ended", sid="s 1", outcome="why", extra=1)
@@ -133,15 +133,15 @@ def test_events_can_be_asked_for_by_name_sid_and_place(dispatch: Flask, dispatch
     assert ask("?after=nonsense") == everything
 
 
-def test_an_event_is_there_only_if_what_it_tells_happened(idp: Flask) -> None:
-    """The transaction that is rolled back takes its events along."""
+def test_rolled_back_transaction_records_no_event(idp: Flask) -> None:
+    """A transaction that is rolled back also discards its events."""
     with Session(engine_of(idp)) as db:
         events.record(db, "op.session.ended", sid="s")
         db.rollback()
         assert db.scalar(select(func.count()).select_from(Event)) == 0
 
 
-def test_nobody_can_fill_the_disk_with_rejected_tokens(
+def test_rejected_tokens_cannot_fill_the_disk(
     dispatch: Flask, dispatch_client: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BCL-71: only the newest events are kept."""
@@ -168,21 +168,21 @@ def test_nobody_can_fill_the_disk_with_rejected_tokens(
         (None, False),
     ],
 )
-def test_which_names_are_this_machine(name: object, is_one: bool) -> None:
-    """RFC 6761 §6.3: below .localhost and nothing else."""
+def test_localhost_names_are_this_machine(name: object, is_one: bool) -> None:
+    """RFC 6761 §6.3: names below .localhost, and no others."""
     assert is_localhost_name(name) is is_one
 
 
-def test_no_resolver_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 6761 §6.3: offline, a question costs seconds; other names are none of our business."""
+def test_localhost_names_are_not_sent_to_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6761 §6.3: offline, a DNS query costs seconds. Other names are still resolved."""
     asked = record_resolver(monkeypatch, known=["127.0.0.1", "idp.example"])
     assert resolve("idp.localhost", 80) == "127.0.0.1:80"
     assert resolve("idp.example", 80) == "idp.example:80"
     assert asked == ["127.0.0.1", "idp.example"]
 
 
-def test_in_a_compose_network_the_resolver_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There it knows the names; those it does not know are programs on the machine around; others stay unknown."""
+def test_compose_network_asks_the_resolver_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows the services. Unknown .localhost names are programs on the Docker host; others stay unknown."""
     asked = record_resolver(monkeypatch, known=["127.0.0.1", "manager.localhost", MACHINE])
     assert resolve_as_container("manager.localhost", 80) == "manager.localhost:80"
     assert resolve_as_container("shop.localhost", 80) == f"{MACHINE}:80"
@@ -191,8 +191,8 @@ def test_in_a_compose_network_the_resolver_is_asked_first(monkeypatch: pytest.Mo
     assert asked == ["manager.localhost", "shop.localhost", MACHINE, "idp.example"]
 
 
-def test_where_nobody_knows_the_machine_around_it_is_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other engines than Docker may not have that name."""
+def test_localhost_name_is_the_container_if_the_host_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Container engines other than Docker may not define that name."""
     record_resolver(monkeypatch, known=["127.0.0.1"])
     assert resolve_as_container("shop.localhost", 80) == "127.0.0.1:80"
 
@@ -213,11 +213,11 @@ def record_resolver(monkeypatch: pytest.MonkeyPatch, known: list[str]) -> list[s
 # --- pages ---
 
 
-def test_times_are_elements_that_programs_can_read_too() -> None:
-    """In UTC, and says so."""
+def test_time_element_is_machine_readable() -> None:
+    """In UTC, which is stated."""
     assert str(datetime_element(START)) == '<time datetime="2027-01-15T08:00:00+00:00">2027-01-15 08:00:00 UTC</time>'
 
 
-def test_json_is_shown_as_it_is() -> None:
-    """Nothing is escaped that the page escapes anyway; the order stays."""
+def test_json_is_shown_unchanged() -> None:
+    """Only the page escapes it, and the order of members is kept."""
     assert pretty_json({"b": "ü", "a": 1}) == '{\n  "b": "ü",\n  "a": 1\n}'

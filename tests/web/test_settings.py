@@ -1,4 +1,4 @@
-"""The settings: defaults that fit together, and a sentence for whatever cannot work."""
+"""The settings: consistent defaults, and a clear error for each value that cannot work."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ REQUIRED = {
 
 
 def test_addresses_come_from_the_ports(tmp_path: Path) -> None:
-    """One setting an address, and a default for each; every database is a file of its own."""
+    """One setting per address, each with a default; each service's database is a separate file."""
     settings = make_settings(tmp_path, idp_port=1001, dispatch_port=1002, manager_port=1003)
     assert settings.idp_url == "http://idp.localhost:1001"
     assert settings.dispatch_url == "http://dispatch.localhost:1002/pickup-dispatch"
@@ -26,15 +26,15 @@ def test_addresses_come_from_the_ports(tmp_path: Path) -> None:
     assert databases == {f"sqlite:///{tmp_path}/{name}.db" for name in ("idp", "dispatch", "manager")}
 
 
-def test_an_address_of_ones_own_wins(tmp_path: Path) -> None:
+def test_configured_address_overrides_the_default(tmp_path: Path) -> None:
     """Behind a proxy, on another host, below another path."""
     settings = make_settings(tmp_path, idp_url="https://login.example", dispatch_url="https://d.example/a/b")
     assert (settings.idp_url, settings.dispatch_url) == ("https://login.example", "https://d.example/a/b")
 
 
 @pytest.mark.parametrize("secret", list(REQUIRED))
-def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No secret has a default; an empty one is missing, too."""
+def test_missing_secret_stops_the_start(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No secret has a default; an empty one counts as missing."""
     for name, value in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", secret: ""}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=f"{secret}: is not set; `make up` makes it"):
@@ -55,18 +55,18 @@ def test_a_secret_that_is_missing_stops_the_start(secret: str, monkeypatch: pyte
         ("PICKUP_DELETE_TOKENS_ON_LOGOUT", "some", "PICKUP_DELETE_TOKENS_ON_LOGOUT: "),
     ],
 )
-def test_a_value_that_cannot_work_stops_the_start_with_a_sentence(
+def test_invalid_value_stops_the_start_with_a_message(
     name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names the variable."""
+    """The message names the variable."""
     for known, good in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", name: value}.items():
         monkeypatch.setenv(known, good)
     with pytest.raises(SystemExit, match=says):
         load_settings("idp")
 
 
-def test_plain_http_is_a_named_switch_and_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DEC-07: without it the default addresses are refused, and the sentence says how to allow them."""
+def test_plain_http_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DEC-07: without it the default addresses are rejected, and the message says how to allow them."""
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="set PICKUP_DEMO_PLAIN_HTTP=true"):
@@ -75,8 +75,8 @@ def test_plain_http_is_a_named_switch_and_off_by_default(monkeypatch: pytest.Mon
     assert load_settings("idp").demo_plain_http
 
 
-def test_secrets_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
-    """BCL-70: a traceback or a debug line gives nothing away."""
+def test_printed_settings_hide_secrets(tmp_path: Path) -> None:
+    """BCL-70: a traceback or a debug line discloses no secret."""
     settings = make_settings(tmp_path)
     shown = repr(settings) + str(settings.model_dump())
     for name in ("secret_key", "dispatch_client_secret", "manager_client_secret", "demo_password"):
@@ -84,6 +84,6 @@ def test_secrets_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
         assert secret.get_secret_value() not in shown
 
 
-def test_every_setting_says_what_it_is() -> None:
-    """Typed, each with its reason."""
+def test_every_setting_has_a_description() -> None:
+    """Every setting has a type and a description."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

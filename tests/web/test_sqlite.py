@@ -1,4 +1,4 @@
-"""SQLite as the services use it: writers queue, and what is committed stays."""
+"""SQLite as the services use it: writers queue, and committed data survives a crash."""
 
 import signal
 import sqlite3
@@ -35,7 +35,7 @@ def connect(tmp_path: Path) -> Iterator[Callable[[], Connection]]:
 
 
 def write(connection: sqlite3.Connection, value: int = 1) -> None:
-    """As SQLAlchemy does it."""
+    """Writes as SQLAlchemy does."""
     connection.cursor().execute("INSERT INTO row VALUES (?)", (value,))
 
 
@@ -47,8 +47,8 @@ ENDS: dict[str, Callable[[Connection], None]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_writer_waits_for_the_end_of_the_others_transaction(end: str, connect: Callable[[], Connection]) -> None:
-    """Woken by it, and not by a look from time to time."""
+def test_writer_waits_for_the_end_of_another_transaction(end: str, connect: Callable[[], Connection]) -> None:
+    """The end of the transaction wakes it; it does not poll."""
     first, second = connect(), connect()
     write(first)
     writing, written = threading.Event(), threading.Event()
@@ -62,15 +62,15 @@ def test_a_writer_waits_for_the_end_of_the_others_transaction(end: str, connect:
     thread.start()
     assert writing.wait(5)
     assert not written.is_set()
-    assert not second.in_transaction  # it is not SQLite that it waits in
+    assert not second.in_transaction  # it waits in our queue, not in SQLite
     ENDS[end](first)
     assert written.wait(5)
     thread.join()
     second.commit()
 
 
-def test_readers_wait_for_nobody(connect: Callable[[], Connection]) -> None:
-    """They see what was there before (WAL)."""
+def test_readers_do_not_wait(connect: Callable[[], Connection]) -> None:
+    """They read the state before the open transaction (WAL)."""
     writer, reader = connect(), connect()
     write(writer)
     assert reader.cursor().execute("SELECT count(*) FROM row").fetchone() == (0,)
@@ -79,8 +79,8 @@ def test_readers_wait_for_nobody(connect: Callable[[], Connection]) -> None:
     assert reader.cursor().execute("SELECT count(*) FROM row").fetchone() == (1,)
 
 
-def test_who_waits_too_long_is_told_so(connect: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And takes nobody's turn away."""
+def test_writer_gives_up_after_the_timeout(connect: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves the other connection's transaction alone."""
     monkeypatch.setattr(sqlite, "PATIENCE", 0)
     first, second = connect(), connect()
     write(first)
@@ -102,8 +102,8 @@ def test_databases_do_not_wait_for_each_other(connect: Callable[[], Connection],
     other.close()
 
 
-def test_only_the_next_transaction_is_relaxed(connect: Callable[[], Connection]) -> None:
-    """What comes after it is on the disk again when it is committed; also after one that came to nothing."""
+def test_relax_applies_to_one_transaction(connect: Callable[[], Connection]) -> None:
+    """The transaction after it is written to disk at commit again, even after a relaxed one was rolled back."""
 
     def level() -> int:
         return int(connection.execute("PRAGMA synchronous").fetchone()[0])
@@ -121,8 +121,8 @@ def test_only_the_next_transaction_is_relaxed(connect: Callable[[], Connection])
     assert level() == DURABLE
 
 
-def test_a_pool_hands_out_connections_without_a_turn(tmp_path: Path) -> None:
-    """Whatever the one before left undone."""
+def test_pooled_connection_starts_outside_the_write_queue(tmp_path: Path) -> None:
+    """Regardless of the state the previous user left it in."""
     url = f"sqlite:///{tmp_path / 'a.db'}"
     engine = create_engine(url, connect_args={"factory": sqlite.connection_class()})
     event.listen(engine, "connect", sqlite.prepare)
@@ -152,8 +152,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_kill_9_takes_nothing_back(tmp_path: Path) -> None:
-    """Neither what was committed as usual nor what was relaxed; a transaction that was open has not been."""
+def test_kill_9_loses_no_committed_transaction(tmp_path: Path) -> None:
+    """All committed transactions remain, relaxed ones too; the open one is rolled back."""
     ended = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path / "a.db")], check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     connection = sqlite3.connect(tmp_path / "a.db")

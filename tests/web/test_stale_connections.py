@@ -1,6 +1,6 @@
-"""A server closes a connection that was idle, just as the client sends again: the request is lost, and must not be.
+"""A server closes an idle connection just as the client sends again: that request must not be lost.
 
-The servers here are real ones on the loopback, because the race is one of sockets.
+The servers here are real ones on the loopback interface, because the race is between sockets.
 """
 
 import json
@@ -24,17 +24,17 @@ from relying_party.encryption import Encryption
 from relying_party.provider import Provider
 from relying_party.registration import Registration
 
-IDLE_SECONDS = 0.05  # after which the server closes a connection
+IDLE_SECONDS = 0.05  # the server then closes the connection
 TIMES, AT_ONCE = 500, 25
 
 
 @pytest.fixture(autouse=True)
 def network() -> None:
-    """In place of the network without sockets."""
+    """Replaces the network without sockets."""
 
 
 class Site(BaseHTTPRequestHandler):
-    """Answers as provider and as Manager's API. ``ports`` are the clients' of each request."""
+    """Answers as the IdP and as Manager's API. ``ports`` holds the client's port of each request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -57,7 +57,7 @@ class Site(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.connection.settimeout(self.idle_seconds)  # from now on: a first request is waited for, however busy we are
+        self.connection.settimeout(self.idle_seconds)  # not before, because the first request may be late
         self.wfile.write(text)
 
     def log_message(self, *_: Any) -> None:
@@ -66,7 +66,7 @@ class Site(BaseHTTPRequestHandler):
 
 @contextmanager
 def site(idle_seconds: float | None) -> Iterator[tuple[str, list[int]]]:
-    """A server that runs: its address, and the client's port of each request it has answered."""
+    """A running server: its address, and the client's port of each request it has answered."""
     ports: list[int] = []
     handler = type("Handler", (Site,), {"idle_seconds": idle_seconds, "ports": ports})
     server = type("Server", (ThreadingHTTPServer,), {"request_queue_size": 128})(("127.0.0.1", 0), handler)
@@ -81,13 +81,13 @@ def site(idle_seconds: float | None) -> Iterator[tuple[str, list[int]]]:
 
 
 def provider_at(url: str) -> Provider:
-    """As an app knows it."""
+    """The provider as an app knows it."""
     config = Config(issuer=url, base_url=url, client_id="x", client_secret="y", allow_plain_http=True)
     return Provider(config, Registration(config, create_engine("sqlite://"), Encryption(["key"]), tell=lambda: None))
 
 
 def app_at(url: str) -> Flask:
-    """What Manager asks about a token, and Dispatch for drivers."""
+    """An app that asks Manager's introspection and Dispatch's list of drivers."""
     app = Flask("an app")
     app.config.update(
         INTROSPECTION_ENDPOINT=f"{url}/introspect",
@@ -100,7 +100,7 @@ def app_at(url: str) -> Flask:
     return app
 
 
-# --- what is asked ---
+# --- the requests ---
 
 
 def userinfo(url: str) -> Callable[[], object]:
@@ -134,10 +134,10 @@ def list_of_drivers(url: str) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("asking", [userinfo, introspection, list_of_drivers])
-def test_no_connection_is_used_that_may_have_been_idle_for_a_second(
+def test_connection_idle_for_a_second_is_not_reused(
     asking: Callable[[str], Callable[[], object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No server that we know of closes one sooner. Within a second it is used again, which saves a handshake."""
+    """No server that we know of closes a connection sooner. Reuse within a second saves a handshake."""
     time = [monotonic()]
     monkeypatch.setattr(connections, "monotonic", lambda: time[0])
     with site(idle_seconds=None) as (url, ports):
@@ -154,20 +154,20 @@ def test_no_connection_is_used_that_may_have_been_idle_for_a_second(
 
 
 @pytest.mark.parametrize("grant", ["exchange_code", "refresh"])
-def test_what_is_good_for_one_use_goes_over_a_connection_of_its_own(grant: str) -> None:
-    """A code or refresh token that was lost on the way cannot be sent again."""
+def test_single_use_grant_is_sent_on_a_new_connection(grant: str) -> None:
+    """A code or refresh token whose request is lost cannot be sent again."""
     with site(idle_seconds=None) as (url, ports):
         provider = provider_at(url)
         for number in range(3):
             getattr(provider, grant)(*["a grant"] * (2 if grant == "exchange_code" else 1))
             provider.userinfo(f"token {number}")
-        tokens = ports[1::2]  # the metadata came first
+        tokens = ports[1::2]  # the metadata request came first
         assert len(set(tokens)) == 3
         assert not set(tokens) & set(ports[::2])
 
 
-def test_500_sign_ins_at_the_moment_in_which_the_server_closes_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code and userinfo, each time when the connection has been idle for as long as the server bears."""
+def test_500_sign_ins_survive_connections_closed_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code and userinfo, each sent when the connection has been idle for exactly the server's limit."""
     monkeypatch.setattr(connections, "REUSE_SECONDS", IDLE_SECONDS / 5)
     pause = threading.Event()
 

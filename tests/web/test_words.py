@@ -25,11 +25,11 @@ from pickup_web.words import duration, many
         (999_999_999, "11,574 days 1 hour"),
     ],
 )
-def test_a_duration_is_words_with_two_units_at_most(seconds: float, words: str) -> None:
+def test_duration_has_at_most_two_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_a_number_has_its_noun() -> None:
+def test_number_has_its_noun() -> None:
     assert [many(1, "app"), many(1200, "app"), many(2, "key is", "keys are")] == ["1 app", "1,200 apps", "2 keys are"]
 
 
@@ -46,6 +46,6 @@ def test_a_number_has_its_noun() -> None:
         ('<b>/"', "&lt;b&gt;/<wbr>&#34;"),
     ],
 )
-def test_an_address_breaks_at_its_slashes(text: str, html: str) -> None:
-    """A hyphen is no place to break, and whatever it is, it is text."""
+def test_address_breaks_at_its_slashes(text: str, html: str) -> None:
+    """A line does not break at a hyphen, and the text is always escaped."""
     assert str(address(text)) == html
