@@ -1,4 +1,4 @@
-"""A small shop that signs its customers in at a provider made of paper: the extension alone, no cab in sight."""
+"""A small shop that signs customers in at a simulated provider: the extension alone, without Pickup's apps."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ISSUER = "https://op.example"
-CLIENT_ID = "the shop: 100% + more"  # FOP-05: with characters that must be encoded
+CLIENT_ID = "the shop: 100% + more"  # FOP-05: has characters that must be encoded
 CLIENT_SECRET = "s3cret:/+ %&="
 BASE_URL = "https://shop.example"
 COOKIE = "__Host-session"
@@ -44,25 +44,25 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass
 class PaperProvider:
-    """A provider that says what a test wrote down for it. It keeps no sessions and checks nothing."""
+    """A provider that returns what a test configures. It keeps no sessions and checks nothing."""
 
     now: Clock
     issuer: str = ISSUER
     keys: list[dict[str, Any]] = field(default_factory=lambda: [rsa_key("first").public_jwk()])
-    metadata: dict[str, Any] = field(default_factory=dict)  # members to replace; None leaves one out
+    metadata: dict[str, Any] = field(default_factory=dict)  # members to replace; None omits one
     id_token: dict[str, Any] = field(default_factory=dict)  # arguments for TokenMaker.id_token
     tokens: dict[str, Any] = field(default_factory=dict)  # members of the token response to replace
     userinfo: dict[str, Any] = field(default_factory=lambda: {"sub": "a user", "name": "Ann"})
     nonce: str = "a nonce"
     client_id: str = CLIENT_ID
-    registration: Any = None  # what the registration endpoint answers
+    registration: Any = None  # the registration endpoint's response
 
     def maker(self) -> TokenMaker:
         """Makes tokens of this provider for the shop, now."""
         return TokenMaker(self.issuer, self.client_id, rsa_key("first"), int(self.now()))
 
     def document(self) -> dict[str, Any]:
-        """The metadata."""
+        """The metadata document."""
         whole = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{ISSUER}/authorize?tenant=1",
@@ -77,7 +77,7 @@ class PaperProvider:
         return {name: value for name, value in whole.items() if value is not None}
 
     def token_response(self) -> dict[str, Any]:
-        """What the token endpoint answers."""
+        """The token endpoint's response."""
         id_token = self.maker().id_token(**{"nonce": self.nonce, **self.id_token})
         good = {"access_token": "access 1", "refresh_token": "refresh 1", "token_type": "Bearer", "expires_in": 600}
         whole = {**good, "id_token": id_token, **self.tokens}
@@ -103,7 +103,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 @dataclass
 class Shop:
-    """The application, its database, what it told about the protocol, and its provider."""
+    """The application, its database, the protocol events it recorded, and its provider."""
 
     app: Flask
     engine: Engine
@@ -128,11 +128,11 @@ class Shop:
         return query_of(response.location)
 
     def answer(self, browser: FlaskClient, **parameters: str) -> TestResponse:
-        """The provider sends the browser back."""
+        """The provider redirects the browser back."""
         return browser.get("/oauth2client?" + urlencode(parameters))
 
     def sign_in(self, browser: FlaskClient | None = None, *, next_page: str = "", **claims: Any) -> FlaskClient:
-        """A whole login. ``claims`` are those of the ID token, as far as they differ."""
+        """A whole login. ``claims`` replace claims of the ID token."""
         browser = browser or self.browser()
         request = self.start_login(browser, next_page)
         self.provider.nonce, self.provider.id_token = request["nonce"], claims
@@ -156,11 +156,11 @@ class Shop:
         return found
 
     def another_store(self) -> SessionStore:
-        """The sessions, as another worker of the shop has them."""
+        """The sessions, as another worker of the shop sees them."""
         return SessionStore(self.engine, Encryption.from_app(self.app))
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row of every table, to see that nothing has changed."""
+        """Every row of every table, to detect any change."""
         with self.engine.connect() as connection:
             return {
                 table: sorted((tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")), key=str)  # noqa: S608 # our own two tables
@@ -168,17 +168,17 @@ class Shop:
             }
 
     def outcomes(self, name: str) -> list[str]:
-        """The outcomes of the events of that name."""
+        """The outcomes of the events with that name."""
         return [event["outcome"] for event in self.events if event["name"] == name]
 
 
 def who(browser: FlaskClient) -> str:
-    """Who the shop thinks the browser is."""
+    """The subject the shop reports for the browser's session."""
     return browser.get("/who").text
 
 
 def make_shop(database: Path | URL, **config: Any) -> Shop:
-    """A shop of its own; ``database`` is its address, or a folder for a file; ``config`` replaces settings."""
+    """A new shop; ``database`` is its URL, or a folder for a file; ``config`` replaces settings."""
     app = Flask("shop")
     app.config.update(
         TESTING=True,
@@ -196,7 +196,7 @@ def make_shop(database: Path | URL, **config: Any) -> Shop:
     RelyingParty().init_app(app, engine)
 
     app.add_url_rule("/", "home", lambda: "the shop")
-    app.add_url_rule("/who", "who", lambda: (session_user() or {}).get("sub", "nobody"))
+    app.add_url_rule("/who", "who", lambda: (session_user() or {}).get("sub", "anonymous"))
     app.add_url_rule("/orders", "orders", login_required(lambda: "your orders"), methods=["GET", "POST"])
     app.add_url_rule("/order", "order", login_required(lambda: "ordered"), methods=["POST"])
     app.add_url_rule("/form", "form", lambda: generate_csrf())
@@ -215,7 +215,7 @@ def provider(network: Network, clock: Clock) -> PaperProvider:
     return made
 
 
-# For a module, or a test: everything in it happens with both kinds of database.
+# For a module or a test: runs everything in it with both kinds of database.
 each_database = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
 
 
@@ -232,7 +232,7 @@ def database(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest)
 
 
 def new_postgres_database(request: pytest.FixtureRequest) -> URL:
-    """Starts the server at the first use."""
+    """Starts the server at first use."""
     server: Postgres = request.getfixturevalue("postgres")
     return server.new_database()
 
@@ -250,7 +250,7 @@ def built_shop(
 
 @pytest.fixture
 def shop(built_shop: Shop, network: Network, provider: PaperProvider) -> Shop:
-    """The shop at its address on the network: nobody was ever here, and nothing of the provider is known."""
+    """The shop at its address on the network, with empty tables and nothing cached about the provider."""
     with built_shop.engine.begin() as connection:
         for table in Base.metadata.sorted_tables:
             connection.execute(table.delete())

@@ -1,7 +1,7 @@
-"""Any provider by settings alone: the habits of providers out there, by name.
+"""Any provider by settings alone: named habits of real providers.
 
-Each is told whole: sign in, and a logout token of that provider's making ends the session. Where the
-specification forbids the habit, the refusal is the requirement.
+Each case signs in and ends the session with a logout token made the way that provider does. Where the
+specification forbids the habit, the test requires the rejection.
 """
 
 from base64 import urlsafe_b64encode
@@ -33,7 +33,7 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class Habit:
-    """What one provider does in its own way. Everything it does not mention is as in the specification's examples."""
+    """A provider's peculiarity. Whatever it omits is as in the specification's examples."""
 
     id: str
     settings: dict[str, Any] = field(default_factory=dict)  # of the application
@@ -42,11 +42,11 @@ class Habit:
     id_token: dict[str, Any] = field(default_factory=dict)
     logout_token: dict[str, Any] = field(default_factory=dict)
     delivered_after: int = 0  # seconds from making the logout token to its arrival
-    refused: str = ""  # the logout token's refusal, if it must be refused
+    refused: str = ""  # the expected error, if the logout token must be rejected
 
 
 def metadata(**members: Any) -> dict[str, Any]:
-    """Metadata with other members; None leaves one out."""
+    """Replaces metadata members; None omits one."""
     return {"metadata": members}
 
 
@@ -56,7 +56,7 @@ def key_set(*keys: Any) -> dict[str, Any]:
 
 
 def algorithm(name: str, key: SigningKey) -> dict[str, Any]:
-    """Everything is signed with another algorithm, as agreed upon."""
+    """Signs everything with another registered algorithm."""
     return {
         "settings": {"RELYING_PARTY_SIGNING_ALGORITHM": name},
         "provider": key_set(rsa_key("first").public_jwk(kid="rsa"), key.public_jwk()),
@@ -71,7 +71,7 @@ def at_hash(access_token: str) -> str:
 
 FIRST = rsa_key("first").public_jwk()
 WITHOUT_KID = {name: value for name, value in FIRST.items() if name != "kid"}
-# FOP-03: what the conformance suite's provider publishes beside the key that counts.
+# FOP-03: the other keys that the conformance suite's provider publishes.
 MIXED_KEYS = [
     {"kty": "EC", "crv": "secp256k1", "use": "sig", "kid": "k1", "x": b64(b"x" * 32), "y": b64(b"y" * 32)},
     {"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "ed", "x": b64(b"e" * 32)},
@@ -84,7 +84,7 @@ MIXED_KEYS = [
 PUNCTUATION = "a b:c@d%e+f/g?h=i&j#k\"l'm\\n"
 
 HABITS = [
-    # whose session ends
+    # session identification
     Habit("says-sid-only", logout_token={"without": ["sub"]}),
     Habit("says-sub-only", logout_token={"without": ["sid"]}),
     Habit("knows-no-sid", id_token={"without": ["sid"]}, logout_token={"without": ["sid"]}),
@@ -106,7 +106,7 @@ HABITS = [
     Habit("clock-half-a-minute-ahead", logout_token={"iat": START + 30, "exp": START + 150}),
     Habit("times-with-fractions", logout_token={"iat": START + 0.25, "exp": START + 120.75}),
     Habit("times-in-milliseconds", logout_token={"iat": START * 1000, "exp": START * 1000}, refused="in the future"),
-    # the type, the event, what else is in it
+    # the type, the event, other members
     Habit("typ-JWT", logout_token={"header": {"typ": "JWT"}}),
     Habit("typ-missing", logout_token={"header": {"typ": ...}}),
     Habit("typ-logout+jwt", logout_token={"header": {"typ": "logout+jwt"}}),
@@ -167,10 +167,10 @@ def open_shop(tmp_path: Path, network: Network, provider: PaperProvider) -> Iter
 
 
 @pytest.mark.parametrize("habit", [pytest.param(habit, id=habit.id) for habit in HABITS])
-def test_signs_in_and_is_logged_out_by(
+def test_provider_habit_works_with_login_and_logout(
     habit: Habit, open_shop: Callable[..., Shop], provider: PaperProvider, clock: Clock
 ) -> None:
-    """RP-01, RP-04, RP-11, BCL-41 … BCL-55: settings, and no code, make the difference between providers."""
+    """RP-01, RP-04, RP-11, BCL-41 … BCL-55: providers differ by settings, not by code."""
     for name, value in habit.provider.items():
         setattr(provider, name, value)
     shop = open_shop(**habit.settings)
@@ -182,16 +182,16 @@ def test_signs_in_and_is_logged_out_by(
     if habit.refused:
         assert response.status_code == 400
         assert habit.refused in response.text
-        assert who(browser) != "nobody"
+        assert who(browser) != "anonymous"
     else:
         assert response.status_code == 200, response.text
-        assert who(browser) == "nobody"
+        assert who(browser) == "anonymous"
 
 
-def test_a_token_that_is_offered_for_a_day_is_taken_for_a_day(
+def test_logout_token_is_accepted_for_the_configured_day(
     open_shop: Callable[..., Shop], provider: PaperProvider, clock: Clock
 ) -> None:
-    """BCL-44: and not a minute longer than the leeway, however long it says it is good for."""
+    """BCL-44: but no longer than that plus the leeway, even if exp is later."""
     shop = open_shop()
     first, second = (provider.maker().logout_token(exp=START + 400 * HOUR) for _ in range(2))
     clock.turn(24 * HOUR + 60)
@@ -200,10 +200,10 @@ def test_a_token_that_is_offered_for_a_day_is_taken_for_a_day(
     assert shop.log_out(second).status_code == 400
 
 
-def test_a_token_for_ten_years_is_not_remembered_for_ten_years(
+def test_jti_of_long_lived_token_is_deleted_after_a_day(
     open_shop: Callable[..., Shop], provider: PaperProvider, clock: Clock
 ) -> None:
-    """BCL-72: its iat refuses it after a day; the memory of its jti is kept until then and goes afterwards."""
+    """BCL-72: its iat makes it invalid after a day, so its jti is stored until then and deleted afterwards."""
     shop = open_shop()
     assert shop.log_out(provider.maker().logout_token(exp=START + 10 * 365 * 24 * HOUR)).status_code == 200
     clock.turn(23 * HOUR)
@@ -217,10 +217,10 @@ def test_a_token_for_ten_years_is_not_remembered_for_ten_years(
 # --- keys that change ---
 
 
-def test_keys_without_a_name_can_be_rotated_too(
+def test_keys_without_kid_can_be_rotated(
     open_shop: Callable[..., Shop], provider: PaperProvider, network: Network
 ) -> None:
-    """RP-11: no kid tells that the key is new, so a signature that fits no key is worth one look."""
+    """RP-11: without a kid a new key cannot be recognised, so an unverifiable signature triggers one fetch."""
     provider.keys = [WITHOUT_KID]
     shop = open_shop()
     browser = shop.sign_in(header={"kid": ...})
@@ -229,12 +229,12 @@ def test_keys_without_a_name_can_be_rotated_too(
     provider.keys = [second]
     token = provider.maker().logout_token(header={"kid": ...}, key=rsa_key("second"))
     assert shop.log_out(token).status_code == 200
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert len(network.to(f"{ISSUER}/jwks")) == looks + 1
 
 
-def test_a_key_that_changes_while_a_login_is_under_way(open_shop: Callable[..., Shop], provider: PaperProvider) -> None:
-    """RP-04, RP-11: keys were read, then rotated, then the ID token was signed; and the old key is no longer taken."""
+def test_key_rotation_during_a_login_succeeds(open_shop: Callable[..., Shop], provider: PaperProvider) -> None:
+    """RP-04, RP-11: keys rotate after they were read and before the ID token is signed; the old key is rejected."""
     shop = open_shop()
     old = shop.sign_in()
     request = shop.start_login(browser := shop.browser())
@@ -246,10 +246,10 @@ def test_a_key_that_changes_while_a_login_is_under_way(open_shop: Callable[..., 
     assert who(old) == "a user"
 
 
-def test_a_reset_forgets_metadata_and_keys(
+def test_reset_clears_metadata_and_keys(
     open_shop: Callable[..., Shop], provider: PaperProvider, network: Network
 ) -> None:
-    """RP-04, LIB-06: for a provider that was rebuilt under the same address."""
+    """RP-04, LIB-06: for a provider that was rebuilt at the same address."""
     shop = open_shop()
     shop.sign_in()
     provider.metadata = {"jwks_uri": f"{ISSUER}/new-keys"}
@@ -265,7 +265,7 @@ def json_keys(*keys: SigningKey) -> Any:
     return json_response({"keys": [key.public_jwk() for key in keys]})
 
 
-# --- who we are at the token endpoint ---
+# --- client authentication at the token endpoint ---
 
 
 def token_request(shop: Shop, network: Network) -> tuple[str | None, dict[str, list[str]]]:
@@ -279,10 +279,10 @@ def token_request(shop: Shop, network: Network) -> tuple[str | None, dict[str, l
     "supported",
     [None, ["client_secret_basic"], ["private_key_jwt", "client_secret_post", "client_secret_basic"], "odd"],
 )
-def test_basic_is_used_wherever_it_is_taken(
+def test_client_secret_basic_is_preferred(
     supported: Any, open_shop: Callable[..., Shop], provider: PaperProvider, network: Network
 ) -> None:
-    """RP-09, Discovery §3: Basic is what a provider takes that does not say."""
+    """RP-09, Discovery §3: client_secret_basic is the default if the provider announces no method."""
     provider.metadata = {"token_endpoint_auth_methods_supported": supported}
     header, form = token_request(open_shop(), network)
     assert header
@@ -290,18 +290,18 @@ def test_basic_is_used_wherever_it_is_taken(
     assert "client_secret" not in form
 
 
-def test_the_form_is_used_only_where_it_must_be(
+def test_client_secret_post_is_used_only_if_basic_is_unsupported(
     open_shop: Callable[..., Shop], provider: PaperProvider, network: Network
 ) -> None:
-    """RP-09: some providers take the secret in the form and nowhere else."""
+    """RP-09: for providers that accept the secret only in the form."""
     provider.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"]}
     header, form = token_request(open_shop(), network)
     assert header is None
     assert (form["client_id"], form["client_secret"]) == ([CLIENT_ID], [CLIENT_SECRET])
 
 
-def test_a_public_client_says_its_name_only(open_shop: Callable[..., Shop], network: Network) -> None:
-    """RP-07, RP-09: without a secret PKCE alone protects the code."""
+def test_public_client_sends_only_its_client_id(open_shop: Callable[..., Shop], network: Network) -> None:
+    """RP-07, RP-09: without a secret, only PKCE protects the code."""
     header, form = token_request(open_shop(RELYING_PARTY_CLIENT_SECRET=""), network)
     assert header is None
     assert form["client_id"] == [CLIENT_ID]
@@ -315,10 +315,10 @@ def test_a_public_client_says_its_name_only(open_shop: Callable[..., Shop], netw
 @pytest.mark.parametrize(
     "odd", [at_hash("another token"), "", 7, None, "ümläut", urlsafe_b64encode(b"x" * 16).decode()]
 )
-def test_an_at_hash_that_does_not_fit_ends_the_login(
+def test_wrong_at_hash_ends_the_login(
     odd: Any, open_shop: Callable[..., Shop], provider: PaperProvider, network: Network
 ) -> None:
-    """RP-18, Core §3.1.3.8: the access token was exchanged for another one on the way."""
+    """RP-18, Core §3.1.3.8: the access token was replaced in transit."""
     shop = open_shop()
     request = shop.start_login(browser := shop.browser())
     provider.nonce, provider.id_token = request["nonce"], {"at_hash": odd}
@@ -328,25 +328,23 @@ def test_an_at_hash_that_does_not_fit_ends_the_login(
     assert not network.to(f"{ISSUER}/userinfo")
 
 
-def test_what_we_do_not_ask_for_is_not_checked(open_shop: Callable[..., Shop]) -> None:
-    """RP-19: neither max_age nor acr_values is sent, so auth_time and acr are the provider's own business."""
+def test_unrequested_claims_are_not_checked(open_shop: Callable[..., Shop]) -> None:
+    """RP-19: we send neither max_age nor acr_values, so auth_time and acr are not checked."""
     shop = open_shop()
     request = shop.start_login(shop.browser())
     assert not {"max_age", "acr_values", "claims", "request", "request_uri"} & set(request)
     assert who(shop.sign_in(without=["auth_time"], acr="anything")) == "a user"
 
 
-def test_addresses_of_the_application_are_the_ones_of_the_setting(open_shop: Callable[..., Shop]) -> None:
-    """RP-31: with or without a slash at its end; plain http only with the demo switch."""
+def test_application_addresses_come_from_the_setting(open_shop: Callable[..., Shop]) -> None:
+    """RP-31: with or without a trailing slash; plain http only with the demo switch."""
     shop = open_shop(RELYING_PARTY_BASE_URL="http://shop.example/below/", RELYING_PARTY_ALLOW_PLAIN_HTTP=True)
     location = shop.browser().get("/login").location
     assert query_of(location)["redirect_uri"] == "http://shop.example/below/oauth2client"
 
 
-def test_a_provider_with_nothing_to_register_at_is_said_to_be_one(
-    open_shop: Callable[..., Shop], provider: PaperProvider
-) -> None:
-    """RP-30: no client id, no registration: one sentence says both."""
+def test_missing_registration_endpoint_is_reported(open_shop: Callable[..., Shop], provider: PaperProvider) -> None:
+    """RP-30: one message says that there is neither a client id nor a registration endpoint."""
     provider.metadata = {"registration_endpoint": None}
     shop = open_shop(RELYING_PARTY_CLIENT_ID="")
     with pytest.raises(ProviderError, match="no client id, and the identity provider has no registration endpoint"):

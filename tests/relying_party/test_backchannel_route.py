@@ -26,19 +26,19 @@ pytestmark = each_database
 
 @pytest.fixture
 def ann(shop: Shop) -> FlaskClient:
-    """The browser of somebody who is signed in: sub "a user", sid "a session"."""
+    """The browser of a signed-in user: sub "a user", sid "a session"."""
     return shop.sign_in()
 
 
 def assert_accepted(response: TestResponse) -> None:
-    """BCL-62, BCL-65: exactly 200, empty, not to be stored, no cookie."""
+    """BCL-62, BCL-65: exactly 200, empty, not cacheable, no cookie."""
     assert (response.status_code, response.text) == (200, "")
     assert response.headers["Cache-Control"] == "no-store"
     assert "Set-Cookie" not in response.headers
 
 
 def assert_refused(response: TestResponse, says: str = "") -> None:
-    """BCL-63 … BCL-65: exactly 400, an error in JSON with the reason and nothing else, not to be stored."""
+    """BCL-63 … BCL-65: exactly 400, a JSON error with only the reason, not cacheable."""
     assert response.status_code == 400
     assert response.mimetype == "application/json"
     answer = json.loads(response.text)
@@ -50,18 +50,18 @@ def assert_refused(response: TestResponse, says: str = "") -> None:
 
 
 @each_good
-def test_accepts_and_the_session_is_gone(good: Good, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """V01, V02, V12, V19, V21, V26, V28; BCL-57: nothing is left of the session but its end."""
+def test_valid_token_ends_the_session(good: Good, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """V01, V02, V12, V19, V21, V26, V28; BCL-57: only the end of the session stays recorded."""
     assert_accepted(shop.log_out(good.make(make)))
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
     (row,) = shop.rows()
     assert (row.login, row.data, row.ended_at) == (None, "", START)
 
 
 @each_bad
-def test_refuses_and_nothing_changes(bad: Bad, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """V06 … V28; BCL-53: a token that fails one check ends nothing and leaves no trace but the event."""
-    shop.provider.keys.append(ec_key("elliptic").public_jwk())  # genuine, and not agreed upon: V15
+def test_invalid_token_changes_nothing(bad: Bad, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """V06 … V28; BCL-53: a token that fails one check ends nothing and leaves only the event."""
+    shop.provider.keys.append(ec_key("elliptic").public_jwk())  # a genuine key, but not the registered algorithm: V15
     before = shop.everything()
     assert_refused(shop.log_out(bad.make(make)), bad.says)
     assert shop.everything() == before
@@ -69,35 +69,33 @@ def test_refuses_and_nothing_changes(bad: Bad, shop: Shop, ann: FlaskClient, mak
     assert len(shop.outcomes("rp.logout_token.rejected")) == 1
 
 
-# --- whose sessions end: BCL §2.7 ---
+# --- which sessions end: BCL §2.7 ---
 
 
-def test_V03_sid_ends_that_session_and_no_other_of_the_user(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-54: another session of the same user goes on."""
+def test_V03_sid_ends_only_that_session_of_the_user(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-54: another session of the same user continues."""
     at_home = shop.sign_in(sid="another session")
     assert_accepted(shop.log_out(make.logout_token(without=["sub"])))
-    assert (who(ann), who(at_home)) == ("nobody", "a user")
+    assert (who(ann), who(at_home)) == ("anonymous", "a user")
 
 
-def test_V03_sid_ends_every_browser_that_has_it(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-54: one session at the provider may have led to several here."""
+def test_V03_sid_ends_every_session_with_that_sid(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-54: one session at the provider may have created several here."""
     again = shop.sign_in()
     assert_accepted(shop.log_out(make.logout_token()))
-    assert (who(ann), who(again)) == ("nobody", "nobody")
+    assert (who(ann), who(again)) == ("anonymous", "anonymous")
 
 
-def test_V04_sub_alone_ends_all_of_the_user_and_nobody_elses(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-55, TRAP-02: a token without sid is legal and means every session of that user."""
+def test_V04_sub_alone_ends_all_sessions_of_only_that_user(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-55, TRAP-02: a token without sid is valid and ends every session of that user."""
     at_home, bob = shop.sign_in(sid="another session"), shop.sign_in(sub="Bob", sid="Bob's session")
     assert_accepted(shop.log_out(make.logout_token(without=["sid"])))
-    assert (who(ann), who(at_home), who(bob)) == ("nobody", "nobody", "Bob")
+    assert (who(ann), who(at_home), who(bob)) == ("anonymous", "anonymous", "Bob")
 
 
 @pytest.mark.parametrize("times", ["unknown", "ended by the provider before", "ended here before"])
-def test_V05_a_session_that_is_gone_already_is_a_success(
-    times: str, shop: Shop, ann: FlaskClient, make: TokenMaker
-) -> None:
-    """BCL-50, BCL-56: 200, for the session is over, whoever ended it."""
+def test_V05_missing_session_is_a_success(times: str, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-50, BCL-56: 200, because the session is over, however it ended."""
     if times == "unknown":
         token = make.logout_token(sid="never seen")
     elif times == "ended here before":
@@ -112,29 +110,29 @@ def test_V05_a_session_that_is_gone_already_is_a_success(
 
 
 @pytest.mark.parametrize("claims", [{"sub": "Bob"}, {"sid": "Bob's session"}], ids=["my-sid", "my-sub"])
-def test_V32_sid_of_one_with_sub_of_another_touches_nobody(
+def test_V32_sid_with_other_users_sub_ends_no_session(
     claims: dict[str, Any], shop: Shop, ann: FlaskClient, make: TokenMaker
 ) -> None:
-    """BCL-54: both must match; who mixes them up ends nothing."""
+    """BCL-54: sid and sub must both match, otherwise no session ends."""
     bob = shop.sign_in(sub="Bob", sid="Bob's session")
     shop.log_out(make.logout_token(**claims))
     assert (who(ann), who(bob)) == ("a user", "Bob")
 
 
-def test_what_the_ended_session_held_is_gone_for_its_old_cookie(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-57: replayed by a plain client, the cookie is a stranger's, and the cart is empty."""
+def test_old_cookie_gets_no_data_of_the_ended_session(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-57: replayed by a plain client, the cookie identifies no user, and the cart is empty."""
     cookie = ann.get_cookie(COOKIE, "shop.example")
     assert cookie
     ann.get("/cart")
     shop.log_out(make.logout_token())
     thief = shop.app.test_client()
     thief.set_cookie(COOKIE, cookie.value, domain="shop.example")
-    assert who(thief) == "nobody"
+    assert who(thief) == "anonymous"
     assert thief.get("/orders").status_code == 401
 
 
-def test_every_worker_knows_at_once(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-60: the logout comes in at one process; the other one asks the same table."""
+def test_logout_applies_immediately_in_every_worker(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-60: one process receives the logout; the other one reads the same table."""
     other_worker = make_shop(shop.engine.url)
     cookie = ann.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -142,15 +140,15 @@ def test_every_worker_knows_at_once(shop: Shop, ann: FlaskClient, make: TokenMak
     there.set_cookie(COOKIE, cookie.value, domain="shop.example")
     assert who(there) == "a user"
     shop.log_out(make.logout_token())
-    assert who(there) == "nobody"
+    assert who(there) == "anonymous"
     other_worker.engine.dispose()
 
 
 # --- replays: BCL §2.6 (8) ---
 
 
-def test_V25_a_token_works_once(shop: Shop, ann: FlaskClient, make: TokenMaker, clock: Clock) -> None:
-    """BCL-49: the same token again is 400 and leaves the new session alone; one with a new jti ends it."""
+def test_V25_token_is_accepted_once(shop: Shop, ann: FlaskClient, make: TokenMaker, clock: Clock) -> None:
+    """BCL-49: the same token again gets 400 and leaves the new session alone; one with a new jti ends it."""
     token = make.logout_token(without=["sid"])
     assert_accepted(shop.log_out(token))
     clock.turn(10)
@@ -158,13 +156,13 @@ def test_V25_a_token_works_once(shop: Shop, ann: FlaskClient, make: TokenMaker, 
     assert_refused(shop.log_out(token), "used before")
     assert who(ann) == "a user"
     assert_accepted(shop.log_out(make.logout_token(without=["sid"])))  # the control
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
-def test_V25_the_memory_lasts_as_long_as_the_token(
+def test_V25_jti_is_stored_until_the_token_expires(
     shop: Shop, ann: FlaskClient, make: TokenMaker, clock: Clock
 ) -> None:
-    """BCL-49: cleaning up forgets a jti only when its token has expired for everybody."""
+    """BCL-49: clean-up deletes a jti only after its token has expired, leeway included."""
     token = make.logout_token(without=["sid"], exp=START + 7 * 3600)
     assert_accepted(shop.log_out(token))
     clock.turn(7 * 3600 + 59)
@@ -173,18 +171,18 @@ def test_V25_the_memory_lasts_as_long_as_the_token(
     assert_refused(shop.log_out(token), "used before")
 
 
-def test_a_refused_token_does_not_use_up_its_jti(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-49: otherwise anybody could make the provider's real token fail."""
+def test_rejected_token_does_not_use_up_its_jti(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-49: otherwise an attacker could make the provider's real token fail."""
     assert_refused(shop.log_out(make.logout_token(jti="j", key=rsa_key("never published"))))
     assert_refused(shop.log_out(make.logout_token(jti="j", nonce="n")))
     assert_accepted(shop.log_out(make.logout_token(jti="j")))
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
-def test_a_crash_between_reserving_the_jti_and_ending_the_session_leaves_the_retry_acceptable(
+def test_retry_succeeds_after_a_crash_between_jti_and_session_end(
     shop: Shop, ann: FlaskClient, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both or neither. The provider's retry of the very same token works."""
+    """Both or neither is stored. The provider's retry of the same token works."""
     token = make.logout_token()
     before = shop.everything()
 
@@ -197,10 +195,10 @@ def test_a_crash_between_reserving_the_jti_and_ending_the_session_leaves_the_ret
             shop.log_out(token)
     assert shop.everything() == before
     assert_accepted(shop.log_out(token))
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
-def test_two_workers_with_the_same_token_carry_it_out_once(shop: Shop, ann: FlaskClient) -> None:  # noqa: ARG001 # the session
+def test_two_workers_apply_the_same_token_once(shop: Shop, ann: FlaskClient) -> None:  # noqa: ARG001 # the session
     """BCL-49: the jti is reserved in the database, not in a process."""
     token = LogoutToken(ISSUER, "a user", "a session", "j", START, START + 120, None)
     start, results = threading.Barrier(2), []
@@ -221,14 +219,14 @@ def test_two_workers_with_the_same_token_carry_it_out_once(shop: Shop, ann: Flas
     assert sorted(results) == ["1", "replayed"]
 
 
-# --- a logout that overtakes the login it ends ---
+# --- a logout that arrives before its login completes ---
 
 
 @pytest.mark.parametrize("without", ["", "sub", "sid"], ids=["sid-and-sub", "sid-only", "sub-only"])
-def test_a_logout_that_comes_during_the_callback_wins(
+def test_logout_during_the_callback_prevents_the_session(
     without: str, shop: Shop, make: TokenMaker, network: Network
 ) -> None:
-    """BCL-61: the code is exchanged, the session is not yet there, the logout token comes: no session."""
+    """BCL-61: the code is exchanged, then the logout token arrives before the session is stored: no session."""
     browser = shop.browser()
     request = shop.start_login(browser)
     shop.provider.nonce = request["nonce"]
@@ -243,12 +241,12 @@ def test_a_logout_that_comes_during_the_callback_wins(
     response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
     assert response.status_code == 400
     assert "ended before the login was complete" in response.text
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert shop.rows() == []
 
 
-def test_a_sid_that_was_ended_never_signs_in_again(shop: Shop, make: TokenMaker, clock: Clock) -> None:
-    """BCL-61: for as long as a login may be under way."""
+def test_ended_sid_cannot_sign_in_again(shop: Shop, make: TokenMaker, clock: Clock) -> None:
+    """BCL-61: for as long as a login may be in progress."""
     assert_accepted(shop.log_out(make.logout_token()))
     clock.turn(600)
     browser = shop.browser()
@@ -258,14 +256,14 @@ def test_a_sid_that_was_ended_never_signs_in_again(shop: Shop, make: TokenMaker,
 
 
 @pytest.mark.parametrize("claims", [{"sid": "another session"}, {"sub": "Bob"}], ids=["another-sid", "another-sub"])
-def test_control_a_logout_stops_no_other_login(claims: dict[str, Any], shop: Shop, make: TokenMaker) -> None:
-    """BCL-61's memory is exact: other sessions and other users sign in as ever."""
+def test_control_logout_blocks_no_other_login(claims: dict[str, Any], shop: Shop, make: TokenMaker) -> None:
+    """BCL-61 blocks exactly those sessions: other sessions and other users sign in as usual."""
     assert_accepted(shop.log_out(make.logout_token()))
     assert who(shop.sign_in(**claims)) == claims.get("sub", "a user")
 
 
-def test_control_a_user_who_was_logged_out_everywhere_may_come_back(shop: Shop, make: TokenMaker, clock: Clock) -> None:
-    """BCL-61: a logout by sub wins over ID tokens that are not younger than itself, and over no others."""
+def test_control_user_logged_out_everywhere_can_sign_in_again(shop: Shop, make: TokenMaker, clock: Clock) -> None:
+    """BCL-61: a logout by sub blocks ID tokens issued no later than itself, and no others."""
     assert_accepted(shop.log_out(make.logout_token(without=["sid"])))
     clock.turn(1)
     assert who(shop.sign_in()) == "a user"
@@ -274,19 +272,19 @@ def test_control_a_user_who_was_logged_out_everywhere_may_come_back(shop: Shop, 
 # --- keys: BCL §2.6 (2), Core §10.1.1 ---
 
 
-def test_V18_a_new_key_is_fetched_at_once(shop: Shop, ann: FlaskClient, make: TokenMaker, network: Network) -> None:
-    """BCL-40, RP-11: the provider rotated; the token signed with the new key passes after one look."""
+def test_V18_new_key_is_fetched_immediately(shop: Shop, ann: FlaskClient, make: TokenMaker, network: Network) -> None:
+    """BCL-40, RP-11: the provider rotated; the token signed with the new key passes after one fetch."""
     looks = len(network.to(f"{ISSUER}/jwks"))
     shop.provider.keys = [rsa_key("second").public_jwk()]
     assert_accepted(shop.log_out(make.logout_token(header={"kid": "second"}, key=rsa_key("second"))))
     assert len(network.to(f"{ISSUER}/jwks")) == looks + 1
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
-def test_V18_a_kid_that_is_not_in_the_new_set_either_is_refused(
+def test_V18_kid_missing_from_the_new_key_set_is_rejected(
     shop: Shop, ann: FlaskClient, make: TokenMaker, network: Network
 ) -> None:
-    """BCL-40: one look, then 400."""
+    """BCL-40: one fetch, then 400."""
     looks = len(network.to(f"{ISSUER}/jwks"))
     token = make.logout_token(header={"kid": "second"}, key=rsa_key("second"))
     assert_refused(shop.log_out(token), "does not publish the key that signed")
@@ -297,7 +295,7 @@ def test_V18_a_kid_that_is_not_in_the_new_set_either_is_refused(
 def test_forged_key_ids_do_not_flood_the_provider(
     shop: Shop, ann: FlaskClient, make: TokenMaker, network: Network, clock: Clock
 ) -> None:
-    """BCL-71: a hundred forged kids cost a few fetches; a real rotation a little later still passes."""
+    """BCL-71: a hundred forged kids cause a few fetches; a real rotation a little later still passes."""
     looks = len(network.to(f"{ISSUER}/jwks"))
     token = make.logout_token()
     _, _, rest = token.partition(".")
@@ -308,16 +306,14 @@ def test_forged_key_ids_do_not_flood_the_provider(
     clock.turn(30)
     shop.provider.keys = [rsa_key("second").public_jwk()]
     assert_accepted(shop.log_out(make.logout_token(header={"kid": "second"}, key=rsa_key("second"))))
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
-def test_a_good_token_needs_no_look_at_the_keys(
-    shop: Shop, ann: FlaskClient, make: TokenMaker, network: Network
-) -> None:
-    """BCL-71: the keys of the login are still known; the logout works though the provider is away."""
+def test_valid_token_needs_no_key_request(shop: Shop, ann: FlaskClient, make: TokenMaker, network: Network) -> None:
+    """BCL-71: the login's keys are still cached, so the logout works while the provider is down."""
     network.refuse(ISSUER)
     assert_accepted(shop.log_out(make.logout_token()))
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
 FAULTS: dict[str, Callable[[Network, str], None]] = {
@@ -338,10 +334,10 @@ FAULTS: dict[str, Callable[[Network, str], None]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("document", ["jwks", ".well-known/openid-configuration"])
-def test_V31_keys_that_cannot_be_had_are_a_400_and_never_a_500(
+def test_V31_unavailable_keys_return_400_and_never_500(
     fault: str, document: str, shop: Shop, make: TokenMaker, network: Network, clock: Clock
 ) -> None:
-    """BCL-53: no state change, no fault; and when the provider is back, the same token passes."""
+    """BCL-53: no state change and no 500; once the provider is back, the same token passes."""
     url = f"{ISSUER}/{document}"
     before = shop.everything()
     token = make.logout_token()
@@ -376,7 +372,9 @@ FORM = "application/x-www-form-urlencoded"
 @pytest.mark.parametrize(
     ("send", "says"),
     [
-        pytest.param(body(query_string="logout_token=TOKEN", data="", content_type=FORM), "not in the URL", id="V29-in-query"),
+        pytest.param(
+            body(query_string="logout_token=TOKEN", data="", content_type=FORM), "not in the URL", id="V29-in-query"
+        ),
         pytest.param(
             body(query_string="logout_token=x", data="logout_token=TOKEN", content_type=FORM),
             "not in the URL",
@@ -405,10 +403,10 @@ FORM = "application/x-www-form-urlencoded"
         pytest.param(body(data="logout_token=%FF%FE", content_type=FORM), "not a signed", id="BCL-63-not-utf-8"),
     ],
 )
-def test_a_request_of_another_shape_is_refused(
+def test_malformed_request_is_rejected(
     send: Callable[[Shop, str], TestResponse], says: str, shop: Shop, ann: FlaskClient, make: TokenMaker
 ) -> None:
-    """BCL-38: one form parameter, once, in the body of a form post; 400 otherwise and nothing changes."""
+    """BCL-38: exactly one form parameter in the body of a form post; otherwise 400 and nothing changes."""
     before = shop.everything()
     assert_refused(send(shop, make.logout_token()), says)
     assert shop.everything() == before
@@ -418,18 +416,18 @@ def test_a_request_of_another_shape_is_refused(
 @pytest.mark.parametrize(
     "content_type", [FORM, f"{FORM}; charset=utf-8", FORM.upper()], ids=["plain", "charset", "capitals"]
 )
-def test_V28_a_further_form_parameter_is_ignored(
+def test_V28_additional_form_parameter_is_ignored(
     content_type: str, shop: Shop, ann: FlaskClient, make: TokenMaker
 ) -> None:
-    """BCL-38: the specification allows more parameters; the media type's spelling does not matter."""
+    """BCL-38: the specification allows further parameters; the media type's spelling does not matter."""
     data = f"ignored_parameter=1&logout_token={make.logout_token()}&ignored_parameter=2"
     response = shop.app.test_client().post("/bclogout", data=data, content_type=content_type)
     assert_accepted(response)
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
 
 
-def test_a_body_without_a_length_is_bounded_too(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-71: sent in chunks, a body tells its size only at its end; it is read up to the bound and no further."""
+def test_chunked_body_is_limited(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-71: a chunked body has no announced size; it is read up to the limit and no further."""
     endless = BytesIO(b"x=" + b"x" * 200_000 + f"&logout_token={make.logout_token()}".encode())
     response = shop.app.test_client().post(
         "/bclogout",
@@ -443,10 +441,10 @@ def test_a_body_without_a_length_is_bounded_too(shop: Shop, ann: FlaskClient, ma
 
 
 @pytest.mark.parametrize("is_slow", [True, False], ids=["slow", "control-in-time"])
-def test_a_body_that_comes_byte_by_byte_is_not_waited_for(
+def test_slow_body_is_cut_off(
     is_slow: bool, shop: Shop, ann: FlaskClient, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCL-71: a thread is held for a few seconds at most; no timeout of the socket would see to that."""
+    """BCL-71: a slow body blocks a thread for a few seconds at most; a socket timeout would not ensure that."""
     monkeypatch.setattr(backchannel, "BODY_SECONDS", 0.05)
     ours, senders = socket.socketpair()
     body = f"logout_token={make.logout_token()}".encode()
@@ -461,12 +459,12 @@ def test_a_body_that_comes_byte_by_byte_is_not_waited_for(
         assert_refused(response, "cannot be read")
     else:
         assert_accepted(response)
-    assert who(ann) == ("a user" if is_slow else "nobody")
+    assert who(ann) == ("a user" if is_slow else "anonymous")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_V30_only_a_post_is_a_logout_request(method: str, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-37: 405, and which method would be right; not to be stored, and nothing changes."""
+def test_V30_other_methods_are_rejected(method: str, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-37: 405 with the allowed method; not cacheable, and nothing changes."""
     before = shop.everything()
     token = make.logout_token()
     response = shop.app.test_client().open(
@@ -478,16 +476,16 @@ def test_V30_only_a_post_is_a_logout_request(method: str, shop: Shop, ann: Flask
     assert who(ann) == "a user"
 
 
-def test_the_browsers_cookie_is_not_read(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-37: the signature is the only credential. Ann's own browser posting Bob's token ends Bob's session."""
+def test_browser_cookie_is_ignored(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-37: the signature is the only credential. If Ann's browser posts Bob's token, Bob's session ends."""
     bob = shop.sign_in(sub="Bob", sid="Bob's session")
     response = ann.post("/bclogout", data={"logout_token": make.logout_token(sub="Bob", sid="Bob's session")})
     assert_accepted(response)
-    assert (who(ann), who(bob)) == ("a user", "nobody")
+    assert (who(ann), who(bob)) == ("a user", "anonymous")
 
 
-def test_csrf_protection_is_off_for_exactly_this_route(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-37: a POST without a CSRF token ends sessions at /bclogout, and does nothing anywhere else."""
+def test_csrf_exemption_covers_only_this_route(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-37: a POST without a CSRF token ends sessions at /bclogout and is rejected everywhere else."""
     for route in ("/pay", "/orders", "/logout"):
         response = ann.post(route)
         assert response.status_code == 400, route
@@ -496,8 +494,8 @@ def test_csrf_protection_is_off_for_exactly_this_route(shop: Shop, ann: FlaskCli
     assert_accepted(shop.log_out(make.logout_token()))
 
 
-def test_what_the_token_says_is_not_said_back(shop: Shop, make: TokenMaker) -> None:
-    """BCL-64: the answer names the check, not what we know or what was sent; that stays in the events."""
+def test_response_does_not_repeat_the_token(shop: Shop, make: TokenMaker) -> None:
+    """BCL-64: the response names the check, not the token's content or our state; the events hold those."""
     response = shop.log_out(make.logout_token(iss="https://<b>.example"))
     assert_refused(response)
     assert "<b>" not in response.text
@@ -505,11 +503,11 @@ def test_what_the_token_says_is_not_said_back(shop: Shop, make: TokenMaker) -> N
     assert shop.events[-1]["evidence"] == "https://<b>.example"
 
 
-# --- what is told about it ---
+# --- events and signals ---
 
 
-def test_events_tell_who_sent_what_and_never_the_token(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
-    """BCL-70: sid, jti, outcome; and that the provider's server sent it, which brings no cookie."""
+def test_events_name_the_sender_but_not_the_token(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-70: sid, jti, outcome; and that the request had no cookie, so it came from the provider's server."""
     token = make.logout_token(jti="j 1")
     shop.log_out(token, headers={"User-Agent": "A provider"})
     told = shop.events[-1]
@@ -526,8 +524,8 @@ def test_events_tell_who_sent_what_and_never_the_token(shop: Shop, ann: FlaskCli
     assert not [part for part in token.split(".") if part in str(shop.events)]
 
 
-def test_the_application_hears_of_it(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:  # noqa: ARG001 # the session
-    """The signal ``session_ended`` lets an application stop what belongs to the session."""
+def test_application_receives_the_session_ended_signal(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:  # noqa: ARG001 # the session
+    """The signal ``session_ended`` lets an application stop work that belongs to the session."""
     heard: list[tuple[EndedSession, str]] = []
     key = shop.rows()[0].id_hash
 
@@ -540,10 +538,10 @@ def test_the_application_hears_of_it(shop: Shop, ann: FlaskClient, make: TokenMa
     assert heard == [(EndedSession(key, ISSUER, "a user", "a session"), "Why.")]
 
 
-def test_an_application_that_fails_to_clean_up_undoes_no_logout(
+def test_failing_signal_receiver_does_not_undo_the_logout(
     shop: Shop, ann: FlaskClient, make: TokenMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """BCL-62: the session is over, so the answer is 200; the failure is in the application's log."""
+    """BCL-62: the session is over, so the response is 200; the failure is in the application's log."""
 
     def fail(_: object, **__: object) -> None:
         raise OSError("the disk is full")
@@ -555,15 +553,15 @@ def test_an_application_that_fails_to_clean_up_undoes_no_logout(
 
     with session_ended.connected_to(fail, shop.app), session_ended.connected_to(hear, shop.app):
         assert_accepted(shop.log_out(make.logout_token()))
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
     assert "A receiver of relying-party.session-ended failed" in caplog.text
-    assert len(heard) == 1, "the other receivers are told all the same"
+    assert len(heard) == 1, "the other receivers are still called"
 
 
-def test_a_log_that_fails_undoes_no_logout(
+def test_failing_event_receiver_does_not_undo_the_logout(
     shop: Shop, ann: FlaskClient, make: TokenMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """BCL-62: nor does what the application does with the steps of the protocol."""
+    """BCL-62: a failing receiver of protocol events changes nothing either."""
 
     def fail(_: object, **__: object) -> None:
         raise OSError("the disk is full")
@@ -571,5 +569,5 @@ def test_a_log_that_fails_undoes_no_logout(
     with protocol_event.connected_to(fail, shop.app):
         assert_accepted(shop.log_out(make.logout_token()))
         assert_refused(shop.log_out("x"), "not a signed")
-    assert who(ann) == "nobody"
+    assert who(ann) == "anonymous"
     assert "the disk is full" in caplog.text

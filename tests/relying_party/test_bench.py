@@ -1,4 +1,4 @@
-"""``python -m bench`` keeps working; its figures are for people, and nothing depends on them."""
+"""``python -m bench`` keeps working. Its figures are informative only."""
 
 from pathlib import Path
 
@@ -13,19 +13,19 @@ MOMENT = 0.002  # seconds
 
 @pytest.fixture(autouse=True)
 def real_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One act is enough here."""
+    """One repetition is enough here."""
     monkeypatch.setattr(bench, "per_second", lambda act, _seconds: (act(), 1000.0)[1])
 
 
-def test_good_tokens_are_good_and_forged_ones_are_not() -> None:
-    """What is measured is what it says."""
+def test_valid_tokens_pass_and_forged_tokens_fail() -> None:
+    """The measured requests behave as their labels say."""
     assert bench.check(bench.logout_token(jti="j"))
     assert bench.check(bench.logout_token(bench.OTHER_KEY, jti="j")) is None
     assert next(bench.tokens(MOMENT)).name.startswith("bare RSA")
 
 
 def test_requests_reach_the_route(tmp_path: Path) -> None:
-    """200 for the good, 400 for the forged."""
+    """200 for valid tokens, 400 for forged ones."""
     app = bench.make_app(tmp_path)
     assert bench.post(app, "/bare").startswith("200")
     assert bench.post(app, "/bclogout", logout_token=bench.logout_token(jti="j")).startswith("200")
@@ -34,7 +34,7 @@ def test_requests_reach_the_route(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_sessions_are_stored_and_ended(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """On both databases, in tables that grow."""
+    """On both databases, with growing tables."""
     url = ""
     if kind == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")

@@ -1,4 +1,4 @@
-"""Docs/relying-party.md, taken at its word: its blocks are put together as it says, and run."""
+"""Runs the code of docs/relying-party.md, assembled as the page describes."""
 
 import dataclasses
 import importlib.util
@@ -28,23 +28,23 @@ BASE = "https://shop.example"
 
 
 def blocks(kind: str, beginning: str = "") -> list[str]:
-    """The blocks in a language, whose first line is this."""
+    """The code blocks of one language that begin with the given text."""
     return [text for language, text in BLOCKS if language == kind and text.startswith(beginning)]
 
 
 def from_diff(signs: str) -> str:
-    """The file of the page's diff, of lines with one of these signs."""
+    """The file made of the diff's lines that begin with one of the given signs."""
     (diff,) = blocks("diff")
     return "".join(line[1:] for line in diff.splitlines(keepends=True) if line[0] in signs)
 
 
 def parts() -> list[str]:
-    """What the page adds to shop.py later, in its order."""
+    """The blocks the page later adds to shop.py, in order."""
     return blocks("python", "# in shop.py")
 
 
 def exports() -> dict[str, str]:
-    """The variables that the page sets, without the shell's quotes; of two values the first."""
+    """The variables the page exports, without the shell's quotes; the first value wins."""
     lines = [line for text in blocks("sh") for line in text.splitlines() if line.startswith("export FLASK_")]
     pairs = (line.removeprefix("export ").partition("=") for line in lines)
     return {name: value.strip("'") for name, _, value in reversed([*pairs])}
@@ -54,7 +54,7 @@ def exports() -> dict[str, str]:
 def load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: PaperProvider, network: Network
 ) -> Callable[..., Any]:
-    """Loads source as a module in a folder of its own, with the page's settings, and puts its app on the network."""
+    """Loads source as a module in a new folder, with the page's settings, and puts its app on the network."""
     provider.client_id = "shop"
     for name, value in exports().items():
         if not name.endswith("DATABASE_URL"):
@@ -95,7 +95,7 @@ def close_databases(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def sign_in(app: Flask, provider: PaperProvider) -> FlaskClient:
-    """A person opens the application, signs in at the provider and is back."""
+    """A user opens the application, signs in at the provider and returns."""
     browser = app.test_client()
     browser.environ_base["HTTP_ACCEPT"] = "text/html"
     options: dict[str, Any] = {"base_url": BASE}
@@ -118,7 +118,7 @@ def log_out(app: Flask, token: str) -> int:
 # --- ten lines ---
 
 
-def test_the_application_before_is_the_diff_without_its_new_lines() -> None:
+def test_original_application_is_the_diff_without_added_lines() -> None:
     """An existing application, and ten lines more; none of the old ones changes."""
     (before,) = blocks("python", "# shop.py")
     assert from_diff(" ") == before
@@ -128,15 +128,15 @@ def test_the_application_before_is_the_diff_without_its_new_lines() -> None:
     assert "-" not in {line[0] for line in blocks("diff")[0].splitlines()}
 
 
-def test_the_application_before_works(load: Callable[..., Any]) -> None:
-    """It is a real one: a page, a form, and no login."""
+def test_original_application_works(load: Callable[..., Any]) -> None:
+    """It is a working application: a page, a form, and no login."""
     client = load("shop_before", from_diff(" ")).app.test_client()
     client.post("/orders", data={"order": "a hat"})
     assert "a hat" in client.get("/orders").text
 
 
-def test_ten_lines_later_a_logout_token_ends_the_session(load: Callable[..., Any], provider: PaperProvider) -> None:
-    """From nothing to back-channel logout, as the page says."""
+def test_logout_token_ends_the_session_after_ten_added_lines(load: Callable[..., Any], provider: PaperProvider) -> None:
+    """From no login to back-channel logout, as the page describes."""
     app = load("shop", from_diff(" +")).app
     stranger = app.test_client()
     assert stranger.get("/orders", headers={"Accept": "text/html"}, base_url=BASE).location == "/login?next=/orders"
@@ -155,8 +155,8 @@ def test_ten_lines_later_a_logout_token_ends_the_session(load: Callable[..., Any
     assert browser.get("/orders", base_url=BASE).location == "/login?next=/orders"
 
 
-def test_the_button_leads_to_the_providers_logout(load: Callable[..., Any], provider: PaperProvider) -> None:
-    """In an application without CSRF tokens, too."""
+def test_log_out_button_redirects_to_the_provider(load: Callable[..., Any], provider: PaperProvider) -> None:
+    """Also in an application without CSRF tokens."""
     app = load("shop", from_diff(" +")).app
     browser = sign_in(app, provider)
     sent = query_of(browser.post("/logout", base_url=BASE).location)
@@ -165,8 +165,8 @@ def test_the_button_leads_to_the_providers_logout(load: Callable[..., Any], prov
     assert "You are logged out" in browser.get("/logged-out", base_url=BASE).text
 
 
-def test_the_three_addresses_are_the_ones_of_the_routes() -> None:
-    """What somebody registers at the provider works."""
+def test_documented_addresses_match_the_routes() -> None:
+    """The addresses that readers register at the provider work."""
     named = set(re.findall(rf"\| `{BASE}(/[a-z0-9-]+)` \|", PAGE))
     assert named == {"/oauth2client", "/bclogout", "/logged-out"}
     assert named <= {path for _, path, _, _ in relying_party.ROUTES}
@@ -175,7 +175,7 @@ def test_the_three_addresses_are_the_ones_of_the_routes() -> None:
 # --- the rest of the page ---
 
 
-def test_everything_the_page_adds_works_together(load: Callable[..., Any], provider: PaperProvider) -> None:
+def test_all_additions_of_the_page_work_together(load: Callable[..., Any], provider: PaperProvider) -> None:
     """Clean-up, CSRF set up after the extension, a rule for all pages, logging: in one application."""
     app = load("shop", from_diff(" +") + "\n\n" + "\n\n".join(parts()))
     shop, client_of = app.app, app.app.test_client()
@@ -187,15 +187,15 @@ def test_everything_the_page_adds_works_together(load: Callable[..., Any], provi
     browser.post("/cart", data={"item": "a hat"}, base_url=BASE)
     assert list(app.carts.values()) == [["a hat"]]
     shop.config["WTF_CSRF_METHODS"] = ["POST"]
-    assert log_out(shop, provider.maker().logout_token()) == 200, "which needs no CSRF token"
+    assert log_out(shop, provider.maker().logout_token()) == 200, "no CSRF token is needed"
     assert app.carts == {}
 
 
 @pytest.mark.parametrize("first", ["protection", "extension"])
-def test_csrf_protection_lets_the_provider_through_in_either_order(
+def test_csrf_protection_exempts_the_provider_in_either_order(
     first: str, load: Callable[..., Any], provider: PaperProvider
 ) -> None:
-    """BCL-37, the trap that most applications fall into."""
+    """BCL-37. Most applications fail here."""
     (protection,) = [part for part in parts() if "CSRFProtect" in part]
     source = from_diff(" +")
     if first == "extension":
@@ -207,7 +207,7 @@ def test_csrf_protection_lets_the_provider_through_in_either_order(
     assert log_out(shop, provider.maker().logout_token()) == 200
 
 
-def test_the_factory_makes_applications_that_do_not_see_each_other(
+def test_factory_makes_independent_applications(
     load: Callable[..., Any], provider: PaperProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The init_app pattern."""
@@ -223,7 +223,7 @@ def test_the_factory_makes_applications_that_do_not_see_each_other(
     assert log_out(one, provider.maker().logout_token()) == 200
 
 
-def test_a_layout_of_ones_own_works(
+def test_custom_layout_works(
     load: Callable[..., Any], provider: PaperProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The extension's pages in the application's clothes."""
@@ -236,10 +236,10 @@ def test_a_layout_of_ones_own_works(
     assert "live.js" in page
 
 
-def test_postgresql_by_its_url(
+def test_postgresql_url_works(
     load: Callable[..., Any], provider: PaperProvider, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page's setting; and two replicas that are one application."""
+    """The page's setting, and two replicas that act as one application."""
     assert exports()["FLASK_RELYING_PARTY_DATABASE_URL"].startswith("postgresql+psycopg://")
     monkeypatch.setenv("FLASK_RELYING_PARTY_DATABASE_URL", postgres.new_database().render_as_string(False))
     one, other = (load(name, from_diff(" +")).app for name in ("replica_one", "replica_two"))
@@ -249,8 +249,8 @@ def test_postgresql_by_its_url(
     assert browser.get("/orders", base_url=BASE).status_code == 303
 
 
-def test_every_python_block_is_used_by_a_test() -> None:
-    """A block that nothing runs will be wrong one day."""
+def test_every_python_block_is_run_by_a_test() -> None:
+    """A block that no test runs would become outdated."""
     used = [*parts(), *blocks("python", "# shop.py"), *blocks("python", "# factory.py")]
     assert sorted(blocks("python")) == sorted(used)
     assert {language for language, _ in BLOCKS} == {"sh", "python", "diff", "html"}
@@ -260,7 +260,7 @@ def test_every_python_block_is_used_by_a_test() -> None:
 
 
 def rows(beginning: str) -> dict[str, list[str]]:
-    """The table rows whose first cell is code that begins so: the other cells by that name."""
+    """The table rows whose first cell is code with this beginning: the other cells by that name."""
     found = {}
     for line in PAGE.splitlines():
         if line.startswith(f"| `{beginning}"):
@@ -269,8 +269,8 @@ def rows(beginning: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_settings_are_the_ones_of_the_code() -> None:
-    """Every setting, its default, and no other."""
+def test_documented_settings_match_the_code() -> None:
+    """Every setting and its default, and no others."""
     documented = {name: cells[0].strip("`") for name, cells in rows("RELYING_PARTY_").items()}
 
     def default(field: "dataclasses.Field[Any]") -> str:
@@ -281,8 +281,8 @@ def test_the_settings_are_the_ones_of_the_code() -> None:
     assert documented == {f"RELYING_PARTY_{field.name.upper()}": default(field) for field in dataclasses.fields(Config)}
 
 
-def test_the_names_are_the_ones_that_can_be_imported() -> None:
-    """Documented."""
+def test_documented_names_match_the_exports() -> None:
+    """Every name that can be imported is documented."""
     table = PAGE.partition("## What you can import")[2].partition("### ")[0]
     named = set(re.findall(r"`([A-Za-z_]+)(?:\(\))?`", "\n".join(re.findall(r"^\| (`.+?) \|", table, re.M))))
     assert named == set(relying_party.__all__) - {"TokenUnavailable"}
@@ -290,8 +290,8 @@ def test_the_names_are_the_ones_that_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize("sentence", sorted(name for name in rows("") if re.match("(The|This|aud|iss) ", name)))
-def test_the_sentences_of_the_troubles_are_the_ones_of_the_code(sentence: str) -> None:
-    """Somebody searches this page for what they read in their log."""
+def test_documented_error_messages_match_the_code(sentence: str) -> None:
+    """Readers search this page for the message in their log."""
     source = "".join(path.read_text("utf-8") for path in Path(relying_party.__file__).parent.glob("*.py"))
     assert sentence in source
 
@@ -306,7 +306,7 @@ REQUIREMENTS = [
 ]
 
 
-def test_every_requirement_has_its_row_once_and_each_row_a_test() -> None:
-    """That the tests exist is what tests/test_docs.py sees to."""
+def test_every_requirement_has_one_row_with_a_test() -> None:
+    """tests/test_docs.py checks that the named tests exist."""
     found = re.findall(r"^\| ([A-Z]+-\d+) \| (met|chosen otherwise) \| .+ \| (`(?:tests|e2e)/.+`) \|$", TABLE, re.M)
     assert [name for name, _, _ in found] == REQUIREMENTS

@@ -20,7 +20,7 @@ NO_OBJECTION = {"check_times": (0, 0), "text": "a user"}
 
 
 def validate(raw: str, *, nonce: str | None = "a nonce") -> dict[str, Any]:
-    """As the callback does it."""
+    """Validates as the callback does."""
     keys = usable_keys([rsa_key("first").public_jwk()], "RS256") + usable_keys(
         [ec_key("elliptic").public_jwk()], "ES256"
     )
@@ -29,7 +29,7 @@ def validate(raw: str, *, nonce: str | None = "a nonce") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bad:
-    """A token that must be refused; ``check`` is the function that does it, empty if that is the view itself."""
+    """A token that must be rejected; ``check`` names the function that rejects it, or is empty for the view itself."""
 
     id: str
     make: Callable[[TokenMaker], str]
@@ -38,22 +38,22 @@ class Bad:
 
 
 def claims(**values: Any) -> Callable[[TokenMaker], str]:
-    """A good token but for some claims."""
+    """A valid token except for some claims."""
     return lambda make: make.id_token(**values)
 
 
 def without(name: str) -> Callable[[TokenMaker], str]:
-    """A good token that lacks a claim."""
+    """A valid token without one claim."""
     return lambda make: make.id_token(without=[name])
 
 
 def typed(typ: str) -> Callable[[TokenMaker], str]:
-    """A good token but for the type in its header."""
+    """A valid token except for the type in its header."""
     return lambda make: make.id_token(header={"typ": typ})
 
 
 def signed_with(alg: str, key: Callable[[TokenMaker], Any], kid: str = "first") -> Callable[[TokenMaker], str]:
-    """A good token but for how it is signed."""
+    """A valid token except for its signature."""
     return lambda make: make.id_token(header={"alg": alg, "kid": kid}, key=key(make))
 
 
@@ -108,13 +108,13 @@ BAD = [
     ],
 )
 def test_accepts(make_good: Callable[[TokenMaker], str], make: TokenMaker) -> None:
-    """What the specification allows is no reason to lock anybody out."""
+    """Tokens that the specification allows must not be rejected."""
     assert validate(make_good(make))["sub"] == "a user"
 
 
 @pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.id) for bad in BAD])
 def test_refuses(bad: Bad, make: TokenMaker) -> None:
-    """RP-10 … RP-17, BCL-67: one thing is wrong, and the refusal says which."""
+    """RP-10 … RP-17, BCL-67: one thing is wrong, and the error names it."""
     with pytest.raises(InvalidToken, match=re.escape(bad.says)):
         validate(bad.make(make))
 
@@ -123,7 +123,7 @@ def test_refuses(bad: Bad, make: TokenMaker) -> None:
 def test_control_the_token_is_good_but_for_the_one_check(
     bad: Bad, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the function that refuses it, the token passes: no other check stands in for it."""
+    """If the check is disabled, the token passes, so no other check rejects it."""
     if bad.check == "verify":
         monkeypatch.setattr(relying_party_jws, "verify", lambda raw, *_: read(raw))
     else:
@@ -131,8 +131,8 @@ def test_control_the_token_is_good_but_for_the_one_check(
     assert validate(bad.make(make))
 
 
-def test_a_refreshed_token_needs_no_nonce_and_all_the_rest(make: TokenMaker) -> None:
-    """RP-24, Core §12.2: nothing was asked with a nonce, so there is none to compare."""
+def test_refreshed_token_needs_everything_but_a_nonce(make: TokenMaker) -> None:
+    """RP-24, Core §12.2: a refresh request has no nonce, so there is none to compare."""
     assert validate(make.id_token(without=["nonce"]), nonce=None)["sid"] == "a session"
     with pytest.raises(InvalidToken, match="aud does not name"):
         validate(make.id_token(without=["nonce"], aud="another client"), nonce=None)

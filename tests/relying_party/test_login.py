@@ -48,7 +48,7 @@ def assert_failed(shop: Shop, browser: FlaskClient, response: Any, says: str, st
     """A page that says why, no session, and an event."""
     assert response.status_code == status, response.text
     assert says in response.text
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert shop.rows() == []
     assert shop.outcomes("rp.login.failed")
 
@@ -404,7 +404,7 @@ def test_the_cookie_is_new_after_the_login(shop: Shop) -> None:
     assert before.value != after.value
     thief = shop.browser()
     thief.set_cookie(COOKIE, before.value, domain="shop.example")
-    assert who(thief) == "nobody"
+    assert who(thief) == "anonymous"
 
 
 def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
@@ -576,7 +576,7 @@ def test_renewing_does_not_revive_a_session_that_ended_meanwhile(shop: Shop, net
 
     network.replace(f"{ISSUER}/token", meanwhile)
     ask_for_access_token(shop, browser)
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     (row,) = shop.rows()
     assert row.login is None
 

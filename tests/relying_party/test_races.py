@@ -192,7 +192,7 @@ def test_the_logout_comes_while_the_callback_waits_for_the_provider(
     if endpoint != "jwks":  # there the logout may also come a moment after the login
         assert response.status_code == 400
         assert "ended before the login was complete" in response.text
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert living(shop) == []
 
 
@@ -221,14 +221,14 @@ def test_two_tokens_for_one_session_both_succeed_and_end_it_once(shop: Shop) -> 
     """BCL-56: a retry with a new jti meets the first attempt; both are 200, and the application hears once."""
     browser = shop.sign_in()
     assert two_at_once(shop, logout_of(jti="first"), logout_of(jti="second")) == [1, 0]
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
 
 
 def test_the_very_same_token_twice_is_carried_out_once(shop: Shop) -> None:
     """BCL-49: the second one waits for the first, and is a replay."""
     browser = shop.sign_in()
     assert two_at_once(shop, logout_of(), logout_of()) == [1, "replayed"]
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
 
 
 def test_one_session_and_all_of_the_user_at_once(shop: Shop) -> None:
@@ -277,7 +277,7 @@ def test_a_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -
     assert response.text == "done"
     assert "Set-Cookie" not in response.headers
     assert browser.get_cookie(COOKIE, "shop.example") == cookie
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert ended(shop) == [("a user", BACK_CHANNEL)]
 
 
@@ -292,7 +292,7 @@ def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) 
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the logout waits")
     assert len(logout.result()) == 1
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert ended(shop) == [("a user", BACK_CHANNEL)]
 
 
@@ -350,7 +350,7 @@ def test_the_new_person_is_signed_in_and_the_old_one_out(
     assert ended(shop) == [("Ann", BACK_CHANNEL)], "and it says why it really ended"
     thief = shop.browser()
     thief.set_cookie(COOKIE, old.value, domain="shop.example")
-    assert who(thief) == "nobody"
+    assert who(thief) == "anonymous"
 
 
 def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> None:
@@ -432,7 +432,7 @@ def test_a_crash_between_the_two_leaves_neither_and_the_retry_works(
     assert shop.everything() == before
     assert who(browser) == "a user"
     assert shop.log_out(token).status_code == 200
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert shop.log_out(token).status_code == 400, "the control: now it is a replay"
 
 
@@ -452,7 +452,7 @@ def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, m
             shop.log_out(token)
     assert shop.everything() == before
     assert shop.log_out(token).status_code == 200
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
 
 
 # --- two requests, and one refresh token ---

@@ -74,7 +74,7 @@ def test_the_first_login_registers_and_everything_works(worker: Any, network: Ne
     browser = shop.sign_in()
     assert who(browser) == "a user"
     assert shop.log_out(shop.provider.maker().logout_token()).status_code == 200
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert len(network.to(REGISTER)) == 1
     (told,) = [event for event in shop.events if event["name"] == "rp.client.registered"]
     assert told["client_id"] == CLIENT["client_id"]
@@ -123,7 +123,7 @@ def test_the_registration_survives_a_restart(worker: Any, network: Network) -> N
     assert restarted.log_out(restarted.provider.maker().logout_token()).status_code == 200
     again = restarted.browser()
     again.set_cookie(COOKIE, cookie.value, domain="shop.example")
-    assert who(again) == "nobody"
+    assert who(again) == "anonymous"
     assert who(restarted.sign_in(sid="another session")) == "a user"
     assert len(network.to(REGISTER)) == 1
 

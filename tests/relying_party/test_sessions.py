@@ -102,7 +102,7 @@ def test_a_cookie_that_nobody_issued_is_a_stranger(cookie: str, shop: Shop) -> N
     """An unknown value is nobody, and is never adopted as the name of a new session."""
     client = shop.browser()
     client.set_cookie(COOKIE, cookie, domain="shop.example")
-    assert who(client) == "nobody"
+    assert who(client) == "anonymous"
     client.get("/cart")
     assert cookie_of(client) != cookie
 
@@ -127,7 +127,7 @@ def test_a_session_nobody_uses_ends_after_half_an_hour(shop: Shop, clock: Clock)
     clock.turn(IDLE_SECONDS - 1)
     assert session_of(shop, browser).login
     clock.turn(1)
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert browser.get("/session/status").json == {"signed_in": False, "reason": EXPIRED, "at": START + IDLE_SECONDS}
 
 
@@ -138,7 +138,7 @@ def test_a_session_in_use_lives_on_but_not_for_ever(shop: Shop, clock: Clock) ->
         clock.turn(1200)
         assert who(browser) == "a user"
     clock.turn(1200)
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
     assert browser.get("/session/status").json == {
         "signed_in": False,
         "reason": EXPIRED,
@@ -175,7 +175,7 @@ def test_a_request_under_way_does_not_revive_the_session(end: str, shop: Shop) -
     shop.state.sessions.update_login(session, {"claims": {}})
     (row,) = shop.rows()
     assert (row.data, row.login, row.ended_at) == ("", None, START)
-    assert who(browser) == "nobody"
+    assert who(browser) == "anonymous"
 
 
 def test_control_a_living_session_is_saved(shop: Shop) -> None:

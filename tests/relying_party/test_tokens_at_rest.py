@@ -82,7 +82,7 @@ def test_after_another_secret_key_people_sign_in_again(shop: Shop, provider: Pap
     network.add(BASE_URL, again.app)
     visitor = again.browser()
     visitor.set_cookie(COOKIE, cookie.value, domain="shop.example")
-    assert who(visitor) == "nobody"
+    assert who(visitor) == "anonymous"
     assert visitor.get("/orders").status_code == 303
     again.sign_in(visitor, sid="another session")
     assert who(visitor) == "a user"
