@@ -120,7 +120,7 @@ def test_refuses(bad: Bad, make: TokenMaker) -> None:
 
 
 @pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.id) for bad in BAD if bad.check])
-def test_control_the_token_is_good_but_for_the_one_check(
+def test_control_only_the_named_check_rejects_the_token(
     bad: Bad, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the check is disabled, the token passes, so no other check rejects it."""

@@ -1,4 +1,4 @@
-"""Signing in: the request, the answer, and what is believed of it (Core §3.1, RFC 6749, 7636, 9207)."""
+"""Signing in: the request, the response, and its validation (Core §3.1, RFC 6749, 7636, 9207)."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ from tests.tokens import LOGOUT_EVENT, b64, rsa_key
 
 
 def answer(shop: Shop, browser: FlaskClient, **changes: str) -> Any:
-    """The provider's answer to a login that is started now; an empty change leaves a parameter out."""
+    """The provider's response to a login started now; an empty change omits a parameter."""
     request = shop.start_login(browser)
     shop.provider.nonce = request["nonce"]
     parameters = {"code": "a code", "state": request["state"], "iss": ISSUER, **changes}
@@ -45,7 +45,7 @@ def answer(shop: Shop, browser: FlaskClient, **changes: str) -> Any:
 
 
 def assert_failed(shop: Shop, browser: FlaskClient, response: Any, says: str, status: int = 400) -> None:
-    """A page that says why, no session, and an event."""
+    """A page with the reason, no session, and an event."""
     assert response.status_code == status, response.text
     assert says in response.text
     assert who(browser) == "anonymous"
@@ -56,8 +56,8 @@ def assert_failed(shop: Shop, browser: FlaskClient, response: Any, says: str, st
 # --- the request ---
 
 
-def test_the_request_is_the_one_the_specification_describes(shop: Shop) -> None:
-    """RP-05: code flow, openid, the exact address, state, nonce, PKCE; the endpoint's own query stays."""
+def test_authorization_request_follows_the_specification(shop: Shop) -> None:
+    """RP-05: code flow, openid, the exact address, state, nonce, PKCE; the endpoint's own query is kept."""
     response = shop.browser().get("/login")
     assert response.status_code == 303
     assert response.location.startswith(f"{ISSUER}/authorize?tenant=1&")
@@ -69,12 +69,12 @@ def test_the_request_is_the_one_the_specification_describes(shop: Shop) -> None:
     assert request["response_type"] == "code"
     assert request["client_id"] == CLIENT_ID
     assert request["redirect_uri"] == f"{BASE_URL}/oauth2client"
-    assert request["scope"].split() == ["openid", "profile", "email"]  # RP-23: at least one besides openid
+    assert request["scope"].split() == ["openid", "profile", "email"]  # RP-23: at least one more than openid
     assert request["code_challenge_method"] == "S256"
 
 
-def test_state_and_nonce_are_new_and_long_each_time(shop: Shop) -> None:
-    """RP-06: 256 random bits, safe in an address, 43 characters."""
+def test_state_and_nonce_are_long_and_new_each_time(shop: Shop) -> None:
+    """RP-06: 256 random bits, URL-safe, 43 characters."""
     browser = shop.browser()
     requests = [shop.start_login(browser) for _ in range(3)]
     values = [request[name] for request in requests for name in ("state", "nonce", "code_challenge")]
@@ -82,7 +82,7 @@ def test_state_and_nonce_are_new_and_long_each_time(shop: Shop) -> None:
     assert {len(value) for value in values} == {43}
 
 
-def test_the_token_request_is_the_one_the_specification_describes(shop: Shop, network: Network) -> None:
+def test_token_request_follows_the_specification(shop: Shop, network: Network) -> None:
     """RP-07, RP-09: a form post with the code, the address and the verifier; the secret only in the header."""
     browser = shop.browser()
     request = shop.start_login(browser)
@@ -104,8 +104,8 @@ def test_the_token_request_is_the_one_the_specification_describes(shop: Shop, ne
     assert "?" not in sent.url
 
 
-def test_id_and_secret_are_form_encoded_inside_basic(shop: Shop, network: Network) -> None:
-    """RP-09, LIB-01: RFC 6749 §2.3.1; the libraries leave it out, and it shows with a colon in the id."""
+def test_client_id_and_secret_are_form_encoded_in_basic(shop: Shop, network: Network) -> None:
+    """RP-09, LIB-01: RFC 6749 §2.3.1. Libraries omit the encoding, which fails for a colon in the id."""
     shop.sign_in()
     (exchange,) = network.to(f"{ISSUER}/token")
     kind, _, credentials = exchange.request.headers["Authorization"].partition(" ")
@@ -118,8 +118,8 @@ def test_id_and_secret_are_form_encoded_inside_basic(shop: Shop, network: Networ
 # --- the answer ---
 
 
-def test_a_good_answer_signs_in_and_leads_back(shop: Shop, network: Network) -> None:
-    """RP-22, RP-26: userinfo is asked with the token in the header; the row knows iss, sub and sid."""
+def test_valid_response_signs_in_and_redirects_back(shop: Shop, network: Network) -> None:
+    """RP-22, RP-26: userinfo is requested with the token in the header; the row has iss, sub and sid."""
     browser = shop.sign_in(sub="Ann", sid="s 1")
     assert who(browser) == "Ann"
     (row,) = shop.rows()
@@ -143,16 +143,16 @@ def test_a_good_answer_signs_in_and_leads_back(shop: Shop, network: Network) -> 
         pytest.param({"error": "server_error"}, "refused the sign-in", id="RP-08-error-beside-a-code"),
     ],
 )
-def test_a_bad_answer_signs_nobody_in(changes: dict[str, str], says: str, shop: Shop, network: Network) -> None:
-    """RP-08: the code is not even exchanged."""
+def test_invalid_response_does_not_sign_in(changes: dict[str, str], says: str, shop: Shop, network: Network) -> None:
+    """RP-08: the code is not exchanged."""
     browser = shop.browser()
     assert_failed(shop, browser, answer(shop, browser, **changes), says)
     assert not network.to(f"{ISSUER}/token")
 
 
 @pytest.mark.parametrize("name", ["state", "code", "iss"])
-def test_a_parameter_that_is_there_twice_is_not_believed(name: str, shop: Shop) -> None:
-    """RP-08, RFC 6749 §3.1: which of the two would it be?"""
+def test_repeated_parameter_is_rejected(name: str, shop: Shop) -> None:
+    """RP-08, RFC 6749 §3.1: parameters must not be included more than once."""
     browser = shop.browser()
     request = shop.start_login(browser)
     shop.provider.nonce = request["nonce"]
@@ -163,16 +163,16 @@ def test_a_parameter_that_is_there_twice_is_not_believed(name: str, shop: Shop) 
     assert_failed(shop, browser, response, "a parameter twice")
 
 
-def test_an_iss_is_not_missed_where_it_is_not_announced(shop: Shop) -> None:
-    """RFC 9207 §2.4: providers that do not know it send none; one that is there is compared all the same."""
+def test_iss_is_optional_unless_announced(shop: Shop) -> None:
+    """RFC 9207 §2.4: providers without support send none; an iss that is sent is always compared."""
     shop.provider.metadata = {"authorization_response_iss_parameter_supported": None}
     browser = shop.browser()
     assert answer(shop, browser, iss="").status_code == 303
     assert answer(shop, shop.browser(), iss="https://other.example").status_code == 400
 
 
-def test_an_answer_works_once(shop: Shop) -> None:
-    """RP-06: the state is used up, whatever came of it."""
+def test_response_is_accepted_once(shop: Shop) -> None:
+    """RP-06: the state is used up by the first response, valid or not."""
     browser = shop.browser()
     request = shop.start_login(browser)
     shop.provider.nonce = request["nonce"]
@@ -181,8 +181,8 @@ def test_an_answer_works_once(shop: Shop) -> None:
     assert_failed(shop, browser, shop.answer(browser, **good), "already complete")
 
 
-def test_another_browsers_answer_is_worthless_here(shop: Shop) -> None:
-    """RP-06, RFC 6749 §10.12: else somebody could be signed in as the attacker without noticing."""
+def test_response_of_another_browser_is_rejected(shop: Shop) -> None:
+    """RP-06, RFC 6749 §10.12: otherwise a user could be signed in as the attacker without noticing."""
     attacker, victim = shop.browser(), shop.browser()
     request = shop.start_login(attacker)
     shop.start_login(victim)
@@ -191,8 +191,8 @@ def test_another_browsers_answer_is_worthless_here(shop: Shop) -> None:
     assert_failed(shop, victim, response, "did not start this sign-in")
 
 
-def test_an_answer_that_took_too_long_is_not_believed(shop: Shop, clock: Clock) -> None:
-    """RP-06: a login is good for ten minutes."""
+def test_late_response_is_rejected(shop: Shop, clock: Clock) -> None:
+    """RP-06: a login must be completed within ten minutes."""
     browser = shop.browser()
     request = shop.start_login(browser)
     clock.turn(LOGIN_SECONDS + 1)
@@ -201,7 +201,7 @@ def test_an_answer_that_took_too_long_is_not_believed(shop: Shop, clock: Clock) 
 
 
 def test_two_tabs_can_sign_in_at_the_same_time(shop: Shop) -> None:
-    """Each answer finds its own login; of very many tabs the newest count."""
+    """Each response finds its own login; with very many tabs only the newest are kept."""
     browser = shop.browser()
     requests = [shop.start_login(browser, f"/{number}") for number in range(LOGINS_AT_ONCE + 1)]
     first, *others = requests
@@ -215,8 +215,8 @@ def test_two_tabs_can_sign_in_at_the_same_time(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("name", ["error", "error_description", "code", "iss", "state"])
-def test_what_the_answer_says_is_not_said_back(name: str, shop: Shop) -> None:
-    """RP-08: the page shows our own sentences; nobody can put words or markup into it."""
+def test_error_page_does_not_repeat_the_response(name: str, shop: Shop) -> None:
+    """RP-08: the page shows only our own texts, so an attacker can put neither words nor markup into it."""
     browser = shop.browser()
     response = answer(shop, browser, **{"error": "access_denied", name: "<script>alert(1)</script>Call+1-555"})
     assert response.status_code == 400
@@ -237,10 +237,10 @@ def test_what_the_answer_says_is_not_said_back(name: str, shop: Shop) -> None:
         pytest.param({"events": {LOGOUT_EVENT: {}}}, id="BCL-67"),
     ],
 )
-def test_a_bad_id_token_ends_the_login_before_userinfo_is_asked(
+def test_invalid_id_token_ends_the_login_before_userinfo(
     id_token: dict[str, Any], shop: Shop, network: Network
 ) -> None:
-    """RP-20: no session and no further call before the ID token has passed."""
+    """RP-20: no session and no further request before the ID token is valid."""
     shop.provider.id_token = id_token
     browser = shop.browser()
     response = answer(shop, browser)
@@ -249,15 +249,15 @@ def test_a_bad_id_token_ends_the_login_before_userinfo_is_asked(
 
 
 @pytest.mark.parametrize("userinfo", [{"sub": "somebody else"}, {"name": "Ann"}, {"sub": None}])
-def test_userinfo_about_somebody_else_ends_the_login(userinfo: dict[str, Any], shop: Shop) -> None:
-    """RP-21, Core §5.3.2: the sub must be the ID token's."""
+def test_userinfo_about_another_user_ends_the_login(userinfo: dict[str, Any], shop: Shop) -> None:
+    """RP-21, Core §5.3.2: the sub must equal the ID token's."""
     shop.provider.userinfo = userinfo
     browser = shop.browser()
     assert_failed(shop, browser, answer(shop, browser), "about a different user")
 
 
-def test_a_key_that_is_new_is_fetched_once_and_the_login_goes_on(shop: Shop, network: Network) -> None:
-    """RP-11: the provider rotated its key a moment ago."""
+def test_new_key_is_fetched_once_and_the_login_continues(shop: Shop, network: Network) -> None:
+    """RP-11: the provider has just rotated its key."""
     shop.sign_in()
     looks = len(network.to(f"{ISSUER}/jwks"))
     shop.provider.keys = [rsa_key("second").public_jwk()]
@@ -266,7 +266,7 @@ def test_a_key_that_is_new_is_fetched_once_and_the_login_goes_on(shop: Shop, net
 
 
 def replying(value: Any, status: int = 200) -> Callable[[Request], Response]:
-    """A provider that answers this, in JSON."""
+    """A provider that returns this value as JSON."""
     return lambda _: json_response(value, status)
 
 
@@ -286,10 +286,8 @@ ODD_ANSWERS: dict[str, Callable[[Request], Response]] = {
 
 @pytest.mark.parametrize("odd", ODD_ANSWERS)
 @pytest.mark.parametrize("endpoint", ["token", "userinfo"])
-def test_an_odd_answer_of_the_provider_is_a_page_and_never_a_fault(
-    endpoint: str, odd: str, shop: Shop, network: Network
-) -> None:
-    """RP-20, RP-21: whatever the provider answers, the person reads a sentence and nobody is signed in."""
+def test_malformed_provider_response_shows_a_message(endpoint: str, odd: str, shop: Shop, network: Network) -> None:
+    """RP-20, RP-21: whatever the provider returns, the user gets a message and is not signed in."""
     network.replace(f"{ISSUER}/{endpoint}", ODD_ANSWERS[odd])
     browser = shop.browser()
     response = answer(shop, browser)
@@ -317,8 +315,8 @@ def test_an_odd_answer_of_the_provider_is_a_page_and_never_a_fault(
         "expired-already",
     ],
 )
-def test_an_odd_token_response_is_no_fault_of_ours(odd: dict[str, Any], shop: Shop) -> None:
-    """RP-20: a page, or a session, but never a 500."""
+def test_malformed_token_response_causes_no_500(odd: dict[str, Any], shop: Shop) -> None:
+    """RP-20: a message or a session, but never a 500."""
     shop.provider.tokens = odd
     assert answer(shop, shop.browser()).status_code in (303, 400, 503)
 
@@ -331,22 +329,22 @@ def test_an_odd_token_response_is_no_fault_of_ours(odd: dict[str, Any], shop: Sh
     ],
     ids=["the-code", "the-access-token"],
 )
-def test_a_session_that_ends_during_the_login_is_said_to_have_ended(
+def test_session_that_ends_during_the_login_is_reported(
     endpoint: str, revoked: Fault, another_fault: Fault, shop: Shop, network: Network
 ) -> None:
-    """RFC 6749 §5.2, RFC 6750 §3.1: what it issued was revoked. Nobody's fault, so no 5xx; signing in again works."""
+    """RFC 6749 §5.2, RFC 6750 §3.1: the code or token was revoked. Not an outage, so no 5xx; signing in again works."""
     network.replace(f"{ISSUER}/{endpoint}", revoked)
     response = answer(shop, browser := shop.browser())
     assert_failed(shop, browser, response, "Your session at the identity provider (IdP) ended")
     assert 'href="/login"' in response.text
     network.replace(f"{ISSUER}/{endpoint}", another_fault)
-    assert answer(shop, browser).status_code == 503, "the control: that is not what happened here"
+    assert answer(shop, browser).status_code == 503, "control: without an ended session it is a 503"
     network.heal(f"{ISSUER}/{endpoint}")
     assert who(shop.sign_in(browser)) == "a user"
 
 
 def stalls(_: object) -> Response:
-    """Headers come, the body does not: requests reports a connection error that contains the time-out."""
+    """Headers arrive, the body does not: requests reports a connection error that contains the timeout."""
     raise requests.ConnectionError(ReadTimeoutError(HTTPConnectionPool("op.example"), "/", "Read timed out."))
 
 
@@ -360,10 +358,10 @@ AWAY: dict[str, tuple[Callable[[Network, str], None], str]] = {
 
 @pytest.mark.parametrize(("fault", "sentence"), AWAY.values(), ids=AWAY)
 @pytest.mark.parametrize("endpoint", [".well-known/openid-configuration", "jwks", "token", "userinfo"])
-def test_a_provider_that_is_away_is_said_to_be_away(
+def test_unreachable_provider_is_reported(
     endpoint: str, fault: Callable[[Network, str], None], sentence: str, shop: Shop, network: Network
 ) -> None:
-    """503 and what happened; and when it is back, signing in works."""
+    """503 and the cause; once the provider is back, signing in works."""
     fault(network, f"{ISSUER}/{endpoint}")
     browser = shop.browser()
     started = browser.get("/login")
@@ -378,10 +376,8 @@ def test_a_provider_that_is_away_is_said_to_be_away(
 
 
 @pytest.mark.parametrize("body", ["<html>down for maintenance</html>", "[]", ""])
-def test_a_token_response_that_is_no_json_object_is_not_called_a_missing_answer(
-    body: str, shop: Shop, network: Network
-) -> None:
-    """The identity provider answered; a sentence about its network would send the reader to the wrong place."""
+def test_non_json_token_response_is_not_reported_as_an_outage(body: str, shop: Shop, network: Network) -> None:
+    """The identity provider answered, so a message about its network would mislead the reader."""
     network.replace(f"{ISSUER}/token", lambda _: Response(body, 200, mimetype="text/html"))
     browser = shop.browser()
     browser.get("/login")
@@ -389,11 +385,11 @@ def test_a_token_response_that_is_no_json_object_is_not_called_a_missing_answer(
     assert_failed(shop, browser, response, "token response cannot be read.", 503)
 
 
-# --- the session it leads to ---
+# --- the resulting session ---
 
 
-def test_the_cookie_is_new_after_the_login(shop: Shop) -> None:
-    """RP-25: who planted a cookie before the login has nothing of the session after it."""
+def test_cookie_is_new_after_the_login(shop: Shop) -> None:
+    """RP-25: an attacker who planted a cookie before the login cannot use the session after it."""
     browser = shop.browser()
     shop.start_login(browser)
     before = browser.get_cookie(COOKIE, "shop.example")
@@ -407,8 +403,8 @@ def test_the_cookie_is_new_after_the_login(shop: Shop) -> None:
     assert who(thief) == "anonymous"
 
 
-def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
-    """RP-25: nothing of the first person's session is left for the second one."""
+def test_new_login_ends_the_browsers_older_session(shop: Shop) -> None:
+    """RP-25: the second user gets nothing of the first user's session."""
     browser = shop.sign_in(sub="Ann")
     browser.get("/cart")
     old = browser.get_cookie(COOKIE, "shop.example")
@@ -425,7 +421,7 @@ def test_signing_in_again_ends_the_browsers_older_session(shop: Shop) -> None:
     browser.delete_cookie(COOKIE, domain="shop.example")
 
 
-# --- where to afterwards ---
+# --- the page after the login ---
 
 HARMLESS = ["/orders", "/orders?page=2&q=a%20b", "/a:b", "/%2F%2Fevil.example", "/"]
 HARMFUL = [
@@ -436,7 +432,7 @@ HARMFUL = [
 
 
 @pytest.mark.parametrize("path", HARMLESS)
-def test_the_login_leads_back_to_where_the_person_was(path: str, shop: Shop) -> None:
+def test_login_redirects_to_the_requested_page(path: str, shop: Shop) -> None:
     """RP-28: a path of this site, with its query."""
     browser = shop.browser()
     request = shop.start_login(browser, path)
@@ -445,10 +441,8 @@ def test_the_login_leads_back_to_where_the_person_was(path: str, shop: Shop) -> 
     assert (response.status_code, response.location) == (303, path)
 
 
-def test_an_application_without_the_endpoint_home_has_a_front_page(
-    tmp_path: Path, shop: Shop, network: Network
-) -> None:
-    """RP-28: a setting that was forgotten is no fault after the login, of all moments."""
+def test_application_without_endpoint_home_redirects_to_root(tmp_path: Path, shop: Shop, network: Network) -> None:
+    """RP-28: a missing setting must not cause an error right after the login."""
     other = make_shop(tmp_path, RELYING_PARTY_HOME="no such endpoint")
     other.provider = shop.provider
     network.add(BASE_URL, other.app)
@@ -459,8 +453,8 @@ def test_an_application_without_the_endpoint_home_has_a_front_page(
 
 
 @pytest.mark.parametrize("path", HARMFUL)
-def test_the_login_leads_nowhere_else(path: str, shop: Shop) -> None:
-    """RP-28, RFC 9700 §4.11: to another site it does not redirect; the person lands on the start page."""
+def test_login_does_not_redirect_to_other_sites(path: str, shop: Shop) -> None:
+    """RP-28, RFC 9700 §4.11: it never redirects to another site; the user gets to the start page."""
     assert local_path(path) == ""
     browser = shop.browser()
     request = shop.start_login(browser, path)
@@ -468,8 +462,8 @@ def test_the_login_leads_nowhere_else(path: str, shop: Shop) -> None:
     assert shop.answer(browser, code="c", state=request["state"], iss=ISSUER).location == "/"
 
 
-def test_a_page_that_needs_a_login_leads_to_it_and_back(shop: Shop) -> None:
-    """A page asked for by its address; everything else is told 401, as nobody could show it a login."""
+def test_protected_page_redirects_to_the_login_and_back(shop: Shop) -> None:
+    """Only a page navigation is redirected; any other request gets 401, because it cannot show a login page."""
     browser = shop.browser()
     response = browser.get("/orders?page=2")
     assert (response.status_code, response.location) == (303, "/login?next=/orders?page%3D2")
@@ -480,43 +474,43 @@ def test_a_page_that_needs_a_login_leads_to_it_and_back(shop: Shop) -> None:
     assert stranger.post("/orders", data={"csrf_token": csrf}).status_code == 401
 
 
-def test_a_form_that_is_sent_too_late_is_told_that_the_session_ended(shop: Shop) -> None:
-    """Not that it is forged: its CSRF token died with the session. Nothing is carried out; the way back is there."""
+def test_late_form_reports_that_the_session_ended(shop: Shop) -> None:
+    """Not as forged: its CSRF token ended with the session. Nothing is done; the page links to the login."""
     browser = shop.sign_in()
     form = {"csrf_token": browser.get("/form").text}
     assert browser.post("/orders", data=form).text == "your orders"
-    assert browser.post("/orders").status_code == 400, "the control: the token is asked for while the session lives"
+    assert browser.post("/orders").status_code == 400, "control: during the session the token is required"
 
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Hats."}))
     response = browser.post("/orders?page=2", data=form)
     assert response.status_code == 401
     assert "You logged out of Hats. Your form was not processed." in response.text
     assert "/login?next=/orders?page%3D2" in response.text
-    assert 'href="/login"' in browser.post("/order", data=form).text, "an address that answers to POST only"
+    assert 'href="/login"' in browser.post("/order", data=form).text, "also for an address that allows only POST"
     assert browser.post("/orders", data=form, headers={"Accept": "application/json"}).status_code == 401
-    assert browser.post("/pay", data=form).status_code == 400, "where no login is needed nothing changes"
+    assert browser.post("/pay", data=form).status_code == 400, "a page without login is unaffected"
 
 
 # --- access tokens ---
 
 
 def ask_for_access_token(shop: Shop, browser: FlaskClient) -> str:
-    """What a view of the application would get."""
+    """The access token a view of the application would get."""
     cookie = browser.get_cookie(COOKIE, "shop.example")
     headers = {"Cookie": f"{COOKIE}={cookie.value}"} if cookie else {}
     with shop.app.test_request_context("/", headers=headers):
         return access_token()
 
 
-def test_the_access_token_is_the_one_of_the_login_while_it_lasts(shop: Shop, network: Network) -> None:
-    """No request for what is there."""
+def test_valid_access_token_is_reused(shop: Shop, network: Network) -> None:
+    """A valid token is returned without a request."""
     browser = shop.sign_in()
     assert ask_for_access_token(shop, browser) == "access 1"
     assert len(network.to(f"{ISSUER}/token")) == 1
 
 
-def test_an_access_token_about_to_expire_is_renewed_and_kept(shop: Shop, network: Network, clock: Clock) -> None:
-    """RFC 6749 §6: with the refresh token, which is replaced by the new one; no redirect, no PKCE."""
+def test_expiring_access_token_is_renewed_and_stored(shop: Shop, network: Network, clock: Clock) -> None:
+    """RFC 6749 §6: the refresh token is replaced by the new one; no redirect, no PKCE."""
     browser = shop.sign_in()
     clock.turn(590)
     shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
@@ -530,8 +524,8 @@ def test_an_access_token_about_to_expire_is_renewed_and_kept(shop: Shop, network
     assert network.to(f"{ISSUER}/token")[-1].request.form["refresh_token"] == ["refresh 2"]
 
 
-def test_a_renewed_id_token_must_be_about_the_same_person(shop: Shop, clock: Clock) -> None:
-    """RP-24, Core §12.2: same issuer, same subject; a good one replaces the hint for logging out."""
+def test_renewed_id_token_must_name_the_same_user(shop: Shop, clock: Clock) -> None:
+    """RP-24, Core §12.2: same issuer, same subject; a valid one replaces the hint for logging out."""
     browser = shop.sign_in()
     clock.turn(590)
     for odd in ({"sub": "somebody else"}, {"auth_time": START + 590}, {"auth_time": START, "nonce": "another"}):
@@ -543,8 +537,8 @@ def test_a_renewed_id_token_must_be_about_the_same_person(shop: Shop, clock: Clo
 
 
 @pytest.mark.parametrize("odd", [name for name in ODD_ANSWERS if name != "no-id-token"])
-def test_a_refusal_to_renew_is_told_to_the_application(odd: str, shop: Shop, network: Network, clock: Clock) -> None:
-    """The session goes on; what needs the token cannot."""
+def test_failed_renewal_is_reported_to_the_application(odd: str, shop: Shop, network: Network, clock: Clock) -> None:
+    """The session continues; only requests that need the token fail."""
     browser = shop.sign_in()
     clock.turn(590)
     network.replace(f"{ISSUER}/token", ODD_ANSWERS[odd])
@@ -553,8 +547,8 @@ def test_a_refusal_to_renew_is_told_to_the_application(odd: str, shop: Shop, net
     assert who(browser) == "a user"
 
 
-def test_nobody_has_no_access_token(shop: Shop, clock: Clock) -> None:
-    """Neither a stranger nor a login that brought no refresh token."""
+def test_anonymous_browser_has_no_access_token(shop: Shop, clock: Clock) -> None:
+    """Neither an anonymous browser nor a login without a refresh token."""
     with pytest.raises(TokenUnavailable, match="No user is signed in"):
         ask_for_access_token(shop, shop.browser())
     shop.provider.tokens = {"refresh_token": None}
@@ -564,8 +558,8 @@ def test_nobody_has_no_access_token(shop: Shop, clock: Clock) -> None:
         ask_for_access_token(shop, browser)
 
 
-def test_renewing_does_not_revive_a_session_that_ended_meanwhile(shop: Shop, network: Network, clock: Clock) -> None:
-    """BCL-57: the logout came while the provider was asked for a new access token."""
+def test_renewal_does_not_revive_an_ended_session(shop: Shop, network: Network, clock: Clock) -> None:
+    """BCL-57: the logout arrives while the provider is asked for a new access token."""
     browser = shop.sign_in()
     clock.turn(590)
     token = shop.provider.maker().logout_token()
@@ -581,8 +575,8 @@ def test_renewing_does_not_revive_a_session_that_ended_meanwhile(shop: Shop, net
     assert row.login is None
 
 
-def test_events_of_a_login_hold_no_secrets(shop: Shop) -> None:
-    """BCL-70: neither state nor code, nor a token; not even of a login that failed."""
+def test_login_events_contain_no_secrets(shop: Shop) -> None:
+    """BCL-70: neither state, code nor token, even if the login failed."""
     browser = shop.sign_in()
     request = shop.start_login(shop.browser())
     answer(shop, shop.browser(), iss="https://other.example")
@@ -594,7 +588,7 @@ def test_events_of_a_login_hold_no_secrets(shop: Shop) -> None:
     assert [event["name"] for event in shop.events].count("rp.session.created") == 1
 
 
-def test_the_row_is_what_the_model_says(shop: Shop) -> None:
+def test_session_row_matches_the_model(shop: Shop) -> None:
     """RP-26: the raw ID token and the tokens stay on the server."""
     shop.sign_in()
     row: StoredSession = shop.rows()[0]
@@ -602,8 +596,8 @@ def test_the_row_is_what_the_model_says(shop: Shop) -> None:
     assert {"id_token", "access_token", "refresh_token", "claims", "userinfo"} <= set(row.login)
 
 
-def test_the_profile_says_which_rows_are_the_applications_own(shop: Shop) -> None:
-    """The times of our own session did not come from the provider."""
+def test_profile_marks_the_applications_own_values(shop: Shop) -> None:
+    """The times of our own session do not come from the provider."""
     page = words(shop.sign_in().get("/profile"))
     own = "when the session here began and ends is this application's own."
     assert f"The claims and the ID token come from the identity provider (IdP); {own}" in page

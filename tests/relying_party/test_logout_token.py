@@ -19,18 +19,18 @@ from tests.relying_party.conftest import CLIENT_ID, ISSUER
 from tests.relying_party.vectors import BAD, Bad, Good, each_bad, each_good
 from tests.tokens import LOGOUT_EVENT, TokenMaker, ec_key, jws, read, rsa_key
 
-# What a function answers that has nothing to say against a token.
+# The return values of the checks that a test disables.
 NO_OBJECTION = {"check_times": (0, 0), "check_subject_or_session": ("a user", None), "check_jti": "j"}
 
 
 def keys() -> list[PyJWK]:
-    """The provider's keys; the elliptic one is genuine, too."""
+    """The provider's keys; the elliptic curve key is genuine too."""
     jwks = [rsa_key("first").public_jwk(), ec_key("elliptic").public_jwk()]
     return [key for algorithm in ("RS256", "ES256") for key in usable_keys(jwks, algorithm)]
 
 
 def validate(raw: str, given_keys: Sequence[PyJWK] | None = None, issuer: str = ISSUER) -> LogoutToken:
-    """As the route does it."""
+    """Validates as the route does."""
     return validate_logout_token(
         raw,
         keys() if given_keys is None else given_keys,
@@ -43,35 +43,35 @@ def validate(raw: str, given_keys: Sequence[PyJWK] | None = None, issuer: str = 
 
 @each_good
 def test_accepts(good: Good, make: TokenMaker) -> None:
-    """BCL-51, BCL-52: nothing is asked for that the specification does not ask for."""
+    """BCL-51, BCL-52: the checks require only what the specification requires."""
     assert isinstance(validate(good.make(make)), LogoutToken)
 
 
 @each_bad
 def test_refuses(bad: Bad, make: TokenMaker) -> None:
-    """BCL-39 … BCL-48, BCL-53: one thing is wrong, and the refusal says which."""
+    """BCL-39 … BCL-48, BCL-53: one thing is wrong, and the error names it."""
     with pytest.raises(InvalidToken, match=re.escape(bad.says)):
         validate(bad.make(make))
 
 
 @pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.id) for bad in BAD if bad.check.startswith("check_")])
-def test_control_the_token_is_good_but_for_the_one_check(
+def test_control_only_the_named_check_rejects_the_token(
     bad: Bad, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the function that is said to refuse it, the token passes: no other check stands in for it."""
+    """If the check is disabled, the token passes, so no other check rejects it."""
     monkeypatch.setattr(logout_token, bad.check, lambda *_, **__: NO_OBJECTION.get(bad.check))
     assert isinstance(validate(bad.make(make)), LogoutToken)
 
 
 @pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.id) for bad in BAD if bad.check == "verify"])
 def test_control_only_the_signature_is_wrong(bad: Bad, make: TokenMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who reads the token without verifying it takes it for good, as a widely copied sample does (TRAP-05)."""
+    """A receiver that does not verify the signature accepts it, as a widely copied sample does (TRAP-05)."""
     monkeypatch.setattr(relying_party_jws, "verify", lambda raw, *_: read(raw))
     assert isinstance(validate(bad.make(make)), LogoutToken)
 
 
-def test_says_whose_sessions_end(make: TokenMaker) -> None:
-    """BCL §2.4: the claims, as they are, and the sentence for the user."""
+def test_result_identifies_the_sessions_to_end(make: TokenMaker) -> None:
+    """BCL §2.4: the unchanged claims, and the message for the user."""
     raw = make.logout_token(jti="j 1", sub="u 1", sid="s 1", reason_user={"en": "You logged out of the shop."})
     wanted = LogoutToken(ISSUER, "u 1", "s 1", "j 1", START, START + 120, "You logged out of the shop.")
     assert validate(raw) == wanted
@@ -82,44 +82,44 @@ def test_says_whose_sessions_end(make: TokenMaker) -> None:
     [({"en": "x" * 300}, "x" * 200), ({"en": 1}, None), ({"de": "?"}, None), ("?", None), ({"en": ""}, None)],
     ids=["endless", "number", "another-language", "text", "empty"],
 )
-def test_an_odd_reason_is_no_reason_to_refuse(make: TokenMaker, reason: object, sentence: str | None) -> None:
-    """BCL-52: what is not understood is ignored."""
+def test_malformed_reason_is_ignored(make: TokenMaker, reason: object, sentence: str | None) -> None:
+    """BCL-52: unknown or malformed members are ignored."""
     assert validate(make.logout_token(reason_user=reason)).reason == sentence
 
 
-def test_an_issuer_with_a_slash_is_another_issuer(make: TokenMaker) -> None:
-    """BCL-42, V20: code point by code point, in both directions."""
+def test_trailing_slash_makes_another_issuer(make: TokenMaker) -> None:
+    """BCL-42, V20: compared code point by code point, in both directions."""
     with pytest.raises(InvalidToken, match="iss is not the issuer"):
         validate(make.logout_token(), issuer=ISSUER + "/")
     assert validate(make.logout_token(iss=ISSUER + "/"), issuer=ISSUER + "/").sid == "a session"
 
 
-def test_without_kid_each_fitting_key_is_tried(make: TokenMaker) -> None:
-    """RP-11, V19: several keys could have signed; the right one is found, wherever it stands."""
+def test_token_without_kid_is_verified_with_each_matching_key(make: TokenMaker) -> None:
+    """RP-11, V19: any of several keys may have signed; the right one is found at any position."""
     several = usable_keys([rsa_key("never published").public_jwk(), rsa_key("first").public_jwk()], "RS256")
     assert validate(make.logout_token(header={"kid": ...}), several).sid == "a session"
 
 
-def test_a_token_without_kid_costs_a_set_number_of_tries(make: TokenMaker) -> None:
-    """BCL-71: a large key set is no lever against us."""
+def test_token_without_kid_costs_a_limited_number_of_tries(make: TokenMaker) -> None:
+    """BCL-71: a large key set must not allow a denial of service."""
     stranger = usable_keys([rsa_key("never published").public_jwk()], "RS256")
     many = stranger * relying_party_jws.MAX_KEYS_TRIED + usable_keys([rsa_key("first").public_jwk()], "RS256")
     with pytest.raises(InvalidToken, match="signature"):
         validate(make.logout_token(header={"kid": ...}), many)
 
 
-def test_an_unknown_kid_is_told_apart(make: TokenMaker) -> None:
-    """BCL-40: so that the caller may look for new keys, and only then."""
+def test_unknown_kid_has_its_own_error(make: TokenMaker) -> None:
+    """BCL-40: only then may the caller fetch new keys."""
     with pytest.raises(UnknownKey):
         validate(make.logout_token(header={"kid": "new"}, key=rsa_key("never published")))
     with pytest.raises(InvalidToken) as refusal:
         validate(make.logout_token(key=rsa_key("never published")))
-    assert not isinstance(refusal.value, UnknownKey), "the kid is known; new keys would not help"
+    assert not isinstance(refusal.value, UnknownKey), "the kid is known, so new keys would not help"
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "PS256", "RS512"])
-def test_the_registered_algorithm_is_the_one_that_counts(make: TokenMaker, algorithm: str) -> None:
-    """BCL-41: the very tokens that are refused as a surprise pass where they are agreed upon (V15's control)."""
+def test_registered_algorithm_is_accepted(make: TokenMaker, algorithm: str) -> None:
+    """BCL-41: tokens rejected as unexpected pass if their algorithm is the registered one (V15's control)."""
     key = ec_key("elliptic") if algorithm == "ES256" else rsa_key("first")
     raw = make.logout_token(header={"alg": algorithm, "kid": key.kid}, key=key)
     its_keys = usable_keys([key.public_jwk()], algorithm)
@@ -127,13 +127,13 @@ def test_the_registered_algorithm_is_the_one_that_counts(make: TokenMaker, algor
     assert token.sid == "a session"
 
 
-def test_no_algorithm_that_a_reader_of_the_keys_could_use_is_known() -> None:
-    """RFC 8725 §3.1: neither none nor HS… can be agreed upon at all."""
+def test_algorithms_without_a_private_key_are_not_supported() -> None:
+    """RFC 8725 §3.1: neither none nor HS… can be registered."""
     assert not [name for name in KEY_TYPES if name == "none" or name.startswith("HS")]
 
 
-def test_times_are_compared_with_the_given_clock(make: TokenMaker) -> None:
-    """BCL-44: the token passes until its time and a minute, and not a second longer."""
+def test_times_are_compared_with_the_given_clock_and_leeway(make: TokenMaker) -> None:
+    """BCL-44: the token is valid until exp plus a minute, and no longer."""
     raw = make.logout_token(exp=START + 120)
 
     def at(now: int) -> LogoutToken:
@@ -154,8 +154,8 @@ JSON = st.recursive(
 
 @settings(max_examples=50, deadline=None, database=None, derandomize=True)
 @given(name=st.sampled_from(["iss", "aud", "iat", "exp", "jti", "events", "sub", "sid", "nonce"]), value=JSON)
-def test_whatever_a_claim_holds_the_answer_is_yes_or_no(name: str, value: Any) -> None:
-    """BCL-63: a well signed token of any content is accepted or refused, and never a fault of ours."""
+def test_any_claim_value_is_accepted_or_rejected(name: str, value: Any) -> None:
+    """BCL-63: a correctly signed token with any content is accepted or rejected, never a 500."""
     make = TokenMaker(ISSUER, CLIENT_ID, rsa_key("first"), START)
     try:
         token = validate(make.logout_token(**{name: value}))
@@ -167,18 +167,18 @@ def test_whatever_a_claim_holds_the_answer_is_yes_or_no(name: str, value: Any) -
 
 @settings(max_examples=50, deadline=None, database=None, derandomize=True)
 @given(raw=TEXT | st.from_regex(r"[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}", fullmatch=True))
-def test_whatever_text_comes_it_is_refused_in_words(raw: str) -> None:
-    """BCL-63: garbage is a refusal, not a fault."""
+def test_any_malformed_text_is_rejected_with_a_message(raw: str) -> None:
+    """BCL-63: garbage is rejected with a message, never a 500."""
     with pytest.raises(InvalidToken):
         validate(raw)
 
 
-def test_both_sides_mean_the_same_event() -> None:
-    """BCL §2.4: the name is http, not https, and has no slash at the end."""
+def test_both_sides_use_the_same_event() -> None:
+    """BCL §2.4: the name begins with http, not https, and has no slash at the end."""
     assert logout_token.LOGOUT_EVENT == LOGOUT_EVENT
 
 
-def test_what_the_provider_makes_is_what_we_check() -> None:
+def test_token_of_our_idp_passes_our_checks() -> None:
     """``idp/flow/logout_token.py`` and ``relying_party/logout_token.py`` mirror each other."""
     from idp.flow.logout_token import TYPE, logout_token_claims
 

@@ -1,4 +1,4 @@
-"""The extension installs alone: its own distribution, its own dependencies, nothing of the demonstration."""
+"""The extension installs alone: a separate distribution with its own dependencies, without Pickup."""
 
 import ast
 import re
@@ -40,14 +40,14 @@ def imported() -> set[str]:
     return found
 
 
-def test_what_is_imported_is_what_is_asked_for() -> None:
-    """Minimal dependencies, all of them named; nothing of the three services."""
+def test_imports_match_the_declared_dependencies() -> None:
+    """Minimal dependencies, all declared; none of the three services."""
     foreign = imported() - set(sys.stdlib_module_names) - {"relying_party"}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} == set(DEPENDENCIES)
 
 
-def test_its_bounds_allow_what_the_services_run_with() -> None:
-    """One truth: what is tested here is what somebody else installs."""
+def test_version_bounds_include_the_installed_versions() -> None:
+    """The versions tested here satisfy the declared bounds."""
     from packaging.requirements import Requirement
 
     for line in PROJECT["project"]["dependencies"]:
@@ -55,15 +55,15 @@ def test_its_bounds_allow_what_the_services_run_with() -> None:
         assert version(wanted.name) in wanted.specifier, line
 
 
-def test_the_changelog_begins_with_this_version() -> None:
-    """Its own changelog."""
+def test_changelog_begins_with_this_version() -> None:
+    """The changelog belongs to the extension."""
     headings = re.findall(r"^## (\S+)", (PACKAGE / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert headings[0] == relying_party.__version__
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built without a network, from a copy: building leaves things behind."""
+    """The wheel, built offline from a copy, because the build leaves files behind."""
     if find_spec("setuptools") is None:
         pytest.skip("setuptools is not installed, and the network is not asked for it")
     folder = tmp_path_factory.mktemp("wheel")
@@ -74,8 +74,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_wheel_holds_everything_that_is_needed(wheel: Path) -> None:
-    """Code, templates, scripts, and that it is typed."""
+def test_wheel_contains_all_files(wheel: Path) -> None:
+    """Code, templates, scripts, and the marker that it is typed."""
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info" not in name}
     assert names == {f"relying_party/{path.relative_to(PACKAGE)}" for path in INSIDE}
 
@@ -99,8 +99,8 @@ print(sorted({"idp", "pickup_web", "pickup_dispatch", "pickup_manager"} & set(sy
 """
 
 
-def test_it_works_where_there_is_nothing_else_of_this_repository(wheel: Path, tmp_path: Path) -> None:
-    """Another folder, only the wheel and its dependencies."""
+def test_wheel_works_without_this_repository(wheel: Path, tmp_path: Path) -> None:
+    """Another folder, with only the wheel and its dependencies."""
     installed = tmp_path / "installed"
     ZipFile(wheel).extractall(installed)
     done = subprocess.run(
@@ -112,6 +112,6 @@ def test_it_works_where_there_is_nothing_else_of_this_repository(wheel: Path, tm
     )
     assert done.returncode == 0, done.stderr
     path, demonstration = done.stdout.splitlines()
-    assert path.startswith(str(installed)), "it is the wheel's"
+    assert path.startswith(str(installed)), "the wheel's package is used"
     assert demonstration == "[]"
-    assert (tmp_path / "instance" / "relying_party.db").exists(), "sessions need no setting at all"
+    assert (tmp_path / "instance" / "relying_party.db").exists(), "sessions need no setting"

@@ -1,4 +1,4 @@
-"""What the relying party asks its provider, and what it takes for an answer (Discovery 1.0, Core §10.1)."""
+"""Requests to the provider, and the validation of its responses (Discovery 1.0, Core §10.1)."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ JWKS = f"{ISSUER}/jwks"
 
 
 def known(**changes: Any) -> Provider:
-    """The provider as a fresh process knows it."""
+    """The provider as a new process sees it."""
     config = Config(
         **{"issuer": ISSUER, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": BASE_URL, **changes}
     )
@@ -44,10 +44,8 @@ def known(**changes: Any) -> Provider:
 
 
 @pytest.mark.parametrize("claimed", ["https://other.example", ISSUER + "/", ISSUER.upper(), None, 7])
-def test_metadata_of_another_issuer_is_not_used_for_anything(
-    claimed: object, provider: PaperProvider, network: Network
-) -> None:
-    """RP-02, LIB-04, Discovery §4.3: else one provider could speak for another."""
+def test_metadata_of_another_issuer_is_rejected(claimed: object, provider: PaperProvider, network: Network) -> None:
+    """RP-02, LIB-04, Discovery §4.3: otherwise one provider could impersonate another."""
     provider.metadata = {"issuer": claimed}
     with pytest.raises(ProviderError, match="names another issuer"):
         known().keys()
@@ -56,16 +54,16 @@ def test_metadata_of_another_issuer_is_not_used_for_anything(
     assert {exchange.request.url for exchange in network.exchanges} == {DISCOVERY}
 
 
-def test_an_issuer_with_a_slash_is_asked_at_one_slash(provider: PaperProvider, network: Network) -> None:
-    """RP-01, Discovery §4.1: one slash is taken away for the address, and never from the name."""
+def test_metadata_address_of_issuer_with_slash_has_one_slash(provider: PaperProvider, network: Network) -> None:
+    """RP-01, Discovery §4.1: the trailing slash is removed for the address, but kept in the name."""
     provider.issuer = ISSUER + "/"
     assert known(issuer=ISSUER + "/").metadata()["issuer"] == ISSUER + "/"
     assert network.exchanges[0].request.url == DISCOVERY
 
 
 @pytest.mark.usefixtures("provider")
-def test_metadata_is_believed_for_an_hour(network: Network, clock: Clock) -> None:
-    """RP-04: not for the life of the process."""
+def test_metadata_is_cached_for_an_hour(network: Network, clock: Clock) -> None:
+    """RP-04: not for the lifetime of the process."""
     asked = known()
     asked.metadata()
     clock.turn(METADATA_SECONDS)
@@ -77,14 +75,14 @@ def test_metadata_is_believed_for_an_hour(network: Network, clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("value", [None, 7, ["https://op.example/authorize"]])
-def test_an_endpoint_that_is_no_address_is_a_fault_of_the_provider(value: object, provider: PaperProvider) -> None:
-    """RP-01: a sentence, and no guess."""
+def test_invalid_endpoint_is_a_provider_error(value: object, provider: PaperProvider) -> None:
+    """RP-01: an error message, not a guessed address."""
     provider.metadata = {"authorization_endpoint": value}
     with pytest.raises(ProviderError, match="no authorization_endpoint"):
         known().endpoint("authorization_endpoint")
 
 
-def test_a_fault_is_not_remembered(provider: PaperProvider, network: Network) -> None:
+def test_error_is_not_cached(provider: PaperProvider, network: Network) -> None:
     """RP-04: the next request asks again."""
     asked = known()
     network.answer(DISCOVERY, 500)
@@ -94,8 +92,8 @@ def test_a_fault_is_not_remembered(provider: PaperProvider, network: Network) ->
     assert asked.metadata()["issuer"] == provider.issuer
 
 
-def test_an_answer_of_another_shape_is_refused(network: Network) -> None:
-    """RP-01: no redirect is followed, nothing endless is read, only a JSON object is believed."""
+def test_malformed_response_is_rejected(network: Network) -> None:
+    """RP-01: no redirect is followed, the body is limited, and only a JSON object is accepted."""
     for answer, says in {
         "<html>": "not JSON",
         "[1]": "not a JSON object",
@@ -115,7 +113,7 @@ def test_an_answer_of_another_shape_is_refused(network: Network) -> None:
 
 
 def key_ids(asked: Provider, *, refetch: bool = False) -> list[str | None]:
-    """The names of the keys it would verify with."""
+    """The kids of the keys it would verify with."""
     return [key.key_id for key in asked.keys(refetch=refetch)]
 
 
@@ -134,14 +132,14 @@ UNUSABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE, ids=lambda key: str(key)[:40])
-def test_a_key_nobody_here_can_use_is_passed_over(unusable: Any, provider: PaperProvider) -> None:
-    """LIB-09, FOP-03, RFC 7517 §5: one odd key does not spoil the others."""
+def test_unusable_key_is_skipped(unusable: Any, provider: PaperProvider) -> None:
+    """LIB-09, FOP-03, RFC 7517 §5: one unusable key does not make the others unusable."""
     provider.keys = [unusable, rsa_key("first").public_jwk(), unusable]
     assert key_ids(known()) == ["first"]
 
 
-def test_only_keys_that_fit_are_candidates(provider: PaperProvider) -> None:
-    """RP-11: kty, use and alg must fit the algorithm agreed upon; absent use and alg do."""
+def test_only_matching_keys_are_candidates(provider: PaperProvider) -> None:
+    """RP-11: kty, use and alg must match the registered algorithm; a missing use or alg matches."""
     key = rsa_key("first")
     provider.keys = [
         key.public_jwk(kid="enc", use="enc"),
@@ -154,8 +152,8 @@ def test_only_keys_that_fit_are_candidates(provider: PaperProvider) -> None:
     assert key_ids(known(signing_algorithm="ES256")) == ["elliptic"]
 
 
-def test_a_rotated_key_is_found_at_once_without_any_cool_down(provider: PaperProvider, network: Network) -> None:
-    """RP-11, LIB-07: keys were fetched a moment ago, and one more look is taken all the same."""
+def test_rotated_key_is_fetched_without_a_delay(provider: PaperProvider, network: Network) -> None:
+    """RP-11, LIB-07: keys were fetched a moment ago, and are still fetched again immediately."""
     asked = known()
     assert key_ids(asked) == ["first"]
     provider.keys = [rsa_key("second").public_jwk()]
@@ -165,8 +163,8 @@ def test_a_rotated_key_is_found_at_once_without_any_cool_down(provider: PaperPro
 
 
 @pytest.mark.usefixtures("provider")
-def test_looks_for_new_keys_are_rationed(network: Network, clock: Clock) -> None:
-    """BCL-71: a few at once, then one every few seconds, never more saved up than at the beginning."""
+def test_key_requests_are_rate_limited(network: Network, clock: Clock) -> None:
+    """BCL-71: a few at once, then one every few seconds; unused ones do not accumulate beyond the initial number."""
     asked = known()
     asked.keys()
     for _ in range(50):
@@ -183,8 +181,8 @@ def test_looks_for_new_keys_are_rationed(network: Network, clock: Clock) -> None
 
 
 @pytest.mark.usefixtures("provider")
-def test_a_clock_that_is_set_back_does_not_lift_the_ration(network: Network, clock: Clock) -> None:
-    """BCL-71: forged key ids must not make this app ask the provider without a bound."""
+def test_clock_set_back_does_not_lift_the_rate_limit(network: Network, clock: Clock) -> None:
+    """BCL-71: forged key ids must not cause unlimited requests to the provider."""
     asked = known()
     asked.keys()
     clock.turn(-100 * REFETCH_SECONDS)
@@ -194,8 +192,8 @@ def test_a_clock_that_is_set_back_does_not_lift_the_ration(network: Network, clo
 
 
 @pytest.mark.usefixtures("provider")
-def test_keys_are_believed_for_an_hour(network: Network, clock: Clock) -> None:
-    """RP-04: a key the provider withdrew is not trusted for ever."""
+def test_keys_are_cached_for_an_hour(network: Network, clock: Clock) -> None:
+    """RP-04: a key that the provider withdrew does not stay trusted."""
     asked = known()
     asked.keys()
     clock.turn(METADATA_SECONDS + 1)
@@ -203,14 +201,12 @@ def test_keys_are_believed_for_an_hour(network: Network, clock: Clock) -> None:
     assert len(network.to(JWKS)) == 2
 
 
-# --- how it is asked ---
+# --- connections ---
 
 
 @pytest.mark.usefixtures("provider")
-def test_no_call_waits_for_ever_or_takes_a_proxy_by_surprise(
-    shop: Shop, network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """RP-03, LIB-15: every call has timeouts, checks certificates, and ignores the environment's proxies."""
+def test_requests_have_timeouts_and_use_no_proxy(shop: Shop, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RP-03, LIB-15: every request has timeouts, checks certificates, and ignores the environment's proxies."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(name, "http://proxy.example")
     shop.sign_in()
@@ -223,17 +219,17 @@ def test_no_call_waits_for_ever_or_takes_a_proxy_by_surprise(
         assert not options["proxies"], exchange.request.url
 
 
-def test_certificates_of_ones_own_can_be_trusted(network: Network, provider: PaperProvider) -> None:  # noqa: ARG001 # answers
-    """RP-03: for closed rooms and for the conformance suite."""
+def test_private_ca_can_be_trusted(network: Network, provider: PaperProvider) -> None:  # noqa: ARG001 # answers
+    """RP-03: for closed networks and for the conformance suite."""
     known(ca_bundle="/etc/our-ca.pem").keys()
     assert {exchange.request.options["verify"] for exchange in network.exchanges} == {"/etc/our-ca.pem"}
 
 
 @pytest.mark.parametrize("name", ["jwks_uri", "userinfo_endpoint", "token_endpoint"])
-def test_a_plain_http_endpoint_is_not_asked(
+def test_plain_http_endpoint_is_not_used(
     name: str, provider: PaperProvider, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RP-03: without the demo switch nothing travels unencrypted, above all no secret."""
+    """RP-03: without the demo switch nothing is sent unencrypted, above all no secret."""
     monkeypatch.delenv("AUTHLIB_INSECURE_TRANSPORT")
     provider.metadata = {name: "http://op.example/x"}
     calls: dict[str, Callable[[], Any]] = {
@@ -264,8 +260,8 @@ def test_a_plain_http_endpoint_is_not_asked(
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_settings_that_cannot_work_stop_the_start(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
-    """Plain http is a named switch, and a setting that is spelled wrong is not ignored."""
+def test_invalid_settings_stop_the_start(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """Plain http needs the named switch, and a misspelled setting is not ignored."""
     app = Flask("shop")
     app.config.update(SETTINGS)
     Config.from_app(app)
@@ -277,8 +273,8 @@ def test_settings_that_cannot_work_stop_the_start(settings: dict[str, Any], says
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_named_switch_allows_plain_http(tmp_path: Path) -> None:
-    """The control: with the switch the same addresses are fine."""
+def test_demo_switch_allows_plain_http(tmp_path: Path) -> None:
+    """Control: with the switch the same addresses are accepted."""
     shop = make_shop(tmp_path, RELYING_PARTY_ALLOW_PLAIN_HTTP=True)
     assert shop.state.config.allow_plain_http
     shop.engine.dispose()
@@ -295,10 +291,10 @@ def test_the_named_switch_allows_plain_http(tmp_path: Path) -> None:
         ("https://idp.localhost:9000", False, "https://idp.localhost:9000"),
     ],
 )
-def test_a_name_below_localhost_is_this_machine(
+def test_localhost_subdomain_is_this_machine(
     url: str, known_here: bool, asked: str, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 6761 §6.3: Python on plain Linux does not know it; the request still says whom it is for."""
+    """RFC 6761 §6.3: Python on Linux does not resolve it; the Host header still has the name."""
     monkeypatch.setattr("relying_party.connections.is_known", lambda _: known_here)
     network.answer(asked, 200, json.dumps({"issuer": url}))
     assert known(issuer=url, allow_plain_http=True).metadata() == {"issuer": url}
@@ -307,7 +303,7 @@ def test_a_name_below_localhost_is_this_machine(
     assert exchange.request.headers.get("Host", url.partition("//")[2]) == url.partition("//")[2]
 
 
-def test_the_secret_is_in_no_address_and_no_body(shop: Shop, network: Network) -> None:
+def test_secret_is_in_no_url_and_no_body(shop: Shop, network: Network) -> None:
     """RP-09: HTTP Basic, and nowhere else."""
     shop.sign_in()
     said = json.dumps([[exchange.request.url, exchange.request.body] for exchange in network.exchanges])

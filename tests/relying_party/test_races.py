@@ -1,7 +1,7 @@
-"""Two things at once. Each test forces one interleaving, with both databases, and none sleeps.
+"""Races between two operations. Each test forces one interleaving, with both databases, and none sleeps.
 
-SQLite lets one writer in at a time, so the second waits where PostgreSQL lets both go on and makes one of them
-repeat. What is promised is the same: no session lives that the provider has ended, and no other one dies.
+SQLite allows one writer at a time, so the second one waits. PostgreSQL lets both continue and makes one of them
+repeat. The guarantee is the same: a session that the provider ended is not active, and no other session ends.
 """
 
 import threading
@@ -30,7 +30,7 @@ pytestmark = each_database
 
 
 class Act(threading.Thread):
-    """Something done in a thread of its own; ``result`` waits for it."""
+    """A function run in a separate thread; ``result`` waits for it."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         super().__init__()
@@ -40,16 +40,16 @@ class Act(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """The thread."""
+        """Runs in the thread."""
         try:
             self._outcome = self._act()
         except Exception as error:
             self._error = error
 
     def result(self) -> Any:
-        """What came of it."""
+        """The function's result."""
         self.join(MAX_WAIT)
-        assert not self.is_alive(), "it hangs"
+        assert not self.is_alive(), "the thread hangs"
         if self._error:
             raise self._error
         return self._outcome
@@ -57,7 +57,7 @@ class Act(threading.Thread):
 
 @contextmanager
 def pause(function: str, *, after: bool = False) -> Iterator[Gate]:
-    """The first call of ``sessions.<function>`` waits at a gate: before it does its work, or after it."""
+    """The first call of ``sessions.<function>`` waits at a gate, before or after it does its work."""
     gate, really, first = Gate(), getattr(sessions, function), threading.Lock()
 
     def paused(*args: Any) -> Any:
@@ -77,7 +77,7 @@ def pause(function: str, *, after: bool = False) -> Iterator[Gate]:
 
 
 def waits_for_a_lock(shop: Shop) -> bool:
-    """Whether some PostgreSQL transaction is held up by another one; SQLite does not tell."""
+    """Whether a PostgreSQL transaction waits for another one; SQLite does not report that."""
     if shop.engine.dialect.name == "sqlite":
         return True
     with shop.engine.connect() as connection:
@@ -86,23 +86,23 @@ def waits_for_a_lock(shop: Shop) -> bool:
 
 
 def logout_of(**claims: Any) -> LogoutToken:
-    """A good logout token, as it is after the checks."""
+    """A validated logout token."""
     good = {"iss": ISSUER, "sub": "a user", "sid": "a session", "jti": "j", "iat": START, "exp": START + 120}
     return LogoutToken(**{**good, "reason": None, **claims})
 
 
 def login_of(**claims: Any) -> dict[str, Any]:
-    """What a login brings."""
+    """The data of a login."""
     return {"claims": {"iss": ISSUER, "sub": "a user", "sid": "a session", "iat": START, **claims}, "userinfo": {}}
 
 
 def living(shop: Shop) -> list[tuple[str | None, str | None]]:
-    """Sub and sid of every session that lives."""
+    """Sub and sid of every active session."""
     return sorted((row.sub, row.sid) for row in shop.rows() if row.ended_at is None)
 
 
 def ended(shop: Shop) -> list[tuple[str | None, str | None]]:
-    """Sub and reason of every session that ended; nothing else is left of it."""
+    """Sub and reason of every ended session; no other data of it remains."""
     over = [row for row in shop.rows() if row.ended_at is not None]
     assert not [row for row in over if row.login or row.data]
     return sorted((row.sub, row.end_reason) for row in over)
@@ -112,10 +112,8 @@ def ended(shop: Shop) -> list[tuple[str | None, str | None]]:
 
 
 @pytest.mark.parametrize("token", [{}, {"sub": None}, {"sid": None}], ids=["both", "sid-only", "sub-only"])
-def test_the_logout_comes_between_writing_the_session_and_looking_for_logouts(
-    token: dict[str, Any], shop: Shop
-) -> None:
-    """BCL-61: whichever of the two is first, the session does not live."""
+def test_logout_between_session_write_and_logout_check_wins(token: dict[str, Any], shop: Shop) -> None:
+    """BCL-61: whichever comes first, the session does not stay active."""
     store, browser = shop.another_store(), AppSession()
     with pause("_ends_login") as looking:
         login = Act(lambda: store.sign_in(browser, login_of()))
@@ -124,7 +122,7 @@ def test_the_logout_comes_between_writing_the_session_and_looking_for_logouts(
             logout = Act(lambda: shop.another_store().apply_logout(logout_of(**token)))
             recording.wait_for_request()
         if shop.engine.dialect.name == "postgresql":
-            logout.result()  # it did not have to wait, and could not see the session that is being written
+            logout.result()  # it does not wait, and cannot see the uncommitted session
         looking.open()
         with pytest.raises(LoginFailed) if shop.engine.dialect.name == "postgresql" else nothing():
             login.result()
@@ -139,10 +137,8 @@ def nothing() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("token", [{}, {"sub": None}, {"sid": None}], ids=["both", "sid-only", "sub-only"])
-def test_the_session_is_written_between_looking_for_sessions_and_the_end_of_the_logout(
-    token: dict[str, Any], shop: Shop
-) -> None:
-    """BCL-61: the logout found no session, and before it is through one appears."""
+def test_session_written_before_the_logout_commits_is_ended(token: dict[str, Any], shop: Shop) -> None:
+    """BCL-61: the logout found no session, and one appears before it commits."""
     with pause("_end", after=True) as ending:
         logout = Act(lambda: shop.another_store().apply_logout(logout_of(**token)))
         ending.wait_for_request()
@@ -159,8 +155,8 @@ def test_the_session_is_written_between_looking_for_sessions_and_the_end_of_the_
     assert living(shop) == []
 
 
-def test_a_control_another_persons_login_at_the_same_moment_succeeds(shop: Shop) -> None:
-    """BCL-61: only the sessions the token means are lost, however the two acts collide."""
+def test_control_concurrent_login_of_another_user_succeeds(shop: Shop) -> None:
+    """BCL-61: only the sessions the token names end, however the two operations overlap."""
     with pause("_ends_login") as looking:
         login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
@@ -174,10 +170,10 @@ def test_a_control_another_persons_login_at_the_same_moment_succeeds(shop: Shop)
 
 
 @pytest.mark.parametrize("endpoint", ["token", "userinfo", "jwks"])
-def test_the_logout_comes_while_the_callback_waits_for_the_provider(
+def test_logout_while_the_callback_waits_for_the_provider_wins(
     endpoint: str, shop: Shop, make: TokenMaker, network: Network
 ) -> None:
-    """BCL-61: the whole route, held at each of its calls. The token for the jwks case is checked with the same keys."""
+    """BCL-61: the whole route, stopped at each request. In the jwks case the token is checked with the same keys."""
     request = shop.start_login(browser := shop.browser())
     shop.provider.nonce = request["nonce"]
     gate = network.hold(f"{ISSUER}/{endpoint}")
@@ -200,7 +196,7 @@ def test_the_logout_comes_while_the_callback_waits_for_the_provider(
 
 
 def two_at_once(shop: Shop, first: LogoutToken, second: LogoutToken) -> list[Any]:
-    """Both are carried out; the second one begins when the first has ended its sessions and not yet committed."""
+    """Both are applied; the second one starts when the first has ended its sessions but not yet committed."""
     with pause("_end", after=True) as ending:
         acts = [Act(lambda: shop.another_store().apply_logout(first))]
         ending.wait_for_request()
@@ -217,22 +213,22 @@ def two_at_once(shop: Shop, first: LogoutToken, second: LogoutToken) -> list[Any
     return outcomes
 
 
-def test_two_tokens_for_one_session_both_succeed_and_end_it_once(shop: Shop) -> None:
-    """BCL-56: a retry with a new jti meets the first attempt; both are 200, and the application hears once."""
+def test_two_tokens_for_one_session_end_it_once(shop: Shop) -> None:
+    """BCL-56: a retry with a new jti overlaps the first attempt; both get 200, and the application gets one signal."""
     browser = shop.sign_in()
     assert two_at_once(shop, logout_of(jti="first"), logout_of(jti="second")) == [1, 0]
     assert who(browser) == "anonymous"
 
 
-def test_the_very_same_token_twice_is_carried_out_once(shop: Shop) -> None:
+def test_same_token_sent_twice_is_applied_once(shop: Shop) -> None:
     """BCL-49: the second one waits for the first, and is a replay."""
     browser = shop.sign_in()
     assert two_at_once(shop, logout_of(), logout_of()) == [1, "replayed"]
     assert who(browser) == "anonymous"
 
 
-def test_one_session_and_all_of_the_user_at_once(shop: Shop) -> None:
-    """BCL-54, BCL-55: overlapping, in the order that could deadlock; every session of the user is over."""
+def test_logout_by_sid_and_logout_by_sub_can_overlap(shop: Shop) -> None:
+    """BCL-54, BCL-55: overlapping, in the order that could deadlock; every session of the user ends."""
     shop.sign_in()
     shop.sign_in(sid="another session")
     bob = shop.sign_in(sub="Bob", sid="Bob's session")
@@ -241,7 +237,7 @@ def test_one_session_and_all_of_the_user_at_once(shop: Shop) -> None:
     assert living(shop) == [("Bob", "Bob's session")]
 
 
-# --- a logout while a request of that session is running ---
+# --- a logout during a request of that session ---
 
 
 @contextmanager
@@ -264,8 +260,8 @@ def slow_page(app: Flask) -> Iterator[Gate]:
         app.view_functions["cart"] = really
 
 
-def test_a_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -> None:
-    """BCL-57: the page answers what it began with; its cookie is worth nothing afterwards, and nothing is kept."""
+def test_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -> None:
+    """BCL-57: the page responds with the session it loaded; afterwards its cookie is invalid, and nothing is stored."""
     browser = shop.sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     with slow_page(shop.app) as gate:
@@ -281,8 +277,8 @@ def test_a_late_save_does_not_revive_the_session(shop: Shop, make: TokenMaker) -
     assert ended(shop) == [("a user", BACK_CHANNEL)]
 
 
-def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) -> None:
-    """BCL-57: the row is locked by the save when the logout wants to end it; the logout waits, and wins."""
+def test_uncommitted_save_does_not_hide_the_session(shop: Shop) -> None:
+    """BCL-57: the save holds the row lock when the logout wants to end it; the logout waits, and wins."""
     browser = shop.sign_in()
     (row,) = shop.rows()
     with shop.engine.connect() as saving, saving.begin():
@@ -296,8 +292,8 @@ def test_a_save_that_is_not_yet_committed_does_not_hide_the_session(shop: Shop) 
     assert ended(shop) == [("a user", BACK_CHANNEL)]
 
 
-def test_a_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
-    """BCL-57: the other way round: the session's end is being written when the save comes."""
+def test_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
+    """BCL-57: the reverse: the session's end is being written when the save starts."""
     browser = shop.sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -313,11 +309,11 @@ def test_a_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
     assert ended(shop) == [("a user", BACK_CHANNEL)]
 
 
-# --- somebody else signs in in the same browser while the old session's token arrives ---
+# --- another user signs in with the same browser while the old session's token arrives ---
 
 
 def begin_as(shop: Shop, browser: FlaskClient, sub: str, sid: str) -> dict[str, str]:
-    """The browser is at the provider, where somebody else signs in."""
+    """The browser is at the provider, where another user signs in."""
     request = shop.start_login(browser)
     shop.provider.nonce, shop.provider.id_token = request["nonce"], {"sub": sub, "sid": sid}
     shop.provider.userinfo = {"sub": sub}
@@ -325,10 +321,10 @@ def begin_as(shop: Shop, browser: FlaskClient, sub: str, sid: str) -> dict[str, 
 
 
 @pytest.mark.parametrize("moment", ["at the provider", "in the callback"])
-def test_the_new_person_is_signed_in_and_the_old_one_out(
+def test_new_user_is_signed_in_and_old_user_is_logged_out(
     moment: str, shop: Shop, make: TokenMaker, network: Network
 ) -> None:
-    """BCL-06, BCL-61: the provider ends Ann's session because Bob signs in; its token overtakes Bob's answer."""
+    """BCL-06, BCL-61: the provider ends Ann's session because Bob signs in; its token arrives before Bob's response."""
     browser = shop.sign_in(sub="Ann", sid="Ann's")
     old = browser.get_cookie(COOKIE, "shop.example")
     assert old
@@ -347,14 +343,14 @@ def test_the_new_person_is_signed_in_and_the_old_one_out(
     assert response.status_code == 303, response.text
     assert who(browser) == "Bob"
     assert living(shop) == [("Bob", "Bob's")]
-    assert ended(shop) == [("Ann", BACK_CHANNEL)], "and it says why it really ended"
+    assert ended(shop) == [("Ann", BACK_CHANNEL)], "with the actual reason"
     thief = shop.browser()
     thief.set_cookie(COOKIE, old.value, domain="shop.example")
     assert who(thief) == "anonymous"
 
 
-def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> None:
-    """Both want to end Ann's row; whoever is first, she is out, once, and Bob is in."""
+def test_token_during_the_new_sessions_write_ends_only_the_old_one(shop: Shop) -> None:
+    """Both want to end Ann's row; whichever is first, Ann's session ends once, and Bob is signed in."""
     browser = shop.sign_in(sub="Ann", sid="Ann's")
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -368,14 +364,14 @@ def test_the_token_comes_while_the_new_session_is_being_written(shop: Shop) -> N
             logout.result()
         looking.open()
         told = len(login.result()) + len(logout.result())
-    assert told == 1, "the application hears of Ann's end once"
+    assert told == 1, "the application gets one signal for Ann's session"
     assert living(shop) == [("Bob", "Bob's")]
     assert [sub for sub, _ in ended(shop)] == ["Ann"]
     assert {reason for _, reason in ended(shop)} <= {BACK_CHANNEL, REPLACED}
 
 
-def test_two_answers_with_one_state_get_one_login(shop: Shop, network: Network) -> None:
-    """RP-06: the same address opened in two tabs at once; the login is used up by one of them."""
+def test_two_responses_with_one_state_get_one_login(shop: Shop, network: Network) -> None:
+    """RP-06: the same address opened in two tabs at once; one of them uses up the login."""
     browser = shop.browser()
     request = begin_as(shop, browser, "a user", "a session")
     cookie = browser.get_cookie(COOKIE, "shop.example")
@@ -391,8 +387,8 @@ def test_two_answers_with_one_state_get_one_login(shop: Shop, network: Network) 
     assert len(network.to(f"{ISSUER}/token")) == 1
 
 
-def test_two_tabs_that_begin_at_once_both_have_their_login(shop: Shop) -> None:
-    """RP-06: neither write of the browser's begun logins loses the other one's."""
+def test_two_tabs_that_start_at_once_both_sign_in(shop: Shop) -> None:
+    """RP-06: neither tab's write overwrites the other's pending login."""
     browser = shop.browser()
     browser.get("/cart")
     cookie = browser.get_cookie(COOKIE, "shop.example")
@@ -413,13 +409,11 @@ def test_two_tabs_that_begin_at_once_both_have_their_login(shop: Shop) -> None:
 
 
 class Crashed(BaseException):
-    """What no handler of ours catches, as if the process were gone."""
+    """No handler catches it, as if the process had been killed."""
 
 
-def test_a_crash_between_the_two_leaves_neither_and_the_retry_works(
-    shop: Shop, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The very same token again is no replay, and ends the session."""
+def test_retry_succeeds_after_a_crash(shop: Shop, make: TokenMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same token again is not a replay, and ends the session."""
     browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
 
     def crash(*_: object) -> None:
@@ -433,11 +427,11 @@ def test_a_crash_between_the_two_leaves_neither_and_the_retry_works(
     assert who(browser) == "a user"
     assert shop.log_out(token).status_code == 200
     assert who(browser) == "anonymous"
-    assert shop.log_out(token).status_code == 400, "the control: now it is a replay"
+    assert shop.log_out(token).status_code == 400, "control: now it is a replay"
 
 
-def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, make: TokenMaker) -> None:
-    """All is done but the commit, and the database goes away."""
+def test_connection_lost_before_commit_changes_nothing(shop: Shop, make: TokenMaker) -> None:
+    """Everything is done except the commit, and the database connection breaks."""
     browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
     really = sessions._end
 
@@ -459,17 +453,17 @@ def test_a_connection_that_breaks_before_the_commit_leaves_neither(shop: Shop, m
 
 
 def ask_for_access_token(shop: Shop, browser: FlaskClient) -> str:
-    """What a view of the application would get."""
+    """The access token a view of the application would get."""
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
     with shop.app.test_request_context("/", headers={"Cookie": f"{COOKIE}={cookie.value}"}):
         return access_token()
 
 
-def test_several_requests_that_need_a_new_access_token_ask_for_one(
+def test_concurrent_requests_renew_the_access_token_once(
     shop: Shop, network: Network, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 9700 §4.14.2: the refresh token is used once; a second use would be taken for theft, and all be revoked."""
+    """RFC 9700 §4.14.2: the refresh token is used once; reuse would count as theft and revoke all tokens."""
     browser, waiting = shop.sign_in(), threading.Semaphore(0)
     clock.turn(590)
     shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
@@ -491,10 +485,8 @@ def test_several_requests_that_need_a_new_access_token_ask_for_one(
     assert len(network.to(f"{ISSUER}/token")) == 2, "one for the login, and one"
 
 
-def test_a_request_whose_turn_comes_after_the_renewal_uses_what_it_brought(
-    shop: Shop, network: Network, clock: Clock
-) -> None:
-    """Its own look at the session was before; the refresh token it saw there is used up."""
+def test_waiting_request_uses_the_renewed_token(shop: Shop, network: Network, clock: Clock) -> None:
+    """It loaded the session before; the refresh token it saw is used up."""
     browser = shop.sign_in()
     clock.turn(590)
     shop.provider.tokens = {"access_token": "access 2", "refresh_token": "refresh 2", "id_token": None}
@@ -507,28 +499,26 @@ def test_a_request_whose_turn_comes_after_the_renewal_uses_what_it_brought(
     assert len(network.to(f"{ISSUER}/token")) == 2
 
 
-def test_a_request_that_is_killed_while_it_renews_holds_up_the_others_for_a_moment(
-    shop: Shop, network: Network, clock: Clock
-) -> None:
-    """It had its turn, and does not give it back."""
+def test_killed_renewal_blocks_other_requests_only_briefly(shop: Shop, network: Network, clock: Clock) -> None:
+    """It holds the turn and does not release it."""
     browser = shop.sign_in()
     clock.turn(590)
     (row,) = shop.rows()
     died = shop.state.sessions.renewal(AppSession(row))
     assert died.__enter__()
     with shop.state.sessions.renewal(AppSession(row)) as is_ours:
-        assert not is_ours, "the control: it is somebody else's turn"
+        assert not is_ours, "control: another request has the turn"
     clock.turn(RENEWAL_SECONDS)
     shop.provider.tokens = {"access_token": "access 2", "id_token": None}
     assert ask_for_access_token(shop, browser) == "access 2"
     assert len(network.to(f"{ISSUER}/token")) == 2
 
 
-# --- everything at once ---
+# --- many operations at once ---
 
 
-def test_many_acts_at_once_all_come_through(shop: Shop) -> None:
-    """BCL-60: a wave of logins and logouts; every collision is repeated until it is none, and nobody sees a fault."""
+def test_many_concurrent_operations_all_succeed(shop: Shop) -> None:
+    """BCL-60: many logins and logouts at once; every collision is retried, and no user sees an error."""
     store, number = shop.another_store(), 12
     for n in range(number):
         store.sign_in(AppSession(), login_of(sub=f"old {n}", sid=f"old {n}"))
@@ -547,8 +537,8 @@ def test_many_acts_at_once_all_come_through(shop: Shop) -> None:
     assert living(shop) == sorted((f"new {n}", f"new {n}") for n in range(number))
 
 
-def test_a_table_of_an_earlier_version_gets_its_new_columns(shop: Shop) -> None:
-    """Also when two processes start at once: the one that comes second finds the column there."""
+def test_table_of_an_earlier_version_gets_new_columns(shop: Shop) -> None:
+    """Also if two processes start at once: the second one finds the column."""
     with shop.engine.begin() as connection:
         connection.execute(text("ALTER TABLE rp_session DROP COLUMN logins"))
     starts = [Act(lambda: make_tables(shop.engine)) for _ in range(2)]

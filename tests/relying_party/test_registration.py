@@ -35,7 +35,7 @@ CLIENT = {"client_id": "id: 100% + @more", "client_secret": "s3cret:/+ %&=@€",
 
 @pytest.fixture(autouse=True)
 def registering(provider: PaperProvider) -> PaperProvider:
-    """The identity provider registers whoever asks."""
+    """The identity provider allows open registration."""
     provider.metadata = {"registration_endpoint": REGISTER}
     provider.registration = json_response(CLIENT, 201)
     provider.client_id = CLIENT["client_id"]  # type: ignore[assignment] # it is a str
@@ -44,7 +44,7 @@ def registering(provider: PaperProvider) -> PaperProvider:
 
 @pytest.fixture
 def worker(database: Path | URL, network: Network, provider: PaperProvider) -> Iterator[Any]:
-    """Starts workers: applications of their own over one database, without a client id."""
+    """Starts workers: separate applications with a shared database, without a client id."""
     started: list[Shop] = []
 
     def start(**settings: Any) -> Shop:
@@ -60,17 +60,17 @@ def worker(database: Path | URL, network: Network, provider: PaperProvider) -> I
 
 
 def failed_login(shop: Shop) -> str:
-    """The page of a login that does not even begin."""
+    """The page shown when a login cannot start."""
     response = shop.browser().get("/login")
     assert response.status_code == 503
     assert shop.rows() == []
     return response.text
 
 
-def test_the_first_login_registers_and_everything_works(worker: Any, network: Network) -> None:
-    """RP-30: sign in, and a logout token for the id that was given ends the session."""
+def test_first_login_registers_the_application(worker: Any, network: Network) -> None:
+    """RP-30: sign in, and a logout token for the assigned client id ends the session."""
     shop = worker()
-    assert not network.exchanges, "nothing is asked before somebody signs in: the provider may start later"
+    assert not network.exchanges, "nothing is requested before a user signs in, so the provider may start later"
     browser = shop.sign_in()
     assert who(browser) == "a user"
     assert shop.log_out(shop.provider.maker().logout_token()).status_code == 200
@@ -81,8 +81,8 @@ def test_the_first_login_registers_and_everything_works(worker: Any, network: Ne
     assert str(CLIENT["client_secret"]) not in str(shop.events)
 
 
-def test_what_is_registered_is_one_consistent_set(worker: Any, network: Network) -> None:
-    """RP-30, BCL-07 … BCL-10: with where to log out; no key set of ours, neither by value nor by address."""
+def test_registration_request_is_consistent(worker: Any, network: Network) -> None:
+    """RP-30, BCL-07 … BCL-10: with the logout addresses; without a key set of ours, by value or by URL."""
     shop = worker(RELYING_PARTY_CLIENT_NAME="The shop", RELYING_PARTY_SIGNING_ALGORITHM="ES256")
     shop.start_login(shop.browser())
     (exchange,) = network.to(REGISTER)
@@ -104,8 +104,8 @@ def test_what_is_registered_is_one_consistent_set(worker: Any, network: Network)
     }
 
 
-def test_punctuation_in_id_and_secret_stays_intact(worker: Any, network: Network) -> None:
-    """RP-30, LIB-01, FOP-05: as given in the request, form-encoded inside Basic."""
+def test_punctuation_in_id_and_secret_is_preserved(worker: Any, network: Network) -> None:
+    """RP-30, LIB-01, FOP-05: unchanged in the request, form-encoded in Basic."""
     shop = worker()
     assert shop.start_login(shop.browser())["client_id"] == CLIENT["client_id"]
     shop.sign_in()
@@ -114,8 +114,8 @@ def test_punctuation_in_id_and_secret_stays_intact(worker: Any, network: Network
     assert (unquote_plus(client_id), unquote_plus(secret)) == (CLIENT["client_id"], CLIENT["client_secret"])
 
 
-def test_the_registration_survives_a_restart(worker: Any, network: Network) -> None:
-    """RP-30: it is in the database; the new process takes a logout token before anybody signed in at it."""
+def test_registration_survives_a_restart(worker: Any, network: Network) -> None:
+    """RP-30: it is in the database; a new process accepts a logout token before any user signs in there."""
     browser = worker().sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -129,7 +129,7 @@ def test_the_registration_survives_a_restart(worker: Any, network: Network) -> N
 
 
 def test_two_workers_register_once(worker: Any, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RP-30: the second one waits for the first one's answer and uses it; the provider knows one client."""
+    """RP-30: the second one waits for the first one's response and uses it; the provider has one client."""
     shops, gate = [worker(), worker()], network.hold(REGISTER)
     at_it = threading.Semaphore(0)
     really = Registration.register_once
@@ -155,8 +155,8 @@ def test_two_workers_register_once(worker: Any, network: Network, monkeypatch: p
     assert len(network.to(REGISTER)) == 1
 
 
-def test_a_worker_whose_turn_comes_after_a_failure_tries_itself(worker: Any, network: Network) -> None:
-    """RP-30: a refusal leaves nothing behind."""
+def test_worker_retries_after_another_workers_failure(worker: Any, network: Network) -> None:
+    """RP-30: a rejection leaves nothing behind."""
     first, second = worker(), worker()
     network.answer(REGISTER, 500)
     failed_login(first)
@@ -179,16 +179,16 @@ def test_a_worker_whose_turn_comes_after_a_failure_tries_itself(worker: Any, net
         (json_response([1], 201), "not a JSON object"),
     ],
 )
-def test_a_refusal_is_one_clear_sentence(answer: Any, says: str, worker: Any, provider: PaperProvider) -> None:
-    """RP-30: on the page and in the event, and no half a registration in the database."""
+def test_rejected_registration_is_reported(answer: Any, says: str, worker: Any, provider: PaperProvider) -> None:
+    """RP-30: shown on the page and in the event; the database has no partial registration."""
     provider.registration = answer
     shop = worker()
     assert says in failed_login(shop)
     assert shop.state.registration.known() is None
 
 
-def test_an_initial_access_token_is_shown_to_the_registration_only(worker: Any, network: Network) -> None:
-    """RP-30, Registration §3: for providers that do not register just anybody."""
+def test_initial_access_token_is_sent_only_to_the_registration(worker: Any, network: Network) -> None:
+    """RP-30, Registration §3: for providers with protected registration."""
     shop = worker(RELYING_PARTY_REGISTRATION_TOKEN="initial")
     shop.sign_in()
     bearers = {exchange.request.url: exchange.request.headers.get("Authorization") for exchange in network.exchanges}
@@ -196,16 +196,16 @@ def test_an_initial_access_token_is_shown_to_the_registration_only(worker: Any, 
     assert [url for url, value in bearers.items() if value and "initial" in value] == [REGISTER]
 
 
-def test_an_initial_access_token_that_is_refused_is_said_to_be(worker: Any, provider: PaperProvider) -> None:
-    """RP-30: with a token the sentence does not ask for one."""
+def test_rejected_initial_access_token_is_reported(worker: Any, provider: PaperProvider) -> None:
+    """RP-30: if a token was sent, the message does not ask for one."""
     provider.registration = json_response({"error": "invalid_token"}, 401)
     assert "refused to register this app (401)" in failed_login(worker(RELYING_PARTY_REGISTRATION_TOKEN="x"))
 
 
-def test_a_secret_that_expired_is_replaced_by_a_new_registration(
+def test_expired_secret_is_replaced_by_a_new_registration(
     worker: Any, network: Network, provider: PaperProvider, clock: Clock
 ) -> None:
-    """Registration §3.2: client_secret_expires_at; another worker's new registration is used, too."""
+    """Registration §3.2: client_secret_expires_at; a new registration by another worker is used too."""
     provider.registration = json_response({**CLIENT, "client_secret_expires_at": START + 3600}, 201)
     first, second = worker(), worker()
     first.sign_in()
@@ -217,8 +217,8 @@ def test_a_secret_that_expired_is_replaced_by_a_new_registration(
     assert len(network.to(REGISTER)) == 2
 
 
-def test_a_provider_that_forgot_us_can_be_asked_again(worker: Any, network: Network) -> None:
-    """RP-04: the conformance suite makes a new client for each module."""
+def test_reset_registers_again_with_the_provider(worker: Any, network: Network) -> None:
+    """RP-04: the conformance suite creates a new client for each module."""
     shop = worker()
     shop.sign_in()
     shop.state.registration.forget()
@@ -226,15 +226,15 @@ def test_a_provider_that_forgot_us_can_be_asked_again(worker: Any, network: Netw
     assert len(network.to(REGISTER)) == 2
 
 
-def test_a_logout_token_before_any_registration_is_refused(worker: Any, provider: PaperProvider) -> None:
-    """BCL-53: nobody can name us yet."""
+def test_logout_token_before_any_registration_is_rejected(worker: Any, provider: PaperProvider) -> None:
+    """BCL-53: no token can name us yet."""
     response = worker().log_out(provider.maker().logout_token())
     assert response.status_code == 400
     assert "not registered at the identity provider yet" in response.text
 
 
-def test_a_client_id_of_the_settings_is_never_registered(worker: Any, network: Network) -> None:
-    """The control: who has a client id asks for none."""
+def test_configured_client_id_is_never_registered(worker: Any, network: Network) -> None:
+    """Control: an application with a client id does not register."""
     shop = worker()
     settled = make_shop(shop.engine.url)
     settled.provider = shop.provider

@@ -1,4 +1,4 @@
-"""Sessions are rows on the server: opaque cookies, two clocks, and an end that nothing undoes."""
+"""Sessions are rows on the server: opaque cookies, two timeouts, and an end that cannot be undone."""
 
 from pathlib import Path
 from typing import Any
@@ -41,16 +41,16 @@ def session_of(shop: Shop, browser: FlaskClient) -> AppSession:
 # --- the cookie ---
 
 
-def test_the_table_knows_the_cookie_by_its_hash_only(shop: Shop) -> None:
-    """RP-25: who reads the database cannot become its users."""
+def test_table_stores_only_the_hash_of_the_cookie(shop: Shop) -> None:
+    """RP-25: read access to the database does not give access to sessions."""
     cookie = cookie_of(shop.sign_in())
     (row,) = shop.rows()
     assert row.id_hash == hash_of(cookie)
     assert cookie not in str(shop.everything())
 
 
-def test_the_cookie_is_opaque_random_and_out_of_reach(shop: Shop) -> None:
-    """RP-25: 256 random bits; HttpOnly, Secure, SameSite=Lax; gone with the browser."""
+def test_cookie_is_opaque_random_and_protected(shop: Shop) -> None:
+    """RP-25: 256 random bits; HttpOnly, Secure, SameSite=Lax; deleted when the browser closes."""
     request = shop.start_login(browser := shop.browser())
     shop.provider.nonce = request["nonce"]
     response = shop.answer(browser, code="c", state=request["state"], iss=ISSUER)
@@ -60,8 +60,8 @@ def test_the_cookie_is_opaque_random_and_out_of_reach(shop: Shop) -> None:
     assert set(attributes) == {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"}
 
 
-def test_the_cookie_is_not_said_to_be_secure_where_it_is_not(database: Path | URL) -> None:
-    """The demonstration over plain http: a Secure cookie would never come back."""
+def test_cookie_is_not_secure_over_plain_http(database: Path | URL) -> None:
+    """The demo over plain http: the browser would not send a Secure cookie back."""
     shop = make_shop(database, RELYING_PARTY_BASE_URL="http://shop.example", RELYING_PARTY_ALLOW_PLAIN_HTTP=True)
     response = shop.browser().get("/cart")
     assert "Secure" not in response.headers["Set-Cookie"]
@@ -80,26 +80,24 @@ def test_the_cookie_is_not_said_to_be_secure_where_it_is_not(database: Path | UR
     ],
     ids=["https", "below-a-path", "path-set-to-root", "with-domain", "own-name", "plain-http"],
 )
-def test_no_neighbour_can_plant_the_cookie_where_the_browser_supports_that(
-    settings: dict[str, Any], name: str, database: Path | URL
-) -> None:
-    """RFC 6265bis §4.1.3.2: ``__Host-`` wants https, Path=/ and no Domain; elsewhere the browser drops the cookie."""
+def test_cookie_has_the_host_prefix_where_possible(settings: dict[str, Any], name: str, database: Path | URL) -> None:
+    """RFC 6265bis §4.1.3.2: ``__Host-`` requires https, Path=/ and no Domain; browsers otherwise drop the cookie."""
     shop = make_shop(database, **settings)
     response = shop.browser().get("/cart")
     assert response.headers["Set-Cookie"].startswith(f"{name}=")
     shop.engine.dispose()
 
 
-def test_a_visitor_without_anything_to_remember_gets_no_cookie_and_no_row(shop: Shop) -> None:
-    """Nobody can fill the table by visiting pages."""
+def test_visit_without_session_data_creates_no_cookie_and_no_row(shop: Shop) -> None:
+    """Visiting pages cannot fill the table."""
     response = shop.browser().get("/")
     assert "Set-Cookie" not in response.headers
     assert shop.everything()["rp_session"] == []
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "made-up" * 6, "x" * 4000, '"; DROP TABLE rp_session', "ü"])
-def test_a_cookie_that_nobody_issued_is_a_stranger(cookie: str, shop: Shop) -> None:
-    """An unknown value is nobody, and is never adopted as the name of a new session."""
+def test_unknown_cookie_is_anonymous(cookie: str, shop: Shop) -> None:
+    """An unknown value identifies no user, and never becomes the name of a new session."""
     client = shop.browser()
     client.set_cookie(COOKIE, cookie, domain="shop.example")
     assert who(client) == "anonymous"
@@ -107,8 +105,8 @@ def test_a_cookie_that_nobody_issued_is_a_stranger(cookie: str, shop: Shop) -> N
     assert cookie_of(client) != cookie
 
 
-def test_what_the_application_keeps_in_the_session_stays_on_the_server(shop: Shop) -> None:
-    """RP-25: the value is in the row and comes back; the cookie says nothing."""
+def test_session_data_stays_on_the_server(shop: Shop) -> None:
+    """RP-25: the value is stored in the row and loaded again; the cookie does not contain it."""
     browser = shop.browser()
     assert browser.get("/cart").text == "a hat"
     assert browser.get("/cart").text == "a hat"
@@ -118,11 +116,11 @@ def test_what_the_application_keeps_in_the_session_stays_on_the_server(shop: Sho
     assert row.expires_at == START + ANONYMOUS_SECONDS
 
 
-# --- the clocks ---
+# --- the timeouts ---
 
 
-def test_a_session_nobody_uses_ends_after_half_an_hour(shop: Shop, clock: Clock) -> None:
-    """RP-26: the idle clock; the browser is told why."""
+def test_unused_session_ends_after_half_an_hour(shop: Shop, clock: Clock) -> None:
+    """RP-26: the idle timeout; the browser is told the reason."""
     browser = shop.sign_in()
     clock.turn(IDLE_SECONDS - 1)
     assert session_of(shop, browser).login
@@ -131,8 +129,8 @@ def test_a_session_nobody_uses_ends_after_half_an_hour(shop: Shop, clock: Clock)
     assert browser.get("/session/status").json == {"signed_in": False, "reason": EXPIRED, "at": START + IDLE_SECONDS}
 
 
-def test_a_session_in_use_lives_on_but_not_for_ever(shop: Shop, clock: Clock) -> None:
-    """RP-26: each use winds the idle clock up, the absolute one runs down."""
+def test_used_session_ends_at_the_absolute_timeout(shop: Shop, clock: Clock) -> None:
+    """RP-26: each use restarts the idle timeout, but not the absolute one."""
     browser = shop.sign_in()
     while clock() < START + ABSOLUTE_SECONDS - 1200:
         clock.turn(1200)
@@ -146,8 +144,8 @@ def test_a_session_in_use_lives_on_but_not_for_ever(shop: Shop, clock: Clock) ->
     }
 
 
-def test_using_a_session_writes_at_most_once_a_minute(shop: Shop, clock: Clock) -> None:
-    """A page view costs no write."""
+def test_use_writes_at_most_once_a_minute(shop: Shop, clock: Clock) -> None:
+    """Most page views write nothing."""
     browser = shop.sign_in()
     clock.turn(TOUCH_SECONDS)
     who(browser)
@@ -157,14 +155,14 @@ def test_using_a_session_writes_at_most_once_a_minute(shop: Shop, clock: Clock) 
     assert shop.rows()[0].last_seen_at == START + TOUCH_SECONDS + 1
 
 
-# --- the end is the end ---
+# --- ended sessions stay ended ---
 
 
 @pytest.mark.parametrize("end", ["back channel", "here"])
-def test_a_request_under_way_does_not_revive_the_session(end: str, shop: Shop) -> None:
-    """BCL-57: the logout came between the beginning and the end of a request that writes."""
+def test_running_request_does_not_revive_the_session(end: str, shop: Shop) -> None:
+    """BCL-57: the logout arrives during a request that writes."""
     browser = shop.sign_in()
-    session = session_of(shop, browser)  # a request begins …
+    session = session_of(shop, browser)  # a request starts …
     if end == "here":
         shop.state.sessions.sign_out(session_of(shop, browser), "You logged out here.")
     else:
@@ -178,8 +176,8 @@ def test_a_request_under_way_does_not_revive_the_session(end: str, shop: Shop) -
     assert who(browser) == "anonymous"
 
 
-def test_control_a_living_session_is_saved(shop: Shop) -> None:
-    """The same steps without a logout: what was written is there."""
+def test_control_active_session_is_saved(shop: Shop) -> None:
+    """The same steps without a logout: the value is stored."""
     browser = shop.sign_in()
     session = session_of(shop, browser)
     session["cart"] = "a hat"
@@ -187,8 +185,8 @@ def test_control_a_living_session_is_saved(shop: Shop) -> None:
     assert session_of(shop, browser)["cart"] == "a hat"
 
 
-def test_an_ended_session_says_why_for_a_day(shop: Shop, clock: Clock) -> None:
-    """The tab that was left open learns the reason, also the next morning; then the row goes."""
+def test_ended_session_keeps_its_reason_for_a_day(shop: Shop, clock: Clock) -> None:
+    """A tab left open still learns the reason the next morning; then the row is deleted."""
     browser = shop.sign_in()
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Dispatch."}))
     clock.turn(FORGET_SECONDS - 60)
@@ -201,8 +199,8 @@ def test_an_ended_session_says_why_for_a_day(shop: Shop, clock: Clock) -> None:
     assert browser.get("/session/status").json == {"signed_in": False, "reason": "You are logged out.", "at": None}
 
 
-def test_ending_is_idempotent_and_keeps_the_first_reason(shop: Shop, clock: Clock) -> None:
-    """BCL-56: the second logout finds nothing to do."""
+def test_second_end_keeps_the_first_reason(shop: Shop, clock: Clock) -> None:
+    """BCL-56: the second logout finds no session."""
     browser = shop.sign_in()
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "First."}))
     clock.turn(5)
@@ -218,8 +216,8 @@ def old_rows(number: int, at: int) -> list[StoredSession]:
     return [StoredSession(id_hash=f"{n:064}", created_at=at, last_seen_at=at, expires_at=at) for n in range(number)]
 
 
-def test_cleaning_up_is_work_in_small_pieces(shop: Shop) -> None:
-    """BCL-71: a login deletes a bounded number of rows, however many there are; living ones stay."""
+def test_clean_up_deletes_a_limited_number_of_rows(shop: Shop) -> None:
+    """BCL-71: a login deletes a limited number of rows, however many expired; active ones stay."""
     browser = shop.sign_in()
     long_ago = START - FORGET_SECONDS - 1
     with Session(shop.engine) as db, db.begin():
@@ -234,8 +232,8 @@ def test_cleaning_up_is_work_in_small_pieces(shop: Shop) -> None:
     assert who(browser) == "a user"
 
 
-def test_logging_in_cleans_up(shop: Shop) -> None:
-    """No job to be forgotten: the table stays small by itself, the record of logouts too."""
+def test_login_cleans_up(shop: Shop) -> None:
+    """No separate job is needed: logins keep the tables small, including the record of logouts."""
     long_ago = START - 10 * FORGET_SECONDS
     with Session(shop.engine) as db, db.begin():
         db.add_all(old_rows(3, long_ago))
@@ -246,10 +244,10 @@ def test_logging_in_cleans_up(shop: Shop) -> None:
     assert tables["rp_logout"] == []
 
 
-def test_no_act_reads_a_whole_table(shop: Shop) -> None:
-    """BCL-71, looking up, ending, signing in and cleaning up cost the same however many rows there are."""
+def test_no_operation_scans_a_table(shop: Shop) -> None:
+    """BCL-71: looking up, ending, signing in and cleaning up cost the same for any number of rows."""
     if shop.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL rightly reads small tables whole; `make bench` shows it with large ones")
+        pytest.skip("PostgreSQL scans small tables by design; `make bench` uses large ones")
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -271,8 +269,8 @@ def test_no_act_reads_a_whole_table(shop: Shop) -> None:
     assert sorted(plan for plan in plans if plan[1].startswith("SCAN") and "rp_" in plan[1]) == []
 
 
-def test_two_stores_over_one_database_are_one(shop: Shop) -> None:
-    """BCL-60: nothing is kept in a process; another worker's store answers the same."""
+def test_two_stores_share_one_database(shop: Shop) -> None:
+    """BCL-60: a process caches nothing; another worker's store returns the same."""
     browser = shop.sign_in()
     other = shop.another_store()
     assert other.load(cookie_of(browser)).login
@@ -280,15 +278,15 @@ def test_two_stores_over_one_database_are_one(shop: Shop) -> None:
     assert other.load(cookie_of(browser)).login is None
 
 
-def test_the_extensions_own_pages_need_no_design_but_their_own(shop: Shop) -> None:
-    """The extension stands alone: its pages render in an application that brings no layout and no filters."""
+def test_extension_pages_need_no_layout(shop: Shop) -> None:
+    """Its pages render in an application without a layout and without filters."""
     page = shop.sign_in(sid="s 1").get("/profile")
     assert page.status_code == 200
     assert '<p class="value mono" id="session-sid" data-copy="session identifier">s 1</p>' in page.text
     assert "2027-01-15 08:00:00 UTC" in page.text
 
 
-def test_the_profile_begins_with_the_sid(shop: Shop) -> None:
-    """On a phone too, where one column follows the other."""
+def test_profile_begins_with_the_sid(shop: Shop) -> None:
+    """Also on a phone, where the columns are stacked."""
     page = shop.sign_in(sid="s 1").get("/profile").text.partition("<h1>")[2]
     assert page.index('id="session-sid"') < page.index("<h2")

@@ -1,4 +1,4 @@
-"""The database holds no token that works: what a session keeps of a login is encrypted with Flask's SECRET_KEY."""
+"""The database holds no usable token: a session's login is encrypted with Flask's SECRET_KEY."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ SECRET = "s3cret of the registered client"
 
 @pytest.fixture
 def tokens(shop: Shop) -> dict[str, str]:
-    """Those of somebody who signed in."""
+    """The tokens of a signed-in user."""
     shop.sign_in()
     login = shop.rows()[0].login
     assert login
@@ -37,21 +37,21 @@ def tokens(shop: Shop) -> dict[str, str]:
 
 
 def stored(shop: Shop) -> str:
-    """The column as it is in the database."""
+    """The column as stored in the database."""
     with Session(shop.engine) as db:
         return str(db.scalars(select(StoredSession.login).where(StoredSession.sub.is_not(None))).one())
 
 
-def test_no_token_of_a_session_is_in_the_database(shop: Shop, tokens: dict[str, str]) -> None:
-    """ID token, access token, refresh token; and nothing about the person either."""
+def test_database_contains_no_token_of_a_session(shop: Shop, tokens: dict[str, str]) -> None:
+    """ID token, access token, refresh token; and no claim about the user either."""
     assert all(tokens.values())
     assert [name for name, token in tokens.items() if token in stored(shop)] == []
     assert "userinfo" not in stored(shop)
     assert str(shop.everything()).count(tokens["access_token"]) == 0
 
 
-def test_a_renewed_token_is_encrypted_too(shop: Shop) -> None:
-    """What is written later is written alike."""
+def test_renewed_token_is_encrypted(shop: Shop) -> None:
+    """Later writes are encrypted as well."""
     browser = shop.sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -62,8 +62,8 @@ def test_a_renewed_token_is_encrypted_too(shop: Shop) -> None:
     assert (shop.rows()[0].login or {})["access_token"] == "a renewed token"
 
 
-def test_a_session_of_an_earlier_version_goes_on(shop: Shop) -> None:
-    """Its row is not encrypted; it ends within hours by itself."""
+def test_session_of_an_earlier_version_continues(shop: Shop) -> None:
+    """Its row is not encrypted; it ends within hours anyway."""
     browser = shop.sign_in()
     clear = shop.rows()[0].login
     with Session(shop.engine) as db, db.begin():
@@ -72,8 +72,8 @@ def test_a_session_of_an_earlier_version_goes_on(shop: Shop) -> None:
     assert who(browser) == "a user"
 
 
-def test_after_another_secret_key_people_sign_in_again(shop: Shop, provider: PaperProvider, network: Network) -> None:
-    """What cannot be decrypted is no login, and no error."""
+def test_new_secret_key_requires_signing_in_again(shop: Shop, provider: PaperProvider, network: Network) -> None:
+    """A login that cannot be decrypted counts as absent; it is not an error."""
     browser = shop.sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -89,8 +89,8 @@ def test_after_another_secret_key_people_sign_in_again(shop: Shop, provider: Pap
     again.engine.dispose()
 
 
-def test_the_key_before_still_decrypts_while_it_is_a_fallback(shop: Shop) -> None:
-    """Flask's own way to change a key: SECRET_KEY_FALLBACKS."""
+def test_fallback_key_still_decrypts(shop: Shop) -> None:
+    """Flask's key rotation: SECRET_KEY_FALLBACKS."""
     browser = shop.sign_in()
     cookie = browser.get_cookie(COOKIE, "shop.example")
     assert cookie
@@ -104,7 +104,7 @@ def test_the_key_before_still_decrypts_while_it_is_a_fallback(shop: Shop) -> Non
 
 @pytest.fixture
 def registered(database: Any, network: Network, provider: PaperProvider) -> Any:
-    """A shop that registered itself; called with other settings, the same shop started again."""
+    """A shop that registered itself; calling it with other settings restarts the same shop."""
     made = []
     provider.metadata = {"registration_endpoint": REGISTER}
     provider.registration = json_response({"client_id": provider.client_id, "client_secret": SECRET}, 201)
@@ -131,7 +131,7 @@ def known_secret(shop: Shop) -> str | None:
     return credentials.client_secret if credentials else None
 
 
-def test_the_secret_of_a_registered_client_is_encrypted(registered: Any) -> None:
+def test_secret_of_a_registered_client_is_encrypted(registered: Any) -> None:
     """Another process reads it with the same key."""
     shop = registered()
     shop.sign_in()
@@ -139,8 +139,8 @@ def test_the_secret_of_a_registered_client_is_encrypted(registered: Any) -> None
     assert known_secret(registered()) == SECRET
 
 
-def test_a_client_of_an_earlier_version_stays_the_same_client(registered: Any) -> None:
-    """Its secret is in clear, and is taken as it is."""
+def test_client_of_an_earlier_version_is_kept(registered: Any) -> None:
+    """Its secret is stored in clear, and is used as it is."""
     shop = registered()
     shop.sign_in()
     with Session(shop.engine) as db, db.begin():
@@ -148,8 +148,8 @@ def test_a_client_of_an_earlier_version_stays_the_same_client(registered: Any) -
     assert known_secret(registered()) == SECRET
 
 
-def test_a_client_whose_secret_cannot_be_decrypted_registers_again(registered: Any, network: Network) -> None:
-    """Instead of proving itself with what is no secret."""
+def test_client_with_undecryptable_secret_registers_again(registered: Any, network: Network) -> None:
+    """It does not authenticate with an undecryptable value."""
     registered().sign_in()
     again = registered(SECRET_KEY="another key")
     assert known_secret(again) is None
@@ -158,10 +158,8 @@ def test_a_client_whose_secret_cannot_be_decrypted_registers_again(registered: A
     assert len(network.to(REGISTER)) == 2
 
 
-def test_a_client_that_another_worker_has_just_registered_is_not_forgotten(
-    registered: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It came between the look at the old one and its deletion."""
+def test_client_just_registered_by_another_worker_is_kept(registered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registration happened between reading the old client and deleting it."""
     registered().sign_in()
     again = registered(SECRET_KEY="another key")
     new = Encryption.from_app(again.app).encrypt("the other worker's")
@@ -177,7 +175,7 @@ def test_a_client_that_another_worker_has_just_registered_is_not_forgotten(
 
 
 @pytest.mark.parametrize("key", [None, ""])
-def test_without_a_secret_key_the_extension_does_not_start(key: str | None, database: Path | URL) -> None:
-    """It says what is missing, and what for."""
+def test_extension_does_not_start_without_a_secret_key(key: str | None, database: Path | URL) -> None:
+    """The message says which setting is missing, and its purpose."""
     with pytest.raises(ValueError, match=r"SECRET_KEY is not set.*encrypts"):
         make_shop(database, SECRET_KEY=key)

@@ -1,8 +1,8 @@
-"""The test vectors of requirements 1.9 (V01 … V32) as data, for the pure function and for the route alike.
+"""The test vectors of requirements 1.9 (V01 … V32) as data, used for the pure function and for the route.
 
-Each bad token differs from a good one in one thing. ``says`` is the requirement, in the words of the
-refusal; ``check`` names the function that refuses: without it the token passes, as test_logout_token.py
-proves. It is empty where several checks refuse, or where there is nothing that could pass.
+Each bad token differs from a good one in one thing. ``says`` is a part of the error text; ``check`` names the
+function that rejects the token. If that function is disabled, the token passes, as test_logout_token.py proves.
+``check`` is empty if several checks reject the token, or if it could never pass.
 """
 
 import json
@@ -20,7 +20,7 @@ OTHER_KEY = "never published"
 
 @dataclass(frozen=True)
 class Bad:
-    """A token that must be refused."""
+    """A token that must be rejected."""
 
     id: str
     make: Callable[[TokenMaker], str]
@@ -37,32 +37,32 @@ class Good:
 
 
 def header(**members: Any) -> Callable[[TokenMaker], str]:
-    """A good token but for members of its header."""
+    """A valid token except for members of its header."""
     return lambda make: make.logout_token(header=members)
 
 
 def claims(**values: Any) -> Callable[[TokenMaker], str]:
-    """A good token but for some claims."""
+    """A valid token except for some claims."""
     return lambda make: make.logout_token(**values)
 
 
 def without(*names: str) -> Callable[[TokenMaker], str]:
-    """A good token that lacks some claims."""
+    """A valid token without some claims."""
     return lambda make: make.logout_token(without=names)
 
 
 def aged(**seconds: Any) -> Callable[[TokenMaker], str]:
-    """A good token but for times, so many seconds from now."""
+    """A valid token except for its times, given in seconds from now."""
     return lambda make: make.logout_token(**{name: make.now + value for name, value in seconds.items()})
 
 
 def signed_with(alg: str, key: str, kind: Callable[[str], Any] = rsa_key) -> Callable[[TokenMaker], str]:
-    """A good token but for the algorithm; the key is one of the provider's own."""
+    """A valid token except for the algorithm; the key is one of the provider's own."""
     return lambda make: make.logout_token(header={"alg": alg, "kid": key}, key=kind(key))
 
 
 def with_secret(secret: Callable[[TokenMaker], bytes]) -> Callable[[TokenMaker], str]:
-    """HS256 with something that everybody, or the client, knows."""
+    """HS256 with a public value, or one the client knows."""
     return lambda make: make.logout_token(header={"alg": "HS256"}, key=secret(make))
 
 
@@ -72,7 +72,7 @@ def unsigned(signature: str, alg: str = "none") -> Callable[[TokenMaker], str]:
 
 
 def one_bit_off(make: TokenMaker) -> str:
-    """A good signature but for one bit."""
+    """A valid signature except for one bit."""
     signed, _, signature = make.logout_token().rpartition(".")
     changed = bytearray(unb64(signature))
     changed[100] ^= 1
@@ -80,18 +80,18 @@ def one_bit_off(make: TokenMaker) -> str:
 
 
 def other_payload(make: TokenMaker) -> str:
-    """A good signature, of other claims."""
+    """A valid signature of other claims."""
     head, _, signature = make.logout_token().split(".")
     return f"{head}.{b64(json.dumps(make.logout_claims()).encode())}.{signature}"
 
 
 def raw_payload(payload: bytes) -> Callable[[TokenMaker], str]:
-    """Well signed, but what is signed is not a set of claims."""
+    """Correctly signed, but the payload is not a set of claims."""
     return lambda make: jws({"alg": "RS256", "kid": make.key.kid}, payload, make.key)
 
 
 def twice(name: str) -> Callable[[TokenMaker], str]:
-    """A claim that is there two times: who wins depends on the parser."""
+    """A claim that occurs twice; which one counts depends on the parser."""
 
     def build(make: TokenMaker) -> str:
         whole = json.dumps(make.logout_claims())

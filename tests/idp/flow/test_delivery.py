@@ -61,7 +61,7 @@ def manager_uri(provider: Provider) -> str:
 # --- the request ---
 
 
-def test_the_request_is_the_one_the_specification_describes(provider: Provider, cameron: SiteClient) -> None:
+def test_logout_request_follows_the_specification(provider: Provider, cameron: SiteClient) -> None:
     """BCL-27, BCL-28: a POST with one form parameter in the body, and nothing else anywhere."""
     log_out(provider, cameron)
     (exchange,) = provider.network.to(manager_uri(provider))

@@ -266,7 +266,7 @@ def test_a_session_in_use_ends_after_the_absolute_limit(provider: Provider, cloc
     assert not is_signed_in(provider, browser)
 
 
-def test_using_a_session_writes_at_most_once_a_minute(provider: Provider, clock: Clock) -> None:
+def test_use_writes_at_most_once_a_minute(provider: Provider, clock: Clock) -> None:
     """A look at the start page costs no write."""
     browser = provider.sign_in()
     clock.turn(TOUCH_SECONDS)
