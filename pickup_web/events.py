@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Flask, Response, jsonify, request
-from sqlalchemy import JSON, BigInteger, String, delete, func, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import JSON, BigInteger, String, delete, event, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column
 
 from pickup_web import clock
 from pickup_web.database import add_rows, db
@@ -18,6 +18,7 @@ from pickup_web.seed import prepare
 
 COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says in words of its own
 KEEP = 10_000  # rows; older ones go, so that nobody can fill the disk with rejected tokens
+LINES = "event lines"  # in Session.info: what the log is told after the commit
 LOG = structlog.get_logger()
 
 
@@ -62,12 +63,29 @@ def record(
 def record_all(session: Session, happened: Iterable[dict[str, Any]]) -> None:
     """The same for many events, with the arguments of :func:`record`, in one statement."""
     rows = []
-    for event in happened:
-        LOG.info(event["name"], **{name: value for name, value in event.items() if name != "name"})
-        known = {name: event.get(name) for name in COLUMNS}
-        detail = {name: value for name, value in event.items() if name not in COLUMNS}
+    lines = session.info.setdefault(LINES, [])
+    for each in happened:
+        known = {name: each.get(name) for name in COLUMNS}
+        detail = {name: value for name, value in each.items() if name not in COLUMNS}
         rows.append({**known, "at": clock.now(), "detail": detail})
+        lines.append(each)
     add_rows(session, Event, rows)
+
+
+@event.listens_for(Session, "after_commit")
+def write_lines(session: Session) -> None:
+    """Log the transaction's events after its commit, so that no other writer waits for the log."""
+    if session.in_nested_transaction():  # only a savepoint was released
+        return
+    for line in session.info.pop(LINES, []):
+        LOG.info(line["name"], **{name: value for name, value in line.items() if name != "name"})
+
+
+@event.listens_for(Session, "after_transaction_end")
+def drop_lines(session: Session, transaction: SessionTransaction) -> None:
+    """After a rollback, nothing is logged."""
+    if transaction.parent is None:
+        session.info.pop(LINES, None)
 
 
 def record_signal(_app: Flask, *, name: str, **values: Any) -> None:
@@ -101,4 +119,4 @@ def list_events() -> Response:
     for column in (Event.sid, Event.name):
         if value := request.args.get(column.key):
             query = query.where(column == value.replace("\0", "?"))  # not every database can be asked for it
-    return jsonify(events=[event.as_dict() for event in db.session.scalars(query)])
+    return jsonify(events=[each.as_dict() for each in db.session.scalars(query)])
