@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset test lint types unit e2e interop attack bench format pins pictures clean
+.PHONY: help up down logs reset doctor test lint types unit e2e interop attack bench format pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -21,6 +21,9 @@ logs: ## follow the logs of all three services
 	@scripts/stack logs
 reset: ## back to the first data, also while running
 	@scripts/stack reset
+
+doctor: ## check this machine and the running stack; each fault comes with its remedy
+	@scripts/doctor
 
 ##@ Prove it
 test: ## everything below, on a fresh clone too

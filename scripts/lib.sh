@@ -220,6 +220,39 @@ fingerprint() {
         -type f ! -name '*.py[co]' -exec cksum {} + | LC_ALL=C sort -k 3 | cksum | tr ' ' '-'
 }
 
+# --- ports --------------------------------------------------------------------
+
+# Whether this stack holds the port, in whichever mode it runs: then it is free when the stack has been stopped.
+is_ours() {
+    if have docker && [ -n "$(containers --filter "publish=$1" 2>/dev/null)" ]; then return 0; fi
+    for each in $services; do
+        # One that an earlier version started has not written down its port.
+        if [ "$(cat "$run/$each.port" 2>/dev/null || echo "$1")" = "$1" ] && runs_locally "$each"; then return 0; fi
+    done
+    return 1
+}
+
+# Asked by a connection: the one way that needs no rights and is the same on Linux and macOS.
+port_answers() {
+    address=${PICKUP_BIND:-127.0.0.1}
+    [ "$address" != 0.0.0.0 ] || address=127.0.0.1
+    if have bash; then bash -c "exec 3<>/dev/tcp/$address/$1" 2>/dev/null
+    elif have nc; then nc -z "$address" "$1" 2>/dev/null
+    else return 1; fi   # then the start itself will fail, and say so
+}
+
+holder_of() {
+    if name=$(docker ps --filter "publish=$1" --format '{{.Names}}' 2>/dev/null) && [ -n "$name" ]; then
+        echo "container $name"
+    elif have lsof; then
+        lsof -nP -iTCP:"$1" -sTCP:LISTEN -Fpc 2>/dev/null |
+            awk '/^p/ { pid = substr($0, 2) } /^c/ { print "process " substr($0, 2) " (pid " pid ")"; exit }'
+    elif have ss; then
+        ss -Hltnp "sport = :$1" 2>/dev/null |
+            sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/process \1 (pid \2)/p' | head -n 1
+    fi
+}
+
 # --- one service --------------------------------------------------------------
 
 # The environment of a local process, as docker-compose.yml has it for a container.
