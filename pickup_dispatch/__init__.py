@@ -1,4 +1,4 @@
-"""Pickup Dispatch: bookings. Who calls for a cab gets one here."""
+"""Pickup Dispatch: bookings of cabs."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ ROUTES = [
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The application: what it shares, who signs in, its data, its routes."""
+    """Creates the application: shared parts, sign-in, data, routes."""
     settings = settings or load_settings("dispatch")
     app = create_service(
         __name__,
@@ -37,14 +37,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Pickup Dispatch",
         base_url=settings.dispatch_url,
         database_url=settings.dispatch_database_url,
-        form_action=[settings.idp_url],  # logging out is a form that leads to the provider
+        form_action=[settings.idp_url],  # the logout form redirects to the IdP
     )
     app.config.update(
         RELYING_PARTY_ISSUER=settings.idp_url,
         RELYING_PARTY_CLIENT_ID="pickup-dispatch",
         RELYING_PARTY_CLIENT_SECRET=settings.dispatch_client_secret.get_secret_value(),
         RELYING_PARTY_BASE_URL=settings.dispatch_url,
-        RELYING_PARTY_SCOPES="openid profile email fleet.read",  # fleet.read opens Manager's list of drivers
+        RELYING_PARTY_SCOPES="openid profile email fleet.read",  # fleet.read allows reading Manager's drivers
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
         RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",

@@ -1,4 +1,4 @@
-"""The drivers, asked from Manager with the user's own access token. Manager may be away: Dispatch goes on."""
+"""Fetches the drivers from Manager with the user's access token. Dispatch keeps working while Manager is down."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,33 +10,33 @@ from flask import Flask, current_app
 from relying_party import TokenUnavailable
 from relying_party.connections import Connections
 
-# Seconds to connect, seconds to answer. Manager itself asks the provider before it answers; its
-# patience there (resource_server.py) is shorter than ours here, so that we hear whose fault it was.
+# Seconds to connect, seconds to answer. Manager asks the IdP before it answers. Its timeout there
+# (resource_server.py) is shorter than ours, so that its error tells us which of the two is down.
 TIMEOUT = (1.0, 4.0)
 
 NO_ANSWER = "Pickup Manager does not answer, so the list of drivers is missing."
 
-_http = requests.Session()  # one for the process
+_http = requests.Session()  # one per process
 _http.mount("https://", _connections := Connections())
 _http.mount("http://", _connections)
-_http.trust_env = False  # no proxy and no .netrc between two services of ours
+_http.trust_env = False  # no proxy and no .netrc between our own services
 
 
 @dataclass(frozen=True)
 class DriverList:
-    """The drivers by id; ``problem`` says, in a sentence for the person at the desk, why there are none."""
+    """The drivers by id; ``problem`` explains to the user why there are none."""
 
     names: dict[str, str]
     problem: str | None = None
 
 
 def init_app(app: Flask, access_token: Callable[[], str]) -> None:
-    """``access_token`` gives the one of the session that is being served."""
+    """``access_token`` returns the access token of the current session."""
     app.extensions["drivers_access_token"] = access_token
 
 
 def fetch() -> DriverList:
-    """Manager's drivers, as the person who is signed in may see them."""
+    """Manager's drivers, as the signed-in user may see them."""
     try:
         token = cast(Callable[[], str], current_app.extensions["drivers_access_token"])()
         answer = _http.get(
@@ -44,7 +44,7 @@ def fetch() -> DriverList:
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=TIMEOUT,
             verify=current_app.config["RELYING_PARTY_CA_BUNDLE"] or True,
-            allow_redirects=False,  # a redirect would carry the token somewhere else
+            allow_redirects=False,  # a redirect would send the token to another address
         )
         if answer.status_code == 200:
             return DriverList(_names(answer.json()))
@@ -62,7 +62,7 @@ def _names(body: Any) -> dict[str, str]:
 
 
 def _refusal(answer: requests.Response) -> str:
-    if answer.status_code in (502, 504):  # RFC 9110 §15.6.3: a proxy's words for nobody being there
+    if answer.status_code in (502, 504):  # RFC 9110 §15.6.3: a proxy could not reach Manager
         return NO_ANSWER
     if answer.status_code == 401:  # RFC 6750 §3.1: the token is expired, revoked or malformed
         return "Pickup Manager refused the access token: it was revoked or has expired. Log out, then sign in."

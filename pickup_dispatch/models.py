@@ -1,4 +1,4 @@
-"""What Dispatch keeps: bookings. Times are seconds since the epoch."""
+"""Dispatch's table of bookings. Times are seconds since the epoch."""
 
 from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -11,8 +11,8 @@ class Base(DeclarativeBase):
 class Booking(Base):
     """A cab for a passenger.
 
-    Drivers live in Manager, which may be away or may forget them: the booking keeps the name it was
-    made with. ``created_by`` is the ``sub`` of the person who took the call.
+    Drivers are stored in Manager, which may be down or may delete them, so the booking keeps the driver's
+    name. ``created_by`` is the ``sub`` of the user who took the call.
     """
 
     __tablename__ = "booking"

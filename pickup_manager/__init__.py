@@ -25,14 +25,14 @@ ROUTES = [
     ("GET POST", f"{ALL}/add",         "add",         login_required(crud.add)),
     ("GET POST", f"{ALL}/<key>/edit",  "edit",        login_required(crud.edit)),
     ("GET POST", f"{ALL}/<key>/remove", "remove",     login_required(crud.remove)),
-    # for programs: no session, a Bearer token instead
+    # for programs: a Bearer token instead of a session
     ("GET",      "/api/drivers",       "api_drivers", api.drivers),
 ]
 # fmt: on
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The application: what it shares, who signs in, its data, its routes."""
+    """Creates the application: shared parts, sign-in, data, routes."""
     settings = settings or load_settings("manager")
     app = create_service(
         __name__,
@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Pickup Manager",
         base_url=settings.manager_url,
         database_url=settings.manager_database_url,
-        form_action=[settings.idp_url],  # logging out is a form that leads to the provider
+        form_action=[settings.idp_url],  # the logout form redirects to the IdP
     )
     app.config.update(
         RELYING_PARTY_ISSUER=settings.idp_url,
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
         RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",
-        INTROSPECTION_ENDPOINT=f"{settings.idp_url}/oauth2/introspect",  # resource_server.py asks there
+        INTROSPECTION_ENDPOINT=f"{settings.idp_url}/oauth2/introspect",  # used by resource_server.py
     )
     engine, seed = engine_of(app), from_toml(Base.metadata, Path(__file__).with_name("seed.toml"))
     prepare(engine, Base.metadata, seed)

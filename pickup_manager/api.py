@@ -1,4 +1,4 @@
-"""What other programs may ask. They come with an access token, not with a session."""
+"""The API for other programs. They send an access token instead of a session cookie."""
 
 from flask import Response, jsonify
 from sqlalchemy import select
@@ -9,12 +9,12 @@ from pickup_web.database import db
 
 
 def drivers() -> Response:
-    """``GET /api/drivers`` → ``{"drivers": [{"id": …, "name": …}, …]}``: what a booking needs, no more."""
+    """``GET /api/drivers`` → ``{"drivers": [{"id": …, "name": …}, …]}``: only the data that a booking needs."""
     try:
         check_token("fleet.read")
     except Refusal as refusal:
         return refusal.response()
     rows = db.session.execute(select(Driver.id, Driver.name).order_by(Driver.name))
     response = jsonify(drivers=[{"id": driver_id, "name": name} for driver_id, name in rows])
-    response.headers["Cache-Control"] = "no-store"  # the next one may come with another token
+    response.headers["Cache-Control"] = "no-store"  # the next request may have another token
     return response

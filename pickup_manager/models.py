@@ -1,4 +1,4 @@
-"""What Manager keeps. Each row's ``id`` is the number people know it by."""
+"""Manager's tables. Each row's ``id`` is the number or plate that users see."""
 
 from datetime import date
 
@@ -7,13 +7,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Manager's tables; ``id`` is the key of each."""
+    """The base of Manager's tables; ``id`` is the key of each."""
 
     id: Mapped[str] = mapped_column(String(20), primary_key=True)
 
 
 class Driver(Base):
-    """Somebody who drives."""
+    """A driver of the fleet."""
 
     __tablename__ = "driver"
 
@@ -34,7 +34,7 @@ class Vehicle(Base):
 
 
 class Passenger(Base):
-    """Somebody who has an account with us."""
+    """A customer with an account at Pickup."""
 
     __tablename__ = "passenger"
 

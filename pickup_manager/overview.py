@@ -1,4 +1,4 @@
-"""The first page: how many of what."""
+"""The start page: how many rows each resource has."""
 
 from flask import redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -10,7 +10,7 @@ from relying_party import signed_in
 
 
 def home() -> ResponseReturnValue:
-    """``GET /``: the overview or, for strangers, the door."""
+    """``GET /``: the overview, or the landing page for users who are not signed in."""
     return redirect(url_for("overview"), 303) if signed_in() else render_template("landing.html")
 
 

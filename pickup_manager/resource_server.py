@@ -1,7 +1,7 @@
-"""The API's doorkeeper: an access token is good if the provider says so, now.
+"""Access control of the API: introspects the access token at the IdP for each request.
 
-Manager is a resource server here (RFC 6749 §1.1). It keeps no answer of the provider: a token that
-was revoked a moment ago, by a logout for instance, is refused at the next request.
+Manager is a resource server here (RFC 6749 §1.1). It does not cache the IdP's responses, so a token that
+was revoked, for instance by a logout, is rejected at the next request.
 """
 
 from typing import Any
@@ -13,32 +13,32 @@ from flask import Response, current_app, jsonify, request
 
 from relying_party.connections import Connections
 
-# Seconds to connect, seconds to answer: less than Dispatch waits for us (pickup_dispatch/drivers.py).
+# Seconds to connect, seconds to answer: shorter than Dispatch's timeout for us (pickup_dispatch/drivers.py).
 TIMEOUT = (1.0, 2.0)
 REALM = "Pickup Manager"
 LOG = structlog.get_logger()
 
-_http = requests.Session()  # one for the process
+_http = requests.Session()  # one per process
 _http.mount("https://", _connections := Connections())
 _http.mount("http://", _connections)
-_http.trust_env = False  # no proxy and no .netrc between two services of ours
+_http.trust_env = False  # no proxy and no .netrc between our own services
 
 
 class Refusal(Exception):
-    """Why a request is not served: a status, the RFC's error word (or none), a sentence for the client."""
+    """Why a request is rejected: a status, the RFC's error code (or none), a message for the client."""
 
     def __init__(self, status: int, error: str | None, description: str, **challenge: str) -> None:
         super().__init__(description)
         self.status, self.error, self.description, self.challenge = status, error, description, challenge
 
     def response(self) -> Response:
-        """The answer in JSON; RFC 6750 §3: for 401 and 403 also as the challenge in the header."""
+        """The response in JSON; RFC 6750 §3: for 401 and 403 also as the challenge in the header."""
         words = {"error": self.error, "error_description": self.description}
         answer = jsonify({name: word for name, word in words.items() if word})
         answer.status_code = self.status
         answer.headers["Cache-Control"] = "no-store"
         if self.status in (401, 403):
-            # RFC 6750 §3.1: a client that sent no token at all is told no error.
+            # RFC 6750 §3.1: a request without a token gets no error code.
             attributes = {"realm": REALM, **(words if self.error else {}), **self.challenge}
             challenge = ", ".join(f'{name}="{value}"' for name, value in attributes.items())
             answer.headers["WWW-Authenticate"] = f"Bearer {challenge}"
@@ -46,17 +46,17 @@ class Refusal(Exception):
 
 
 def check_token(scope: str) -> None:
-    """Let the request through if its token is active and allows ``scope``; else :class:`Refusal`."""
+    """Accept the request if its token is active and has ``scope``; otherwise raise :class:`Refusal`."""
     claims = introspect(bearer_token())
-    # RFC 7662 §2.2: `active` is the answer; for a token it does not know the provider says nothing more.
+    # RFC 7662 §2.2: `active` is the result; for an unknown token the response has no other members.
     if claims.get("active") is not True:
         raise Refusal(401, "invalid_token", "The access token is expired, revoked or was never issued.")
-    if scope not in str(claims.get("scope", "")).split():  # RFC 7662 §2.2: words with spaces between
+    if scope not in str(claims.get("scope", "")).split():  # RFC 7662 §2.2: space-separated
         raise Refusal(403, "insufficient_scope", f"This needs the scope {scope}.", scope=scope)
 
 
 def bearer_token() -> str:
-    """The request's token. RFC 6750 §2.1: only out of the header, never out of a URL that ends up in logs."""
+    """The request's token. RFC 6750 §2.1: only from the header, never from a URL, which ends up in logs."""
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer":
         raise Refusal(401, None, "Send an access token: Authorization: Bearer TOKEN")
@@ -66,9 +66,9 @@ def bearer_token() -> str:
 
 
 def introspect(token: str) -> dict[str, Any]:
-    """Ask the provider about ``token``. RFC 7662 §2.1: by POST, and as somebody the provider knows."""
+    """Ask the IdP about ``token``. RFC 7662 §2.1: by POST, authenticated as this resource server."""
     config = current_app.config
-    # RFC 6749 §2.3.1: both halves are form-encoded before they become HTTP Basic.
+    # RFC 6749 §2.3.1: id and secret are form-encoded before HTTP Basic.
     credentials = (
         quote_plus(config["RELYING_PARTY_CLIENT_ID"]),
         quote_plus(config["RELYING_PARTY_CLIENT_SECRET"]),
@@ -80,7 +80,7 @@ def introspect(token: str) -> dict[str, Any]:
             auth=credentials,
             timeout=TIMEOUT,
             verify=config["RELYING_PARTY_CA_BUNDLE"] or True,
-            allow_redirects=False,  # a redirect would carry token and secret somewhere else
+            allow_redirects=False,  # a redirect would send token and secret to another address
         )
         claims = answer.json() if answer.status_code == 200 else None
     except (requests.RequestException, ValueError) as error:
@@ -92,4 +92,4 @@ def introspect(token: str) -> dict[str, Any]:
 
 def _cannot_ask(why: str) -> Refusal:
     LOG.warning("rs.introspection.failed", outcome=why)
-    return Refusal(503, "temporarily_unavailable", "The provider cannot be asked about the access token now.")
+    return Refusal(503, "temporarily_unavailable", "The identity provider cannot check the access token at the moment.")

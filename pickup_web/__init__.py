@@ -1,6 +1,6 @@
-"""What the three Pickup services share as web applications. Nothing of the protocol lives here.
+"""The shared parts of the three Pickup services as web applications. Contains no protocol code.
 
-Read :func:`create_service` first: it is the list of what every service gets.
+Read :func:`create_service` first: it lists everything a service gets.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,22 +37,22 @@ def create_service(
     database_url: str,
     form_action: Sequence[str] = (),
 ) -> Flask:
-    """A Flask application with everything that all three services have in common.
+    """A Flask application with the parts that all three services share.
 
-    ``name`` is also the theme; ``base_url`` is the public address without a trailing slash, and
-    the application answers below its path; ``form_action`` lists the origins a form may lead to
-    besides our own (browsers apply that rule to the redirects after a form, too).
+    ``name`` is also the theme; ``base_url`` is the public address without a trailing slash;
+    the application is served below its path; ``form_action`` lists the other origins to which a form may
+    lead. Browsers apply that rule to redirects after a form too.
     """
     app = Flask(import_name)
     app.request_class = HeadIsGet
     app.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
-        WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the session it belongs to
-        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, and our pages send none (no-referrer)
-        MAX_CONTENT_LENGTH=256 * 1024,  # no form of ours comes near it
+        WTF_CSRF_TIME_LIMIT=None,  # the token is valid as long as its session
+        WTF_CSRF_SSL_STRICT=False,  # it requires a Referer, which our pages do not send
+        MAX_CONTENT_LENGTH=256 * 1024,  # far more than any of our forms
         TRUSTED_HOSTS=None,  # addresses are built from settings, never from the Host header
         SESSION_COOKIE_NAME=security.cookie_name(f"pickup_{name}", base_url),
-        SESSION_COOKIE_PATH="/" if base_url.startswith("https://") else None,  # what __Host- needs; else below our path
+        SESSION_COOKIE_PATH="/" if base_url.startswith("https://") else None,  # __Host- requires "/"; else our path
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=base_url.startswith("https://"),
@@ -68,18 +68,18 @@ def create_service(
     csrf.init_app(app)
     register_pages(app, name, title, settings)
     app.register_error_handler(HTTPException, error_page)
-    # Of what a proxy says about a request only the client's address is taken; scheme, host and path are settings.
+    # A proxy's headers determine only the client's address; scheme, host and path are settings.
     behind_proxies = ProxyFix(mount(app, base_url, health_check(app)), x_for=settings.trusted_proxies, x_proto=0)
-    # Flask's documented way to add middleware; to a type checker, methods are not for assigning.
+    # Flask's documented way to add middleware; a type checker rejects assigning to a method.
     app.wsgi_app = behind_proxies  # type: ignore[method-assign]
     return app
 
 
 class HeadIsGet(Request):
-    """Flask answers HEAD wherever it answers GET, and a HEAD does what a GET does (RFC 9110 §9.3.2): no more than ask.
+    """Treats HEAD as GET. Flask answers HEAD wherever it answers GET, and HEAD must not do more (RFC 9110 §9.3.2).
 
-    So no view meets a method that it does not know, and takes it for the other one. The body is left out
-    all the same: Werkzeug looks at the environment.
+    So no view gets a method it does not expect and mistakes it for POST. The body is still omitted,
+    because Werkzeug reads the method from the environment.
     """
 
     def __init__(self, environ: "WSGIEnvironment", *args: Any, **kwargs: Any) -> None:
@@ -89,11 +89,11 @@ class HeadIsGet(Request):
 
 
 def error_page(error: HTTPException) -> ResponseReturnValue:
-    """Every error is a page of ours: what happened, in a sentence."""
+    """Every error is shown on one of our own pages, with a message."""
     code = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if error.response is not None:
         return error.response
     text = error.description
     if isinstance(error, CSRFError):
-        text = "The form was open for too long or came from another site. Open the page again and send the form again."
+        text = "The form was open for too long or came from another site. Open the page and send the form again."
     return render_template("pickup/error.html", code=code, title=error.name, text=text), code

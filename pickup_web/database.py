@@ -1,4 +1,4 @@
-"""One database a service: a SQLite file by default, PostgreSQL by its URL."""
+"""One database per service: a SQLite file by default, PostgreSQL if its URL is set."""
 
 import functools
 from inspect import iscoroutinefunction
@@ -12,17 +12,17 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from pickup_web import sqlite
 
-CONNECTIONS = 20  # kept open in a process: one for each of its threads, or they would be opened again and again
+CONNECTIONS = 20  # kept open per process: one for each thread, so that none is reopened for each request
 
 db = SQLAlchemy()
 
 
 def init_app(app: Flask, url: str) -> None:
-    """Connect ``app``. After gunicorn's fork each worker opens connections of its own."""
+    """Connect ``app``. After gunicorn's fork each worker opens its own connections."""
     parsed = make_url(url)
     options: dict[str, Any] = {
         "url": url,
-        "hide_parameters": True,  # of a statement that fails, in the log: they may be somebody's
+        "hide_parameters": True,  # the log of a failing statement must not show personal data
         "pool_pre_ping": parsed.get_backend_name() != "sqlite",
         "pool_size": CONNECTIONS,
     }
@@ -31,7 +31,7 @@ def init_app(app: Flask, url: str) -> None:
         options["connect_args"] = {"factory": sqlite.connection_class()}
     app.config["SQLALCHEMY_ENGINES"] = {"default": options}
     db.init_app(app)
-    # There are no asynchronous sessions to close here, and looking for them costs a thread a request (1 ms).
+    # There are no asynchronous sessions to close, and looking for them costs a thread per request (1 ms).
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     with app.app_context():
         engine = db.engine
@@ -42,17 +42,17 @@ def init_app(app: Flask, url: str) -> None:
 
 
 def table_of(model: type[DeclarativeBase]) -> Table:
-    """The model's table, for statements that need no objects: they cost a quarter."""
+    """The model's table, for statements without ORM objects, which cost a quarter."""
     return cast(Table, model.__table__)
 
 
 def add_row(session: Session, model: type[DeclarativeBase], **values: Any) -> None:
-    """``INSERT`` one row, now. Where nobody needs the object, the ORM's unit of work is three times the work."""
+    """``INSERT`` one row, now. If no object is needed, this takes a third of the time of the ORM's unit of work."""
     session.execute(_insert(model), values)
 
 
 def add_rows(session: Session, model: type[DeclarativeBase], rows: list[dict[str, Any]]) -> None:
-    """The same for many rows, in one statement; all of them with the same columns."""
+    """The same for many rows with the same columns, in one statement."""
     if rows:
         session.execute(_insert(model), rows)
 
@@ -63,13 +63,13 @@ def _insert(model: type[DeclarativeBase]) -> Insert:
 
 
 def relax(session: Session) -> None:
-    """What is written next need not survive a power cut, only the end of this process. Before the first write."""
+    """The next transaction may be lost in a power cut, but not in a crash. Call it before the first write."""
     connection: object = session.connection().connection.dbapi_connection
     if isinstance(connection, sqlite.Connection):
         connection.relax()
 
 
 def engine_of(app: Flask) -> Engine:
-    """The service's engine, for code that runs outside of a request."""
+    """The service's engine, for code outside of a request."""
     with app.app_context():
         return db.engine

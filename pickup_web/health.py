@@ -19,8 +19,8 @@ from pickup_web.seed import prepare
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-EVERY_SECONDS = 5  # how often a process writes, however often it is asked
-CONTENT_BYTES = 8192  # written as twice as many letters: more than a sign-in writes, so that it does not fail later
+EVERY_SECONDS = 5  # a process writes at most this often, however often it is polled
+CONTENT_BYTES = 8192  # 16 KiB in hex: more than a sign-in writes, so that a sign-in does not fail first
 LOG = structlog.get_logger()
 
 
@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 class WriteCheck(Base):
-    """One row, which is written to see whether that works."""
+    """One row, written to check that the database accepts writes."""
 
     __tablename__ = "write_check"
 
@@ -38,7 +38,7 @@ class WriteCheck(Base):
 
 
 class Health:
-    """What the last check of this process found. Shared by its threads."""
+    """The result of this process's last check. Shared by its threads."""
 
     def __init__(self, app: Flask) -> None:
         self._engine = engine_of(app)
@@ -47,14 +47,14 @@ class Health:
         prepare(self._engine, Base.metadata)
 
     def problem(self) -> str | None:
-        """A sentence, or None."""
+        """The error message, or None."""
         try:
             with Session(self._engine) as session:
                 session.scalar(select(1))
         except SQLAlchemyError as error:
             LOG.error("the database does not answer", reason=str(error))  # noqa: TRY400 # no traceback each time
             return "The database does not answer."
-        if self._lock.acquire(blocking=False):  # else another request is at it: its predecessor's result will do
+        if self._lock.acquire(blocking=False):  # otherwise another request is checking: use the last result
             try:
                 # A clock that was set back must not stop the checks.
                 if not 0 <= clock.now() - self._checked_at < EVERY_SECONDS:
@@ -76,15 +76,15 @@ class Health:
 
 
 def write(session: Session) -> None:
-    """Change the row; make it if a reset has emptied the table."""
-    content = secrets.token_hex(CONTENT_BYTES)  # something else each time: SQLite does not write what has not changed
+    """Change the row, or insert it if a reset has emptied the table."""
+    content = secrets.token_hex(CONTENT_BYTES)  # different each time, because SQLite does not write unchanged data
     changed = session.scalar(update(WriteCheck).values(content=content).returning(WriteCheck.id))
     if changed is None:
         session.add(WriteCheck(id=1, content=content))
 
 
 def health_check(app: Flask) -> "WSGIApplication":
-    """Answers 200, or 503 and why."""
+    """Answers 200, or 503 with the reason."""
     health = app.extensions["health"] = Health(app)
 
     def healthz(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -1,21 +1,21 @@
-"""``*.localhost`` is this machine: RFC 6761 §6.3, for programs whose C library does not know it.
+"""``*.localhost`` is this machine: RFC 6761 §6.3, for programs whose C library does not implement it.
 
-Browsers and curl follow that rule, Python on plain Linux does not. The RFC wants no name server asked for these
-names, and rightly: one that cannot be reached would hold up every logout for seconds. Only in a compose network
-the resolver does know ``idp.localhost``, as the name of another container; there it is asked first. What it does
-not know there is a program on the machine that runs the containers, as it is for the browser.
+Browsers and curl implement the rule, Python on Linux does not. The RFC forbids asking name servers for these
+names: an unreachable one would delay every logout by seconds. The exception is a compose network, whose
+resolver knows ``idp.localhost`` as the name of another container, so it is asked first. Names it does not know
+are programs on the Docker host, as they are for the browser.
 """
 
 import socket
 from typing import Any
 
-MACHINE = "host.docker.internal"  # what Docker calls it; docker-compose.services.yml makes it known on Linux, too
+MACHINE = "host.docker.internal"  # Docker's name for its host; docker-compose.services.yml defines it on Linux too
 
 _ask_resolver = socket.getaddrinfo
 
 
 def install(*, ask_resolver: bool = False) -> None:
-    """From now on every connection of this process, whichever library makes it, knows the rule."""
+    """Apply the rule to every later connection of this process, whichever library makes it."""
     socket.getaddrinfo = resolve_as_container if ask_resolver else resolve
 
 
@@ -25,7 +25,7 @@ def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def resolve_as_container(host: Any, *args: Any, **kwargs: Any) -> Any:
-    """The same in a container, where a name below ``localhost`` is another container or the machine around it."""
+    """The same in a container, where a name below ``localhost`` is another container or the Docker host."""
     try:
         return _ask_resolver(host, *args, **kwargs)
     except socket.gaierror:

@@ -1,4 +1,4 @@
-"""One JSON line an event, on standard output; services are joined by ``sid`` and ``jti``."""
+"""One JSON line per event, on standard output; ``sid`` and ``jti`` connect the services' lines."""
 
 import logging
 import sys
@@ -10,18 +10,18 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 
 def init(service: str) -> None:
-    """Set up the log of this process. Tokens and secrets are never put into it."""
+    """Set up this process's log. Tokens and secrets are never logged."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Not the local variables, as is the default: passwords and keys are among them.
+            # Without local variables (the default includes them), because they contain passwords and keys.
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             lambda _logger, _method, line: in_reading_order(service, line),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        # Line and line end in one write: threads must not mix theirs.
+        # Line and line end in one write: lines of different threads must not mix.
         logger_factory=structlog.WriteLoggerFactory(),
         cache_logger_on_first_use=False,
     )
@@ -29,6 +29,6 @@ def init(service: str) -> None:
 
 
 def in_reading_order(service: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    """When, who, what; then what is known of it."""
+    """Time, service and event first; then the other members."""
     first = {"time": line.pop("timestamp"), "service": service, "event": line.pop("event")}
     return first | {name: value for name, value in line.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Where a service answers: below the path of its base URL, with a health check beside it."""
+"""Serves the application below the path of its base URL, and the health check at the server's root."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def mount(app: Flask, base_url: str, healthz: "WSGIApplication") -> "WSGIApplica
     prefix = parts.path.rstrip("/")
     app.config["APPLICATION_ROOT"] = prefix or "/"  # the cookie's path
 
-    # The scheme is a setting, too: behind a proxy that speaks TLS we are asked by http, and no header decides this.
+    # The scheme is a setting too: a TLS proxy sends us plain http, and no header changes the scheme.
     def outer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         environ["wsgi.url_scheme"] = parts.scheme
         path = environ.get("PATH_INFO", "")

@@ -1,4 +1,4 @@
-"""What browsers must not do: the headers of every page, the names of cookies, whose forms count."""
+"""Browser security: the headers of every page, cookie names, and protection of forms."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from itsdangerous import URLSafeTimedSerializer
 
 
 def init_app(app: Flask, form_action: Sequence[str]) -> None:
-    """Add the headers to each response that does not bring its own."""
+    """Add the headers to each response that does not set its own."""
     policy = content_security_policy(form_action)
     app.session_interface = CookieSessions(app)
 
@@ -19,7 +19,7 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
         headers = response.headers
         headers.setdefault("Content-Security-Policy", policy)
         headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: no page of ours is framed
+        headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: our pages must not be framed
         headers.setdefault("Referrer-Policy", "no-referrer")  # RFC 9700 §4.2.4: URLs may carry codes and hints
         if "Cache-Control" not in headers and response.mimetype == "text/html":
             headers["Cache-Control"] = "no-store"  # a page of an ended session must not come back from a cache
@@ -27,44 +27,44 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
 
 
 class FormProtection(CSRFProtect):  # type: ignore[misc] # Flask-WTF has no types
-    """Flask-WTF's tokens; and no form that a page of another origin sent, whatever token it has."""
+    """Flask-WTF's tokens; also rejects any form that another site's page sent, even with a valid token."""
 
     def protect(self, apply_exemptions: bool = False) -> None:
-        """Before each request; :class:`CSRFError`."""
+        """Runs before each request; raises :class:`CSRFError`."""
         super().protect(apply_exemptions)
-        if g.get("csrf_valid"):  # a form, and not of an exempt view
+        if g.get("csrf_valid"):  # a form whose view is not exempt
             refuse_other_sites()
 
 
 def refuse_other_sites() -> None:
-    """Refuses a form that another site sent, a neighbour below the same domain included; :class:`CSRFError`.
+    """Rejects a form sent by another site, also by a sibling domain; raises :class:`CSRFError`.
 
-    A token does not tell them apart: a neighbour can plant its own cookie, with the token that belongs to it
-    (RFC 6265 §8.6). Browsers before 2023 do not send this header, nor do programs.
+    A CSRF token does not detect a sibling domain, which can set its own cookie with the matching token
+    (RFC 6265 §8.6). Browsers before 2023 and other programs do not send this header.
     """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):  # Fetch Metadata §2.3
         raise CSRFError("A page of another site sent the form.")
 
 
 def cookie_name(name: str, base_url: str) -> str:
-    """RFC 6265bis §4.1.3.2: no neighbour can plant a ``__Host-`` cookie. It must be Secure, for /, without Domain."""
+    """RFC 6265bis §4.1.3.2: a sibling domain cannot set a ``__Host-`` cookie. It needs Secure, path / and no Domain."""
     return f"__Host-{name}" if base_url.startswith("https://") else name
 
 
 def uncached(response: Response) -> Response:
-    """RFC 6749 §5.1: an answer that holds tokens or claims is not stored on the way."""
+    """RFC 6749 §5.1: a response with tokens or claims must not be cached."""
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return response
 
 
 class CookieSessions(SecureCookieSessionInterface):
-    """Flask's own, which makes a signer for each request; this one keeps it."""
+    """Flask's session interface creates a signer for each request; this one reuses it."""
 
     def __init__(self, app: Flask) -> None:
         self._signer = super().get_signing_serializer(app)
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:  # noqa: ARG002 # Flask passes it
-        """For the cookie of ``app``."""
+        """The signer for the cookie of ``app``."""
         return self._signer
 
 

@@ -1,4 +1,4 @@
-"""The data a service starts with: put in once when its database is new, and again by ``flask … reset``."""
+"""A service's initial data: loaded once into a new database, and again by ``flask … reset``."""
 
 import tomllib
 from collections.abc import Callable, Collection, Iterator
@@ -17,7 +17,7 @@ Load: TypeAlias = Callable[[Connection], None]
 
 
 def from_toml(metadata: MetaData, path: Path) -> Load:
-    """Loads a file whose ``[[table]]`` entries are rows. Moments in it become seconds since the epoch."""
+    """Loads a file whose ``[[table]]`` entries are rows. Its times become seconds since the epoch."""
     content: dict[str, list[dict[str, Any]]] = tomllib.loads(path.read_text("utf-8"))
 
     def load(connection: Connection) -> None:
@@ -28,10 +28,10 @@ def from_toml(metadata: MetaData, path: Path) -> Load:
 
 
 def prepare(engine: Engine, metadata: MetaData, load: Load | None = None) -> bool:
-    """Make the tables; if they are new, load the seed and return True. Processes that start together take turns.
+    """Create the tables; if they are new, load the seed and return True. Processes that start together take turns.
 
-    Tables and seed are one transaction: there is no moment at which a crash leaves tables that look
-    as if someone had emptied them.
+    Tables and seed are one transaction, so a crash cannot leave empty tables that look as if a user had
+    emptied them.
     """
 
     with in_turn(engine) as connection:
@@ -46,14 +46,14 @@ def prepare(engine: Engine, metadata: MetaData, load: Load | None = None) -> boo
 
 @contextmanager
 def in_turn(engine: Engine) -> Iterator[Connection]:
-    """One transaction; other processes that start with this database wait for its end."""
+    """One transaction; other processes that start with this database wait until it ends."""
     with engine.begin() as connection:
         _wait_for_our_turn(connection)
         yield connection
 
 
 def add_new_columns(connection: Connection, metadata: MetaData) -> None:
-    """Data of an earlier version gets the columns it lacks, with the default of each; the data stays."""
+    """Adds missing columns, with their defaults, to tables of an earlier version; the data is kept."""
     for table in metadata.sorted_tables:
         present = {column["name"] for column in inspect(connection).get_columns(table.name)}
         for column in table.columns:
@@ -64,7 +64,7 @@ def add_new_columns(connection: Connection, metadata: MetaData) -> None:
 
 
 def _first_value(column: Column[Any]) -> str:
-    """The default of a new column for rows that are there already, as SQL."""
+    """The default of a new column for existing rows, as SQL."""
     if column.nullable:
         return "NULL"
     given = column.default.arg if isinstance(column.default, ScalarElementColumnDefault) else None
@@ -76,7 +76,7 @@ def _first_value(column: Column[Any]) -> str:
 
 
 def reset(engine: Engine, load: Load, keep: Collection[str] = ()) -> None:
-    """Empty every table of the database but those to ``keep``, and load the seed: one transaction."""
+    """Empty every table except those in ``keep``, and load the seed, in one transaction."""
     everything = MetaData()
     everything.reflect(engine)
     with in_turn(engine) as connection:
@@ -87,9 +87,9 @@ def reset(engine: Engine, load: Load, keep: Collection[str] = ()) -> None:
 
 
 def add_reset_command(app: Flask, engine: Engine, load: Load, keep: Collection[str] = ()) -> None:
-    """``flask --app … reset``, also while the service runs."""
+    """``flask --app … reset``; works while the service runs."""
 
-    @app.cli.command("reset", help="Bring this service's data back to the seed.")
+    @app.cli.command("reset", help="Reset this service's data to the seed.")
     def command() -> None:
         reset(engine, load, keep)
         click.echo(f"{app.name}: the data is back at the seed.")
@@ -97,9 +97,9 @@ def add_reset_command(app: Flask, engine: Engine, load: Load, keep: Collection[s
 
 def _wait_for_our_turn(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would begin only at the first INSERT
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # otherwise the driver begins only at the first INSERT
     elif connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(20240)"))  # any number, the same for all
+        connection.execute(text("SELECT pg_advisory_xact_lock(20240)"))  # any number, the same in all processes
 
 
 def _in_seconds(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every setting of the environment, typed, each with its reason. All are variables ``PICKUP_…``."""
+"""Every setting, with its type and description. All are environment variables ``PICKUP_…``."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,9 +8,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-MISSING = "is not set; `make up` makes it"
+MISSING = "is not set; `make up` creates it"
 
-# What each service cannot do without, besides its key. An app is given no secret of another service.
+# The secrets each service needs in addition to its key. An app is not given another service's secret.
 REQUIRED = {
     "idp": ("dispatch_client_secret", "manager_client_secret", "demo_password"),
     "dispatch": ("dispatch_client_secret",),
@@ -19,7 +19,7 @@ REQUIRED = {
 
 
 class Settings(BaseSettings):
-    """Read once at the start; a bad value stops the start with a sentence."""
+    """Read once at the start; an invalid value stops the start with a message."""
 
     model_config = SettingsConfigDict(env_prefix="PICKUP_", env_ignore_empty=True, extra="ignore")
 
@@ -31,27 +31,27 @@ class Settings(BaseSettings):
     dispatch_url: str = Field("", description="Base URL of Pickup Dispatch, without a trailing slash.")
     manager_url: str = Field("", description="Base URL of Pickup Manager, without a trailing slash.")
 
-    data_dir: Path = Field(Path("var"), description="Folder of the SQLite files, one a service.")
-    idp_database_url: str = Field("", description="Database of the provider (SQLAlchemy URL); else a file.")
+    data_dir: Path = Field(Path("var"), description="Folder of the SQLite files, one per service.")
+    idp_database_url: str = Field("", description="Database of the IdP (SQLAlchemy URL); a file if empty.")
     dispatch_database_url: str = Field("", description="Database of Dispatch.")
     manager_database_url: str = Field("", description="Database of Manager.")
 
     secret_key: SecretStr = Field(
-        description="This service's own key, no other service's: signs its cookies and forms, encrypts what it stores."
+        description="This service's own key. Signs its cookies and forms, encrypts its tokens and secrets."
     )
-    dispatch_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the provider and Dispatch.")
-    manager_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the provider and Manager.")
+    dispatch_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the IdP and Dispatch.")
+    manager_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the IdP and Manager.")
     admin_client_secret: SecretStr | None = Field(
-        default=None, description="Of the client pickup-admin, for the admin API. Without it nobody is that client."
+        default=None, description="Secret of the client pickup-admin, for the admin API; it exists only if set."
     )
-    demo_password: SecretStr = Field(SecretStr(""), description="Password of the demo people.")
+    demo_password: SecretStr = Field(SecretStr(""), description="Password of the demo users.")
 
     compose_network: bool = Field(
         default=False, description="Names under .localhost may be other containers; the Compose files set this."
     )
     demo_plain_http: bool = Field(
         default=False,
-        description="Allows http:// addresses. For demonstrations on one machine only; every page says so.",
+        description="Allows http:// addresses. For demonstrations on one machine only; every page has a banner.",
     )
     demo_private_addresses: bool = Field(
         default=False,
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         default=False, description="Lets any software register itself as a client. Demonstrations only."
     )
     registration_token: SecretStr | None = Field(
-        default=None, description="The initial access token that registers clients, when it is not open to all."
+        default=None, description="The initial access token that clients need to register unless registration is open."
     )
     ca_bundle: str | None = Field(
         default=None,
@@ -71,32 +71,32 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=9,
-        description="How many proxies stand in front of every service. So many entries of X-Forwarded-For, counted "
-        "from the right, are believed; with 0 the header is ignored.",
+        description="The number of proxies in front of every service. That many entries of X-Forwarded-For, counted "
+        "from the right, are trusted; with 0 the header is ignored.",
     )
     demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
 
     signing_algorithms: Annotated[tuple[Literal["RS256", "ES256", "EdDSA"], ...], NoDecode] = Field(
         default=("RS256", "ES256"),
-        description="What the provider signs with, separated by spaces; clients register for one of them. RS256 must "
-        "be there (Core §15.1). Some key libraries and one certification module cannot read EdDSA keys.",
+        description="The IdP's signing algorithms, separated by spaces; each client uses one. RS256 must "
+        "be included (Core §15.1). Some key libraries and one certification module cannot read EdDSA keys.",
     )
     logout_wait: float = Field(
         default=1.0,
         ge=0,
         le=30,
-        description="How many seconds a user's redirect waits for the logout requests, at most.",
+        description="The longest time, in seconds, that a user's redirect waits for the logout requests.",
     )
     logout_per_host: int = Field(
         default=128,
         ge=1,
         le=1000,
-        description="How many logout requests each process of the provider has under way to one host, at most.",
+        description="The most simultaneous logout requests from one process of the IdP to one host.",
     )
     delete_tokens_on_logout: Literal["none", "session", "all"] = Field(
         default="session",
-        description="Which tokens die with a session, unless the client says otherwise: none (and no "
-        "logout request is sent), session (not the offline ones), all.",
+        description="The tokens that a logout revokes, unless the client has its own setting: none (and no "
+        "logout request is sent), session (except offline tokens), all.",
     )
 
     @field_validator("signing_algorithms", mode="before")
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(service: str) -> Settings:
-    """The settings of this process, which runs ``service``; :class:`SystemExit` with one sentence a wrong value."""
+    """The settings of this process, which runs ``service``; :class:`SystemExit` with one line per invalid value."""
     try:
         settings = Settings()  # type: ignore[call-arg] # pydantic-settings reads them from the environment
     except ValidationError as error:
@@ -149,15 +149,15 @@ def load_settings(service: str) -> Settings:
 
 
 def cannot_start(lines: list[str]) -> SystemExit:
-    """One line a wrong value."""
+    """The message, with one line per invalid value."""
     return SystemExit("\n".join(["Pickup cannot start with these settings:", *lines]))
 
 
 def in_words(problem: ErrorDetails) -> str:
-    """What is wrong with one setting, with the value that was given, unless it is a secret."""
+    """The error in one setting, with the given value unless it is a secret."""
     if problem["type"] == "missing":
         return MISSING
-    if problem["type"] == "value_error":  # a sentence of our own
+    if problem["type"] == "value_error":  # one of our own messages
         return problem["msg"].removeprefix("Value error, ")
     is_secret = any(word in str(problem["loc"]) for word in ("secret", "password", "registration_token"))
     given = "" if is_secret else problem["input"]

@@ -1,4 +1,4 @@
-"""Numbers and durations as pages and messages write them: in one way everywhere."""
+"""Numbers and durations in the same format on all pages and in all messages."""
 
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 

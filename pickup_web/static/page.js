@@ -1,6 +1,6 @@
-// What every page gets on top: times in the reader's own zone, and buttons that copy.
+// For every page: times in the reader's time zone, and buttons that copy.
 //
-// Without this script times are in UTC, and a click selects the whole of what can be copied.
+// Without this script times are in UTC, and a click selects the whole value.
 
 const LOCAL = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" }); // 2027-01-15 09:00:00
 const ZONE = new Intl.DateTimeFormat("en", { timeZoneName: "long" });
@@ -9,7 +9,7 @@ const copied = document.createElement("p");
 copied.className = "unseen";
 copied.setAttribute("role", "status"); // read out when it changes
 
-// For a part of the page that a script put there, too; what has it already is left as it is.
+// Also for a part that a script inserted; elements that are already complete stay unchanged.
 export function complete(part) {
   part.querySelectorAll("time[datetime]:not([title])").forEach(showInZone);
   if (navigator.clipboard) part.querySelectorAll("[data-copy]").forEach(addButton); // on https and localhost only

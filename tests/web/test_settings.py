@@ -37,7 +37,7 @@ def test_missing_secret_stops_the_start(secret: str, monkeypatch: pytest.MonkeyP
     """No secret has a default; an empty one counts as missing."""
     for name, value in {**REQUIRED, "PICKUP_DEMO_PLAIN_HTTP": "true", secret: ""}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit, match=f"{secret}: is not set; `make up` makes it"):
+    with pytest.raises(SystemExit, match=f"{secret}: is not set; `make up` creates it"):
         load_settings("idp")
 
 
