@@ -1,4 +1,4 @@
-"""The connection on which a request came in, where the server shows it: gunicorn and Werkzeug do."""
+"""The connection of a request, if the server exposes it, as gunicorn and Werkzeug do."""
 
 import socket
 import ssl
@@ -10,28 +10,28 @@ from flask import request
 
 
 def connection() -> socket.socket | None:
-    """The connection, or None. One with TLS in this very process can be neither peeked at nor half closed."""
+    """The connection, or None. A TLS connection of this process can be neither peeked at nor half closed."""
     shown = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     return None if isinstance(shown, ssl.SSLSocket) else shown
 
 
 def is_closed(connection: socket.socket | None) -> bool:
-    """Whether the other side has hung up."""
+    """Whether the client has closed the connection."""
     if connection is None:
         return False
     try:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
-        return False  # nothing to read, and nothing wrong
+        return False  # nothing to read, but still open
     except OSError:
         return True
 
 
 @contextmanager
 def reading_ends_after(seconds: float) -> Iterator[None]:
-    """Whoever sends the body byte by byte holds a thread: after ``seconds`` it ends where it is.
+    """A client that sends the body byte by byte occupies a thread, so reading ends after ``seconds``.
 
-    No timeout of the socket, as each byte would begin it anew.
+    A socket timeout does not help, because each byte restarts it.
     """
     shown = connection()
     if shown is None:
@@ -46,6 +46,6 @@ def reading_ends_after(seconds: float) -> Iterator[None]:
 
 
 def stop_reading(connection: socket.socket) -> None:
-    """Nothing more comes in; an answer can still go out."""
+    """Nothing more can be received; a response can still be sent."""
     with suppress(OSError):  # it is closed already
         connection.shutdown(socket.SHUT_RD)

@@ -18,18 +18,18 @@ from relying_party import incoming
 from relying_party.sessions import Ending, SessionStore
 from relying_party.state import current_session, current_state, page_marks
 
-LOOK_SECONDS = 0.25  # how often a stream looks at its session; the delay a person may notice
-HEARTBEAT_SECONDS = 5  # for servers that do not show us the connection: writing tells whether the tab is still there
-STREAM_SECONDS = 300  # then the browser connects anew, by itself
+LOOK_SECONDS = 0.25  # how often a stream polls its session: the longest delay
+HEARTBEAT_SECONDS = 5  # if the server hides the connection, only writing detects a closed tab
+STREAM_SECONDS = 300  # then the browser reconnects by itself
 
 
 def live() -> Response:
-    """``GET /session/live``: an event stream that says ``signed-out`` once, with the reason."""
+    """``GET /session/live``: an event stream that sends ``signed-out`` once, with the reason."""
     session, places = current_session(), current_state().streams
     session.watched_only = True
     if session.key is None or session.login is None:
         return stream(iter([event("signed-out", reason_of(session.ended))]))
-    # A server without threads would answer nobody else for as long as the tab is open.
+    # A server without threads could answer no other request while the tab is open.
     if not request.environ.get("wsgi.multithread") or not places.acquire(blocking=False):
         return uncached(Response("No stream is free; ask for the status now and then.", 503, {"Retry-After": "2"}))
     response = stream(watch(current_state().sessions, session.key, incoming.connection()))
@@ -38,7 +38,7 @@ def live() -> Response:
 
 
 def watch(sessions: SessionStore, key: str, connection: socket.socket | None) -> Iterator[str]:
-    """The stream of a live session: heartbeats, then at most one event.
+    """The stream of an active session: heartbeats, then at most one event.
 
     It ends when the tab is gone: who flicks through pages should not use up the streams.
     """
@@ -64,7 +64,7 @@ def status() -> Response:
 
 
 def reason_of(ending: Ending | None) -> dict[str, Any]:
-    """What the page shows."""
+    """The event's data, as the page shows it."""
     return {"reason": ending.reason, "at": ending.at} if ending else {"reason": "You are logged out.", "at": None}
 
 

@@ -1,4 +1,4 @@
-// On the page that answers a form sent after the session's end: says that what was typed is kept, if it is.
+// For the page shown after a form was sent too late: says that the typed text is kept, if it is.
 
 import { somethingIsKept } from "./typed.js";
 

@@ -1,20 +1,20 @@
 // Shows the signed-out card the moment the session ends. Without this script the next click leads to the sign-in.
 //
-// The tabs of a browser share one event stream: a browser opens six connections to a site at most, and with a
-// stream a tab the seventh page would never load. Whoever holds the lock listens, and tells the others.
+// The tabs of a browser share one event stream, because a browser opens at most six connections to a site: with one
+// stream per tab the seventh page would not load. The tab that holds the lock listens and informs the others.
 
 import { here, typingIsKept, watchTyping } from "./typed.js";
 
-const page = document.getElementById("signed-out"); // the card's template; its data are about this page
-const POLL_MS = 2000; // how often to ask while there is no stream to listen to,
-const POLLS = 15; // and how often to ask before trying to get a stream again
-const TICK_MS = 5000; // a clock that stands still for three ticks was asleep
-const SILENCE_MS = 15000; // a stream that says nothing for so long is dead; the server says something every five seconds
+const page = document.getElementById("signed-out"); // the card's template; its data attributes describe this page
+const POLL_MS = 2000; // how often to poll if no stream is available,
+const POLLS = 15; // and how many polls to make before requesting a stream again
+const TICK_MS = 5000; // a clock that missed three ticks was suspended
+const SILENCE_MS = 15000; // a stream silent for so long is broken; the server sends a heartbeat every five seconds
 
 const others = new BroadcastChannel(`relying party ${page.dataset.live}`);
-let source; // the event stream, in the tab that has it
-let giveUp; // ends our waiting for the lock
-let letGo; // lets go of the lock
+let source; // the event stream, in the tab that holds the lock
+let giveUp; // stops waiting for the lock
+let letGo; // releases the lock
 let timer;
 let lastTick = Date.now();
 let lastWord = 0;
@@ -39,7 +39,7 @@ function open() {
     look(JSON.parse(data));
   });
   source.addEventListener("error", () => {
-    // Closed for good: all streams are taken, or the server is away. Ask instead.
+    // Closed permanently: all streams are in use, or the server is down. Poll instead.
     if (source.readyState === EventSource.CLOSED) poll(POLLS);
   });
 }
@@ -61,14 +61,14 @@ function stop() {
   source = giveUp = letGo = undefined;
 }
 
-// Is this page's session still the browser's? `ending` is what the stream said about the end.
+// Checks whether this page's session is still the browser's. `ending` is the stream's message about the end.
 async function look(ending) {
   let now;
   try {
     const answer = await fetch(page.dataset.status, { headers: { Accept: "application/json" }, cache: "no-store" });
     now = await answer.json();
   } catch {
-    now = {}; // the app is away; its own end is not the session's end
+    now = {}; // the app is down; that does not end the session
   }
   if (now.signed_in === true) {
     if (now.session !== page.dataset.session) replaced(now.person === page.dataset.person);
@@ -85,7 +85,7 @@ function signedOut({ reason, at }) {
   if (here()) card.querySelector("[data-again]").href += `?next=${encodeURIComponent(here())}`;
 }
 
-// Someone signed in again with this browser. The page belongs to the older session: its forms work no more.
+// Someone signed in again with this browser. The page belongs to the older session, so its forms no longer work.
 function replaced(bySamePerson) {
   show("This page is out of date", bySamePerson ? "You signed in again." : "A different user signed in with this browser.");
   const again = document.querySelector("[data-session-ended] [data-again]");
@@ -125,7 +125,7 @@ others.addEventListener("message", ({ data }) => look(data ?? undefined));
 addEventListener("pagehide", stop);
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  // Back from the browser's cache: the page is old, so ask before anybody believes it.
+  // Restored from the browser's cache: the page may be outdated, so ask the server.
   if (!over) listen();
   look();
 });

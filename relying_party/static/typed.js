@@ -1,9 +1,9 @@
-// Keeps what a person is typing until they are back, when their session ends meanwhile.
+// Keeps the text a user is typing if their session ends, until they sign in again.
 //
-// It stays in this tab (sessionStorage) and is offered to the same person only: whoever else signs in here gets
-// a page on which it has been thrown away. Passwords, hidden fields and files are never kept, nor a field or form
-// with the attribute data-not-kept. What stands in the answer to a POST was typed, too: most often the form is shown
-// again, with what is wrong in it. If it was sent to another address, data-shown-at says at which one it is shown.
+// The text stays in this tab (sessionStorage) and is offered to the same user only. If another user signs in here,
+// it is deleted. Passwords, hidden fields and files are never kept, and neither is a field or form with the attribute
+// data-not-kept. The fields in a response to a POST count as typed, because usually the form is shown again with
+// errors. If the form is sent to an address other than its page's, data-shown-at names its page.
 
 const KEY = "relying party: typed";
 const MOST = 64 * 1024; // characters
@@ -11,9 +11,9 @@ const A_DAY = 24 * 3600 * 1000;
 const NEVER = ["password", "hidden", "file", "submit", "button", "reset", "image"];
 const SECRETS = /password|one-time-code|cc-/;
 
-let page; // person and session this page belongs to, as hashes; if it answers a POST: where it can be asked for
+let page; // hashes of this page's user and session; after a POST also the address of the form's page
 
-// Where this page can be asked for again; empty if only a POST leads to it.
+// The address to reload this page; empty if it can only be reached by a POST.
 export const here = () => page.posted ?? location.pathname + location.search;
 
 const wasPosted = () => page.posted !== undefined;
@@ -25,21 +25,21 @@ export function watchTyping(data) {
   if (kept && kept.person === page.person && kept.session !== page.session && kept.at > Date.now() - A_DAY) {
     if (kept.path !== here() || matching(kept.fields).length) offer(kept);
   } else {
-    forget(); // it is somebody else's, or of the session that still lives: the page was left, or what was typed was sent
+    forget(); // another user's, or of the active session: the user left the page or sent the form
     if (wasPosted()) keep();
   }
   addEventListener("input", keep);
   addEventListener("change", keep);
   addEventListener("submit", ({ target }) => {
     const action = new URL(target.getAttribute("action") ?? "", location.href);
-    if (action.pathname === page.logout) forget(); // they leave, and mean it
+    if (action.pathname === page.logout) forget(); // the user logs out on purpose
   });
 }
 
-// Whether something typed waits for its person, whoever that is.
+// Whether any typed text is kept, for any user.
 export const somethingIsKept = () => read() !== null;
 
-// Whether something typed on this page waits for its person.
+// Whether text typed on this page is kept for its user.
 export function typingIsKept() {
   const kept = read();
   return kept?.person === page.person && kept.path === here();
@@ -54,7 +54,7 @@ function keep() {
   try {
     if (here() && text.length <= MOST) sessionStorage.setItem(KEY, text);
   } catch {
-    // no room, or not allowed: then nothing is kept
+    // storage is full or forbidden: nothing is kept
   }
 }
 
@@ -70,11 +70,11 @@ function forget() {
   try {
     sessionStorage.removeItem(KEY);
   } catch {
-    // not allowed to keep anything, so there is nothing
+    // storage is forbidden, so nothing is kept
   }
 }
 
-// Fields by a name that is the same on the page that is loaded after the next sign-in.
+// Names the fields so that they match those of the page loaded after the next sign-in.
 function keepable() {
   const seen = {};
   return [...document.querySelectorAll("input, textarea, select")].filter(mayBeKept).map((field) => {
@@ -91,14 +91,14 @@ function mayBeKept(field) {
 
 const isCheckable = (field) => field.type === "checkbox" || field.type === "radio";
 
-// Compared with what the server put there, or, where that was typed, with an empty field.
+// Compares with the server's value or, if the user typed that value, with an empty field.
 function isChanged(field) {
   const given = (value, empty) => (wasPosted() ? empty : value);
   if (isCheckable(field)) return field.checked !== given(field.defaultChecked, false);
   if (!field.options) return field.value !== given(field.defaultValue, "");
   const options = [...field.options];
   const isGiven = (option) => given(option.defaultSelected, false);
-  // Where no option is marked, a list that shows one line begins with its first.
+  // If no option is selected, a one-line list shows its first option.
   const first = field.multiple || options.some(isGiven) ? null : options[0];
   return options.some((option) => option.selected !== (isGiven(option) || option === first));
 }
