@@ -29,7 +29,7 @@ class ErrorBody(Resource):
     title: str = Field(description="The status as text.", examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(description="An explanation for people.")
-    path: str = Field(description="The path of the request.", examples=["/admin/api/v1/clients/nobody"])
+    path: str = Field(description="The path of the request.", examples=["/admin/api/v1/clients/unknown"])
     error_key: str = Field(description="The error code for programs.", examples=["notFound"])
     message: str = Field(
         description="`error.` followed by errorKey: a key for translations.", examples=["error.notFound"]
@@ -37,7 +37,7 @@ class ErrorBody(Resource):
     entity_name: str | None = Field(
         description="The kind of object that the error is about, if any.", examples=["client"]
     )
-    params: dict[str, str] = Field(description="The parameters in the path.", examples=[{"clientId": "nobody"}])
+    params: dict[str, str] = Field(description="The parameters in the path.", examples=[{"clientId": "unknown"}])
     field_errors: list[FieldError]
 
 

@@ -17,7 +17,7 @@ from pickup_web.clock import now
 
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]  # what a client may sign with; never "none", never a shared secret
 MAX_KEYS = 8  # how many keys one signature may cost us
-KEEP_SECONDS = 300  # how long a fetched key set is believed; an unknown key id is asked for at once
+KEEP_SECONDS = 300  # how long a fetched key set is cached; an unknown key id triggers a fetch
 LEEWAY = 60  # seconds that a client's clock may be wrong
 MAX_SITES = 1000  # key sets that are kept
 REFETCH_SECONDS = 5  # but not more often than this: a forged key id must not flood the client
@@ -30,7 +30,7 @@ class ClientKeyError(Exception):
 
 @dataclass
 class Fetched:
-    """What a ``jwks_uri`` gave. Times are seconds since the epoch; an empty ``fault`` means that it gave keys."""
+    """The result of fetching a ``jwks_uri``. Times are seconds since the epoch. It has keys if ``fault`` is empty."""
 
     at: int = 0  # the last success
     tried_at: int = 0  # the end of the last try
@@ -44,7 +44,7 @@ class ClientKeys:
 
     def __init__(self, http: GuardedHttpClient) -> None:
         self._http = http
-        self._lock = threading.Lock()  # never held while a site is asked
+        self._lock = threading.Lock()  # never held during a request
         self._fetched: dict[str, Fetched] = {}
 
     def verify(self, token: str, client: Client, algorithms: list[str], typ: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class ClientKeys:
         if not uri:
             return list((client.registered.get("jwks") or {}).get("keys", []))
         with self._lock:
-            if len(self._fetched) > MAX_SITES:  # bounded, whoever registers
+            if len(self._fetched) > MAX_SITES:  # bounded, because clients register themselves
                 self._fetched.clear()
             found = self._fetched.setdefault(uri, Fetched())
         # A time ahead of the clock was written by a clock that was wrong.

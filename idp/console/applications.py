@@ -104,7 +104,7 @@ def renew_secret(client_id: str) -> ResponseReturnValue:
     client = applications.get_application(db.session, client_id)
     if request.method != "POST":
         text = (
-            "The old secret stops working immediately. Nobody can sign in to the app until the new one "
+            "The old secret stops working immediately. Users cannot sign in to the app until the new one "
             "is in its settings. Active sessions continue."
         )
         keep = url_for("console.application", client_id=client_id)
@@ -129,7 +129,7 @@ def remove(client_id: str) -> ResponseReturnValue:
         "Sessions of its users": "continue here and in their other apps",
         "Client ID": f"{client_id}, never used again",
     }
-    text = "Nobody will be able to sign in to it. This cannot be undone."
+    text = "Users will no longer be able to sign in to it. This cannot be undone."
     keep = url_for("console.application", client_id=client_id)
     return ask(f"Remove {client.name}?", text, f"Remove {client.name}", keep, facts=facts)
 

@@ -31,7 +31,7 @@ def rotate_now() -> ResponseReturnValue:
         text = (
             "Every worker publishes a new key of each kind within half a minute. It signs two minutes later, "
             "when every app has been able to fetch it. "
-            "The current keys stay published for another day, so nobody is logged out and no logout is lost."
+            "The current keys stay published for another day, so all sessions continue and no logout is lost."
         )
         return ask("Rotate the keys?", text, "Rotate", url_for("console.keys"), danger=False)
     new = rotate(db.session, current_provider().settings.signing_algorithms)

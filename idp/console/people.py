@@ -108,7 +108,7 @@ def reset_password(sub: str) -> ResponseReturnValue:
 def disable(sub: str) -> ResponseReturnValue:
     """``GET /console/people/SUB/disable`` → asks; ``POST`` → disables and logs out."""
     text = (
-        f"Nobody can sign in with this account until an operator enables it; {sessions_in_words(sub)}. All "
+        f"This person cannot sign in until an operator enables it; {sessions_in_words(sub)}. All "
         "tokens are revoked, offline access too."
     )
     return change(sub, "Disable {}?", text, "Disable", people.disable_person, "Disabled {}.")

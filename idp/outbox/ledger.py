@@ -1,6 +1,6 @@
-"""The rows of the outbox: queued in step [11], claimed, attempted and written down in step [13].
+"""The rows of the outbox: queued in step [11], claimed, attempted and recorded in step [13].
 
-A claimed row belongs to one worker until ``taken_until``. If that worker is killed, another one claims it then.
+A claimed row belongs to one worker until ``taken_until``. If that worker is killed, another one then claims it.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from pickup_web import events
 from pickup_web.clock import now
 from pickup_web.database import add_rows, table_of
 
-GIVE_UP_SECONDS = 10 * 3600  # how long a logout is offered: no session of an app should be active longer
+GIVE_UP_SECONDS = 10 * 3600  # how long a logout is retried: an app's session should not be active longer
 LEASE_SECONDS = 20  # how long a worker that claimed a delivery may take; longer than any attempt takes
 LONGEST_PAUSE = 60  # seconds between two attempts (flow/delivery.py),
 FARTHEST_SECONDS = 2 * LONGEST_PAUSE  # so no next attempt is scheduled farther ahead than this
@@ -51,7 +51,7 @@ class Job(NamedTuple):
     ca_certificates: str | None
 
     def longest_try(self) -> float:
-        """Seconds that an attempt can take."""
+        """Upper bound in seconds for one attempt."""
         return LOOK_UP_SECONDS + sum(self.patience()) + BODY_SECONDS
 
     def patience(self) -> tuple[float, float]:
@@ -61,7 +61,7 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt went. ``state``: delivered, refused, not_sent, or pending if it may be tried again."""
+    """The result of one attempt. ``state``: delivered, refused, not_sent, or pending if it will be retried."""
 
     word: str
     state: str
@@ -70,16 +70,16 @@ class Outcome:
 
     @property
     def is_400(self) -> bool:
-        """The client refused the token, or has no other status for a fault that passes (BCL §2.8)."""
+        """The client rejected the token, or has no other status for a temporary fault (BCL §2.8)."""
         return self.state == "refused" and self.status == 400
 
     def in_ledger(self) -> str:
-        """The word as the ledger's columns hold it: SQLite stores a longer one, PostgreSQL refuses the whole row."""
+        """The word shortened to the ledger's column: SQLite stores a longer one, PostgreSQL rejects the whole row."""
         return shorten(self.word, OUTCOME_LENGTH, placeholder="…")
 
 
 class Attempt(NamedTuple):
-    """One attempt, to be written down. Without ``jti`` nothing was sent. ``state``: the delivery's new state."""
+    """One attempt, to be recorded. Without ``jti`` nothing was sent. ``state``: the delivery's new state."""
 
     job: Job
     outcome: Outcome
@@ -94,7 +94,7 @@ class Attempt(NamedTuple):
 
 
 def queue(db: Session, participants: Sequence[Participant], sentence: str, default_policy: str) -> list[str]:
-    """One row a participant; returns the ids that the caller has claimed by this and must send. Does not commit."""
+    """One row per participant; returns the ids that the caller has claimed and must send. Does not commit."""
     rows = [delivery_row(participant, sentence, default_policy) for participant in participants]
     claimed = [row for row in rows if row["state"] == "pending"][:SEND_NOW]
     for row in claimed:
@@ -116,7 +116,7 @@ def queue(db: Session, participants: Sequence[Participant], sentence: str, defau
 
 
 def delivery_row(participant: Participant, sentence: str, default_policy: str) -> dict[str, Any]:
-    """The row for one participant. One that is not notified gets a row, too, which says why."""
+    """The row for one participant. A participant that is not notified also gets a row, with the reason."""
     client, at = participant.client, now()
     note = why_not_told(client, default_policy)
     return {
@@ -136,7 +136,7 @@ def delivery_row(participant: Participant, sentence: str, default_policy: str) -
 
 
 def offered_seconds(client: Client) -> int:
-    """How long a client is tried again: its own setting, else the IdP's."""
+    """How long a client is retried: its own setting, otherwise the IdP's."""
     return GIVE_UP_SECONDS if client.retry_seconds is None else client.retry_seconds
 
 
@@ -146,14 +146,14 @@ def offered_seconds(client: Client) -> int:
 def claim_due(db: Session, limit: int, excluded_hosts: Collection[str] = ()) -> list[str]:
     """Claim deliveries that are due and not claimed by another worker; returns their ids. Commits if there are any.
 
-    Until its lease is over, a claimed row is behind all others that are due.
+    Until its lease is over, a claimed row is sorted after all other due rows.
     """
     # A next_try_at beyond our longest pause means that a clock was wrong: treat it as due.
     is_late, is_odd = Delivery.next_try_at <= now(), Delivery.next_try_at > now() + FARTHEST_SECONDS
     is_let_go = or_(Delivery.taken_until <= now(), Delivery.taken_until > now() + LEASE_SECONDS)
     is_free = (Delivery.state == "pending", is_let_go)
     due = select(Delivery.id).where(*is_free, Delivery.host.not_in(excluded_hosts)).order_by(Delivery.next_try_at)
-    # Two queries, because each of them is one range of the index and both together are not.
+    # Two queries, because each uses one range of the index, and one query for both would not.
     found = [one for when in (is_late, is_odd) for one in db.scalars(due.where(when).limit(limit))][:limit]
     if not found:  # usual case, nothing due: take no write lock
         return []
@@ -184,15 +184,15 @@ def load_jobs(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
         ]
 
 
-# --- write down ---
+# --- record ---
 
 
 def record_attempts(db: Session, attempts: Sequence[Attempt]) -> None:
-    """Write the attempts down, and schedule the next one of each. Does not commit."""
+    """Record the attempts, and schedule the next one of each. Does not commit."""
     add_rows(db, DeliveryAttempt, [attempt_row(attempt) for attempt in attempts if attempt.jti is not None])
     row = table_of(Delivery).c
-    # Only while the row is pending and was not claimed by another worker since: a slow attempt must not undo what a
-    # later one achieved. A delivered one always counts, because the app was told.
+    # Only while the row is pending and no other worker has claimed it since: a slow attempt must not undo the result
+    # of a later one. A delivered one always counts, because the app was notified.
     mine = update(table_of(Delivery)).where(
         row.id == bindparam("its_id"), row.state == "pending", row.taken_until <= bindparam("latest_lease")
     )
@@ -202,7 +202,7 @@ def record_attempts(db: Session, attempts: Sequence[Attempt]) -> None:
 
 
 def delivery_changes(attempt: Attempt) -> dict[str, Any]:
-    """What becomes of the delivery's row."""
+    """The changes to the delivery's row."""
     job, outcome = attempt.job, attempt.outcome
     return {
         "its_id": job.id,
@@ -231,7 +231,7 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def event_of(attempt: Attempt) -> dict[str, Any]:
-    """What the log and the record say of the attempt."""
+    """The attempt as it is logged and stored as an event."""
     job, outcome = attempt.job, attempt.outcome
     return {
         "name": "op.logout.retrying" if attempt.state == "pending" else f"op.logout.{attempt.state}",

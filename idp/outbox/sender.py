@@ -1,7 +1,7 @@
-"""The outbox: sends what step [11] queued, many deliveries side by side, and writes down each attempt.
+"""The outbox: sends the deliveries that step [11] queued, in parallel, and records each attempt.
 
-The steps themselves are handed in as a function (flow/delivery.py). This file decides how many run at once, so that
-no host, slow or dead, holds up the others, and no delivery delays or undoes the user's own logout.
+The steps themselves are passed in as a function (flow/delivery.py). This file limits how many run at once, so that
+no slow or unreachable host delays the others, and no delivery delays or undoes the user's own logout.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from idp.outbox.http import in_background
 from idp.outbox.ledger import Attempt, Job, load_jobs, record_attempts
 from pickup_web.clock import now
 
-IN_FLIGHT = 512  # requests a process makes at the same time; each is an open file
-IN_HAND = 1000  # deliveries a process claims at most, so that the other workers get some, too
-SIGNED_AT_ONCE = 16  # before the first of them is sent: signing is what takes the longest
+IN_FLIGHT = 512  # simultaneous requests of a process; each is an open file
+IN_HAND = 1000  # most deliveries a process claims, so that the other workers get some too
+SIGNED_AT_ONCE = 16  # before the first of them is sent, because signing takes longest
 MANY = 20  # while more deliveries than this are in hand,
-GATHER_SECONDS = 0.02  # a result waits this long for others to be written down with,
-GATHER_TIMES = 10  # and this often at most, while there are apps that were not asked yet
+GATHER_SECONDS = 0.02  # a result waits this long to be recorded with others,
+GATHER_TIMES = 10  # and at most this often, while some apps have not been called yet
 
 LOG = structlog.get_logger()
 
@@ -45,14 +45,14 @@ class Signer(Protocol):
 
 
 class Outbox:
-    """One a process. Processes share the table, never an attempt."""
+    """One per process. Processes share the table, but never an attempt."""
 
     def __init__(self, engine: Engine, deliver: Deliver, keys: Signer, *, redirect_wait: float, per_host: int) -> None:
         self._engine, self._deliver_one, self._keys = engine, deliver, keys
         self._redirect_wait, self._per_host = redirect_wait, per_host
         self._lock = threading.Lock()
         self._in_hand: Counter[str] = Counter()  # deliveries by host
-        # What follows belongs to the thread that makes the requests.
+        # The following belongs to the thread that makes the requests.
         self._all_slots = asyncio.Semaphore(IN_FLIGHT)
         self._unsigned = 0
         self._signing = asyncio.Semaphore(SIGNED_AT_ONCE)
@@ -62,7 +62,7 @@ class Outbox:
         self._is_writing = False
 
     def send(self, delivery_ids: Sequence[str]) -> None:
-        """Send these now, all at once; wait for them no longer than a user may be kept waiting."""
+        """Send these now, all at once; wait no longer than a user's redirect may wait."""
         try:
             self.send_later(delivery_ids).result(self._redirect_wait)
         except TimeoutError:
@@ -78,23 +78,23 @@ class Outbox:
         return in_background(self._deliver_all(jobs))
 
     def room(self) -> tuple[int, list[str]]:
-        """How many more deliveries this process can take, and the hosts whose queue is full."""
+        """How many more deliveries this process can accept, and the hosts whose queue is full."""
         with self._lock:
-            # What waits for a slow host must not keep out what is for others.
+            # Deliveries that wait for a slow host must not block those to other hosts.
             taken = sum(min(number, self._per_host) for number in self._in_hand.values())
             return IN_HAND - taken, [host for host, number in self._in_hand.items() if number >= self._per_host]
 
-    # --- how many at once ---
+    # --- concurrency ---
 
     async def _deliver_all(self, jobs: list[Job]) -> None:
         await asyncio.gather(*(self._deliver(job) for job in jobs))
 
     async def _deliver(self, job: Job) -> None:
-        """One attempt. After an unexpected fault another worker takes the row when its lease is over."""
+        """One attempt. After an unexpected error another worker claims the row when its lease is over."""
         try:
             async with self._host_slot(job.host), self._all_slots:
                 if now() + job.longest_try() > job.taken_until:
-                    return  # it waited here for too long; it goes to the end of the queue
+                    return  # it waited here too long, so it goes to the end of the queue
                 attempt = await self._deliver_one(job, sign=self._sign)
             await self._write_down(attempt)
         except Exception:
@@ -118,7 +118,7 @@ class Outbox:
         async with self._signing:
             self._unsigned -= 1
             token = self._keys.sign(claims, alg=alg, typ=typ)
-            await asyncio.sleep(0)  # lets the signed ones out
+            await asyncio.sleep(0)  # lets the signed ones be sent
             return token
 
     # --- the ledger ---
@@ -143,7 +143,7 @@ class Outbox:
         await is_written
 
     async def _gather_results(self) -> None:
-        """While many are in hand, the apps that were not asked yet come before the ledger."""
+        """While many are in hand, calling the remaining apps has priority over recording."""
         for _ in range(GATHER_TIMES):
             if self._in_hand.total() > len(self._results) + MANY:
                 await asyncio.sleep(GATHER_SECONDS)
@@ -151,10 +151,10 @@ class Outbox:
                 return
 
     def _write(self, attempts: list[Attempt]) -> None:
-        """All together. If one cannot be written, the others are written without it."""
+        """Record them together. If one cannot be recorded, the others are recorded without it."""
         try:
             self._write_together(attempts)
-        except OperationalError:  # the database itself is at fault; the rows are tried again after their lease
+        except OperationalError:  # the database is unavailable; the rows are retried after their lease
             raise
         except Exception:
             LOG.exception("op.outbox.failed")
@@ -166,7 +166,7 @@ class Outbox:
             record_attempts(db, attempts)
 
     def _write_alone(self, attempt: Attempt) -> None:
-        """If need be without the app's own words, the one part that is not ours."""
+        """If it fails again, without the app's own text, the only part we did not create."""
         for outcome in (attempt.outcome, replace(attempt.outcome, answer="")):
             try:
                 self._write_together([attempt._replace(outcome=outcome)])

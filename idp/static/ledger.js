@@ -1,10 +1,10 @@
-// The ledger of the console keeps itself up to date: every two seconds the table is asked for again, while somebody
-// looks at it. Without this script there is the link "Refresh".
+// Keeps the console's ledger up to date: fetches the table every two seconds while the page is visible.
+// Without this script the user has the link "Refresh".
 
 import { complete } from "../pickup/page.js";
 
-const PAUSE = 2000; // milliseconds between two questions
-const ATTENTION = 15 * 60 * 1000; // an open page alone must not keep its session alive for ever
+const PAUSE = 2000; // milliseconds between two requests
+const ATTENTION = 15 * 60 * 1000; // then polling stops, because it would keep the operator's session alive
 
 const UP_TO_DATE = "The list updates automatically.";
 const BEHIND = "The list is not up to date: the server does not answer, or you are logged out. Refresh the page.";
@@ -22,7 +22,7 @@ table.searchParams.set("part", "table");
 
 const isLive = () => button.getAttribute("aria-pressed") === "true";
 
-// A click that has begun, or text that is marked, must not lose what it is about.
+// Do not replace the table during a click or a text selection.
 const isInUse = () => isPressed || !getSelection().isCollapsed;
 
 function set(live) {
@@ -31,7 +31,7 @@ function set(live) {
   until = Date.now() + ATTENTION;
 }
 
-// Read out when it changes, and only then.
+// Screen readers announce it only when it changes.
 function say(text) {
   if (words.textContent !== text) {
     words.textContent = text;
@@ -49,7 +49,7 @@ async function ask() {
   }
 }
 
-// What was open or closed stays so, and who was at a control stays there.
+// Keeps the open and closed details, and the focus.
 function show(html) {
   const wasOpen = new Map([...ledger.querySelectorAll("details")].map((element) => [element.id, element.open]));
   const focused = ledger.contains(document.activeElement) ? document.activeElement : null;

@@ -32,15 +32,15 @@ def test_what_is_not_there_is_named(path: str, entity: str, program: Program) ->
 
 def test_an_error_repeats_what_was_asked_for(program: Program) -> None:
     """The members of the body, all of them."""
-    assert problem(program.get("/clients/nobody"), 404, "notFound") == {
+    assert problem(program.get("/clients/unknown"), 404, "notFound") == {
         "title": "Not Found",
         "status": 404,
         "detail": "No application of this id is registered.",
-        "path": f"{PREFIX}/clients/nobody",
+        "path": f"{PREFIX}/clients/unknown",
         "message": "error.notFound",
         "errorKey": "notFound",
         "entityName": "client",
-        "params": {"clientId": "nobody"},
+        "params": {"clientId": "unknown"},
         "fieldErrors": [],
     }
 

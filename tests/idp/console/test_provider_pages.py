@@ -92,7 +92,7 @@ def test_the_keys_page_says_which_key_does_what(admin: SiteClient, provider: Pro
 
 def test_rotating_asks_and_says_what_happened(admin: SiteClient, provider: Provider, clock: Clock) -> None:
     before = {row.kid for row in provider.rows(SigningKey)}
-    assert "nobody is logged out" in words(admin.get("/console/keys/rotate"))
+    assert "all sessions continue" in words(admin.get("/console/keys/rotate"))
     assert {row.kid for row in provider.rows(SigningKey)} == before, "the question alone changes nothing"
     page = after(admin, admin.submit("/console/keys/rotate"))
     assert "3 new keys are published by every worker within 30 seconds; they sign in 2 minutes." in page
