@@ -184,7 +184,7 @@ def test_a_tampered_request_leads_nowhere(spoil: str, shop: Party, cameron: Site
     assert provider.rows(Consent) == []
 
 
-def test_a_page_that_was_open_for_too_long_says_so(shop: Party, cameron: SiteClient, clock: Clock) -> None:
+def test_login_page_open_for_too_long_says_so(shop: Party, cameron: SiteClient, clock: Clock) -> None:
     """An hour; then the app asks anew."""
     page = shop.ask(cameron, prompt="consent")
     clock.turn(PENDING_SECONDS + 1)

@@ -1,4 +1,4 @@
-"""The authorization endpoint: who asks, is there a session already, and a code for the app."""
+"""The authorization endpoint: validation, the session, and a code for the app."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ from tests.tokens import read
 
 
 def answer_of(response: TestResponse, provider: Provider, client_id: str = DISPATCH) -> dict[str, str]:
-    """The parameters of a redirect to the app; with RFC 9207's iss, which every answer has."""
+    """The parameters of a redirect to the app. Each must have RFC 9207's iss."""
     assert response.status_code == 303, response.text
     address, _, _ = response.location.partition("?")
     assert address == f"{provider.url(client_id)}/oauth2client"
@@ -30,7 +30,7 @@ def asks_for_password(response: TestResponse) -> bool:
     return response.status_code == 200 and 'id="password"' in response.text
 
 
-# --- 1. who asks: a page, never a redirect ---
+# --- 1. an unverified client or address: a page, never a redirect ---
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_unknown_client_or_redirect_uri_gets_an_error_page_not_a_redirect(
         assert "code=" not in response.text
 
 
-def test_the_page_says_the_exact_value_received_and_no_markup(provider: Provider) -> None:
-    """RPL-21's neighbour: who configures the app sees what came; nobody puts a script into the page."""
+def test_error_page_shows_the_escaped_value(provider: Provider) -> None:
+    """Like RPL-21: developers see the value that was sent, and it is escaped."""
     response = provider.authorize(provider.browser(), redirect_uri="https://evil.example/<script>")
     assert "https://evil.example/<script>" in words(response)
     assert "<script>" not in response.text
 
 
-# --- 2. is the request one we support ---
+# --- 2. is the request supported ---
 
 REFUSED = [
     ("AUTH-06-no-response-type", {"response_type": None}, "invalid_request"),
@@ -91,10 +91,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("changes", "error"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
-def test_a_request_we_do_not_support_goes_back_with_an_error(
+def test_unsupported_request_returns_an_error_to_the_app(
     changes: dict[str, Any], error: str, provider: Provider, cameron: SiteClient
 ) -> None:
-    """AUTH-06 … AUTH-16, PKCE: an error word and a sentence, state and iss; no code; ERR-01, ERR-02."""
+    """AUTH-06 … AUTH-16, PKCE: an error code and a message, state and iss; no code; ERR-01, ERR-02."""
     codes = len(provider.rows(AuthorizationCode))
     for browser in (cameron, provider.browser()):
         answer = answer_of(provider.authorize(browser, **changes), provider)
@@ -105,14 +105,14 @@ def test_a_request_we_do_not_support_goes_back_with_an_error(
     assert len(provider.rows(AuthorizationCode)) == codes
 
 
-def test_a_challenge_that_cannot_be_one_gets_no_code(provider: Provider, cameron: SiteClient) -> None:
+def test_invalid_challenge_gets_no_code(provider: Provider, cameron: SiteClient) -> None:
     """PKCE-01: 43 characters at least."""
     assert answer_of(provider.authorize(cameron, code_challenge="abc"), provider)["error"] == "invalid_request"
 
 
 @pytest.mark.parametrize("name", ["scope", "state", "prompt", "nonce", "response_type", "unheard_of"])
 def test_a_parameter_that_is_there_twice_is_an_error(name: str, provider: Provider, cameron: SiteClient) -> None:
-    """AUTH-09, RFC 6749 §3.1: whichever it is."""
+    """AUTH-09, RFC 6749 §3.1: any of them."""
     pairs = [*provider.parameters(prompt="", unheard_of="1").items(), (name, "x"), (name, "y")]
     answer = answer_of(cameron.get("/oauth2/authorize?" + urlencode(pairs)), provider)
     assert answer["error"] == "invalid_request"
@@ -162,7 +162,7 @@ def test_state_comes_back_unchanged(
 
 
 def test_state_survives_the_login_page(provider: Provider) -> None:
-    """AUTH-08: through the password, too."""
+    """AUTH-08: it is kept while the user signs in."""
     browser = provider.browser()
     page = provider.authorize(browser, state=CHARACTERS[:128])
     assert answer_of(provider.enter_password(browser, page), provider)["state"] == CHARACTERS[:128]
@@ -176,15 +176,15 @@ def test_no_state_is_returned_if_none_was_sent(
     assert "state" not in answer_of(provider.authorize(cameron, state=None, **changes), provider)
 
 
-def test_a_registered_query_stays(provider: Provider, cameron: SiteClient) -> None:
-    """AUTH-05, LIB-13: character by character, and our parameters behind it."""
+def test_registered_query_is_kept(provider: Provider, cameron: SiteClient) -> None:
+    """AUTH-05, LIB-13: character by character, followed by our parameters."""
     uri = "https://app.example/cb?b=%2F~&a=1+2"
     provider.change_client(DISPATCH, redirect_uris=[uri])
     location = provider.authorize(cameron, redirect_uri=uri).location
     assert location.startswith(uri + "&code=")
 
 
-# --- 3. is somebody signed in, recently enough ---
+# --- 3. is the user signed in, recently enough ---
 
 
 def test_without_a_session_the_login_page_is_shown(provider: Provider) -> None:
@@ -196,7 +196,7 @@ def test_without_a_session_the_login_page_is_shown(provider: Provider) -> None:
     assert (answer["error"], answer["state"]) == ("login_required", "a state")
 
 
-def test_with_a_session_the_second_app_gets_a_code_without_a_page(provider: Provider) -> None:
+def test_second_app_gets_a_code_without_a_page(provider: Provider) -> None:
     """RP-27, BCL-05: single sign-on: no page, the same sid."""
     browser = provider.sign_in(client_id=DISPATCH)
     id_tokens = [provider.tokens(browser, client_id)["id_token"] for client_id in (DISPATCH, MANAGER)]
@@ -258,7 +258,7 @@ def test_prompt_none_with_an_exceeded_max_age_is_an_error(provider: Provider, cl
     assert answer["error"] == "login_required"
 
 
-def test_a_session_that_ended_gives_no_code(provider: Provider, cameron: SiteClient) -> None:
+def test_ended_session_gets_no_code(provider: Provider, cameron: SiteClient) -> None:
     """RPL-32: its cookie is treated as unknown."""
     cookie = cameron.get_cookie("pickup_idp_session", "idp.localhost")
     assert cookie
@@ -270,14 +270,14 @@ def test_a_session_that_ended_gives_no_code(provider: Provider, cameron: SiteCli
 
 
 @pytest.mark.parametrize("resume", ["", "made up", "a.b.c"])
-def test_a_forged_resume_url_gets_an_error_page(resume: str, cameron: SiteClient) -> None:
+def test_forged_resume_url_gets_an_error_page(resume: str, cameron: SiteClient) -> None:
     """AUTH-26: the pending request is signed."""
     response = cameron.get("/oauth2/authorize", query_string={"resume": resume})
     assert response.status_code == 400
     assert "Location" not in response.headers
 
 
-def test_a_resume_url_is_valid_for_an_hour(provider: Provider, clock: Clock) -> None:
+def test_resume_url_is_valid_for_an_hour(provider: Provider, clock: Clock) -> None:
     """AUTH-26: after that, the app must start again."""
     browser = provider.browser()
     page = provider.authorize(browser)
@@ -285,7 +285,7 @@ def test_a_resume_url_is_valid_for_an_hour(provider: Provider, clock: Clock) -> 
     assert browser.get("/oauth2/authorize", query_string={"resume": hidden(page, "request")}).status_code == 400
 
 
-def test_two_apps_can_ask_in_one_browser_at_the_same_time(provider: Provider) -> None:
+def test_two_apps_can_sign_in_at_once_in_one_browser(provider: Provider) -> None:
     """AUTH-26: each page continues its own request."""
     browser = provider.browser()
     dispatch, manager = (
@@ -300,13 +300,13 @@ def test_two_apps_can_ask_in_one_browser_at_the_same_time(provider: Provider) ->
 # --- 4. a code ---
 
 
-def test_the_request_may_be_a_post_from_another_site(provider: Provider, cameron: SiteClient) -> None:
+def test_request_can_be_a_post_from_another_site(provider: Provider, cameron: SiteClient) -> None:
     """AUTH-01: a form post without a token of ours."""
     response = cameron.post("/oauth2/authorize", data=provider.parameters())
     assert set(answer_of(response, provider)) == {"code", "state"}
 
 
-def test_a_code_is_random_and_kept_as_a_hash_with_all_it_is_bound_to(provider: Provider, cameron: SiteClient) -> None:
+def test_code_is_random_and_stored_as_a_hash_with_its_bindings(provider: Provider, cameron: SiteClient) -> None:
     """CODE-01, CODE-03: 256 bits; client, address, nonce, scope, session and challenge."""
     codes = {provider.code(cameron) for _ in range(3)}
     assert {len(code) for code in codes} == {43}
@@ -321,7 +321,7 @@ def test_a_code_is_random_and_kept_as_a_hash_with_all_it_is_bound_to(provider: P
     assert VERIFIER not in str(vars(row))
 
 
-def test_an_unredeemed_code_makes_no_participant(provider: Provider) -> None:
+def test_unredeemed_code_creates_no_participant(provider: Provider) -> None:
     """BCL-24: a client that never redeems its code has no session to end, so it is not notified."""
     browser = provider.sign_in()
     provider.code(browser, MANAGER)
@@ -329,7 +329,7 @@ def test_an_unredeemed_code_makes_no_participant(provider: Provider) -> None:
     assert provider.rows(Token) == []
 
 
-def test_an_operators_change_of_a_client_applies_immediately(provider: Provider, cameron: SiteClient) -> None:
+def test_change_of_a_client_applies_immediately(provider: Provider, cameron: SiteClient) -> None:
     """Also if another process made it: a cached client is never older than its row."""
     assert provider.authorize(cameron).status_code == 303
     with provider.database() as db:

@@ -1,4 +1,4 @@
-"""What a request may add: a hint about the person, claims by name, a level of authentication; posts from elsewhere."""
+"""Optional parameters: a hint about the user, claims by name, an authentication level; posts from other sites."""
 
 import json
 import re
@@ -20,7 +20,7 @@ CAMERON, ALEX = "248289761002", "248289761003"
 
 
 def id_token_of(provider: Provider, username: str, **claims: Any) -> str:
-    """An ID token about this person, signed by us, whatever else it says."""
+    """An ID token about this user, signed by us, with the given claims."""
     browser = provider.sign_in(username=username)
     raw = provider.tokens(browser)["id_token"]
     header, known = read(raw)
@@ -42,7 +42,7 @@ def test_prompt_none_with_a_hint_for_the_signed_in_user_succeeds(shop: Party, ca
     assert read(shop.redeem(answer["code"]).get_json()["id_token"])[1]["sub"] == read(hint)[1]["sub"]
 
 
-def test_a_hint_may_have_expired_and_be_another_clients(
+def test_hint_can_be_expired_or_another_clients(
     shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
     """AUTH-17: exp and aud are not checked, because only sub counts."""
@@ -56,7 +56,7 @@ def test_a_hint_may_have_expired_and_be_another_clients(
 def test_prompt_none_with_a_hint_for_another_user_is_an_error(
     shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """AUTH-17, Core §3.1.2.2 (4): never an answer about another person."""
+    """AUTH-17, Core §3.1.2.2 (4): never a response about another user."""
     hint = id_token_of(provider, "alex")
     assert shop.answer(cameron, prompt="none", id_token_hint=hint)["error"] == "login_required"
 
@@ -77,10 +77,10 @@ def test_prompt_for_other_user_rejects_any_third_user(
 
 @pytest.mark.parametrize("kind", ["forged", "none", "logout-token", "userinfo", "other-issuer", "garbage", "hole"])
 @pytest.mark.parametrize("prompt", [None, "none"])
-def test_a_hint_that_is_not_our_id_token_is_refused(
+def test_hint_that_is_not_our_id_token_is_rejected(
     prompt: str | None, kind: str, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """AUTH-17, BCL-68: refused, and not ignored."""
+    """AUTH-17, BCL-68: it is rejected, not ignored."""
     raw = shop.tokens(cameron)["id_token"]
     header, claims = read(raw)
     sign = provider.state.keys.sign
@@ -100,14 +100,14 @@ def test_a_hint_that_is_not_our_id_token_is_refused(
 
 
 def claims(**places: Any) -> str:
-    """The parameter."""
+    """The claims parameter."""
     return json.dumps(places)
 
 
-def test_a_claim_asked_for_by_name_comes_where_it_was_asked_for(
+def test_claim_requested_by_name_is_returned_where_requested(
     shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """UI-10, IDT-09: essential name without the profile scope: at userinfo and not in the ID token."""
+    """UI-10, IDT-09: name without the profile scope is returned by userinfo, not in the ID token."""
     asked = claims(userinfo={"name": {"essential": True}, "unheard_of": None}, id_token={"email": None})
     tokens = shop.tokens(cameron, scope="openid", claims=asked)
     assert provider.userinfo(tokens["access_token"]).get_json() == {"sub": CAMERON, "name": "Cameron Reyes"}
@@ -116,10 +116,8 @@ def test_a_claim_asked_for_by_name_comes_where_it_was_asked_for(
     assert "name" not in id_token
 
 
-def test_claims_wait_through_the_login_page_and_a_refresh(
-    register: Registrar, provider: Provider, clock: Clock
-) -> None:
-    """UI-10: bound to the code and to what comes of it."""
+def test_requested_claims_survive_login_and_refresh(register: Registrar, provider: Provider, clock: Clock) -> None:
+    """UI-10: bound to the code and to the tokens issued for it."""
     party = register(grant_types=["authorization_code", "refresh_token"])
     browser = provider.browser()
     asked = claims(userinfo={"nickname": None}, id_token={"locale": None})
@@ -132,7 +130,7 @@ def test_claims_wait_through_the_login_page_and_a_refresh(
 
 
 @pytest.mark.parametrize("response_type", ["code id_token token", "id_token token", "id_token"])
-def test_claims_apply_to_the_front_channel_too(
+def test_requested_claims_apply_to_the_front_channel(
     response_type: str, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
     """UI-10."""
@@ -155,7 +153,7 @@ def test_requested_claims_cannot_override_protocol_claims(shop: Party, cameron: 
     "value",
     ["x", "[]", "7", "true", '"x"', '{"userinfo": []x}', '{"id_token": "x"}', '{"userinfo": [1]}', "[" * 5000, "{"],
 )
-def test_claims_that_are_no_json_object_are_an_error(value: str, shop: Party, cameron: SiteClient) -> None:
+def test_claims_must_be_a_json_object(value: str, shop: Party, cameron: SiteClient) -> None:
     """UI-10: invalid_request."""
     assert shop.answer(cameron, claims=value)["error"] == "invalid_request"
 
@@ -186,7 +184,7 @@ def test_odd_claims_cause_no_server_error(value: str, shop: Party, cameron: Site
         assert answer["error"] == "invalid_request"
 
 
-def test_a_request_about_one_person_is_answered_about_that_person_only(
+def test_request_for_a_sub_is_answered_only_for_that_user(
     shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
     """UI-11: claims with a value for sub."""
@@ -219,16 +217,14 @@ def test_a_request_about_one_person_is_answered_about_that_person_only(
 def test_acr_is_returned_when_requested(
     changes: dict[str, str], acr: str | None, shop: Party, cameron: SiteClient
 ) -> None:
-    """AUTH-21, UI-11, IDT-04: the level that the password is; in both ID tokens of a hybrid flow (IDT-06)."""
+    """AUTH-21, UI-11, IDT-04: the level of a password; in both ID tokens of a hybrid flow (IDT-06)."""
     answer = shop.answer(cameron, response_type="code id_token", **changes)
     back = shop.redeem(answer["code"]).get_json()["id_token"]
     assert {read(token)[1].get("acr") for token in (answer["id_token"], back)} == {acr}
 
 
 @pytest.mark.parametrize("request_for", [{"essential": True, "value": "1"}, {"essential": True, "values": ["1", "2"]}])
-def test_an_essential_level_that_we_do_not_have_is_an_error(
-    request_for: dict[str, Any], shop: Party, cameron: SiteClient
-) -> None:
+def test_unsupported_essential_acr_is_an_error(request_for: dict[str, Any], shop: Party, cameron: SiteClient) -> None:
     """UI-11, Core §5.5.1.1: the authentication fails."""
     answer = shop.answer(cameron, claims=claims(id_token={"acr": request_for}))
     assert answer["error"] == "access_denied"
@@ -237,18 +233,18 @@ def test_an_essential_level_that_we_do_not_have_is_an_error(
 # --- max_age and auth_time ---
 
 
-def test_auth_time_is_there_and_is_that_of_the_password(shop: Party, cameron: SiteClient, clock: Clock) -> None:
+def test_auth_time_is_the_time_of_the_password(shop: Party, cameron: SiteClient, clock: Clock) -> None:
     """IDT-03, AUTH-16: with max_age and without; in whole seconds."""
     clock.turn(600)
     for changes in ({}, {"max_age": "10000"}, {"max_age": "15000"}):
         assert read(shop.tokens(cameron, **changes)["id_token"])[1]["auth_time"] == START
 
 
-# --- hints that only help ---
+# --- hints that only prefill ---
 
 
 @pytest.mark.parametrize("hint", ['"><script>x', "cameron@pickup.example", "' onfocus=alert(1) '", "ü" * 300])
-def test_a_login_hint_is_text_in_the_field(hint: str, shop: Party, provider: Provider) -> None:
+def test_login_hint_prefills_the_username_as_text(hint: str, shop: Party, provider: Provider) -> None:
     """AUTH-18: any value works, and none becomes markup."""
     browser = provider.browser()
     page = shop.ask(browser, login_hint=hint)
@@ -263,8 +259,8 @@ def test_a_login_hint_is_text_in_the_field(hint: str, shop: Party, provider: Pro
 # --- posts ---
 
 
-def test_a_post_from_another_sites_page_finds_the_session(browser: Browser, provider: Provider, shop: Party) -> None:
-    """AUTH-01: it brings no SameSite=Lax cookie; the redirect to ourselves does; no second login."""
+def test_post_from_another_site_uses_the_session(browser: Browser, provider: Provider, shop: Party) -> None:
+    """AUTH-01: without the SameSite=Lax cookie; our redirect to ourselves has it, so no second login."""
     browser.open(f"{provider.issuer}/oauth2/authorize?{urlencode(provider.parameters())}")
     browser.submit("/login", username="cameron", password="correct horse")
     assert "code=" in browser.page.url
@@ -274,16 +270,14 @@ def test_a_post_from_another_sites_page_finds_the_session(browser: Browser, prov
     assert (form.fields["state"], bool(form.fields["code"])) == ("by post", True)
 
 
-def test_a_post_needs_no_csrf_token_and_has_no_side_effect(
-    shop: Party, provider: Provider, cameron: SiteClient
-) -> None:
-    """AUTH-01, BCP-02: what another site can make a browser post is an authorization request, as any link is."""
+def test_post_needs_no_csrf_token_and_changes_nothing(shop: Party, provider: Provider, cameron: SiteClient) -> None:
+    """AUTH-01, BCP-02: another site can make a browser post only an authorization request, like any link."""
     response = cameron.post("/oauth2/authorize", data=shop.parameters(prompt="consent"))
     assert 'id="allow"' in response.text
     assert provider.rows(Consent) == []
 
 
-# --- errors say what they may ---
+# --- error descriptions ---
 
 WRONG: list[dict[str, Any]] = [
     {"response_type": 'a"b\\'},
@@ -304,7 +298,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", WRONG, ids=str)
-def test_a_description_is_plain_and_repeats_nothing_of_the_request(
+def test_error_description_repeats_nothing_of_the_request(
     changes: dict[str, Any], shop: Party, cameron: SiteClient
 ) -> None:
     """ERR-01, ERR-02: no quote, backslash or line end; RFC 6749 §4.1.2.1."""
@@ -315,10 +309,10 @@ def test_a_description_is_plain_and_repeats_nothing_of_the_request(
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_a_repeated_redirect_parameter_never_leads_to_an_unregistered_uri(
+def test_repeated_redirect_parameter_uses_no_unregistered_uri(
     name: str, provider: Provider, cameron: SiteClient
 ) -> None:
-    """AUTH-03, AUTH-09: first or second, an address that is not the client's is not redirected to."""
+    """AUTH-03, AUTH-09: first or second, an unregistered URI is never used for a redirect."""
     for first, second in (("x", None), (None, "https://evil.example/")):
         pairs = list(provider.parameters().items())
         pairs = [(name, first), *pairs] if first else [*pairs, (name, str(second))]

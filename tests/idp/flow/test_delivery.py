@@ -1,4 +1,4 @@
-"""The outbox: tells each client that a session is over, side by side, again and again, and never in the user's way."""
+"""The outbox: notifies each client in parallel, with retries, and without delaying the user."""
 
 import asyncio
 import json
@@ -48,13 +48,13 @@ def log_out(provider: Provider, browser: SiteClient) -> None:
 
 
 def look(provider: Provider, tries: int) -> None:
-    """What each process does once a second; waits until Manager has been tried so often."""
+    """The worker's poll, done once a second; waits until Manager has had this many attempts."""
     provider.state.background.poll()
     eventually(lambda: provider.delivery(MANAGER).tries == tries, f"there was no try number {tries}")
 
 
 def manager_uri(provider: Provider) -> str:
-    """Where Manager is told."""
+    """Manager's back-channel logout URI."""
     return f"{provider.url(MANAGER)}/bclogout"
 
 
@@ -62,7 +62,7 @@ def manager_uri(provider: Provider) -> str:
 
 
 def test_logout_request_follows_the_specification(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-27, BCL-28: a POST with one form parameter in the body, and nothing else anywhere."""
+    """BCL-27, BCL-28: a POST with exactly one form parameter in the body."""
     log_out(provider, cameron)
     (exchange,) = provider.network.to(manager_uri(provider))
     sent = exchange.request
@@ -73,7 +73,7 @@ def test_logout_request_follows_the_specification(provider: Provider, cameron: S
     assert "Authorization" not in sent.headers
 
 
-def test_an_address_with_a_query_keeps_it(provider: Provider, cameron: SiteClient) -> None:
+def test_query_of_the_logout_uri_is_kept(provider: Provider, cameron: SiteClient) -> None:
     """BCL-07."""
     provider.change_client(MANAGER, backchannel_logout_uri=manager_uri(provider) + "?tenant=1")
     log_out(provider, cameron)
@@ -81,7 +81,7 @@ def test_an_address_with_a_query_keeps_it(provider: Provider, cameron: SiteClien
     assert exchange.request.url.endswith("/bclogout?tenant=1")
 
 
-def test_each_client_has_its_own_patience(provider: Provider, cameron: SiteClient) -> None:
+def test_each_client_has_its_own_timeouts(provider: Provider, cameron: SiteClient) -> None:
     """BCL-32: short timeouts."""
     provider.change_client(MANAGER, connect_timeout=0.5, read_timeout=1.5)
     log_out(provider, cameron)
@@ -90,21 +90,21 @@ def test_each_client_has_its_own_patience(provider: Provider, cameron: SiteClien
 
 
 def patience(provider: Provider, client_id: str) -> tuple[float, float]:
-    """For how long the door was to wait for a client: to connect, and for an answer."""
+    """The timeouts passed to the HTTP client for one client: connect, and read."""
     asked = provider.network.to(f"{provider.url(client_id)}/bclogout")[-1].request.options["asked"]
     return asked.connect_seconds, asked.answer_seconds
 
 
-def test_no_patience_is_longer_than_a_lease(provider: Provider, cameron: SiteClient) -> None:
-    """Else another process would take over a try that is under way."""
+def test_timeouts_are_shorter_than_the_lease(provider: Provider, cameron: SiteClient) -> None:
+    """Otherwise another worker would claim a row during its attempt."""
     provider.change_client(MANAGER, connect_timeout=100, read_timeout=100)
     log_out(provider, cameron)
     assert patience(provider, MANAGER) == (MAX_CONNECT_SECONDS, MAX_READ_SECONDS)
     assert LOOK_UP_SECONDS + sum(patience(provider, MANAGER)) + BODY_SECONDS < LEASE_SECONDS
 
 
-def test_an_app_with_certificates_of_its_own_is_trusted_by_those(provider: Provider, cameron: SiteClient) -> None:
-    """The operator's words for one app are no other's."""
+def test_app_with_a_private_ca_is_trusted(provider: Provider, cameron: SiteClient) -> None:
+    """The operator's CA setting for one app applies to no other app."""
     provider.change_client(MANAGER, ca_certificates="-----BEGIN CERTIFICATE-----")
     log_out(provider, cameron)
     asked = [exchange.request.options["asked"] for exchange in provider.network.exchanges]
@@ -112,10 +112,10 @@ def test_an_app_with_certificates_of_its_own_is_trusted_by_those(provider: Provi
     assert [one.ca_certificates for one in asked if "dispatch" in one.url] == [None]
 
 
-# --- the answer ---
+# --- the response ---
 
 ANSWERS = [
-    # status, state of the delivery afterwards, outcome of the try
+    # status, state of the delivery afterwards, outcome of the attempt
     (200, "delivered", "delivered"),
     (204, "delivered", "delivered"),
     (201, "refused", "refused"),
@@ -135,10 +135,10 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("status", "state", "outcome"), ANSWERS)
-def test_what_an_answer_means(
+def test_response_determines_the_state(
     status: int, state: str, outcome: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """BCL-31, BCL-33, BCL-35: 200 and 204 are success, what may pass is tried again, all else is final."""
+    """BCL-31, BCL-33, BCL-35: 200 and 204 are success, temporary errors are retried, everything else is final."""
     provider.apps[MANAGER] = app = PaperApp(status, "", {"Location": "https://evil.example/"})
     provider.network.add(provider.url(MANAGER), app)
     log_out(provider, cameron)
@@ -146,15 +146,15 @@ def test_what_an_answer_means(
     assert (row.state, row.tries) == (state, 1)
     attempt = next(attempt for attempt in provider.attempts() if attempt.delivery_id == row.id)
     assert (attempt.status, attempt.outcome) == (status, outcome)
-    assert not provider.network.to("https://evil.example"), "BCL-31: the token is for this address and no other"
+    assert not provider.network.to("https://evil.example"), "BCL-31: the token is sent to the registered address only"
     clock.turn(GIVE_UP_SECONDS - 60)
     provider.state.background.poll()
     settle(provider.state.outbox)
     assert (provider.delivery(MANAGER).tries > 1) is (state == "pending")
 
 
-def test_a_400_is_tried_twice_more_before_it_is_final(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """BCL §2.8 has 400 also for a passing fault, such as keys that could not be fetched. Each try is in the ledger."""
+def test_400_is_retried_twice(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL §2.8: 400 can be temporary, for instance if keys could not be fetched. Each attempt is recorded."""
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, '{"error": "invalid_request"}'
     log_out(provider, cameron)
     pauses = []
@@ -176,10 +176,10 @@ def test_a_400_is_tried_twice_more_before_it_is_final(provider: Provider, camero
     assert told == ["op.logout.retrying", "op.logout.retrying", "op.logout.refused"]
 
 
-def test_an_app_whose_first_key_fetch_fails_is_told_at_the_second_try(
+def test_app_whose_first_key_fetch_fails_is_notified_by_the_retry(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """A 400 that passes; tries that did not reach the app before it do not count as refusals."""
+    """A temporary 400; attempts that did not reach the app do not count as rejections."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     for tries in (2, 3, 4):
@@ -196,8 +196,8 @@ def test_an_app_whose_first_key_fetch_fails_is_told_at_the_second_try(
     assert provider.delivery(MANAGER).state == "delivered"
 
 
-def test_a_400_at_the_retry_deadline_is_a_refusal(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """The app answered: it was not away until the deadline."""
+def test_400_at_the_retry_deadline_is_a_rejection(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """The app answered, so it was not unreachable until the deadline."""
     provider.apps[MANAGER].status = 400
     log_out(provider, cameron)
     clock.turn(GIVE_UP_SECONDS - 1)
@@ -205,10 +205,8 @@ def test_a_400_at_the_retry_deadline_is_a_refusal(provider: Provider, cameron: S
     assert provider.delivery(MANAGER).state == "refused"
 
 
-def test_a_delivery_that_is_sent_again_has_all_its_tries_again(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """An operator sends it again after three refusals; a 400 is tried twice more once again."""
+def test_resent_delivery_has_all_its_attempts_again(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """An operator resends it after three rejections; a 400 is again retried twice."""
     provider.apps[MANAGER].status = 400
     log_out(provider, cameron)
     refuse_until_final(provider, clock)
@@ -218,7 +216,7 @@ def test_a_delivery_that_is_sent_again_has_all_its_tries_again(
 
 
 def refuse_until_final(provider: Provider, clock: Clock) -> None:
-    """Two more tries of Manager's."""
+    """Two more attempts to notify Manager."""
     for tries in (2, 3):
         clock.turn(LONGEST_PAUSE)
         look(provider, tries)
@@ -237,7 +235,7 @@ FAULTS: dict[str, Any] = {
 
 
 def raising(error: Exception) -> Any:
-    """An answer that is none."""
+    """An exception instead of a response."""
 
     def fault(_: Request) -> Any:
         raise error
@@ -246,8 +244,8 @@ def raising(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_network_fault_is_named_recorded_and_tried_again(fault: str, provider: Provider, cameron: SiteClient) -> None:
-    """BCL-34, BCL-35: in words an operator understands; the logout itself is not held up."""
+def test_network_error_is_recorded_and_retried(fault: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCL-34, BCL-35: in words an operator understands; the logout itself is not delayed."""
     FAULTS[fault](provider.network, provider.url(MANAGER))
     log_out(provider, cameron)
     row = provider.delivery(MANAGER)
@@ -256,14 +254,12 @@ def test_a_network_fault_is_named_recorded_and_tried_again(fault: str, provider:
     assert (attempt.status, attempt.outcome) == (None, fault)
     (event,) = provider.events("op.logout.retrying")
     assert (event.client_id, event.outcome, event.jti) == (MANAGER, fault, attempt.jti)
-    assert provider.delivery(DISPATCH).state == "delivered", "one app's fault is no other's"
+    assert provider.delivery(DISPATCH).state == "delivered", "one app's error does not affect another"
 
 
 @pytest.mark.parametrize("odd", ["\\ud800", "\\u0000", "\\u001b[2J"])
-def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
-    provider: Provider, cameron: SiteClient, odd: str
-) -> None:
-    """Half a character, a NUL, a terminal's command: the try is written down, and they are not."""
+def test_rejection_with_unstorable_text_is_recorded(provider: Provider, cameron: SiteClient, odd: str) -> None:
+    """A lone surrogate, a NUL, a terminal escape: the attempt is recorded without them."""
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, f'{{"error": "bad{odd}"}}'
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     assert provider.delivery(MANAGER).outcome == "refused"
@@ -273,8 +269,8 @@ def test_words_that_no_database_takes_do_not_keep_the_refusal_out_of_the_ledger(
 
 
 @pytest.mark.usefixtures("cameron")
-def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: Provider) -> None:
-    """It is written without the app's words; if it was not those, it alone waits for the next look."""
+def test_unrecordable_result_does_not_affect_others(provider: Provider) -> None:
+    """It is recorded without the app's text; if that fails too, only this row waits for the next poll."""
     end_without_sending(provider)
     rows = [provider.delivery(client_id) for client_id in (DISPATCH, MANAGER)]
     good, odd = (
@@ -289,10 +285,8 @@ def test_a_result_that_cannot_be_written_down_takes_no_other_with_it(provider: P
     assert {attempt.jti for attempt in provider.attempts()} == {MANAGER, DISPATCH, "another"}
 
 
-def test_an_outcome_longer_than_its_column_is_shortened_and_not_tried_for_ever(
-    postgres: Postgres, network: Network, tmp_path: Path
-) -> None:
-    """PostgreSQL refuses what SQLite lets pass; the row must not stay pending for that."""
+def test_long_outcome_is_shortened(postgres: Postgres, network: Network, tmp_path: Path) -> None:
+    """PostgreSQL rejects a text that SQLite accepts; the row must not stay pending because of it."""
     url = postgres.new_database().render_as_string(hide_password=False)
     settings = make_settings(tmp_path, idp_database_url=url)
     app = prepared(create_app(settings), settings.idp_url)
@@ -309,8 +303,8 @@ def test_an_outcome_longer_than_its_column_is_shortened_and_not_tried_for_ever(
     close(app)
 
 
-def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-34, BCL §2.8: who operates the provider sees why, shortened; not more than the two members."""
+def test_rejection_is_recorded_with_the_apps_text(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-34, BCL §2.8: operators see the reason, shortened; only the two defined members."""
     words = {"error": "invalid_request", "error_description": "x" * 500, "other": "never kept"}
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, json.dumps(words)
     log_out(provider, cameron)
@@ -320,16 +314,16 @@ def test_a_refusal_is_kept_in_the_apps_own_words(provider: Provider, cameron: Si
 
 
 @pytest.mark.parametrize("body", ["", "<p>", "[1]", "7", "null", "[" * 3000, '{"error": {"a": 1}}', "\xff"])
-def test_whatever_a_refusal_says_behaviour_is_the_same(body: str, provider: Provider, cameron: SiteClient) -> None:
-    """BCL-66: the words are for the ledger; every 400 is tried again, whatever its body."""
+def test_text_of_a_rejection_does_not_change_retries(body: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCL-66: the text is only for the ledger; every 400 is retried, whatever its body."""
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, body
     log_out(provider, cameron)
     row = provider.delivery(MANAGER)
     assert (row.state, row.outcome, row.tries) == ("pending", "refused", 1)
 
 
-def test_a_body_that_is_too_large_is_noted_and_the_status_counts(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-32, BCL §2.8: it costs a few kilobytes. The app said 200, so it was told; it may be no logout URI, though."""
+def test_oversized_body_is_noted_and_the_status_counts(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-32, BCL §2.8: at most a few kilobytes are read. 200 counts as delivered, but the URI may be wrong."""
     for app in provider.apps.values():
         app.body = "x" * 1_000_000
     provider.apps[DISPATCH].status = 400
@@ -340,32 +334,32 @@ def test_a_body_that_is_too_large_is_noted_and_the_status_counts(provider: Provi
     assert asked.limit == MAX_ANSWER
 
 
-# --- in nobody's way ---
+# --- the user is not delayed ---
 
 
-def test_a_hanging_app_delays_neither_the_user_nor_the_others(
+def test_hanging_app_delays_neither_the_user_nor_other_apps(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCL-26, the redirect comes while the app still hangs; it is told when it wakes up."""
+    """BCL-26: the redirect comes while the app hangs; the app is notified when it answers again."""
     monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
     gate = provider.network.hold(manager_uri(provider))
     log_out(provider, cameron)
     gate.wait_for_request()
-    assert provider.delivery(MANAGER).state == "pending", "the user is gone already, the app still hangs"
+    assert provider.delivery(MANAGER).state == "pending", "the user has been redirected, the app still hangs"
     eventually(lambda: provider.delivery(DISPATCH).state == "delivered", "the other app waits, too")
     assert provider.delivery(MANAGER).state == "pending"
     gate.open()
     eventually(lambda: provider.delivery(MANAGER).state == "delivered")
 
 
-def test_control_the_redirect_waits_for_apps_that_answer(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-29: without a fault everybody knows before the user goes on."""
+def test_control_redirect_waits_for_apps_that_answer(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-29: without an error all apps are notified before the redirect."""
     log_out(provider, cameron)
     assert {row.state for row in provider.rows(Delivery)} == {"delivered"}
 
 
-def test_apps_are_told_side_by_side(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-26: each holds its answer until the other has been asked, so one after the other would never end."""
+def test_apps_are_notified_in_parallel(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-26: each app answers only after the other was called, so sequential calls would deadlock."""
     both = threading.Barrier(2, timeout=5)
 
     def meet(_: Request) -> Any:
@@ -379,10 +373,10 @@ def test_apps_are_told_side_by_side(provider: Provider, cameron: SiteClient) -> 
 
 
 @pytest.mark.usefixtures("cameron")
-def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
+def test_unexpected_error_is_logged_and_the_row_stays_pending(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    """Neither the user nor the outbox stumbles over it."""
+    """Neither the user nor the outbox is affected."""
     with monkeypatch.context() as broken:
         broken.setattr(SigningKeys, "sign", lambda *_, **__: 1 / 0)
         end_without_sending(provider)
@@ -394,15 +388,15 @@ def test_an_unexpected_fault_is_logged_and_the_row_is_left_to_the_next_look(
 
 
 def end_without_sending(provider: Provider) -> None:
-    """A process that dies right after the ending."""
+    """A process that is killed right after the session ended."""
     with Session(engine_of(provider.app)) as db:
         end_session(db, provider.session().sid, Reason.LOGOUT, "session", initiator=db.get_one(Client, DISPATCH))
 
 
-def test_a_fault_of_our_own_after_the_ending_is_no_fault_for_the_user(
+def test_internal_error_after_the_ending_does_not_reach_the_user(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    """The session has ended; the apps hear when somebody looks."""
+    """The session has ended; the apps are notified at the next poll."""
     hint = provider.tokens(cameron)["id_token"]
     with monkeypatch.context() as broken:
         broken.setattr("idp.outbox.sender.load_jobs", lambda *_: 1 / 0)
@@ -413,11 +407,11 @@ def test_a_fault_of_our_own_after_the_ending_is_no_fault_for_the_user(
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
-# --- again ---
+# --- retries ---
 
 
-def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """BCL-35: about 1, 2, 4, 8 … seconds and never more than a minute and a bit, each with some chance in it."""
+def test_retry_pauses_grow_within_bounds(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: about 1, 2, 4, 8 … seconds, at most about a minute, each with jitter."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     pauses = []
@@ -427,7 +421,7 @@ def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteCli
         pauses.append(row.next_try_at - int(clock()))
         clock.turn(pauses[-1] - 1)
         provider.state.background.poll()
-        assert provider.delivery(MANAGER).tries == tries, "not before its time"
+        assert provider.delivery(MANAGER).tries == tries, "not before next_try_at"
         clock.turn(1)
         look(provider, tries + 1)
     for number, pause in enumerate(pauses):
@@ -435,8 +429,8 @@ def test_pauses_grow_and_stay_within_bounds(provider: Provider, cameron: SiteCli
         assert expected <= pause <= round(expected * 1.3)
 
 
-def test_each_try_has_a_token_of_its_own(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """BCL-35: a fresh jti, iat and exp: a retry is no replay and never too old; the same sid."""
+def test_each_attempt_has_a_new_token(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: a new jti, iat and exp, so a retry is neither a replay nor expired; the same sid."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     for tries in (2, 3):
@@ -451,8 +445,8 @@ def test_each_try_has_a_token_of_its_own(provider: Provider, cameron: SiteClient
     assert len({(token["sid"], token["sub"]) for token in tokens}) == 1
 
 
-def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Manager was down when the user logged out; the logout arrives by retry."""
+def test_recovered_app_is_notified(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Manager was down when the user logged out; a retry delivers the logout."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     provider.network.heal(provider.url(MANAGER))
@@ -461,11 +455,11 @@ def test_an_app_that_comes_back_is_told(provider: Provider, cameron: SiteClient,
     assert provider.delivery(MANAGER).state == "delivered"
     clock.turn(GIVE_UP_SECONDS)
     provider.state.background.poll()
-    assert provider.delivery(MANAGER).tries == 2, "what is delivered is not sent again"
+    assert provider.delivery(MANAGER).tries == 2, "a delivered logout is not sent again"
 
 
-def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Until a deadline; then an event says so, and nothing more is sent."""
+def test_delivery_is_given_up_at_the_deadline(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """At the deadline an event is recorded, and nothing more is sent."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     clock.turn(GIVE_UP_SECONDS - 1)
@@ -478,10 +472,10 @@ def test_at_the_deadline_it_is_given_up_and_written_down(provider: Provider, cam
 
 
 @pytest.mark.usefixtures("cameron")
-def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
+def test_unsendable_delivery_is_given_up_at_the_deadline(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of our own, such as a client with an algorithm we have no key for, is not tried for ever."""
+    """An error of our own, such as no signing key for the algorithm, is not retried after the deadline."""
     provider.change_client(MANAGER, id_token_signed_response_alg="PS512")
     end_without_sending(provider)
     monkeypatch.setattr(delivery.LOG, "exception", lambda *_, **__: None, raising=False)
@@ -490,10 +484,8 @@ def test_what_can_never_be_sent_is_given_up_at_the_deadline_too(
     eventually(lambda: provider.delivery(MANAGER).state == "given_up", "it is tried for ever")
 
 
-def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """BCL-34: the operator removed it between two tries."""
+def test_delivery_without_a_uri_is_given_up(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-34: the operator removed it between two attempts."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     provider.change_client(MANAGER, backchannel_logout_uri=None)
@@ -508,8 +500,8 @@ def test_a_client_that_lost_its_uri_meanwhile_is_not_tried_for_ever(
 
 
 @pytest.mark.usefixtures("cameron")
-def test_another_process_takes_over_after_the_lease(provider: Provider, clock: Clock) -> None:
-    """Killed -9 right after the logout; whoever looks when the lease is over sends it, once."""
+def test_another_process_takes_over_after_the_lease_ends(provider: Provider, clock: Clock) -> None:
+    """Killed right after the logout; the process that polls after the lease sends it, once."""
     end_without_sending(provider)
     survivor = another_worker(engine_of(provider.app), provider.state.http, provider.issuer)
     survivor.poll()
@@ -524,8 +516,8 @@ def test_another_process_takes_over_after_the_lease(provider: Provider, clock: C
 
 
 @pytest.mark.usefixtures("cameron")
-def test_a_process_that_dies_in_the_middle_of_a_try_is_replaced(provider: Provider, clock: Clock) -> None:
-    """BCL-35: the try was under way when its process died; the row tells until when it is taken."""
+def test_attempt_of_a_killed_process_is_repeated(provider: Provider, clock: Clock) -> None:
+    """BCL-35: its process was killed during the attempt; the row says until when it is claimed."""
     end_without_sending(provider)
     clock.turn(LEASE_SECONDS)
     with Session(engine_of(provider.app)) as db:
@@ -542,8 +534,8 @@ def test_a_process_that_dies_in_the_middle_of_a_try_is_replaced(provider: Provid
 
 
 @pytest.mark.usefixtures("cameron")
-def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock) -> None:
-    """BCL-35: claimed by one conditional update; nobody is told twice."""
+def test_delivery_is_claimed_by_one_process(provider: Provider, clock: Clock) -> None:
+    """BCL-35: claimed by one conditional update; no app is notified twice."""
     end_without_sending(provider)
     clock.turn(LEASE_SECONDS)
     together = threading.Barrier(4)
@@ -566,10 +558,8 @@ def test_of_many_processes_one_takes_a_delivery(provider: Provider, clock: Clock
 
 
 @pytest.mark.parametrize("column", ["next_try_at", "taken_until"])
-def test_a_clock_that_was_ahead_holds_nothing_up(
-    column: str, provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """It was set back by an hour after a try, or in the middle of one."""
+def test_clock_set_back_delays_no_delivery(column: str, provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """It was set back by an hour after an attempt, or during one."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     provider.network.heal(provider.url(MANAGER))
@@ -581,7 +571,7 @@ def test_a_clock_that_was_ahead_holds_nothing_up(
 
 
 @pytest.mark.parametrize(("column", "ahead"), [("next_try_at", LONGEST_PAUSE * 1.3), ("taken_until", LEASE_SECONDS)])
-def test_control_times_as_we_set_them_are_waited_for(
+def test_control_scheduled_times_are_respected(
     column: str, ahead: float, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """BCL-35: the longest pause and a whole lease."""
@@ -596,8 +586,8 @@ def test_control_times_as_we_set_them_are_waited_for(
 # --- the record ---
 
 
-def test_every_try_is_written_down(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """BCL-34: time, outcome, status and the token's jti; the events tell the same."""
+def test_every_attempt_is_recorded(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-34: time, outcome, status and the token's jti; the events have the same data."""
     provider.network.answer(manager_uri(provider), 503)
     log_out(provider, cameron)
     provider.network.heal(manager_uri(provider))
@@ -613,10 +603,10 @@ def test_every_try_is_written_down(provider: Provider, cameron: SiteClient, cloc
     assert {event.sid for event in told} == {row.sid}
 
 
-def test_no_record_and_no_log_holds_a_token(
+def test_records_and_logs_contain_no_token(
     provider: Provider, cameron: SiteClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """BCL-34, BCL-70, TRAP-05: neither of a success nor of a refusal nor of a fault."""
+    """BCL-34, BCL-70, TRAP-05: not after a success, a rejection or an error."""
     provider.network.refuse(provider.url(DISPATCH))
     provider.apps[MANAGER].status, provider.apps[MANAGER].body = 400, '{"error": "invalid_request"}'
     log_out(provider, cameron)
@@ -636,8 +626,8 @@ def test_no_record_and_no_log_holds_a_token(
         assert token.split(".")[1] not in logged
 
 
-def test_nobody_can_fill_the_disk_with_failed_logins(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BCL-71: the provider, too, keeps only the newest events; each look forgets the others."""
+def test_failed_logins_cannot_fill_the_disk(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BCL-71: the IdP also keeps only the newest events; each poll deletes the others."""
     monkeypatch.setattr(events, "KEEP", 5)
     browser = provider.browser()
     for _ in range(12):
@@ -646,10 +636,8 @@ def test_nobody_can_fill_the_disk_with_failed_logins(provider: Provider, monkeyp
     assert len(provider.events()) == 5
 
 
-def test_an_app_that_says_when_to_come_back_is_asked_again(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """BCL-35: it could not look at our keys just then. A 400 with Retry-After is not its last word."""
+def test_400_with_retry_after_is_retried(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-35: it could not fetch our keys. A 400 with Retry-After is not final."""
     app = provider.apps[MANAGER]
     app.status, app.headers = 400, {"Retry-After": "10"}
     log_out(provider, cameron)
@@ -660,8 +648,8 @@ def test_an_app_that_says_when_to_come_back_is_asked_again(
     eventually(lambda: provider.delivery(MANAGER).state == "delivered")
 
 
-def test_a_try_that_was_slow_does_not_undo_a_later_one(provider: Provider, cameron: SiteClient) -> None:
-    """What is delivered stays delivered."""
+def test_slow_attempt_does_not_undo_a_later_one(provider: Provider, cameron: SiteClient) -> None:
+    """A delivered row stays delivered."""
     log_out(provider, cameron)
     eventually(lambda: provider.delivery(MANAGER).state == "delivered")
     late(provider, Outcome("timeout", "pending"), taken_until=2**40)
@@ -669,8 +657,8 @@ def test_a_try_that_was_slow_does_not_undo_a_later_one(provider: Provider, camer
 
 
 @pytest.mark.usefixtures("cameron")
-def test_a_try_that_was_slow_does_not_take_the_row_from_whoever_has_it_now(provider: Provider, clock: Clock) -> None:
-    """Its lease was over; but an app that was told was told."""
+def test_slow_attempt_does_not_release_another_workers_claim(provider: Provider, clock: Clock) -> None:
+    """Its lease was over; but if the app was notified, the delivery counts."""
     end_without_sending(provider)
     clock.turn(LEASE_SECONDS)
     with Session(engine_of(provider.app)) as db:
@@ -683,7 +671,7 @@ def test_a_try_that_was_slow_does_not_take_the_row_from_whoever_has_it_now(provi
 
 
 def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
-    """A process writes down what came of a try, long after the others thought it dead."""
+    """A process records its result long after its lease ended."""
     row = provider.delivery(MANAGER)
     attempt = Attempt(job_of(row)._replace(taken_until=taken_until), outcome, START, outcome.state, START)
     with provider.database() as db:
@@ -691,15 +679,15 @@ def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
 
 
 def job_of(row: Delivery) -> Job:
-    """A delivery as a process had it in hand."""
+    """A delivery as a process claimed it."""
     return Job(
         row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
         row.refusals, "https://x.example/", "RS256", False, 1, 1, None,
     )  # fmt: skip
 
 
-def test_an_attempts_time_begins_when_its_token_is_signed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledger shows how long the app took, not how long the token waited here for its signature."""
+def test_attempt_time_starts_when_its_token_is_signed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger shows how long the app took, not how long the token waited to be signed."""
     steady = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: steady[0])
 

@@ -1,4 +1,4 @@
-"""What the provider tells about itself: Discovery 1.0 §3, JWK Set."""
+"""The IdP's metadata: Discovery 1.0 §3, JWK Set."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def test_back_channel_logout_is_announced(document: dict[str, Any]) -> None:
     assert document["backchannel_logout_session_supported"] is True
 
 
-def test_the_issuer_is_the_address_it_was_asked_at(document: dict[str, Any], provider: Provider) -> None:
+def test_issuer_is_the_prefix_of_the_metadata_address(document: dict[str, Any], provider: Provider) -> None:
     """DISC-02: the prefix of the document's own address, without a slash at the end."""
     assert document["issuer"] == provider.issuer
     assert not document["issuer"].endswith("/")
@@ -68,7 +68,7 @@ def test_metadata_lists_authentication_methods_for_each_endpoint(document: dict[
     assert "RS256" in document["request_object_signing_alg_values_supported"]
 
 
-# Discovery §3, RFC 8414 §2, RFC 9207 §3, BCL §2.1, RPIL §2.1, and the one member that has spread without a text.
+# Discovery §3, RFC 8414 §2, RFC 9207 §3, BCL §2.1, RPIL §2.1, and one member in common use without a specification.
 KNOWN = {
     "issuer": str, "authorization_endpoint": str, "token_endpoint": str, "userinfo_endpoint": str, "jwks_uri": str,
     "registration_endpoint": str, "introspection_endpoint": str, "revocation_endpoint": str,
@@ -89,24 +89,22 @@ KNOWN = {
 }  # fmt: skip
 
 
-def test_every_member_is_a_known_one_of_its_type(document: dict[str, Any]) -> None:
-    """DISC-18, DISC-19: no invented members; lists of strings, and booleans that are booleans."""
+def test_every_member_is_known_and_has_its_type(document: dict[str, Any]) -> None:
+    """DISC-18, DISC-19: no invented members; lists of strings, and real booleans."""
     assert set(document) <= set(KNOWN)
     for name, value in document.items():
         assert type(value) is KNOWN[name], name
         assert not isinstance(value, list) or all(isinstance(item, str) and item for item in value), name
 
 
-def test_the_announced_acr_is_one_that_is_returned(
-    document: dict[str, Any], provider: Provider, cameron: SiteClient
-) -> None:
-    """DISC-15, DEC-04, AUTH-21: all announced values asked for, and one of them is in the ID token."""
+def test_announced_acr_is_returned(document: dict[str, Any], provider: Provider, cameron: SiteClient) -> None:
+    """DISC-15, DEC-04, AUTH-21: of all announced values requested, one is in the ID token."""
     asked = " ".join(document["acr_values_supported"])
     assert read(provider.tokens(cameron, acr_values=asked)["id_token"])[1]["acr"] in asked.split()
 
 
-def test_with_an_https_issuer_every_address_is_https(tmp_path: Path) -> None:
-    """DISC-02, DISC-05: whatever the request's own Host and scheme say; below the path of the issuer."""
+def test_https_issuer_has_only_https_addresses(tmp_path: Path) -> None:
+    """DISC-02, DISC-05: whatever the request's Host and scheme; below the issuer's path."""
     issuer = "https://op.example/tenant/a"
     app = idp_service.create_app(make_settings(tmp_path, idp_url=issuer, demo_plain_http=False, **HTTPS))
     response = app.test_client().get("/tenant/a/.well-known/openid-configuration", base_url="http://10.0.0.1:9000")
@@ -118,13 +116,13 @@ def test_with_an_https_issuer_every_address_is_https(tmp_path: Path) -> None:
     close(app)
 
 
-def test_no_algorithm_without_a_signature_is_announced(document: dict[str, Any]) -> None:
-    """DEC-01: none appears nowhere."""
+def test_unsigned_algorithms_are_not_announced(document: dict[str, Any]) -> None:
+    """DEC-01: "none" occurs nowhere."""
     assert "none" not in str([value for name, value in document.items() if "alg" in name])
 
 
-def test_every_announced_address_answers(document: dict[str, Any], idp_client: SiteClient) -> None:
-    """DISC-22: nothing is announced that is not there."""
+def test_every_announced_address_exists(document: dict[str, Any], idp_client: SiteClient) -> None:
+    """DISC-22: every announced endpoint exists."""
     for name, value in document.items():
         if name.endswith(("_endpoint", "_uri")):
             path = value.removeprefix(document["issuer"])
@@ -139,41 +137,39 @@ def test_every_announced_address_answers(document: dict[str, Any], idp_client: S
         ("request_uri", "invalid_request_uri"),
     ],
 )
-def test_unsupported_parameters_are_refused_with_their_own_error(
-    parameter: str, error: str, provider: Provider
-) -> None:
-    """DISC-22, ROB-01, AUTH-25: registration is not supported, an object that is none not ignored."""
+def test_unsupported_parameters_have_their_own_errors(parameter: str, error: str, provider: Provider) -> None:
+    """DISC-22, ROB-01, AUTH-25: the registration parameter is unsupported; an invalid request object is not ignored."""
     response = provider.authorize(provider.browser(), **{parameter: "x"})
     assert query_of(response.location)["error"] == error
 
 
 @pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/userinfo", "/oauth2/register", "/oauth2/register/x"])
-def test_programs_in_a_browser_may_call_it(path: str, idp_client: SiteClient) -> None:
-    """DISC-21: token, userinfo and registration; and the browser's own question before the call."""
+def test_cross_origin_scripts_can_call_the_endpoint(path: str, idp_client: SiteClient) -> None:
+    """DISC-21: token, userinfo and registration; including the browser's preflight request."""
     for method in ("OPTIONS", "GET" if path.endswith("/x") else "POST"):
         response = idp_client.open(path, method=method, headers={"Origin": "https://spa.example"})
         assert response.headers["Access-Control-Allow-Origin"] == "*"
-        assert "Access-Control-Allow-Credentials" not in response.headers, "no cookie decides anything there"
+        assert "Access-Control-Allow-Credentials" not in response.headers, "no cookie is used there"
     assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
 
 
-def test_programs_in_a_browser_may_look_after_their_registration(idp_client: SiteClient) -> None:
-    """DISC-21, REG-04: browsers ask before a PUT or a DELETE."""
+def test_cross_origin_scripts_can_manage_their_registration(idp_client: SiteClient) -> None:
+    """DISC-21, REG-04: browsers send a preflight before a PUT or a DELETE."""
     response = idp_client.options("/oauth2/register/x", headers={"Origin": "https://spa.example"})
     assert {"PUT", "DELETE"} <= set(response.headers["Access-Control-Allow-Methods"].split(", "))
 
 
 @pytest.mark.parametrize("path", ["/oauth2/authorize", "/oidc/logout", "/", "/login", "/consent"])
-def test_pages_for_people_are_not_for_other_sites_scripts(path: str, idp_client: SiteClient) -> None:
-    """DISC-21: not the authorization endpoint, where a cookie decides."""
+def test_cross_origin_scripts_cannot_read_pages(path: str, idp_client: SiteClient) -> None:
+    """DISC-21: not the authorization endpoint, which uses a cookie."""
     for method in ("GET", "POST", "OPTIONS"):
         response = idp_client.open(path, method=method, headers={"Origin": "https://evil.example"})
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/oauth2/jwks"])
-def test_metadata_and_keys_are_public_and_cacheable(path: str, idp_client: SiteClient) -> None:
-    """DISC-21, JWK-06: for scripts of other sites, too; the keys for a minute, so that a rotation gets around."""
+def test_metadata_and_keys_are_public_and_cacheable_for_a_minute(path: str, idp_client: SiteClient) -> None:
+    """DISC-21, JWK-06: for scripts of other sites too; the keys for a minute, so that a rotation takes effect."""
     response = idp_client.get(path, headers={"Origin": "https://elsewhere.example"})
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "public" in response.headers["Cache-Control"]
@@ -181,8 +177,8 @@ def test_metadata_and_keys_are_public_and_cacheable(path: str, idp_client: SiteC
     assert "Set-Cookie" not in response.headers
 
 
-def test_only_public_keys_are_published_and_each_has_a_name(idp_client: SiteClient) -> None:
-    """JWK-01, JWK-02, JWK-04: nothing private; kid, use and alg; 2048 bits."""
+def test_only_public_keys_with_a_kid_are_published(idp_client: SiteClient) -> None:
+    """JWK-01, JWK-02, JWK-04: no private members; kid, use and alg; 2048 bits."""
     keys = {key["alg"]: key for key in idp_client.get("/oauth2/jwks").get_json()["keys"]}
     assert set(keys) == {"RS256", "ES256", "EdDSA"}
     assert set(keys["RS256"]) == {"kty", "n", "e", "kid", "use", "alg"}

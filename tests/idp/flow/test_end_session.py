@@ -1,4 +1,4 @@
-"""RP-Initiated Logout 1.0: the decision table of requirements 2.4, each row a case, and what surrounds it."""
+"""RP-Initiated Logout 1.0: the decision table of requirements 2.4, one case per row, and related behaviour."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Hint = Callable[[Provider, SiteClient, Clock], str | None]
 
 
 def is_alive(provider: Provider, browser: SiteClient) -> bool:
-    """RPL-32: whether an app still gets a code without a question."""
+    """RPL-32: whether an app still gets a code without a page."""
     return "code" in query_of(provider.authorize(browser, prompt="none").location)
 
 
@@ -30,7 +30,7 @@ def is_alive(provider: Provider, browser: SiteClient) -> bool:
 
 
 def own(provider: Provider, browser: SiteClient, _clock: Clock) -> str:
-    """An ID token of this very session."""
+    """An ID token of this session."""
     return str(provider.tokens(browser)["id_token"])
 
 
@@ -49,7 +49,7 @@ def of_another_user(provider: Provider, _browser: SiteClient, _clock: Clock) -> 
 
 
 def of_an_old_session(provider: Provider, _browser: SiteClient, _clock: Clock) -> str:
-    """RPL-15: the same user's, who has logged out of it since."""
+    """RPL-15: of the same user's previous session, which has ended."""
     browser = provider.sign_in()
     token = provider.tokens(browser)["id_token"]
     provider.end_session(browser, id_token_hint=token)
@@ -57,7 +57,7 @@ def of_an_old_session(provider: Provider, _browser: SiteClient, _clock: Clock) -
 
 
 def forged(change: Callable[[dict[str, Any], dict[str, Any], Provider], str]) -> Hint:
-    """An ID token of this session, spoilt."""
+    """An ID token of this session, altered."""
 
     def build(provider: Provider, browser: SiteClient, clock: Clock) -> str:
         header, claims = read(own(provider, browser, clock))
@@ -67,7 +67,7 @@ def forged(change: Callable[[dict[str, Any], dict[str, Any], Provider], str]) ->
 
 
 def signed_by_us(header: dict[str, Any], claims: dict[str, Any], provider: Provider) -> str:
-    """Whatever it is, with the provider's own signature."""
+    """Any content, with the IdP's own signature."""
     return provider.state.keys.sign(claims, alg="RS256", typ=header["typ"])
 
 
@@ -174,7 +174,7 @@ def out_and_redirect(provider: Provider, _browser: SiteClient, response: TestRes
 
 
 def out(_provider: Provider, _browser: SiteClient, response: TestResponse) -> None:
-    """The provider's own page."""
+    """The IdP's own page."""
     assert (response.status_code, OUT in response.text) == (200, True)
     assert response.headers["Cache-Control"] == "no-store"
 
@@ -187,7 +187,7 @@ def nothing_ended(_provider: Provider, _browser: SiteClient, response: TestRespo
 
 
 def error(_provider: Provider, browser: SiteClient, response: TestResponse) -> None:
-    """RPL-25, RPL-26: a page, never a redirect; and a way out for who is signed in."""
+    """RPL-25, RPL-26: a page, never a redirect; a signed-in user can still log out."""
     assert response.status_code == 400
     assert "Location" not in response.headers
     assert "evil" not in response.text or "https://evil.example/" in words(response)
@@ -195,7 +195,7 @@ def error(_provider: Provider, browser: SiteClient, response: TestResponse) -> N
 
 
 def ask(provider: Provider, browser: SiteClient, response: TestResponse, *, redirects: bool = False) -> None:
-    """RPL-18, RPL-20, RPL-21: asked; "no" changes nothing and leads nowhere; "yes" logs out."""
+    """RPL-18, RPL-20, RPL-21: asked; "no" changes nothing and does not redirect; "yes" logs out."""
     assert response.status_code == 200
     assert 'id="logout-yes"' in response.text
     assert is_alive(provider, browser), "asking has no effect yet"
@@ -208,7 +208,7 @@ def ask(provider: Provider, browser: SiteClient, response: TestResponse, *, redi
 
 
 def ask_and_redirect(provider: Provider, browser: SiteClient, response: TestResponse) -> None:
-    """The same, and then to the registered address."""
+    """The same, and then a redirect to the registered address."""
     ask(provider, browser, response, redirects=True)
 
 
@@ -227,7 +227,7 @@ RESULTS: dict[str, Callable[[Provider, SiteClient, TestResponse], None]] = {
 # --- the request ---
 
 
-def test_the_request_may_be_a_post(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_request_can_be_a_post(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """RPL-02: a form of our own site, with the cookie."""
     data = {
         "id_token_hint": own(provider, cameron, clock),
@@ -238,10 +238,10 @@ def test_the_request_may_be_a_post(provider: Provider, cameron: SiteClient, cloc
     assert not is_alive(provider, cameron)
 
 
-def test_a_post_from_another_site_comes_round_again_with_its_cookie(
+def test_post_from_another_site_is_repeated_with_the_cookie(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """RPL-02: SameSite=Lax keeps the cookie back from such a post; the redirect to ourselves brings it."""
+    """RPL-02: such a post has no SameSite=Lax cookie; our redirect to ourselves has it."""
     hint = own(provider, cameron, clock)
     first = provider.app.test_client(use_cookies=False).post("/oidc/logout", data={"id_token_hint": hint, "state": "s"})
     assert first.status_code == 303
@@ -275,15 +275,15 @@ def test_unknown_parameters_are_ignored(
 def test_state_comes_back_unchanged_or_not_at_all(
     state: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """RPL-07, RPL-33: any characters; not added where none was sent."""
+    """RPL-07, RPL-33: any characters; not added if none was sent."""
     uri = provider.url(DISPATCH) + "/logged-out"
     sent = {"id_token_hint": own(provider, cameron, clock), "post_logout_redirect_uri": uri}
     response = provider.end_session(cameron, **sent, **({"state": state} if state else {}))
     assert query_of(response.location) == ({"state": state} if state else {})
 
 
-def test_a_registered_query_stays(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """RPL-24: and the state comes behind it with an ampersand."""
+def test_registered_query_is_kept(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """RPL-24: the state is appended with an ampersand."""
     uri = "https://app.example/bye?b=%2F~&a=1+2"
     provider.change_client(DISPATCH, post_logout_redirect_uris=[uri])
     hint = own(provider, cameron, clock)
@@ -291,7 +291,7 @@ def test_a_registered_query_stays(provider: Provider, cameron: SiteClient, clock
     assert response.location == uri + "&state=s"
 
 
-def test_a_hint_signed_with_a_retired_key_is_still_ours(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_hint_signed_with_a_retired_key_is_accepted(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """RPL-11, JWK-05: as long as the old key is published."""
     hint = own(provider, cameron, clock)
     with provider.database() as db:
@@ -304,15 +304,15 @@ def test_a_hint_signed_with_a_retired_key_is_still_ours(provider: Provider, came
     assert OUT in provider.end_session(cameron, id_token_hint=hint).text
 
 
-def test_no_text_of_the_request_becomes_markup(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-21: neither on the error page nor in the question."""
+def test_request_parameters_are_escaped(provider: Provider, cameron: SiteClient) -> None:
+    """RPL-21: neither on the error page nor on the confirmation page."""
     for sent in ({"client_id": "<script>x"}, {"post_logout_redirect_uri": "<script>x", "client_id": DISPATCH}):
         response = provider.end_session(cameron, **sent)
         assert "<script>x" not in response.text
 
 
-def test_the_hint_is_shown_nowhere(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """RPL-31: it is a token; no page repeats it, and no referrer leaks it."""
+def test_hint_is_never_shown(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """RPL-31: it is a token, so no page repeats it, and no referrer leaks it."""
     hint = own(provider, cameron, clock)
     response = provider.end_session(cameron, id_token_hint=hint, post_logout_redirect_uri=OTHER_URI)
     assert hint not in response.text
@@ -323,7 +323,7 @@ def test_the_hint_is_shown_nowhere(provider: Provider, cameron: SiteClient, cloc
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_server_that_sends_only_a_hint_is_told_that_nothing_was_ended(
+def test_hint_without_cookie_ends_nothing_and_says_so(
     method: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """Some proxies send it from server to server. Hints leak, so a hint alone ends nothing, and the page says so."""
@@ -343,7 +343,7 @@ def test_a_server_that_sends_only_a_hint_is_told_that_nothing_was_ended(
 
 
 @pytest.mark.parametrize("seconds", [IDLE_SECONDS, ABSOLUTE_SECONDS])
-def test_a_hint_for_an_expired_session_is_not_active(
+def test_hint_for_an_expired_session_is_not_active(
     seconds: int, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """RPL-27: also before the background loop has ended it."""
@@ -352,19 +352,21 @@ def test_a_hint_for_an_expired_session_is_not_active(
     out(provider, cameron, provider.end_session(provider.browser(), id_token_hint=hint))
 
 
-# --- the question ---
+# --- the confirmation page ---
 
 
 @pytest.mark.parametrize("token", ["", "made up"])
-def test_another_site_cannot_answer_the_question(token: str, provider: Provider, cameron: SiteClient) -> None:
-    """RPL-21: the form has a token of its own."""
+def test_other_site_cannot_confirm_the_logout(token: str, provider: Provider, cameron: SiteClient) -> None:
+    """RPL-21: the form needs its own token."""
     question = hidden(provider.end_session(cameron), "request")
     data = {"request": question, "answer": "yes", "csrf_token": token}
     assert cameron.post("/oidc/logout/confirm", data=data).status_code == 400
     assert is_alive(provider, cameron)
 
 
-def test_the_question_is_not_framed_and_its_answer_may_lead_to_the_app(provider: Provider, cameron: SiteClient) -> None:
+def test_confirmation_page_cannot_be_framed_and_can_redirect_to_the_app(
+    provider: Provider, cameron: SiteClient
+) -> None:
     """RPL-21, BCP-08."""
     sent = {"client_id": DISPATCH, "post_logout_redirect_uri": provider.url(DISPATCH) + "/logged-out"}
     headers = provider.end_session(cameron, **sent).headers
@@ -373,20 +375,18 @@ def test_the_question_is_not_framed_and_its_answer_may_lead_to_the_app(provider:
 
 
 @pytest.mark.parametrize("spoil", ["", "{}x", "x{}", "a.b.c"])
-def test_a_question_that_was_tampered_with_redirects_nowhere(
-    spoil: str, provider: Provider, cameron: SiteClient
-) -> None:
-    """RPL-22: where to afterwards was decided when the question was asked; it is asked anew, without an address."""
+def test_tampered_confirmation_does_not_redirect(spoil: str, provider: Provider, cameron: SiteClient) -> None:
+    """RPL-22: the redirect was decided when the page was shown; the user is asked again, without a redirect."""
     sent = {"client_id": DISPATCH, "post_logout_redirect_uri": provider.url(DISPATCH) + "/logged-out"}
     question = hidden(provider.end_session(cameron, **sent), "request")
     response = cameron.submit("/oidc/logout/confirm", request=spoil.format(question), answer="yes")
     ask(provider, cameron, response)
 
 
-def test_an_old_answer_does_not_end_another_users_session(
+def test_old_confirmation_does_not_end_another_users_session(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """RPL-16: the question was about Cameron; the old page's button must not log Alex out."""
+    """RPL-16: the page was about Cameron; its button must not log Alex out."""
     question = hidden(provider.end_session(cameron), "request")
     clock.turn(60)
     provider.sign_in(cameron, username="alex", prompt="login")
@@ -395,7 +395,7 @@ def test_an_old_answer_does_not_end_another_users_session(
     assert "Alex Okafor" in response.text, "Alex is asked, and may say yes"
 
 
-def test_an_answer_after_the_session_ended_is_not_an_error(provider: Provider, cameron: SiteClient) -> None:
+def test_confirmation_after_the_session_ended_is_not_an_error(provider: Provider, cameron: SiteClient) -> None:
     """RPL-27: two tabs show the question; the second answer finds no session."""
     question = hidden(provider.end_session(cameron), "request")
     for _ in range(2):
@@ -403,7 +403,7 @@ def test_an_answer_after_the_session_ended_is_not_an_error(provider: Provider, c
         assert OUT in response.text
 
 
-# --- what it does ---
+# --- the effect ---
 
 
 def test_all_apps_including_the_initiator_are_notified_before_the_redirect(
@@ -416,7 +416,9 @@ def test_all_apps_including_the_initiator_are_notified_before_the_redirect(
         assert provider.delivery(client_id).state == "delivered"
 
 
-def test_the_cookie_goes_and_the_session_is_over_at_once(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_logout_deletes_the_cookie_and_ends_the_session_immediately(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
     """BCL-36, RPL-32: prompt=none gives login_required; the next sign-in has a new sid (BCL-05)."""
     (before,) = provider.rows(SsoSession)
     provider.end_session(cameron, id_token_hint=own(provider, cameron, clock))
@@ -426,9 +428,7 @@ def test_the_cookie_goes_and_the_session_is_over_at_once(provider: Provider, cam
     assert before.sid not in {session.sid for session in provider.rows(SsoSession) if session.ended_at is None}
 
 
-def test_the_page_names_the_apps_that_could_not_be_notified(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
+def test_page_names_apps_that_could_not_be_notified(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """BCL-34: the IdP retries; until then, the user may still be signed in there."""
     provider.network.refuse(provider.url(MANAGER))
     page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
@@ -437,9 +437,7 @@ def test_the_page_names_the_apps_that_could_not_be_notified(
     assert "in every app" not in page
 
 
-def test_the_page_promises_no_retry_for_an_app_that_refused(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
+def test_page_promises_no_retry_after_a_rejection(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """BCL-34: 401 is final."""
     provider.apps[MANAGER].status = 401
     page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
@@ -447,24 +445,24 @@ def test_the_page_promises_no_retry_for_an_app_that_refused(
     assert "keep trying" not in page
 
 
-def test_the_page_names_an_app_that_has_no_logout_uri(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_page_names_app_without_logout_uri(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """The user is told before finding out."""
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     page = words(provider.end_session(cameron, id_token_hint=own(provider, cameron, clock)))
     assert "Logout not confirmed: Pickup Manager." in page
 
 
-# --- after the redirect: what the app cannot know ---
+# --- after the redirect: the delivery results ---
 
 
 def log_out_at_dispatch(provider: Provider, browser: SiteClient, clock: Clock) -> None:
-    """The usual logout, which leads back to the app."""
+    """The usual logout, which redirects to the app."""
     uri = provider.url(DISPATCH) + "/logged-out"
     response = provider.end_session(browser, id_token_hint=own(provider, browser, clock), post_logout_redirect_uri=uri)
     assert response.location == uri
 
 
-def test_the_logged_out_page_says_the_same_after_a_redirect_and_follows_the_retries(
+def test_logged_out_page_after_a_redirect_follows_the_retries(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """BCL-34: the app may link to it."""
@@ -484,10 +482,10 @@ def test_the_logged_out_page_says_the_same_after_a_redirect_and_follows_the_retr
     assert "Your session has ended here and in every app that was notified." in words(page)
 
 
-def test_the_logged_out_page_is_shown_only_to_the_browser_that_logged_out(
+def test_logged_out_page_is_shown_only_to_the_same_browser(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """Others, and those who have signed in again, are sent to the start page."""
+    """Other browsers, and those that have signed in again, are redirected to the start page."""
     log_out_at_dispatch(provider, cameron, clock)
     other = provider.browser()
     for value in (None, "made up", provider.rows(SsoSession)[0].sid):
@@ -498,17 +496,15 @@ def test_the_logged_out_page_is_shown_only_to_the_browser_that_logged_out(
     assert cameron.get("/oidc/logged-out").location == "/"
 
 
-def test_the_logged_out_page_is_shown_for_an_hour(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """The signature has a time, whatever the browser does with the cookie."""
+def test_logged_out_page_is_available_for_an_hour(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """The signature expires, even if the browser keeps the cookie."""
     log_out_at_dispatch(provider, cameron, clock)
     clock.turn(SHOWN_SECONDS + 1)
     assert cameron.get("/oidc/logged-out").location == "/"
 
 
-def test_the_cookie_of_the_logged_out_page_goes_to_no_other_page(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """And no script reads it."""
+def test_logged_out_cookie_is_sent_only_to_its_page(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """No script can read it."""
     log_out_at_dispatch(provider, cameron, clock)
     cookie = cameron.get_cookie("pickup_idp_ended", "idp.localhost", "/oidc/logged-out")
     assert cookie
@@ -516,8 +512,8 @@ def test_the_cookie_of_the_logged_out_page_goes_to_no_other_page(
     assert (cookie.path, cookie.same_site) == ("/oidc/logged-out", "Lax")
 
 
-def test_one_letter_of_the_hint_is_enough_to_spoil_it(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """RPL-11: its payload says another session; the signature is that of the first."""
+def test_hint_with_one_changed_character_is_rejected(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """RPL-11: its payload names another session; its signature is the first one's."""
     head, payload, signature = own(provider, cameron, clock).split(".")
     changed = b64(unb64(payload).replace(b'"sid": "', b'"sid": "X').replace(b'"sid":"', b'"sid":"X'))
     assert changed != payload

@@ -1,4 +1,4 @@
-"""A password, once, makes the session that all apps share."""
+"""A password creates the session that all apps share."""
 
 from html import unescape
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ def cookie_of(browser: SiteClient) -> str:
 
 
 def is_signed_in(provider: Provider, browser: SiteClient) -> bool:
-    """Whether an app gets a code without a question."""
+    """Whether an app gets a code without a page."""
     answer = query_of(provider.authorize(browser, prompt="none").location)
     assert ("code" in answer) == (answer.get("error") != "login_required")
     return "code" in answer
@@ -36,8 +36,8 @@ def is_signed_in(provider: Provider, browser: SiteClient) -> bool:
 # --- the page ---
 
 
-def test_the_page_has_the_names_that_automation_knows_and_is_safe_to_show(provider: Provider) -> None:
-    """DEC-06, AUTH-22, BCP-06, BCP-08: fixed ids, no framing, no referrer, not stored; forms may lead to the app."""
+def test_login_page_has_fixed_ids_and_security_headers(provider: Provider) -> None:
+    """DEC-06, AUTH-22, BCP-06, BCP-08: fixed ids, no framing, referrer or caching; forms can lead to the app."""
     page = provider.authorize(provider.browser())
     for element in ('id="username"', 'id="password"', 'id="login"'):
         assert element in page.text
@@ -50,7 +50,7 @@ def test_the_page_has_the_names_that_automation_knows_and_is_safe_to_show(provid
     assert page.headers["Cache-Control"] == "no-store"
 
 
-def test_a_login_hint_is_filled_in_and_harmless(provider: Provider) -> None:
+def test_login_hint_is_prefilled_and_escaped(provider: Provider) -> None:
     """AUTH-18: any value; escaped."""
     page = provider.authorize(provider.browser(), login_hint='"><script>alert(1)</script>')
     assert "<script>alert" not in page.text
@@ -69,7 +69,7 @@ def test_a_login_hint_is_filled_in_and_harmless(provider: Provider) -> None:
     ],
     ids=["wrong-password", "unknown-name", "nothing", "no-password", "injection", "endless-password"],
 )
-def test_a_wrong_password_and_an_unknown_name_look_the_same(username: str, password: str, provider: Provider) -> None:
+def test_wrong_password_and_unknown_name_look_the_same(username: str, password: str, provider: Provider) -> None:
     """AUTH-22: an attacker cannot find out which accounts exist: same status, same message, no cookie."""
     browser = provider.browser()
     response = provider.enter_password(browser, provider.authorize(browser), username, password)
@@ -79,8 +79,8 @@ def test_a_wrong_password_and_an_unknown_name_look_the_same(username: str, passw
     assert provider.rows(SsoSession) == []
 
 
-def test_an_unknown_name_costs_as_much_as_a_known_one(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AUTH-22: one hash is computed in either case, so the time tells nothing; of a bounded password."""
+def test_unknown_name_takes_as_long_as_a_known_one(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUTH-22: one hash is computed in either case, so the time discloses nothing; the password's length is limited."""
     verified: list[tuple[bool, int]] = []
 
     class Counting:
@@ -98,8 +98,8 @@ def test_an_unknown_name_costs_as_much_as_a_known_one(provider: Provider, monkey
     assert verified == [(True, MAX_PASSWORD)] * 2
 
 
-def test_a_disabled_person_looks_unknown(provider: Provider, clock: Clock) -> None:
-    """BCL-06's neighbour: no new session, and the old one opens no door any more."""
+def test_disabled_user_looks_unknown(provider: Provider, clock: Clock) -> None:
+    """Like BCL-06: no new session, and the old one no longer works."""
     browser = provider.sign_in()
     with provider.database() as db:
         db.get_one(User, provider.session().sub).disabled_at = int(clock())
@@ -109,14 +109,14 @@ def test_a_disabled_person_looks_unknown(provider: Provider, clock: Clock) -> No
     assert WRONG in response.text
 
 
-def test_a_name_may_be_typed_in_capitals_and_with_spaces(provider: Provider) -> None:
-    """On a phone it will be."""
+def test_username_ignores_case_and_spaces(provider: Provider) -> None:
+    """Phones add them."""
     browser = provider.browser()
     provider.enter_password(browser, provider.authorize(browser), " Cameron ")
     assert is_signed_in(provider, browser)
 
 
-def test_a_failed_login_is_an_event_that_names_no_secret(provider: Provider) -> None:
+def test_failed_login_event_contains_no_secret(provider: Provider) -> None:
     """BCL-70: people type passwords into the username field."""
     browser = provider.browser()
     provider.enter_password(browser, provider.authorize(browser), "my password", "not this one")
@@ -129,8 +129,8 @@ def test_a_failed_login_is_an_event_that_names_no_secret(provider: Provider) -> 
 
 
 @pytest.mark.parametrize("token", ["", "made up"])
-def test_another_site_cannot_sign_a_user_in(token: str, provider: Provider) -> None:
-    """AUTH-22: login CSRF; the form's own token is needed."""
+def test_other_site_cannot_sign_a_user_in(token: str, provider: Provider) -> None:
+    """AUTH-22: login CSRF; the form's own token is required."""
     browser = provider.browser()
     page = provider.authorize(browser)
     fields = {"request": hidden(page, "request"), "username": "cameron", "password": PASSWORD, "csrf_token": token}
@@ -142,10 +142,10 @@ def test_another_site_cannot_sign_a_user_in(token: str, provider: Provider) -> N
     ("site", "status"),
     [("same-site", 400), ("cross-site", 400), ("anything else", 400), ("same-origin", 303), ("none", 303), (None, 303)],
 )
-def test_a_form_from_a_sibling_domain_cannot_sign_a_user_in(site: str | None, status: int, provider: Provider) -> None:
-    """AUTH-22: a page below the same domain can plant its own form token's cookie; the browser says who sends.
+def test_sibling_domain_cannot_sign_a_user_in(site: str | None, status: int, provider: Provider) -> None:
+    """AUTH-22: a sibling domain can set the cookie of its own form token; the browser sends the form's origin.
 
-    ``none`` is the person's own act, such as sending the form again. Browsers before 2023 and programs say nothing.
+    ``none`` is a user action, such as resubmitting the form. Browsers before 2023 and other programs send no header.
     """
     browser = provider.browser()
     page = provider.authorize(browser)
@@ -158,8 +158,8 @@ def test_a_form_from_a_sibling_domain_cannot_sign_a_user_in(site: str | None, st
 
 
 @pytest.mark.parametrize("spoil", ["", "a.b.c", "{}AA", "AA{}"], ids=["empty", "other", "longer", "shifted"])
-def test_a_request_that_was_tampered_with_leads_nowhere(spoil: str, provider: Provider) -> None:
-    """AUTH-02: the signed parameters cannot be replaced after the check."""
+def test_tampered_request_is_rejected(spoil: str, provider: Provider) -> None:
+    """AUTH-02: the signed parameters cannot be replaced after they were checked."""
     browser = provider.browser()
     page = provider.authorize(browser)
     spoiled = spoil.format(hidden(page, "request"))
@@ -168,7 +168,7 @@ def test_a_request_that_was_tampered_with_leads_nowhere(spoil: str, provider: Pr
     assert provider.rows(SsoSession) == []
 
 
-def test_a_page_that_was_open_for_too_long_says_so(provider: Provider, clock: Clock) -> None:
+def test_login_page_open_for_too_long_says_so(provider: Provider, clock: Clock) -> None:
     """After an hour, the app must start again."""
     browser = provider.browser()
     page = provider.authorize(browser)
@@ -181,8 +181,8 @@ def test_a_page_that_was_open_for_too_long_says_so(provider: Provider, clock: Cl
 # --- the session ---
 
 
-def test_the_cookie_is_random_out_of_reach_and_not_the_sid(provider: Provider) -> None:
-    """BCL-04, AUTH-22: HttpOnly, SameSite=Lax; the table has its hash; the sid has randomness of its own."""
+def test_cookie_is_random_protected_and_not_the_sid(provider: Provider) -> None:
+    """BCL-04, AUTH-22: HttpOnly, SameSite=Lax; the table stores its hash; the sid is random and independent of it."""
     browser = provider.browser()
     page = provider.authorize(browser)
     response = browser.submit("/login", request=hidden(page, "request"), username="cameron", password=PASSWORD)
@@ -190,7 +190,7 @@ def test_the_cookie_is_random_out_of_reach_and_not_the_sid(provider: Provider) -
     value, *attributes = header.partition("=")[2].split("; ")
     session = provider.session()
     assert len(value) == 43
-    assert set(attributes) == {"HttpOnly", "Path=/", "SameSite=Lax"}, "Secure is added where the issuer is https"
+    assert set(attributes) == {"HttpOnly", "Path=/", "SameSite=Lax"}, "Secure is added if the issuer is https"
     assert session.cookie_hash == hash_of(value)
     assert len(session.sid) >= 22, "at least 128 bits"
     assert session.sid.isascii()
@@ -199,7 +199,7 @@ def test_the_cookie_is_random_out_of_reach_and_not_the_sid(provider: Provider) -
     assert response.status_code == 303, "never 307 after a password: AUTH-24"
 
 
-def test_a_planted_cookie_is_never_adopted(provider: Provider) -> None:
+def test_planted_cookie_is_replaced_at_sign_in(provider: Provider) -> None:
     """AUTH-22: the cookie is new at the sign-in."""
     browser = provider.browser()
     browser.set_cookie(COOKIE, "planted", domain="idp.localhost")
@@ -208,14 +208,14 @@ def test_a_planted_cookie_is_never_adopted(provider: Provider) -> None:
 
 
 def test_each_sign_in_has_its_own_sid(provider: Provider) -> None:
-    """BCL-05: two browsers of one person are two sessions."""
+    """BCL-05: two browsers of one user are two sessions."""
     provider.sign_in()
     provider.sign_in()
     sids = {session.sid for session in provider.rows(SsoSession)}
     assert len(sids) == 2
 
 
-def test_the_same_person_again_keeps_the_session_and_its_sid(provider: Provider, clock: Clock) -> None:
+def test_same_user_signing_in_again_keeps_the_sid(provider: Provider, clock: Clock) -> None:
     """BCL-06: a new auth_time and cookie, the same session; no app is notified."""
     browser = provider.sign_in()
     provider.tokens(browser)
@@ -231,9 +231,7 @@ def test_the_same_person_again_keeps_the_session_and_its_sid(provider: Provider,
     assert not is_signed_in(provider, thief)
 
 
-def test_another_user_signing_in_ends_the_old_session_and_notifies_its_apps(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
+def test_other_user_signing_in_ends_the_old_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """BCL-06: a new session with a new sid; the old session's apps get the reason."""
     (old,) = provider.rows(SsoSession)
     clock.turn(600)
@@ -247,7 +245,7 @@ def test_another_user_signing_in_ends_the_old_session_and_notifies_its_apps(
         assert token["reason_user"] == {"en": "A different user signed in with this browser."}
 
 
-def test_an_idle_session_ends(provider: Provider, clock: Clock) -> None:
+def test_idle_session_ends(provider: Provider, clock: Clock) -> None:
     """BCL-05: after two hours without use."""
     browser = provider.sign_in()
     clock.turn(IDLE_SECONDS - 1)
@@ -256,7 +254,7 @@ def test_an_idle_session_ends(provider: Provider, clock: Clock) -> None:
     assert not is_signed_in(provider, browser)
 
 
-def test_a_session_in_use_ends_after_the_absolute_limit(provider: Provider, clock: Clock) -> None:
+def test_used_session_ends_after_the_absolute_limit(provider: Provider, clock: Clock) -> None:
     """BCL-05: ten hours after the sign-in."""
     browser = provider.sign_in()
     while clock() < START + ABSOLUTE_SECONDS - 3600:
@@ -267,7 +265,7 @@ def test_a_session_in_use_ends_after_the_absolute_limit(provider: Provider, cloc
 
 
 def test_use_writes_at_most_once_a_minute(provider: Provider, clock: Clock) -> None:
-    """A look at the start page costs no write."""
+    """Opening the start page usually writes nothing."""
     browser = provider.sign_in()
     clock.turn(TOUCH_SECONDS)
     browser.get("/")
@@ -277,8 +275,8 @@ def test_use_writes_at_most_once_a_minute(provider: Provider, clock: Clock) -> N
     assert provider.session().last_seen_at == START + TOUCH_SECONDS + 1
 
 
-def test_the_start_page_says_who_is_signed_in(provider: Provider) -> None:
-    """And offers the apps either way."""
+def test_start_page_shows_who_is_signed_in(provider: Provider) -> None:
+    """It lists the apps in either case."""
     stranger, browser = provider.browser(), provider.sign_in()
     assert "You are not signed in" in stranger.get("/").text
     page = unescape(browser.get("/").text)
@@ -286,10 +284,10 @@ def test_the_start_page_says_who_is_signed_in(provider: Provider) -> None:
     assert "Go to Pickup Dispatch" in page
 
 
-def test_a_session_that_ends_while_the_password_is_checked_does_not_come_back(
+def test_session_ended_during_the_password_check_stays_ended(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its apps were told that it is over. The password makes another one."""
+    """Its apps were already notified of its end. The password creates a new session."""
     old, look = provider.session().sid, sso_session.current_sso_session
 
     def look_and_lose() -> SsoSession | None:

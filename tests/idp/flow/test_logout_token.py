@@ -1,4 +1,4 @@
-"""The logout token as the provider makes it: Back-Channel Logout 1.0 §2.4."""
+"""The logout token that the IdP creates: Back-Channel Logout 1.0 §2.4."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def make(reason: str | None = None) -> dict[str, Any]:
     )
 
 
-def test_the_claims_are_those_of_the_specification_and_no_others() -> None:
+def test_claims_are_exactly_those_of_the_specification() -> None:
     """BCL-12 … BCL-18, BCL-23: iss, aud, iat, exp, jti, events, sub, sid."""
     claims = make()
     assert claims.pop("jti")
@@ -34,31 +34,31 @@ def test_the_claims_are_those_of_the_specification_and_no_others() -> None:
     }
 
 
-def test_there_is_never_a_nonce() -> None:
+def test_token_has_no_nonce() -> None:
     """BCL-20."""
     assert "nonce" not in make(reason="Because.")
 
 
-def test_a_logout_token_is_valid_for_two_minutes_at_most() -> None:
+def test_logout_token_is_valid_for_two_minutes() -> None:
     """BCL-15: limits the use of a stolen token."""
     assert SECONDS <= 120
 
 
 def test_each_attempt_has_its_own_jti() -> None:
-    """BCL-16: a retry must not look like a replay; 128 bits, so that it cannot be guessed."""
+    """BCL-16: a retry must not look like a replay; 128 random bits."""
     values = {str(make()["jti"]) for _ in range(100)}
     assert len(values) == 100
     assert min(map(len, values)) >= 22
 
 
-def test_the_event_is_the_one_exact_name_with_an_empty_object() -> None:
-    """BCL-17, TRAP-01, TRAP-03: http and not https; one member; events and not event."""
+def test_event_has_the_exact_name_and_an_empty_object() -> None:
+    """BCL-17, TRAP-01, TRAP-03: http, not https; one member; "events", not "event"."""
     claims = make()
     assert claims["events"] == {LOGOUT_EVENT: {}}
     assert "event" not in claims
 
 
-def test_the_reason_is_added_only_if_given() -> None:
+def test_reason_is_added_only_if_given() -> None:
     """BCL-23: by default nothing is added."""
     assert "reason_user" not in make()
     assert make(reason="Because.")["reason_user"] == {"en": "Because."}
@@ -67,7 +67,7 @@ def test_the_reason_is_added_only_if_given() -> None:
 # --- as it is sent ---
 
 
-def test_the_sent_token_is_signed_like_an_id_token_and_typed(provider: Provider, cameron: SiteClient) -> None:
+def test_sent_token_is_signed_like_an_id_token_and_typed(provider: Provider, cameron: SiteClient) -> None:
     """BCL-11, BCL-18, BCL-21: a published key, the client's algorithm, typ logout+jwt; sub and sid of the ID token."""
     id_token = provider.tokens(cameron)["id_token"]
     provider.end_session(cameron, id_token_hint=id_token)
@@ -92,17 +92,17 @@ def test_each_app_gets_its_own_token(provider: Provider, cameron: SiteClient) ->
 @pytest.mark.parametrize(
     ("first_party", "reason"), [(True, {"en": "You logged out of Pickup Dispatch."}), (False, None)]
 )
-def test_only_first_party_apps_are_told_why(
+def test_only_first_party_apps_get_the_reason(
     first_party: bool, reason: object, provider: Provider, cameron: SiteClient
 ) -> None:
-    """BCL-23: the sentence reveals which other app the user left."""
+    """BCL-23: the reason reveals which other app the user left."""
     provider.change_client(MANAGER, tell_logout_reason=first_party)
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron, DISPATCH)["id_token"])
     (claims,) = provider.logout_tokens(MANAGER)
     assert claims.get("reason_user") == reason
 
 
-def test_a_logout_token_is_refused_as_a_hint(provider: Provider, cameron: SiteClient) -> None:
+def test_logout_token_is_rejected_as_a_hint(provider: Provider, cameron: SiteClient) -> None:
     """BCL-68, RPL-17: an app that received one cannot use it to end another session."""
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     (raw,) = provider.network.logout_tokens(f"{provider.url(DISPATCH)}/bclogout")

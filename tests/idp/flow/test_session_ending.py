@@ -1,4 +1,4 @@
-"""The one door: ending, revoking and queueing are one transaction; one caller ends a session, and all hear why."""
+"""Ending, revoking and queueing are one transaction; one caller ends a session, and every app gets the reason."""
 
 import threading
 from typing import Any
@@ -21,7 +21,7 @@ from tests.network import query_of
 def end(
     provider: Provider, reason: Reason = Reason.LOGOUT, *, policy: str = "session", by: str | None = None
 ) -> list[str]:
-    """Through the door, as all callers do; nothing is sent."""
+    """Ends sessions as all callers do; nothing is sent."""
     (sid,) = (session.sid for session in provider.rows(SsoSession) if session.ended_at is None)
     with Session(engine_of(provider.app)) as db:
         return end_session(db, sid, reason, policy, initiator=db.get(Client, by) if by else None)
@@ -30,7 +30,7 @@ def end(
 def tokens_with_consent(
     provider: Provider, browser: SiteClient, client_id: str = DISPATCH, **changes: str
 ) -> dict[str, Any]:
-    """A login of an app in which it asks for consent, as offline_access needs it (Core §11)."""
+    """A login in which the app requests consent, as offline_access requires (Core §11)."""
     page = provider.authorize(browser, client_id, prompt="consent", **changes)
     response = browser.submit("/consent", request=hidden(page, "request"), answer="allow")
     code = query_of(browser.get(response.location).location)["code"]
@@ -38,7 +38,7 @@ def tokens_with_consent(
 
 
 def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH) -> tuple[bool, bool]:
-    """Whether the access token and the refresh token are good."""
+    """Whether the access token and the refresh token are valid."""
     return provider.works(tokens["access_token"]), provider.refresh(
         tokens["refresh_token"], client_id
     ).status_code == 200
@@ -48,7 +48,7 @@ def works(provider: Provider, tokens: dict[str, Any], client_id: str = DISPATCH)
 
 
 @pytest.mark.parametrize("step", ["participants_of", "revoke_tokens", "queue", "events.record_all", "commit"])
-def test_a_crash_before_the_commit_changes_nothing(
+def test_crash_before_the_commit_changes_nothing(
     step: str, provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a crash between any two steps, the session, its tokens and its participants are unchanged."""
@@ -68,23 +68,23 @@ def test_a_crash_before_the_commit_changes_nothing(
     assert provider.rows(Delivery) == []
     assert len(provider.events()) == events
     assert provider.works(tokens["access_token"])
-    assert len(end(provider)) == 2, "and the next one can do it"
+    assert len(end(provider)) == 2, "and the next caller can end it"
 
 
 @pytest.mark.usefixtures("cameron")
-def test_after_a_crash_before_sending_another_worker_sends(provider: Provider, clock: Clock) -> None:
+def test_another_worker_sends_after_a_crash(provider: Provider, clock: Clock) -> None:
     """The deliveries are in the outbox; another process sends them when the lease is over."""
     end(provider)  # … and the process is gone
     provider.state.background.poll()
-    assert provider.logout_tokens(MANAGER) == [], "for a moment they are still the first one's business"
+    assert provider.logout_tokens(MANAGER) == [], "until the lease ends, the first process still owns them"
     clock.turn(LEASE_SECONDS)
     provider.state.background.poll()
     eventually(lambda: [row.state for row in provider.rows(Delivery)] == ["delivered", "delivered"])
 
 
 @pytest.mark.usefixtures("cameron")
-def test_exactly_one_of_many_ends_the_session(provider: Provider) -> None:
-    """Two tabs, an operator and the clock at the same moment: one set of deliveries, one event."""
+def test_exactly_one_caller_ends_the_session(provider: Provider) -> None:
+    """Two tabs, an operator and the expiry at the same moment: one set of deliveries, one event."""
     sid, together, results = provider.session().sid, threading.Barrier(4), []
 
     def caller() -> None:
@@ -103,8 +103,8 @@ def test_exactly_one_of_many_ends_the_session(provider: Provider) -> None:
 
 
 @pytest.mark.usefixtures("cameron")
-def test_an_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -> None:
-    """The first reason stays."""
+def test_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -> None:
+    """The first reason is kept."""
     sid = provider.session().sid
     end(provider, Reason.LOGOUT)
     clock.turn(5)
@@ -114,7 +114,7 @@ def test_an_ended_session_is_not_ended_again(provider: Provider, clock: Clock) -
     assert (provider.session().end_reason, provider.session().ended_at) == ("logout", START)
 
 
-# --- who is told ---
+# --- which clients are notified ---
 
 
 def test_only_clients_that_received_an_id_token_are_notified(provider: Provider) -> None:
@@ -137,7 +137,7 @@ def test_only_clients_that_received_an_id_token_are_notified(provider: Provider)
     ],
     ids=["no-uri", "policy-none"],
 )
-def test_a_client_that_is_not_notified_has_a_row_with_the_reason(
+def test_unnotified_client_has_a_row_with_the_reason(
     values: dict[str, Any], note: str, provider: Provider, cameron: SiteClient
 ) -> None:
     """BCL-34: the ledger is complete; the other app is notified as usual."""
@@ -178,9 +178,9 @@ def test_delete_tokens_on_logout(
     of_whom: str, policy: str, ordinary: tuple[bool, bool], offline: tuple[bool, bool], told: int, provider: Provider,
     cameron: SiteClient,
 ) -> None:  # fmt: skip
-    """BCL-58: none, session, all; of the provider, or of the client, whose word counts more.
+    """BCL-58: none, session, all; of the IdP, or of the client, whose setting has priority.
 
-    With ``none`` the access token goes on, while a refresh token needs its session all the same.
+    With ``none`` the access token stays valid, but a refresh token still needs an active session.
     """
     provider.change_client(DISPATCH, scopes=["openid", "offline_access"])
     session_tokens = provider.tokens(cameron, scope="openid")
@@ -204,8 +204,8 @@ def test_each_client_has_its_own_policy(provider: Provider, cameron: SiteClient)
     assert provider.works(theirs["access_token"])
 
 
-def test_tokens_of_plain_oauth_clients_are_revoked_too(provider: Provider) -> None:
-    """The provider's policy is theirs, though nobody is told."""
+def test_tokens_of_plain_oauth_clients_are_revoked(provider: Provider) -> None:
+    """The IdP's policy applies to them, although they are not notified."""
     browser = provider.sign_in()
     provider.tokens(browser, DISPATCH, scope="fleet.read")
     end(provider)
@@ -213,7 +213,7 @@ def test_tokens_of_plain_oauth_clients_are_revoked_too(provider: Provider) -> No
     assert provider.rows(Participation) == []
 
 
-def test_tokens_of_other_sessions_live_on(provider: Provider, cameron: SiteClient) -> None:
+def test_tokens_of_other_sessions_stay_valid(provider: Provider, cameron: SiteClient) -> None:
     """BCL-58."""
     elsewhere = provider.tokens(provider.sign_in(username="alex"))
     mine = provider.tokens(cameron)
@@ -222,8 +222,8 @@ def test_tokens_of_other_sessions_live_on(provider: Provider, cameron: SiteClien
     assert not provider.works(mine["access_token"])
 
 
-def test_a_client_that_is_not_told_has_its_own_policy_all_the_same(provider: Provider) -> None:
-    """Its word counts for tokens of plain OAuth, too."""
+def test_unnotified_client_has_its_own_policy(provider: Provider) -> None:
+    """Its setting applies to tokens of plain OAuth too."""
     provider.change_client(DISPATCH, delete_tokens_on_logout="none")
     browser = provider.sign_in()
     provider.tokens(browser, DISPATCH, scope="fleet.read")
@@ -231,7 +231,7 @@ def test_a_client_that_is_not_told_has_its_own_policy_all_the_same(provider: Pro
     assert [row.revoked_at for row in provider.rows(Token)] == [None]
 
 
-# --- a client goes ---
+# --- a client is removed ---
 
 
 def remove(provider: Provider, client_id: str) -> list[str]:
@@ -242,8 +242,8 @@ def remove(provider: Provider, client_id: str) -> list[str]:
         return end_participations(db, client, Reason.CLIENT_REMOVED, "session")
 
 
-def test_a_removed_client_is_told_of_every_session_it_took_part_in(provider: Provider, cameron: SiteClient) -> None:
-    """All its tokens die, the offline ones too; the sessions go on, for the others."""
+def test_removed_client_is_notified_of_all_its_sessions(provider: Provider, cameron: SiteClient) -> None:
+    """All its tokens are revoked, offline ones too; the sessions continue for the other clients."""
     provider.change_client(MANAGER, scopes=["openid", "offline_access"])
     offline = tokens_with_consent(provider, cameron, client_id=MANAGER, scope="openid offline_access")
     mine = provider.tokens(cameron, DISPATCH)
@@ -264,8 +264,8 @@ def test_a_removed_client_is_told_of_every_session_it_took_part_in(provider: Pro
 
 
 @pytest.mark.usefixtures("cameron")
-def test_a_removed_client_is_not_told_again_when_the_session_ends(provider: Provider) -> None:
-    """Its part has ended; the other one's has not."""
+def test_removed_client_is_not_notified_again(provider: Provider) -> None:
+    """Its participation has ended; the other client's has not."""
     remove(provider, MANAGER)
     end(provider)
     rows = sorted((row.client_id, row.reason) for row in provider.rows(Delivery))
@@ -273,13 +273,13 @@ def test_a_removed_client_is_not_told_again_when_the_session_ends(provider: Prov
     assert rows == [(DISPATCH, "You logged out at the identity provider (IdP)."), removed]
 
 
-def test_a_removed_client_hears_nothing_of_sessions_that_have_ended(provider: Provider, cameron: SiteClient) -> None:
-    """It was told then."""
+def test_removed_client_is_not_notified_of_ended_sessions(provider: Provider, cameron: SiteClient) -> None:
+    """It was notified when they ended."""
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     assert remove(provider, MANAGER) == []
 
 
-# --- why ---
+# --- the reason ---
 
 
 @pytest.mark.parametrize(
@@ -294,22 +294,22 @@ def test_a_removed_client_hears_nothing_of_sessions_that_have_ended(provider: Pr
     ids=lambda value: str(value),
 )
 @pytest.mark.usefixtures("cameron")
-def test_the_reason_becomes_a_sentence_for_the_user(
+def test_reason_is_sent_as_a_sentence_for_the_user(
     reason: Reason, by: str | None, sentence: str, provider: Provider
 ) -> None:
-    """Manager's tab says why."""
+    """Manager's tab shows the reason."""
     end(provider, reason, by=by)
     assert provider.delivery(MANAGER).reason == sentence
     assert provider.session().end_reason == reason
 
 
-def test_every_reason_has_its_sentence() -> None:
-    """A new reason without words would be a fault at the worst moment."""
+def test_every_reason_has_a_sentence() -> None:
+    """A new reason without a sentence would fail during a logout."""
     for reason in Reason:
         assert sentence_for(reason, None).endswith(".")
 
 
-# --- time is a reason, too ---
+# --- expiry ---
 
 
 @pytest.mark.parametrize(
@@ -319,10 +319,10 @@ def test_every_reason_has_its_sentence() -> None:
         ("absolute", "expired", "Your session expired."),
     ],
 )
-def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
+def test_expired_session_is_ended_and_its_apps_notified(
     by: str, reason: str, sentence: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """Idle and absolute expiry go through the same door."""
+    """Idle and absolute expiry end it like any other reason."""
     provider.state.background.poll()
     assert provider.session().ended_at is None
     if by == "idle":
@@ -339,8 +339,8 @@ def test_a_session_whose_time_is_over_is_ended_and_its_apps_are_told(
 
 
 @pytest.mark.usefixtures("cameron")
-def test_a_poll_that_finds_nothing_writes_nothing(provider: Provider) -> None:
-    """Every process looks each second, and on SQLite who writes keeps the others waiting."""
+def test_poll_without_expired_sessions_writes_nothing(provider: Provider) -> None:
+    """Every process polls once a second, and on SQLite a writer blocks the others."""
     sent: list[str] = []
     event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))
     provider.state.background.poll()

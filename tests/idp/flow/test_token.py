@@ -1,4 +1,4 @@
-"""The token endpoint, and userinfo, introspection and revocation beside it."""
+"""The token endpoint, userinfo, introspection and revocation."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ from tests.tokens import b64, read
 
 
 def assert_refused(response: Any, error: str, status: int = 400) -> None:
-    """TOK-01, TOK-02: JSON with the error word, never stored."""
+    """TOK-01, TOK-02: JSON with the error code, not cacheable."""
     assert (response.status_code, response.get_json()["error"]) == (status, error)
     assert response.headers["Cache-Control"] == "no-store"
 
@@ -31,7 +31,7 @@ def assert_refused(response: Any, error: str, status: int = 400) -> None:
 # --- the token response ---
 
 
-def test_the_response_has_what_it_must_and_is_never_stored(provider: Provider, cameron: SiteClient) -> None:
+def test_token_response_is_complete_and_not_cacheable(provider: Provider, cameron: SiteClient) -> None:
     """TOK-01, TOK-03, TOK-09."""
     response = provider.redeem(provider.code(cameron))
     tokens = response.get_json()
@@ -42,9 +42,7 @@ def test_the_response_has_what_it_must_and_is_never_stored(provider: Provider, c
     assert response.headers["Pragma"] == "no-cache"
 
 
-def test_the_id_token_has_exactly_the_claims_of_the_sample(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
+def test_id_token_has_exactly_the_sample_claims(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """IDT-01 … IDT-03, IDT-05, BCL-03: each claim and its value, and no other."""
     clock.turn(300)
     code = provider.code(cameron)
@@ -73,8 +71,8 @@ def test_the_id_token_has_exactly_the_claims_of_the_sample(
     assert header == {"alg": "RS256", "kid": header["kid"], "typ": "JWT"}
 
 
-def test_the_id_token_is_signed_with_a_published_key(provider: Provider, cameron: SiteClient) -> None:
-    """JWK-03, IDT-07: and one changed character spoils it."""
+def test_id_token_is_signed_with_a_published_key(provider: Provider, cameron: SiteClient) -> None:
+    """JWK-03, IDT-07: one changed character makes it invalid."""
     raw = provider.tokens(cameron)["id_token"]
     published = KeySet.import_key_set(provider.browser().get("/oauth2/jwks").get_json())
     assert jwt.decode(raw, published, algorithms=["RS256"]).claims["aud"] == DISPATCH
@@ -83,26 +81,26 @@ def test_the_id_token_is_signed_with_a_published_key(provider: Provider, cameron
         jwt.decode(f"{head}.{payload}.{signature[:100]}AAAA{signature[104:]}", published, algorithms=["RS256"])
 
 
-def test_no_nonce_where_none_was_sent(provider: Provider, cameron: SiteClient) -> None:
+def test_id_token_has_no_nonce_if_none_was_sent(provider: Provider, cameron: SiteClient) -> None:
     """IDT-02: not as null either."""
     assert "nonce" not in read(provider.tokens(cameron, nonce=None)["id_token"])[1]
 
 
-def test_scope_claims_are_at_userinfo_and_not_in_the_id_token(provider: Provider, cameron: SiteClient) -> None:
+def test_scope_claims_are_only_at_userinfo(provider: Provider, cameron: SiteClient) -> None:
     """IDT-09."""
     assert not {"name", "email"} & set(read(provider.tokens(cameron)["id_token"])[1])
 
 
-def test_redeeming_makes_the_app_take_part(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-24: written where the ID token is given, once an app, however often it signs in."""
+def test_redeeming_a_code_records_the_participation(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-24: recorded when the ID token is issued, once per app, however often it signs in."""
     provider.tokens(cameron)
     taking_part = provider.rows(Participation)
     assert sorted(row.client_id for row in taking_part) == [DISPATCH, MANAGER]
     assert {row.sub for row in taking_part} == {"248289761002"}
 
 
-def test_plain_oauth_takes_no_part(provider: Provider) -> None:
-    """Without openid there is no ID token, so there is nothing to log out of."""
+def test_plain_oauth_records_no_participation(provider: Provider) -> None:
+    """Without openid there is no ID token, so the app has no session to end."""
     browser = provider.sign_in(scope="fleet.read")
     tokens = provider.tokens(browser, scope="fleet.read")
     assert "id_token" not in tokens
@@ -113,8 +111,8 @@ def test_plain_oauth_takes_no_part(provider: Provider) -> None:
 # --- the code ---
 
 
-def test_a_code_works_once_and_the_second_use_revokes_what_it_gave(provider: Provider, cameron: SiteClient) -> None:
-    """CODE-04: somebody has a copy, so nobody keeps the tokens; others of the session stay."""
+def test_second_use_of_a_code_revokes_its_tokens(provider: Provider, cameron: SiteClient) -> None:
+    """CODE-04: the code was copied, so its tokens are revoked; other tokens of the session stay."""
     code = provider.code(cameron)
     tokens, others = provider.redeem(code).get_json(), provider.tokens(cameron, MANAGER)
     renewed = provider.refresh(tokens["refresh_token"]).get_json()
@@ -127,10 +125,10 @@ def test_a_code_works_once_and_the_second_use_revokes_what_it_gave(provider: Pro
 
 
 @pytest.mark.parametrize("seconds", [CODE_SECONDS + 1, 3600, REFRESH_SECONDS - 1])
-def test_a_used_code_that_comes_back_later_revokes_what_it_gave(
+def test_late_reuse_of_a_code_revokes_its_tokens(
     seconds: int, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """CODE-04, RFC 6749 §4.1.2: the minute is for the first use; a copy of the code is a copy at any time."""
+    """CODE-04, RFC 6749 §4.1.2: the one-minute limit is for the first use; later reuse also means a copy."""
     code = provider.code(cameron)
     tokens = provider.redeem(code).get_json()
     clock.turn(ACCESS_SECONDS - 1)
@@ -142,8 +140,8 @@ def test_a_used_code_that_comes_back_later_revokes_what_it_gave(
     assert len(provider.events("op.tokens.revoked")) == 1
 
 
-def test_of_two_simultaneous_uses_of_a_code_one_gets_the_tokens(provider: Provider, cameron: SiteClient) -> None:
-    """CODE-04: marked used by one conditional update, for all workers alike."""
+def test_one_of_two_simultaneous_redemptions_gets_the_tokens(provider: Provider, cameron: SiteClient) -> None:
+    """CODE-04: marked as used by one conditional update, for all workers."""
     code, tokens_before = provider.code(cameron), len(provider.rows(Token))
     together, statuses = threading.Barrier(3), []
 
@@ -179,10 +177,8 @@ WRONG: list[tuple[str, dict[str, str | None], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "error"), [pytest.param(*row[1:], id=row[0]) for row in WRONG])
-def test_a_wrong_token_request_is_refused_and_leaves_nothing_behind(
-    changes: dict[str, Any], error: str, provider: Provider
-) -> None:
-    """CODE-05, PKCE-03: no tokens, no participation; and the right request still works afterwards."""
+def test_invalid_token_request_changes_nothing(changes: dict[str, Any], error: str, provider: Provider) -> None:
+    """CODE-05, PKCE-03: no tokens, no participation; the valid request still works afterwards."""
     browser = provider.sign_in()
     code = provider.code(browser)
     assert_refused(provider.redeem(code, **changes), error)
@@ -191,15 +187,15 @@ def test_a_wrong_token_request_is_refused_and_leaves_nothing_behind(
     assert provider.redeem(code).status_code == 200
 
 
-def test_a_code_is_its_clients_own(provider: Provider, cameron: SiteClient) -> None:
-    """CODE-05: another client that got hold of it gets nothing."""
+def test_code_of_another_client_is_rejected(provider: Provider, cameron: SiteClient) -> None:
+    """CODE-05: another client that obtained it gets nothing."""
     code = provider.code(cameron, DISPATCH)
     uri = f"{provider.url(DISPATCH)}/oauth2client"
     assert_refused(provider.redeem(code, MANAGER, redirect_uri=uri), "invalid_grant")
     assert provider.redeem(code).status_code == 200
 
 
-def test_a_code_is_good_for_a_minute(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_code_is_valid_for_a_minute(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """CODE-02."""
     young, old = provider.code(cameron), provider.code(cameron)
     clock.turn(CODE_SECONDS - 1)
@@ -208,8 +204,8 @@ def test_a_code_is_good_for_a_minute(provider: Provider, cameron: SiteClient, cl
     assert_refused(provider.redeem(old), "invalid_grant")
 
 
-def test_a_verifier_for_a_code_without_challenge_is_refused(provider: Provider, cameron: SiteClient) -> None:
-    """PKCE-04, PKCE-05: a client may do without PKCE if the operator says so; a downgrade shows."""
+def test_verifier_for_a_code_without_challenge_is_rejected(provider: Provider, cameron: SiteClient) -> None:
+    """PKCE-04, PKCE-05: the operator can allow a client to omit PKCE; a downgrade is detected."""
     provider.change_client(DISPATCH, require_pkce=False)
     none: dict[str, Any] = {"code_challenge": None, "code_challenge_method": None}
     assert provider.redeem(provider.code(cameron, **none), code_verifier=None).status_code == 200
@@ -217,14 +213,14 @@ def test_a_verifier_for_a_code_without_challenge_is_refused(provider: Provider, 
 
 
 @pytest.mark.parametrize("verifier", ["a" * 43, "z" * 128, "-._~" * 11, "0123456789" * 5])
-def test_every_verifier_of_the_specification_works(verifier: str, provider: Provider, cameron: SiteClient) -> None:
+def test_every_valid_verifier_is_accepted(verifier: str, provider: Provider, cameron: SiteClient) -> None:
     """PKCE-01, PKCE-06: 43 to 128 characters; the challenge has no padding."""
     challenge = b64(hashlib.sha256(verifier.encode()).digest())
     assert provider.redeem(provider.code(cameron, code_challenge=challenge), code_verifier=verifier).status_code == 200
 
 
-def test_an_ended_session_gives_no_tokens(provider: Provider, cameron: SiteClient) -> None:
-    """BCL-36, BCL-58: neither for a code nor for a refresh token; nothing is written."""
+def test_ended_session_gets_no_tokens(provider: Provider, cameron: SiteClient) -> None:
+    """BCL-36, BCL-58: for a code and for a refresh token; nothing is written."""
     tokens, code = provider.tokens(cameron), provider.code(cameron)
     provider.end_session(cameron, id_token_hint=tokens["id_token"])
     before = len(provider.rows(Token))
@@ -234,10 +230,10 @@ def test_an_ended_session_gives_no_tokens(provider: Provider, cameron: SiteClien
     assert len(provider.rows(Token)) == before
 
 
-def test_an_error_during_the_exchange_changes_nothing(
+def test_error_during_the_exchange_changes_nothing(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CODE-04: code used, token stored, app takes part: all or nothing; the app's second try works."""
+    """CODE-04: using the code, storing the token and recording the participation are atomic; the app's retry works."""
     code, before = provider.code(cameron), len(provider.rows(Token))
     with monkeypatch.context() as broken:
         broken.setattr("idp.flow.token.issue_id_token", lambda *_, **__: 1 / 0)
@@ -248,7 +244,7 @@ def test_an_error_during_the_exchange_changes_nothing(
     assert provider.redeem(code).status_code == 200
 
 
-# --- who asks ---
+# --- client authentication ---
 
 
 @pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"])
@@ -266,8 +262,8 @@ def test_an_error_during_the_exchange_changes_nothing(
     ],
     ids=["none", "empty", "not-base64", "no-colon", "wrong-secret", "unknown", "not-utf-8", "bearer"],
 )
-def test_only_an_authenticated_client_is_answered(authorization: str | None, path: str, provider: Provider) -> None:
-    """TOK-02, INT-01, REV-01: 401 invalid_client, and how to do it right."""
+def test_unauthenticated_client_is_rejected(authorization: str | None, path: str, provider: Provider) -> None:
+    """TOK-02, INT-01, REV-01: 401 invalid_client, with the supported method."""
     headers = {"Authorization": authorization} if authorization else {}
     data = {"grant_type": "refresh_token", "refresh_token": "x", "token": "x"}
     response = provider.app.test_client().post(path, data=data, headers=headers)
@@ -276,16 +272,16 @@ def test_only_an_authenticated_client_is_answered(authorization: str | None, pat
         assert response.headers["WWW-Authenticate"].startswith("Basic")
 
 
-def test_id_and_secret_are_decoded(provider: Provider, cameron: SiteClient) -> None:
-    """TOK-05, LIB-01: form-encoded inside Basic, so that a colon, a percent sign or a space does no harm."""
+def test_client_id_and_secret_are_decoded(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-05, LIB-01: form-encoded in Basic, so a colon, a percent sign or a space is allowed."""
     assert "%" in provider.secret(DISPATCH)
     code = provider.code(cameron)
     assert provider.redeem(code).status_code == 200
 
 
 @pytest.mark.parametrize("where", ["body", "query"])
-def test_a_client_uses_its_registered_method_only(where: str, provider: Provider, cameron: SiteClient) -> None:
-    """TOK-04, TOK-06: a secret in the body of a basic client, or in any address, is no proof."""
+def test_client_can_only_use_its_registered_method(where: str, provider: Provider, cameron: SiteClient) -> None:
+    """TOK-04, TOK-06: a secret in the body of a basic client, or in any URL, does not authenticate."""
     credentials = {"client_id": DISPATCH, "client_secret": provider.secret(DISPATCH)}
     data = {
         "grant_type": "authorization_code",
@@ -317,10 +313,10 @@ def test_a_client_uses_its_registered_method_only(where: str, provider: Provider
     ],
     ids=lambda given: next(iter(given)),
 )
-def test_a_parameter_in_the_address_does_not_replace_one_in_the_form(
+def test_url_parameter_does_not_replace_a_form_parameter(
     in_query: dict[str, str], provider: Provider, cameron: SiteClient
 ) -> None:
-    """TOK-01, RFC 6749 §4.1.3: parameters are sent in the body; an address ends up in logs."""
+    """TOK-01, RFC 6749 §4.1.3: parameters are sent in the body, because URLs end up in logs."""
     form = {
         "grant_type": "authorization_code",
         "code": provider.code(cameron),
@@ -332,8 +328,8 @@ def test_a_parameter_in_the_address_does_not_replace_one_in_the_form(
     assert response.status_code == 200, response.text
 
 
-def test_a_parameter_that_is_in_the_address_only_is_missing(provider: Provider, cameron: SiteClient) -> None:
-    """TOK-01, RFC 6749 §2.3.1, §3.2: neither the grant nor the name of a public client comes from there."""
+def test_parameter_only_in_the_url_is_missing(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-01, RFC 6749 §2.3.1, §3.2: neither the grant nor a public client's id is read from the URL."""
     form = {
         "grant_type": "authorization_code",
         "code": provider.code(cameron),
@@ -351,16 +347,16 @@ def test_a_parameter_that_is_in_the_address_only_is_missing(provider: Provider, 
 
 
 @pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"])
-def test_tokens_are_a_matter_of_posts(path: str, provider: Provider) -> None:
-    """TOK-01, INT-01, REV-01: an address ends up in logs."""
+def test_token_endpoints_accept_only_post(path: str, provider: Provider) -> None:
+    """TOK-01, INT-01, REV-01: URLs end up in logs."""
     assert provider.browser().get(path).status_code == 405
 
 
 # --- refresh ---
 
 
-def test_a_refresh_gives_new_tokens_of_the_same_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """TOK-12, Core §12.2: auth_time and sid of the login, a new iat, no nonce."""
+def test_refresh_returns_new_tokens_of_the_same_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """TOK-12, Core §12.2: the login's auth_time and sid, a new iat, no nonce."""
     old = provider.tokens(cameron)
     clock.turn(300)
     new = provider.refresh(old["refresh_token"]).get_json()
@@ -374,10 +370,8 @@ def test_a_refresh_gives_new_tokens_of_the_same_session(provider: Provider, came
     assert len({old["access_token"], new["access_token"], old["refresh_token"], new["refresh_token"]}) == 4
 
 
-def test_an_answer_that_got_lost_may_be_asked_for_again_for_a_moment(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """TOK-13: the replaced token works for a few seconds more."""
+def test_replaced_token_works_within_the_grace_period(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """TOK-13: the replaced token works for a few more seconds."""
     old = provider.tokens(cameron)["refresh_token"]
     assert provider.refresh(old).status_code == 200
     clock.turn(GRACE_SECONDS)
@@ -385,10 +379,10 @@ def test_an_answer_that_got_lost_may_be_asked_for_again_for_a_moment(
 
 
 @pytest.mark.parametrize("offline", [False, True], ids=["session", "offline"])
-def test_a_second_answer_within_the_grace_revokes_the_first(
+def test_second_refresh_within_the_grace_revokes_the_first(
     offline: bool, provider: Provider, cameron: SiteClient
 ) -> None:
-    """TOK-13, RFC 9700 §4.14.2: the first was lost or the token has two owners; one chain continues either way."""
+    """TOK-13, RFC 9700 §4.14.2: the first response was lost or the token was copied; one chain continues either way."""
     old = grant(provider, cameron, offline=offline)["refresh_token"]
     answers = [provider.refresh(old).get_json() for _ in range(3)]
     assert [provider.works(answer["access_token"]) for answer in answers] == [False, False, True]
@@ -396,10 +390,8 @@ def test_a_second_answer_within_the_grace_revokes_the_first(
 
 
 @pytest.mark.parametrize("offline", [False, True], ids=["session", "offline"])
-def test_a_replaced_token_within_the_grace_revokes_all_when_its_successor_was_used(
-    offline: bool, provider: Provider, cameron: SiteClient
-) -> None:
-    """TOK-13, RFC 9700 §4.14.2: the first answer was not lost, so the token has two owners."""
+def test_reuse_after_the_successor_was_used_revokes_all(offline: bool, provider: Provider, cameron: SiteClient) -> None:
+    """TOK-13, RFC 9700 §4.14.2: the first response was not lost, so the token was copied."""
     old = grant(provider, cameron, offline=offline)["refresh_token"]
     first = provider.refresh(old).get_json()
     second = provider.refresh(first["refresh_token"]).get_json()
@@ -408,10 +400,8 @@ def test_a_replaced_token_within_the_grace_revokes_all_when_its_successor_was_us
     assert_refused(provider.refresh(second["refresh_token"]), "invalid_grant")
 
 
-def test_a_successor_that_was_revoked_as_unused_revokes_all_when_it_comes_back(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """TOK-13, RFC 9700 §4.14.2: both answers arrived, at two owners; the faster one does not keep its chain."""
+def test_use_of_a_revoked_successor_revokes_all(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-13, RFC 9700 §4.14.2: both responses arrived, at two parties; the faster one does not keep its chain."""
     old = provider.tokens(cameron)["refresh_token"]
     first, second = (provider.refresh(old).get_json() for _ in range(2))
     assert_refused(provider.refresh(first["refresh_token"]), "invalid_grant")
@@ -419,17 +409,15 @@ def test_a_successor_that_was_revoked_as_unused_revokes_all_when_it_comes_back(
     assert_refused(provider.refresh(second["refresh_token"]), "invalid_grant")
 
 
-def test_a_replaced_token_is_not_answered_again_once_its_successor_was_given_back(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """TOK-13, RFC 7009 §2.1: the app wanted its tokens revoked; the grace does not bring them back."""
+def test_replaced_token_is_rejected_after_its_successor_was_revoked(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-13, RFC 7009 §2.1: the app revoked its tokens; the grace period does not restore them."""
     old = provider.tokens(cameron)["refresh_token"]
     provider.post("/oauth2/revoke", token=provider.refresh(old).get_json()["refresh_token"])
     assert_refused(provider.refresh(old), "invalid_grant")
 
 
-def test_a_second_use_that_is_refused_for_its_scope_revokes_nothing(provider: Provider, cameron: SiteClient) -> None:
-    """TOK-11, TOK-13: bad input changes nothing."""
+def test_second_use_with_an_invalid_scope_revokes_nothing(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-11, TOK-13: an invalid request changes nothing."""
     old = provider.tokens(cameron, scope="openid email")["refresh_token"]
     first = provider.refresh(old).get_json()
     assert_refused(provider.refresh(old, scope="openid email fleet.read"), "invalid_scope")
@@ -438,7 +426,7 @@ def test_a_second_use_that_is_refused_for_its_scope_revokes_nothing(provider: Pr
 
 
 def grant(provider: Provider, browser: SiteClient, *, offline: bool) -> dict[str, Any]:
-    """Tokens that end with the session, or outlive it."""
+    """Tokens that end with the session, or are valid longer."""
     if not offline:
         return provider.tokens(browser)
     provider.change_client(DISPATCH, scopes=["openid", "offline_access"])
@@ -449,10 +437,8 @@ def grant(provider: Provider, browser: SiteClient, *, offline: bool) -> dict[str
     return dict(tokens)
 
 
-def test_a_replaced_refresh_token_that_comes_back_revokes_them_all(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """TOK-13, RFC 9700 §4.14.2: one of its two owners stole it, and nobody knows which."""
+def test_late_reuse_of_a_refresh_token_revokes_all(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """TOK-13, RFC 9700 §4.14.2: one of its two users stole it, and the IdP cannot tell which."""
     old, others = provider.tokens(cameron), provider.tokens(cameron, MANAGER)
     new = provider.refresh(old["refresh_token"]).get_json()
     clock.turn(GRACE_SECONDS + 1)
@@ -463,10 +449,8 @@ def test_a_replaced_refresh_token_that_comes_back_revokes_them_all(
     assert provider.works(others["access_token"])
 
 
-def test_using_a_replaced_token_does_not_prolong_its_grace(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """TOK-13: the moment counts from the first use."""
+def test_reuse_does_not_extend_the_grace_period(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """TOK-13: the grace period starts with the first use."""
     old = provider.tokens(cameron)["refresh_token"]
     provider.refresh(old)
     clock.turn(GRACE_SECONDS - 1)
@@ -475,10 +459,10 @@ def test_using_a_replaced_token_does_not_prolong_its_grace(
     assert_refused(provider.refresh(old), "invalid_grant")
 
 
-def test_of_two_refreshes_at_the_same_moment_one_is_the_second(
+def test_second_of_two_simultaneous_refreshes_counts_as_reuse(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TOK-13: rotated by one conditional update, for all workers alike; without the grace, the second is a theft."""
+    """TOK-13: rotated by one conditional update, for all workers; without the grace period reuse is theft."""
     monkeypatch.setattr("idp.tokens.refresh_grant.GRACE_SECONDS", -1)
     old, together, answers = provider.tokens(cameron)["refresh_token"], threading.Barrier(3), []
 
@@ -498,8 +482,8 @@ def test_of_two_refreshes_at_the_same_moment_one_is_the_second(
     assert not provider.works(first.get_json()["access_token"])
 
 
-def test_of_three_refreshes_at_the_same_moment_one_chain_continues(provider: Provider, cameron: SiteClient) -> None:
-    """TOK-13: three threads of one app; each gets an answer, and one of these is good."""
+def test_three_simultaneous_refreshes_leave_one_chain(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-13: three threads of one app; each gets a response, and one of them stays valid."""
     old, together, answers = provider.tokens(cameron)["refresh_token"], threading.Barrier(3), []
 
     def refresh() -> None:
@@ -514,15 +498,15 @@ def test_of_three_refreshes_at_the_same_moment_one_chain_continues(provider: Pro
     assert len([answer for answer in answers if provider.works(answer["access_token"])]) == 1
 
 
-def test_a_refresh_token_is_its_clients_own(provider: Provider, cameron: SiteClient) -> None:
-    """TOK-11: and a made-up one is nobody's."""
+def test_refresh_token_of_another_client_is_rejected(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-11: a made-up one belongs to no client."""
     token = provider.tokens(cameron)["refresh_token"]
     assert_refused(provider.refresh(token, MANAGER), "invalid_grant")
     assert_refused(provider.refresh("made up"), "invalid_grant")
     assert provider.refresh(token).status_code == 200
 
 
-def test_scope_may_shrink_and_not_grow(provider: Provider, cameron: SiteClient) -> None:
+def test_refresh_can_reduce_but_not_extend_the_scope(provider: Provider, cameron: SiteClient) -> None:
     """TOK-11."""
     token = provider.tokens(cameron, scope="openid email")["refresh_token"]
     assert_refused(provider.refresh(token, scope="openid email fleet.read"), "invalid_scope")
@@ -531,7 +515,7 @@ def test_scope_may_shrink_and_not_grow(provider: Provider, cameron: SiteClient) 
     assert set(provider.userinfo(narrower["access_token"]).get_json()) == {"sub"}
 
 
-def test_a_refresh_token_ends_with_the_longest_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_refresh_token_expires_with_the_longest_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """TOK-14: ten hours."""
     token = provider.tokens(cameron)["refresh_token"]
     clock.turn(REFRESH_SECONDS)
@@ -541,8 +525,8 @@ def test_a_refresh_token_ends_with_the_longest_session(provider: Provider, camer
 # --- userinfo ---
 
 
-def test_userinfo_gives_the_claims_of_the_granted_scopes(provider: Provider, cameron: SiteClient) -> None:
-    """UI-03, UI-06, UI-09: sub always; profile, email and phone where they were granted, nothing else."""
+def test_userinfo_returns_the_claims_of_the_granted_scopes(provider: Provider, cameron: SiteClient) -> None:
+    """UI-03, UI-06, UI-09: sub always; profile, email and phone only if granted."""
     everything = provider.userinfo(provider.tokens(cameron)["access_token"])
     assert everything.headers["Cache-Control"] == "no-store"
     assert set(everything.get_json()) == {
@@ -559,7 +543,7 @@ def test_userinfo_gives_the_claims_of_the_granted_scopes(provider: Provider, cam
 
 
 @pytest.mark.parametrize("how", ["get", "post-header", "post-body"])
-def test_userinfo_takes_the_token_in_each_decent_way(how: str, provider: Provider, cameron: SiteClient) -> None:
+def test_userinfo_accepts_the_token_in_header_or_body(how: str, provider: Provider, cameron: SiteClient) -> None:
     """UI-01."""
     token = provider.tokens(cameron)["access_token"]
     client, headers = provider.app.test_client(), {"Authorization": f"bearer {token}"}
@@ -571,14 +555,14 @@ def test_userinfo_takes_the_token_in_each_decent_way(how: str, provider: Provide
     assert response.get_json()["sub"] == "248289761002"
 
 
-def test_userinfo_takes_no_token_from_the_address(provider: Provider, cameron: SiteClient) -> None:
-    """UI-01, UI-05: it is no token at all there: 401, without an error word."""
+def test_userinfo_ignores_a_token_in_the_url(provider: Provider, cameron: SiteClient) -> None:
+    """UI-01, UI-05: it counts as no token: 401, without an error code."""
     token = provider.tokens(cameron)["access_token"]
     response = provider.app.test_client().get("/oauth2/userinfo", query_string={"access_token": token})
     assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_a_token_in_two_places_is_an_error(provider: Provider, cameron: SiteClient) -> None:
+def test_token_in_two_places_is_an_error(provider: Provider, cameron: SiteClient) -> None:
     """UI-02, RFC 6750 §2: 400 invalid_request."""
     token = provider.tokens(cameron)["access_token"]
     response = provider.app.test_client().post(
@@ -589,10 +573,8 @@ def test_a_token_in_two_places_is_an_error(provider: Provider, cameron: SiteClie
 
 
 @pytest.mark.parametrize("why", ["made-up", "refresh-token", "expired", "revoked", "session-ended"])
-def test_a_token_that_is_not_good_is_said_to_be_invalid(
-    why: str, provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """UI-05, UI-12: 401 with invalid_token, whatever the reason."""
+def test_invalid_token_is_reported_as_invalid(why: str, provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """UI-05, UI-12: 401 with invalid_token, for any reason."""
     tokens = provider.tokens(cameron)
     if why == "expired":
         clock.turn(ACCESS_SECONDS)
@@ -606,7 +588,7 @@ def test_a_token_that_is_not_good_is_said_to_be_invalid(
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
-def test_a_token_without_openid_is_not_enough(provider: Provider) -> None:
+def test_userinfo_requires_the_openid_scope(provider: Provider) -> None:
     """UI-05: 403 insufficient_scope; userinfo is for OpenID Connect requests."""
     browser = provider.sign_in(scope="fleet.read")
     response = provider.userinfo(provider.tokens(browser, scope="fleet.read")["access_token"])
@@ -614,7 +596,7 @@ def test_a_token_without_openid_is_not_enough(provider: Provider) -> None:
     assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
 
 
-def test_the_demo_people_have_every_standard_claim_in_its_form(provider: Provider) -> None:
+def test_demo_users_have_every_standard_claim(provider: Provider) -> None:
     """UI-07, UI-08: non-empty, of the right type."""
     every_name = set(" ".join(SCOPE_CLAIMS.values()).split())
     for user in provider.rows(User):
@@ -633,8 +615,8 @@ def test_the_demo_people_have_every_standard_claim_in_its_form(provider: Provide
 # --- introspection ---
 
 
-def test_an_api_may_ask_about_any_token(provider: Provider, cameron: SiteClient) -> None:
-    """INT-01: what the token is good for, not stored."""
+def test_api_can_introspect_any_token(provider: Provider, cameron: SiteClient) -> None:
+    """INT-01: the token's properties, not cacheable."""
     token = provider.tokens(cameron)["access_token"]
     response = provider.post("/oauth2/introspect", MANAGER, token=token, token_type_hint="access_token")
     assert response.headers["Cache-Control"] == "no-store"
@@ -650,20 +632,18 @@ def test_an_api_may_ask_about_any_token(provider: Provider, cameron: SiteClient)
     }
 
 
-def test_a_client_that_is_not_an_api_can_introspect_only_its_own_tokens(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """INT-02: another client's token is not active for it, and nothing more is said."""
+def test_other_client_can_introspect_only_its_own_tokens(provider: Provider, cameron: SiteClient) -> None:
+    """INT-02: another client's token is inactive for it, without further information."""
     own, others = (provider.tokens(cameron, client_id)["access_token"] for client_id in (DISPATCH, MANAGER))
     assert provider.post("/oauth2/introspect", DISPATCH, token=own).get_json()["active"] is True
     assert provider.post("/oauth2/introspect", DISPATCH, token=others).get_json() == {"active": False}
 
 
 @pytest.mark.parametrize("why", ["made-up", "refresh-token", "expired", "revoked", "session-ended"])
-def test_a_token_that_is_not_good_is_not_active_and_that_is_all(
+def test_invalid_token_is_reported_only_as_inactive(
     why: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """INT-01: {"active": false}, without a reason; and so a logout takes effect at an API at once."""
+    """INT-01: {"active": false}, without a reason; so a logout applies immediately at an API."""
     tokens = provider.tokens(cameron)
     if why == "expired":
         clock.turn(ACCESS_SECONDS)
@@ -681,18 +661,18 @@ def test_a_token_that_is_not_good_is_not_active_and_that_is_all(
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])
 @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token"])
-def test_either_token_revokes_the_pair(which: str, hint: str | None, provider: Provider, cameron: SiteClient) -> None:
-    """REV-01, REV-02: a wrong hint is only a hint."""
+def test_revoking_either_token_revokes_the_pair(
+    which: str, hint: str | None, provider: Provider, cameron: SiteClient
+) -> None:
+    """REV-01, REV-02: a wrong hint does not matter."""
     tokens = provider.tokens(cameron)
     assert provider.post("/oauth2/revoke", token=tokens[which], token_type_hint=hint).status_code == 200
     assert not provider.works(tokens["access_token"])
     assert_refused(provider.refresh(tokens["refresh_token"]), "invalid_grant")
 
 
-def test_an_unknown_token_or_another_clients_is_no_error_and_nothing_happens(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """REV-01, RFC 7009 §2.2: 200; the other client's token goes on."""
+def test_revoking_an_unknown_or_foreign_token_changes_nothing(provider: Provider, cameron: SiteClient) -> None:
+    """REV-01, RFC 7009 §2.2: 200; the other client's token stays valid."""
     token = provider.tokens(cameron)["access_token"]
     assert provider.post("/oauth2/revoke", DISPATCH, token="made up").status_code == 200
     assert provider.post("/oauth2/revoke", MANAGER, token=token).status_code == 200
@@ -700,13 +680,13 @@ def test_an_unknown_token_or_another_clients_is_no_error_and_nothing_happens(
 
 
 @pytest.mark.parametrize("path", ["/oauth2/introspect", "/oauth2/revoke"])
-def test_a_request_about_no_token_is_an_error(path: str, provider: Provider) -> None:
+def test_request_without_a_token_is_an_error(path: str, provider: Provider) -> None:
     """REV-01, INT-01: invalid_request."""
     assert_refused(provider.post(path), "invalid_request")
 
 
-def test_secrets_codes_and_tokens_are_kept_as_hashes(provider: Provider, cameron: SiteClient) -> None:
-    """TOK-08, RP-25's counterpart: who reads the provider's database cannot use what is in it."""
+def test_secrets_codes_and_tokens_are_stored_as_hashes(provider: Provider, cameron: SiteClient) -> None:
+    """TOK-08, counterpart of RP-25: read access to the IdP's database does not give usable tokens."""
     code = provider.code(cameron)
     tokens = provider.redeem(code).get_json()
     cookie = cameron.get_cookie("pickup_idp_session", "idp.localhost")
