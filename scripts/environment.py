@@ -1,14 +1,14 @@
-"""The environment of one service's processes on this machine: ``environment.py SERVICE COMMAND…`` runs COMMAND in it.
+"""Runs a command with the environment of one local service: ``environment.py SERVICE COMMAND…``.
 
-docker-compose.services.yml says the same for containers. A service gets its own secrets only, so that an
-attacker who takes over an app has that app and not the identity provider.
+docker-compose.services.yml does the same for containers. A service gets its own secrets only, so an attacker who
+takes over an app does not get the secrets of the IdP.
 """
 
 import os
 import sys
 from collections.abc import Mapping
 
-# The settings that are secret, or may contain a password, by the services that need them.
+# Per service: the settings it needs that are secret, or may contain a password.
 SECRETS = {
     "idp": {
         "PICKUP_IDP_SECRET_KEY",
@@ -33,4 +33,4 @@ def environment_of(service: str, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    os.execvpe(sys.argv[2], sys.argv[2:], environment_of(sys.argv[1], os.environ))  # noqa: S606 # no shell is meant
+    os.execvpe(sys.argv[2], sys.argv[2:], environment_of(sys.argv[1], os.environ))  # noqa: S606 # no shell needed

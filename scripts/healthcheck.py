@@ -1,6 +1,6 @@
-"""Exit status 0 when the service that listens on PICKUP_LISTEN (host:port) says that it is healthy.
+"""Exits with 0 if the service at PICKUP_LISTEN (host:port) says that it is healthy.
 
-Runs every few seconds in each container: a bare socket, because an HTTP client takes longer to import.
+Runs every few seconds in each container. It uses a socket, because an HTTP client takes longer to import.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 
 
 def healthy(listen: str, seconds: float = 2) -> bool:
-    """Whether ``GET /healthz`` is answered with 200 there."""
+    """Whether ``GET /healthz`` returns 200."""
     host, _, port = listen.rpartition(":")
     if host == "0.0.0.0":  # noqa: S104 # compared, not opened
         host = "127.0.0.1"

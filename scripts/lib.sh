@@ -1,15 +1,15 @@
-# What the other scripts share: settings, which mode, how to reach a service. Sourced, from the checkout's top.
-# POSIX sh; on the host of a compose stack no Python is needed.
-# POSIX sh has no local variables: loops in here use $each, so that $service stays the caller's.
+# Shared by the other scripts: settings, the mode, how to reach a service. Sourced, from the top folder of the checkout.
+# POSIX sh, because the host of a compose stack needs no Python.
+# POSIX sh has no local variables: loops in this file use $each, so that they do not change the caller's $service.
 # shellcheck shell=sh disable=SC2086 # $services, $packages and $compose are lists of words
 
 run=.run
 services="idp dispatch manager"
 packages="idp relying_party pickup_web pickup_dispatch pickup_manager"
-umask 077   # secrets, logs and data are for whoever started this
+umask 077   # only the user who runs this may read secrets, logs and data
 mkdir -p "$run"
 
-# --- talking ------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$(printf '\033[1m') dim=$(printf '\033[2m') red=$(printf '\033[31m') plain=$(printf '\033[0m')
@@ -21,8 +21,8 @@ say() { printf '%s\n' "${dim}·${plain} $*"; }
 die() { printf '%s\n' "${red}$*${plain}" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# quietly NAME COMMAND…: the output goes to .run/NAME.log. Every few seconds a line says how far it is;
-# when the command fails, the end of its output says why.
+# quietly NAME COMMAND…: writes the output to .run/NAME.log. Prints its last line every few seconds, and its end if
+# the command fails.
 quietly() {
     log=$run/$1.log; shift
     : >"$log"
@@ -40,19 +40,19 @@ quietly() {
     return "$status"
 }
 
-# npm_packages FOLDER: installs there what its lock file pins, if it is not installed. When it fails, $why says why.
+# npm_packages FOLDER: installs the packages of its lock file there, if they are missing. Sets $why if it fails.
 npm_packages() {
     ! cmp -s "$1/package-lock.json" "$1/node_modules/.installed" || return 0
     have npm || { why="npm is not installed"; return 1; }
     say "installing the pinned packages of $1/package-lock.json"
     quietly npm npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund ||
-        { why="npm could not install it (whole output: $run/npm.log)"; return 1; }
+        { why="npm could not install it (full output: $run/npm.log)"; return 1; }
     cp "$1/package-lock.json" "$1/node_modules/.installed"
 }
 
 # --- settings -----------------------------------------------------------------
 
-# The settings in .env, for everything that is started from here. As in Compose, what the environment says wins.
+# Exports the settings in .env. As in Compose, a variable in the environment takes precedence.
 load_env() {
     [ -f .env ] || return 0
     while IFS= read -r line || [ -n "$line" ]; do
@@ -64,7 +64,7 @@ load_env() {
         eval "known=\${$name+yes}"
         [ -n "$known" ] || export "$name=$value"
     done <.env
-    # An .env of an earlier version knows one switch for what are two now.
+    # An .env of an earlier version has one switch for what are now two.
     export PICKUP_DEMO_PRIVATE_ADDRESSES="${PICKUP_DEMO_PRIVATE_ADDRESSES-${PICKUP_DEMO_PLAIN_HTTP:-}}"
     export COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME:-pickup}"
 }
@@ -72,7 +72,7 @@ load_env() {
 random_number() { od -An -N4 -tu4 /dev/urandom | tr -d ' \n'; }
 random_secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# Two words and four digits: read from a projector, typed on a phone.
+# Two words and four digits: easy to read from a projector and to type on a phone.
 random_password() {
     for _ in 1 2; do
         set -- amber apple birch blue brick candy cedar cherry cloud coral daisy dawn ember fern forest garden \
@@ -85,19 +85,19 @@ random_password() {
     printf '%04d' $(($(random_number) % 10000))
 }
 
-# Without these the services do not start. Each has a key of its own; scripts/environment.py says who gets what.
+# The services do not start without these. scripts/environment.py lists which service gets which.
 needed="PICKUP_IDP_SECRET_KEY PICKUP_DISPATCH_SECRET_KEY PICKUP_MANAGER_SECRET_KEY"
 needed="$needed PICKUP_DISPATCH_CLIENT_SECRET PICKUP_MANAGER_CLIENT_SECRET PICKUP_DEMO_PASSWORD"
 
 new_value() { case $1 in PICKUP_DEMO_PASSWORD) random_password ;; *) random_secret ;; esac }
 
-# Makes .env from the example. In one that exists, fills the empty secrets and adds those that are missing.
+# Creates .env from the example. In an existing .env, fills in empty secrets and adds missing ones.
 make_env() {
     from=.env filled='' cr=$(printf '\r')
     [ -f .env ] || from=.env.example
     while IFS= read -r line || [ -n "$line" ]; do
         name=${line%%=*} value=${line#*=} value=${value%"$cr"}
-        # Earlier versions had one key, which all services knew: each gets a new one instead.
+        # Earlier versions had one key for all services: replaced by one new key per service.
         case $line in PICKUP_SECRET_KEY=*) continue ;; esac
         case " $needed PICKUP_ADMIN_CLIENT_SECRET " in
             *" $name "*) case $value in '' | '""' | "''") line=$name=$(new_value "$name") filled="$filled $name" ;; esac ;;
@@ -110,9 +110,9 @@ make_env() {
         filled="$filled $name"
     done
     if [ -z "$filled" ]; then rm .env.new; return; fi
-    mv .env.new .env   # whole or not at all
+    mv .env.new .env   # atomic
     if [ "$from" = .env ]; then say "filled in .env:$filled"
-    else say "made .env from .env.example, with random secrets"; fi
+    else say "created .env from .env.example, with random secrets"; fi
 }
 
 upper() { printf '%s' "$1" | tr '[:lower:]' '[:upper:]'; }
@@ -136,7 +136,7 @@ module_of() { case $1 in idp) echo idp ;; *) echo "pickup_$1" ;; esac }
 
 # --- mode: compose or local ---------------------------------------------------
 
-# Whether an engine and a Compose are there; $why says what is missing, $compose is the command.
+# Whether Docker and Compose are available. Sets $compose to the command, and $why to what is missing.
 can_compose() {
     have docker || { why="Docker is not installed"; return 1; }
     engine=$(docker version --format '{{.Server.Version}}' 2>&1) || {
@@ -146,12 +146,12 @@ can_compose() {
     if [ -z "$compose" ]; then
         if docker compose version >/dev/null 2>&1; then compose="docker compose"
         elif have docker-compose; then compose=docker-compose
-        else why="Docker $engine answers, but has no Compose"; return 1; fi
+        else why="Docker $engine answers, but Compose is not installed"; return 1; fi
     fi
-    why="Docker $engine answers, by '$compose'"
+    why="Docker $engine answers, with '$compose'"
 }
 
-# containers [MORE FILTERS…]: ids of this project's containers that run (or also others, with -a).
+# containers [MORE FILTERS…]: ids of this project's running containers; with -a, of all its containers.
 containers() {
     docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
         --filter label=com.docker.compose.oneoff=False "$@"
@@ -161,10 +161,10 @@ container_of() {
     containers --filter "label=com.docker.compose.service=$target" "$@"
 }
 
-# Whether the stack that is there speaks TLS: only then there is an nginx in it.
+# Whether the existing stack uses TLS: only then it has an nginx container.
 has_tls() { have docker && [ -n "$(container_of nginx -a 2>/dev/null)" ]; }
 
-# From now on the stack is meant with TLS: $compose reads the other file, and the addresses are https.
+# Selects the stack with TLS: $compose reads the other file, and the addresses are https.
 use_tls() {
     scheme=https compose="$compose -f docker-compose.tls.yml"
     for each in $services; do
@@ -177,13 +177,13 @@ runs_locally() {
     ls "$run"/*.pid >/dev/null 2>&1 && [ -x .venv/bin/python ] && local_py running "$@"
 }
 
-# The mode in which at least one service runs now, or nothing.
+# Prints the mode in which at least one service is running; nothing if none is.
 running_mode() {
     if runs_locally $services; then echo local
     elif have docker && [ -n "$(containers 2>/dev/null)" ]; then echo compose; fi
 }
 
-# Sets $mode and $why for `make up`: as asked (MODE=…), or as it runs already, or as this machine can.
+# Sets $mode and $why for `make up`: MODE=… if given, else the mode of the running stack, else what this machine supports.
 choose_mode() {
     running=$(running_mode)
     case ${TLS:-0} in
@@ -198,14 +198,14 @@ choose_mode() {
         compose) can_compose || die "MODE=compose is not possible: $why." ; mode=compose ;;
         local) mode=local why="MODE=local" ;;
         '')
-            if [ "$running" = local ]; then mode=local why="it runs so already"
+            if [ "$running" = local ]; then mode=local why="it is already running in this mode"
             elif can_compose; then mode=compose
             else mode=local; fi ;;
         *) die "MODE is '$MODE'; it can be compose or local." ;;
     esac
 }
 
-# Sets $mode for everything else: as it runs, else as it was started last, else nothing.
+# Sets $mode for the other commands: the running one, else the last one that was started, else empty.
 current_mode() {
     mode=$(running_mode)
     [ -n "$mode" ] || mode=$(cat "$run/mode" 2>/dev/null || true)
@@ -213,7 +213,7 @@ current_mode() {
     if [ "$mode" = compose ] && has_tls; then use_tls; fi
 }
 
-# What a start depends on: our files, and for local processes the settings. Says whether anything has changed.
+# A checksum of the files that a start depends on. It shows whether the image or the processes are out of date.
 fingerprint() {
     find Dockerfile .dockerignore gunicorn.conf.py requirements/runtime.txt \
         scripts/healthcheck.py scripts/tls.py scripts/nginx.conf $packages \
@@ -222,23 +222,23 @@ fingerprint() {
 
 # --- ports --------------------------------------------------------------------
 
-# Whether this stack holds the port, in whichever mode it runs: then it is free when the stack has been stopped.
+# Whether this stack uses the port, in either mode. Then the port becomes free when the stack is stopped.
 is_ours() {
     if have docker && [ -n "$(containers --filter "publish=$1" 2>/dev/null)" ]; then return 0; fi
     for each in $services; do
-        # One that an earlier version started has not written down its port.
+        # An earlier version did not write .port files.
         if [ "$(cat "$run/$each.port" 2>/dev/null || echo "$1")" = "$1" ] && runs_locally "$each"; then return 0; fi
     done
     return 1
 }
 
-# Asked by a connection: the one way that needs no rights and is the same on Linux and macOS.
+# Tries to connect: this needs no privileges, and works on Linux and macOS.
 port_answers() {
     address=${PICKUP_BIND:-127.0.0.1}
     [ "$address" != 0.0.0.0 ] || address=127.0.0.1
     if have bash; then bash -c "exec 3<>/dev/tcp/$address/$1" 2>/dev/null
     elif have nc; then nc -z "$address" "$1" 2>/dev/null
-    else return 1; fi   # then the start itself will fail, and say so
+    else return 1; fi   # the start itself will then report it
 }
 
 holder_of() {
@@ -255,15 +255,15 @@ holder_of() {
 
 # --- one service --------------------------------------------------------------
 
-# The environment of a local process, as docker-compose.yml has it for a container.
+# Sets the environment of local processes, as docker-compose.yml does for containers.
 local_env() {
     export PICKUP_DATA_DIR="${PICKUP_DATA_DIR:-$PWD/var}"
     for each in $services; do
-        export "LISTEN_$(upper "$each")=127.0.0.1:$(port_of "$each")"   # PICKUP_BIND needs nginx
+        export "LISTEN_$(upper "$each")=127.0.0.1:$(port_of "$each")"   # other addresses need nginx
     done
 }
 
-# cli SERVICE ARGUMENTS…: its flask command, where the service runs (or would run).
+# cli SERVICE ARGUMENTS…: runs the service's flask command, in its container if there is one.
 cli() {
     target=$1; shift
     if [ "$mode" = local ]; then
@@ -275,7 +275,7 @@ cli() {
     fi
 }
 
-# nginx has no Python, but curl; any answer of a service is a sign of nginx's health.
+# The nginx container has curl and no Python. nginx is healthy if it returns any response of a service.
 is_healthy() {
     case $1 in
         nginx) docker exec "$2" curl -sk -o /dev/null "https://localhost:$(port_of idp)/healthz" ;;
@@ -283,8 +283,8 @@ is_healthy() {
     esac >/dev/null 2>&1
 }
 
-# wait_healthy SERVICES…: until they answer; the last lines of the one that does not. Asks in the container, and
-# does not wait for Docker to ask: that would be seconds later.
+# wait_healthy SERVICES…: waits until they answer, or prints the last lines of the one that does not. Runs the check
+# itself, because Docker's next health check may be seconds away.
 wait_healthy() {
     asked=0
     for each in "$@"; do

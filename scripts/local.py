@@ -1,6 +1,6 @@
-"""The three services as background processes of this machine: ``local.py start|stop|kill|running SERVICE…``.
+"""Runs the services as local background processes: ``local.py start|stop|kill|running SERVICE…``.
 
-Each is a gunicorn in a session of its own, so that it outlives the terminal and can be ended as a whole.
+Each is a gunicorn in its own session, so it survives the terminal and can be ended with all its processes.
 Its process id is in ``.run/SERVICE.pid``, its port in ``.run/SERVICE.port``, its output in ``.run/SERVICE.log``.
 """
 
@@ -17,13 +17,13 @@ from healthcheck import healthy
 
 RUN = Path(".run")
 MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager"}
-START_SECONDS = 30.0  # the first start makes a database and a key on a machine that may be busy
+START_SECONDS = 30.0  # the first start creates a database and a key, perhaps on a busy machine
 STOP_SECONDS = 5.0  # a little more than gunicorn's graceful_timeout
-KEPT_LOG = 10_000_000  # bytes; a longer log is put aside at the next start, as SERVICE.log.1
+KEPT_LOG = 10_000_000  # bytes; the next start renames a longer log to SERVICE.log.1
 
 
 def pid_of(service: str) -> int | None:
-    """Its gunicorn master, if it lives. A number alone may belong to someone else by now: ask for the name."""
+    """The id of its gunicorn master, if running. Another process may have the number now, so check the name."""
     try:
         pid = int((RUN / f"{service}.pid").read_text())
     except (OSError, ValueError):
@@ -32,8 +32,8 @@ def pid_of(service: str) -> int | None:
 
 
 def command_of(pid: int) -> str:
-    """Its command line; empty when it is gone, or dead and only waits to be collected."""
-    if Path("/proc/self").exists():  # Linux, where a small system may be without ps
+    """The command line of a process; empty if it has ended, or is a zombie."""
+    if Path("/proc/self").exists():  # Linux; a small system may have no ps
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
         return ""
@@ -66,7 +66,7 @@ def listen(service: str) -> str:
 def wait_healthy(service: str, launched: subprocess.Popen[bytes] | None) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not healthy(listen(service)):
-        # Our own child is asked itself: for a moment after its start, ps shows it without its arguments.
+        # Ask our own child directly: directly after the start, ps shows it without its arguments.
         has_ended = launched.poll() is not None if launched else not pid_of(service)
         if has_ended or time.monotonic() > deadline:
             log = RUN / f"{service}.log"
@@ -82,7 +82,7 @@ def start(services: list[str]) -> None:
 
 
 def stop(services: list[str]) -> None:
-    """Ask the masters to end, which wait a little for their workers; then end what is left."""
+    """Ask the masters to end, which wait a few seconds for their workers; then kill the rest."""
     for service in services:
         if pid := pid_of(service):
             with contextlib.suppress(ProcessLookupError):
@@ -94,7 +94,7 @@ def stop(services: list[str]) -> None:
 
 
 def kill(services: list[str]) -> None:
-    """End masters and workers at once, as a crash would."""
+    """Kill masters and workers immediately, like a crash."""
     for service in services:
         while pid := pid_of(service):
             with contextlib.suppress(ProcessLookupError):
@@ -104,7 +104,7 @@ def kill(services: list[str]) -> None:
 
 
 def running(services: list[str]) -> None:
-    """Exit status 0 when at least one of them runs."""
+    """Exit with 0 if at least one of them is running."""
     sys.exit(not any(pid_of(service) for service in services))
 
 

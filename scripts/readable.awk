@@ -1,9 +1,9 @@
-# `make logs`: a JSON line of a service as a line to read: time, service, event, what is known of it.
-# Lines that are not JSON, such as gunicorn's own, stay as they are.
+# `make logs`: prints each JSON log line as time, service, event and its fields.
+# Lines that are not JSON, such as gunicorn's own, are printed unchanged.
 {
     at = index($0, "{\"time\": \"")
     if (!at) { print; fflush(); next }
-    line = substr($0, at + 10, length($0) - at - 10)   # from the time on, without the last brace
+    line = substr($0, at + 10, length($0) - at - 10)   # starts at the time; without the last brace
     time = substr(line, 12, 12)
     sub(/^[^"]*", "service": "/, "", line)
     service = line; sub(/".*/, "", service)

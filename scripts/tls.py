@@ -1,7 +1,7 @@
-"""What the nginx of ``make up TLS=1`` needs: ``tls.py PRIVATE PUBLIC``, two folders.
+"""Creates the files that the nginx of ``make up TLS=1`` needs: ``tls.py PRIVATE PUBLIC`` (two folders).
 
-In PRIVATE the server's key with its certificate, and nginx.conf; in PUBLIC the certificate of the authority that
-vouches for it. Done again only when a name has changed or the time is nearly over.
+PRIVATE gets the server's key with its certificate, and nginx.conf. PUBLIC gets the CA's certificate. Creates new
+certificates only if a name has changed or they expire soon.
 """
 
 import os
@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVICES = ("IDP", "DISPATCH", "MANAGER")
-DAYS = 800  # Apple's systems take no more than 825
+DAYS = 800  # Apple's systems accept at most 825
 RENEW_DAYS = 30
 
 
 def make(names: list[str]) -> tuple[bytes, bytes]:
-    """The server's key, certificate and authority in one file, and the authority's certificate.
+    """The server's key, certificate and CA in one file, and the CA's certificate.
 
-    The authority signs this one certificate and its key is forgotten, never written: nobody can make another with
-    it, so that a browser which is told to trust it trusts these names and no others.
+    The CA signs this one certificate. Its key is never written, so it can sign no other: a browser that trusts this
+    CA trusts these names only.
     """
     authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     name_of_authority = common_name(f"Pickup demo authority, {datetime.now(UTC):%Y-%m-%d}")
@@ -51,7 +51,7 @@ def make(names: list[str]) -> tuple[bytes, bytes]:
 def certificate(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, issuers_key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
-    """What both certificates have in common. Strict verifiers want both key identifiers."""
+    """The common parts of both certificates. Strict verifiers require both key identifiers."""
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
@@ -82,7 +82,7 @@ def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def is_good(server_pem: Path, names: list[str]) -> bool:
-    """Whether the certificate that is there has these names and time left."""
+    """Whether the existing certificate has these names and does not expire soon."""
     if not server_pem.exists():
         return False
     own = x509.load_pem_x509_certificates(server_pem.read_bytes())[0]
@@ -92,7 +92,7 @@ def is_good(server_pem: Path, names: list[str]) -> bool:
 
 
 def write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all, and never readable by more than ``mode`` says."""
+    """Write atomically; the file never has more permissions than ``mode``."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

@@ -149,9 +149,9 @@ def test_a_complete_env_file_is_not_touched(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("PICKUP_DEMO_PASSWORD", "", "PICKUP_DEMO_PASSWORD is set to nothing in the environment"),
+        ("PICKUP_DEMO_PASSWORD", "", "PICKUP_DEMO_PASSWORD is empty in the environment"),
         ("PICKUP_IDP_PORT", "http", "PICKUP_IDP_PORT is 'http'; it must be a number"),
-        ("PICKUP_IDP_PORT", "2", "which another service has already"),
+        ("PICKUP_IDP_PORT", "2", "which another service already has"),
         ("PICKUP_IDP_URL", "https://idp.example/", "leave out the slash at the end"),
         ("PICKUP_MANAGER_URL", "manager.example", "it must begin with http:// or https://"),
         ("PICKUP_DEMO_PLAIN_HTTP", "false", "which is not https"),
