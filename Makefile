@@ -1,4 +1,4 @@
-# Everything a person (or CI) does here is a target; `make` prints them. The work is done by scripts/.
+# All commands for people and CI; `make` lists them. The work is done by scripts/.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -9,59 +9,58 @@ help:
 	@awk '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 	      /^[a-z0-9]+:.*## / { split($$0, part, /:.*## /); printf "  make %-9s %s\n", part[1], part[2] }' Makefile
 	@echo
-	@echo '  Settings: .env (made by the first make up), docs/running.md'
+	@echo '  Settings: .env (created by the first make up), docs/running.md'
 	@echo
 
 ##@ Run it
-up: ## start everything, with Docker or without (MODE=compose|local; TLS=1: by https)
+up: ## start everything, with or without Docker (MODE=compose|local; TLS=1 for https)
 	@scripts/stack up
-down: ## stop everything; the data is kept
+down: ## stop everything and keep the data
 	@scripts/stack down
 logs: ## follow the logs of all three services
 	@scripts/stack logs
-reset: ## back to the first data, also while running
+reset: ## restore the initial data, also while running
 	@scripts/stack reset
-
-doctor: ## check this machine and the running stack; each fault comes with its remedy
+doctor: ## check this machine and the running stack; says how to fix each fault
 	@scripts/doctor
 
-##@ Prove it
-test: ## everything below, on a fresh clone too
+##@ Test it
+test: ## lint, types, unit and e2e; works in a fresh clone
 	@scripts/venv test
 	@$(MAKE) --no-print-directory lint types unit e2e
-lint: ## ruff: rules and format
+lint: ## ruff: rules and formatting
 	@scripts/venv test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 types: ## mypy --strict
 	@scripts/venv test
 	$(BIN)/mypy
-unit: ## unit and flow tests: no browser, no sockets (ARGS="-k logout")
+unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout")
 	@scripts/venv test
 	$(BIN)/pytest tests $(ARGS)
-e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER" addresses)
+e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER" URLs)
 	@scripts/e2e $(ARGS)
-interop: ## a foreign client library at the IdP: npm's openid-client (needs Node 20)
+interop: ## test the IdP with another client library: npm's openid-client (needs Node 20)
 	@scripts/interop
-attack: ## hostile logout requests against both apps, or against yours (ARGS=--help)
+attack: ## send hostile logout requests to both apps, or to yours (ARGS=--help)
 	@scripts/venv test
 	$(BIN)/python -m attack $(or $(ARGS),--pickup)
-bench: ## figures: start, reset, memory, the logout; and an audit's scenes, which fail above their bounds
+bench: ## measure start, reset, memory and logout; load tests with limits
 	@scripts/bench
 
 ##@ Work on it
-format: ## let ruff put the code into shape
+format: ## format the code with ruff
 	@scripts/venv test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-pins: ## pin the newest versions of all packages, with hashes (needs uv)
+pins: ## pin the newest version of each package, with hashes (needs uv)
 	cd requirements && for list in runtime test; do \
 	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" \
 	        $$list.in -o $$list.txt >/dev/null || exit; \
 	done
-pictures: ## take the README's picture again, after a change of pages
+pictures: ## take the README's picture again, after pages have changed
 	@scripts/e2e --pictures -m golden
-clean: ## stop, and remove what was made, except .env and the data
+clean: ## stop, and remove everything that was built; keeps .env and the data
 	@scripts/stack down
 	@scripts/stack clean
