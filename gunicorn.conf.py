@@ -1,4 +1,4 @@
-"""How gunicorn runs each of the three services, in a container or as a local process."""
+"""gunicorn's settings for each of the three services, in a container or as a local process."""
 
 import ctypes
 import gc
@@ -8,74 +8,75 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-os.umask(0o077)  # the databases are nobody else's to read
+os.umask(0o077)  # only this user may read the databases
 
 bind = os.environ.get("PICKUP_LISTEN", "127.0.0.1:8000")
 
-# Threads, because the open tab's event stream holds one for as long as the tab is open. Two processes,
-# because nothing may depend on there being only one.
+# Threads, because the event stream of an open tab occupies one as long as the tab is open. Two processes,
+# because no code may depend on being the only one.
 worker_class = "gthread"
 workers = 2
 threads = 16
 
-# The application is made once, before the workers are forked: they share its memory, and tables, seed
-# and the first signing key are made by one process.
+# Create the application once, before the workers are forked. They share its memory, and only one process creates
+# the tables, the seed data and the first signing key.
 preload_app = True
 
-# Longer than clients keep an idle connection (Node 4 s, nginx 60 s, Go 90 s). A server that closes it first loses the
-# request that is sent in that moment.
+# Longer than clients keep an idle connection (Node 4 s, nginx 60 s, Go 90 s). If the server closes it first, a
+# request that is sent at that moment is lost.
 keepalive = 120  # seconds
 
 UNREAD_SECONDS = 1.0
 MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CONTENT_LENGTH)
 
-graceful_timeout = 3  # open event streams never end by themselves; don't wait long for them
+graceful_timeout = 3  # seconds; open event streams do not end by themselves, so do not wait long
 
-# A worker's sign of life is a file it touches; on a disk that is busy it would be taken for dead.
+# Each worker's heartbeat is a file that it touches. On a busy disk, gunicorn would take the worker for dead.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 # mkstemp names the file
 
-limit_request_line = 8190  # bytes, the most gunicorn takes; longer requests are for POST (idp/authorization/pending.py)
+limit_request_line = 8190  # bytes, gunicorn's maximum; longer requests need POST (idp/authorization/pending.py)
 
-# glibc keeps freed memory for the thread that used it, and small objects split the 19 MiB of a password's hash, so that
-# the next one takes others. From 1 MiB on, freed memory now returns to the system. mallopt(3): -3 is M_MMAP_THRESHOLD.
+# Returns freed blocks of 1 MiB or more to the system. Otherwise glibc keeps the 19 MiB of a password hash for the
+# thread that used it, and small objects fragment it, so that the next hash needs more. mallopt(3): -3 is
+# M_MMAP_THRESHOLD.
 with suppress(OSError, AttributeError):  # another C library
     ctypes.CDLL(None).mallopt(-3, 1024 * 1024)
 
-# Who may speak for a client is PICKUP_TRUSTED_PROXIES. gunicorn has an opinion of its own, which believes everyone
-# on the loopback, even about the path.
+# PICKUP_TRUSTED_PROXIES says which proxies are trusted. By default gunicorn would trust every client on the loopback
+# address, even for the path.
 forwarded_allow_ips = ""
 
-control_socket_disable = True  # nobody uses it, and it would want a home folder to live in
+control_socket_disable = True  # not used, and it needs a home folder
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
-    """A connection or a thread does not survive a fork: each worker drops and starts its own."""
+    """Connections and threads do not survive a fork, so each worker opens and starts its own."""
     for hook in server.app.wsgi().extensions["after_fork"]:
         hook()
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noqa: ARG001 # gunicorn passes them
-    """Read a body that the application did not read, such as a refused form, for a second at most.
+    """Read a body that the application did not read, such as that of a refused form, for one second at most.
 
-    The connection is then ready for the next request. gunicorn reads it itself, but its limit begins again with each
-    byte, so a client that sends single bytes would hold the thread.
+    The connection is then ready for the next request. gunicorn would read it too, but its time limit restarts with each
+    byte, so a client that sends single bytes would occupy the thread.
     """
     if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
         return
     enough = threading.Timer(UNREAD_SECONDS, stop_reading, [environ["gunicorn.socket"]])
     enough.start()
-    with suppress(Exception):  # it breaks off, or is malformed: then gunicorn closes the connection
+    with suppress(Exception):  # if it is cut off or malformed, gunicorn closes the connection
         environ["wsgi.input"].read(MAX_UNREAD)
     enough.cancel()
 
 
 def stop_reading(connection: socket.socket) -> None:
-    """Reading ends where it is; gunicorn then closes the connection without waiting for more."""
-    with suppress(OSError):  # it is closed already
+    """Stop reading. gunicorn then closes the connection without waiting for more."""
+    with suppress(OSError):  # it is already closed
         connection.shutdown(socket.SHUT_RD)
 
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
-    """What is there before the fork stays shared: the collector must not write into it."""
+    """Keep the memory from before the fork shared: the garbage collector must not write to it."""
     gc.collect()
     gc.freeze()
