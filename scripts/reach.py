@@ -1,4 +1,4 @@
-"""What a service of Pickup sees at an address: ``reach.py METHOD URL [MEMBER]`` prints the status, or the JSON member.
+"""Sends a request and prints the status, or a member of the JSON response: ``reach.py METHOD URL [MEMBER]``.
 
 scripts/doctor runs it in each service's own network.
 """
@@ -13,7 +13,7 @@ from pickup_web import localhost
 localhost.install(ask_resolver=os.environ.get("PICKUP_COMPOSE_NETWORK", "").lower() == "true")
 method, url, member = sys.argv[1:4]
 session = requests.Session()
-session.trust_env = False  # as the services: no proxy between two of them
+session.trust_env = False  # like the services, which call each other without a proxy
 session.verify = os.environ.get("PICKUP_CA_BUNDLE") or True
 try:
     response = session.request(method, url, timeout=5, allow_redirects=False)
