@@ -1,4 +1,4 @@
-"""What all tests share: a clock that is turned, a network without sockets, the three services.
+"""Shared fixtures: a controllable clock, a network without sockets, the three services.
 
     def test_…(dispatch, dispatch_client, sign_in):
         sign_in(dispatch_client, name="Cameron Reyes")
@@ -46,7 +46,7 @@ from tests.postgres import postgres
 
 __all__ = ["postgres"]  # a fixture, in a file of its own
 
-START = 1_800_000_000  # when every test begins: 15 January 2027, 08:00 UTC
+START = 1_800_000_000  # the time at which every test starts: 15 January 2027, 08:00 UTC
 PASSWORD = "correct horse"
 
 _really_import_key = RSAKey.import_key
@@ -54,7 +54,7 @@ _imported: dict[str, Any] = {}
 
 
 class Clock:
-    """The time of day. It stands still until a test turns it."""
+    """The current time. It stays the same until a test changes it."""
 
     def __init__(self) -> None:
         self.now: float = START
@@ -69,7 +69,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """``time.time`` for everybody: ours, Flask's, Authlib's."""
+    """Replaces ``time.time`` for our code, Flask and Authlib."""
     turned = Clock()
     monkeypatch.setattr(time, "time", turned)
     return turned
@@ -77,7 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """Every request of the services ends here; a socket that somebody connects all the same is a failure."""
+    """Every request of the services ends here; opening a socket fails the test."""
 
     def no_sockets(_socket: socket.socket, address: Any) -> None:
         raise AssertionError(f"a test connected a socket to {address}")
@@ -116,7 +116,7 @@ class CompiledTemplates(BytecodeCache):
         self.kept: dict[str, bytes] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Jinja checks that the bytecode is of the same source."""
+        """Jinja checks that the bytecode belongs to the same source."""
         if bucket.key in self.kept:
             bucket.bytecode_from_string(self.kept[bucket.key])
 
@@ -135,7 +135,7 @@ def compiled_templates() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_from_outside() -> Iterator[None]:
-    """The settings of whoever runs the tests are not the tests' settings."""
+    """The environment of the user who runs the tests must not affect them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("PICKUP_"):
@@ -158,21 +158,21 @@ def make_settings(folder: Path, **values: Any) -> Settings:
         "demo_plain_http": True,
         "signing_algorithms": ALGORITHMS,
         "demo_events": True,
-        "logout_wait": 10,  # a busy machine is no reason to fail
+        "logout_wait": 10,  # a busy machine must not fail the tests
     }
     return Settings(**{**known, **values})
 
 
 @dataclass(frozen=True)
 class Built:
-    """The three services, built once for all tests; and how their databases looked then."""
+    """The three services, built once for all tests, and snapshots of their databases."""
 
     settings: Settings
     apps: dict[str, Flask]
     snapshots: Path
 
     def start(self, name: str) -> Flask:
-        """The service as if it had just been built: first data, first settings, nothing remembered."""
+        """The service as if it had just been built: initial data and settings, empty caches."""
         app = self.apps[name]
         self.restore(name)
         app.config.clear()
@@ -185,19 +185,19 @@ class Built:
         return app
 
     def keep(self, name: str, snapshot: str) -> None:
-        """Remember how the service's database looks now."""
-        engine_of(self.apps[name]).dispose()  # the last connection that goes puts everything into the one file
+        """Take a snapshot of the service's database."""
+        engine_of(self.apps[name]).dispose()  # closing the last connection writes everything into one file
         shutil.copy(self.settings.data_dir / f"{name}.db", self.snapshots / f"{snapshot}.db")
 
     def restore(self, name: str, snapshot: str = "") -> None:
-        """The service's database as it was kept; by default as it was seeded."""
+        """Restore a snapshot of the service's database; by default the seed."""
         engine_of(self.apps[name]).dispose()
         for leftover in self.settings.data_dir.glob(f"{name}.db-*"):
             leftover.unlink()
         shutil.copy(self.snapshots / f"{snapshot or name}.db", self.settings.data_dir / f"{name}.db")
 
     def stop(self, name: str) -> None:
-        """Wait for work that is under way, so that it does not write into the next test's database."""
+        """Wait for running work, so that it does not write into the next test's database."""
         if provider := self.apps[name].extensions.get("idp"):
             settle(provider.outbox)
 
@@ -227,7 +227,7 @@ def settings(built: Built) -> Settings:
 
 @pytest.fixture
 def own_settings(built: Built, tmp_path: Path) -> Settings:
-    """Settings for services of a test's own, with copies of the seeded databases."""
+    """Settings for services that a test builds itself, with copies of the seeded databases."""
     for name in built.apps:
         shutil.copy(built.snapshots / f"{name}.db", tmp_path)
     return make_settings(tmp_path)
@@ -244,7 +244,7 @@ class SiteClient(FlaskClient):
 
     @property
     def base_url(self) -> str:
-        """The service's public address, without a slash at the end."""
+        """The service's public address, without a trailing slash."""
         return str(self.application.config["TEST_BASE_URL"])
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
@@ -265,12 +265,12 @@ class SiteClient(FlaskClient):
         """POST the fields with the CSRF token of the last page; opens the start page if there was none."""
         if self.csrf_token is None:
             self.get("/")
-        assert self.csrf_token, "no page had a form"
+        assert self.csrf_token, "no page with a form was opened"
         return self.post(path, data={"csrf_token": self.csrf_token, **fields})
 
 
 def prepared(app: Flask, base_url: str) -> Flask:
-    """``app`` with a test client that knows where it lives; commits do not wait for the disk."""
+    """``app`` with a test client that knows its address; commits do not wait for the disk."""
     app.config.update(TESTING=True, TEST_BASE_URL=base_url)
     app.test_client_class = SiteClient
     app.extensions["first config"] = dict(app.config)
@@ -281,12 +281,12 @@ def prepared(app: Flask, base_url: str) -> Flask:
 
 
 def settle(outbox: Outbox) -> None:
-    """Wait until every delivery in hand was tried and written down."""
+    """Wait until every claimed delivery was attempted and recorded."""
     eventually(lambda: not outbox._in_hand.total(), "a delivery is still under way")
 
 
 def close(app: Flask) -> None:
-    """Let go of the connections and threads of an app of a test's own."""
+    """Close the connections and threads of an app that a test built."""
     if provider := app.extensions.get("idp"):
         settle(provider.outbox)
     engine_of(app).dispose()
@@ -317,24 +317,24 @@ def manager(built: Built, network: Network) -> Flask:
 
 @pytest.fixture
 def idp_client(idp: Flask) -> SiteClient:
-    """A browser at the provider only."""
+    """A browser that visits only the IdP."""
     return client_of(idp)
 
 
 @pytest.fixture
 def dispatch_client(dispatch: Flask) -> SiteClient:
-    """A browser at Dispatch only."""
+    """A browser that visits only Dispatch."""
     return client_of(dispatch)
 
 
 @pytest.fixture
 def manager_client(manager: Flask) -> SiteClient:
-    """A browser at Manager only."""
+    """A browser that visits only Manager."""
     return client_of(manager)
 
 
 def client_of(app: Flask) -> SiteClient:
-    """One more browser at ``app``, with cookies of its own."""
+    """Another browser at ``app``, with its own cookies."""
     client = app.test_client()
     assert isinstance(client, SiteClient)
     return client
@@ -342,7 +342,7 @@ def client_of(app: Flask) -> SiteClient:
 
 @pytest.fixture
 def browser(network: Network) -> Browser:
-    """A browser that walks from service to service."""
+    """A browser that can visit every service."""
     return Browser(network)
 
 
@@ -354,9 +354,9 @@ class SignIn(Protocol):
 
 @pytest.fixture
 def sign_in(clock: Clock) -> SignIn:
-    """Sign ``client`` in at its app, without a provider: as if the login had just been done.
+    """Sign ``client`` in at its app, without an IdP, as if the login had just completed.
 
-    ``claims`` replace those of the demo person; ``access_token`` is what the app would send to an API.
+    ``claims`` replace those of the demo user; ``access_token`` is the token the app would send to an API.
     Returns the cookie.
     """
 
@@ -403,7 +403,7 @@ def sign_in(clock: Clock) -> SignIn:
 
 
 def eventually(condition: Callable[[], Any], what: str = "it never happened") -> Any:
-    """Wait for work that goes on in another thread; returns what ``condition`` returned."""
+    """Wait for work in another thread; returns the result of ``condition``."""
     end, pause = time.monotonic() + 5, threading.Event()
     while not (value := condition()):
         assert time.monotonic() < end, what

@@ -1,8 +1,8 @@
-"""An internet inside this process: no sockets, and every message on it is written down.
+"""A network inside this process: no sockets, and every message is recorded.
 
-Every ``requests`` call that the services make ends in :meth:`Network.send`, every one that the provider makes
-through its door in :meth:`Network.ask`. They hand it to the WSGI application of that host, or do to it what a test
-asked for: refuse, hang, answer something else. A :class:`Browser` walks on the same network.
+Every ``requests`` call of the services ends in :meth:`Network.send`, every call of the IdP's guarded client
+in :meth:`Network.ask`. They pass it to the WSGI application of that host, or do what a test configured:
+refuse, hang, answer something else. A :class:`Browser` uses the same network.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Fault: TypeAlias = Callable[["Request"], Response]
-MAX_WAIT = 10  # seconds until a thread that a test forgot to let go goes on by itself
+MAX_WAIT = 10  # seconds until a thread that a test forgot to release continues
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was sent."""
+    """A recorded request."""
 
     method: str
     url: str
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass
 class Exchange:
-    """A request, and the status of its answer; None when there was none."""
+    """A request, and the status of its response; None if there was none."""
 
     request: Request
     status: int | None = None
@@ -67,7 +67,7 @@ class Exchange:
 
 @dataclass
 class Gate:
-    """Where requests are held. ``reached`` tells that one came; ``open`` lets them go on."""
+    """Holds requests. ``reached`` signals that one arrived; ``open`` releases them."""
 
     reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     opened: threading.Event = field(default_factory=threading.Event)
@@ -77,12 +77,12 @@ class Gate:
         assert self.reached.acquire(timeout=MAX_WAIT), "no request came"
 
     def open(self) -> None:
-        """Let everything pass."""
+        """Release all requests, now and later."""
         self.opened.set()
 
 
 class WebClient(Client):
-    """An HTTP client that takes whole addresses."""
+    """An HTTP client that accepts absolute URLs."""
 
     def open(self, *args: Any, **options: Any) -> TestResponse:
         """``args[0]`` is the address."""
@@ -91,7 +91,7 @@ class WebClient(Client):
 
 
 class Network:
-    """Sites by origin, faults by the beginning of a URL, and all that was said."""
+    """Sites by origin, faults by URL prefix, and all recorded exchanges."""
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
@@ -100,27 +100,27 @@ class Network:
         self._gates: list[Gate] = []
 
     def add(self, url: str, app: "WSGIApplication") -> None:
-        """From now on ``app`` answers at the origin of ``url``."""
+        """Serve ``app`` at the origin of ``url``."""
         self._sites[origin_of(url)] = app
 
-    # --- faults: ``url`` is an origin or the beginning of an address ---
+    # --- faults: ``url`` is an origin or a URL prefix ---
 
     def refuse(self, url: str) -> None:
-        """Nobody listens there."""
+        """Refuse connections to it."""
         self._faults[url] = _refused
 
     def time_out(self, url: str) -> None:
-        """Somebody listens there and never answers."""
+        """Accept connections to it, but never answer."""
         self._faults[url] = _timed_out
 
     def answer(
         self, url: str, status: int = 200, body: str | bytes = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        """This is answered there, whatever is asked."""
+        """Answer every request to it with this response."""
         self._faults[url] = lambda _: Response(body, status, headers)
 
     def hold(self, url: str) -> Gate:
-        """Requests to there wait until the gate is opened, then they pass."""
+        """Hold requests to it until the gate is opened."""
         gate = Gate()
 
         def wait(request: Request) -> Response:
@@ -133,32 +133,32 @@ class Network:
         return gate
 
     def replace(self, url: str, answer: Fault) -> None:
-        """``answer`` answers there."""
+        """Let ``answer`` respond to it."""
         self._faults[url] = answer
 
     def heal(self, url: str) -> None:
-        """The fault is gone."""
+        """Remove the fault."""
         del self._faults[url]
 
     def release_all(self) -> None:
-        """Nobody waits any more."""
+        """Remove all faults and release all requests."""
         for gate in self._gates:
             gate.open()
 
-    # --- what was said ---
+    # --- recorded messages ---
 
     def to(self, url: str) -> list[Exchange]:
-        """The exchanges with addresses that begin with ``url``."""
+        """The exchanges with URLs that begin with ``url``."""
         return [exchange for exchange in self.exchanges if exchange.request.url.startswith(url)]
 
     def logout_tokens(self, url: str) -> list[str]:
         """The logout tokens sent to ``url``."""
         return [exchange.request.form["logout_token"][0] for exchange in self.to(url)]
 
-    # --- how messages travel ---
+    # --- transport ---
 
     def send(self, adapter: HTTPAdapter, prepared: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """In place of :meth:`requests.adapters.HTTPAdapter.send`."""
+        """Replaces :meth:`requests.adapters.HTTPAdapter.send`."""
         body = prepared.body or b""
         request = Request(
             method=prepared.method or "",
@@ -236,19 +236,19 @@ def origin_of(url: str) -> str:
 
 
 def query_of(url: str) -> dict[str, str]:
-    """The query's parameters; a repeated one is a failure."""
+    """The query's parameters; a repeated one fails the test."""
     pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     assert len(dict(pairs)) == len(pairs), f"a parameter is repeated in {url}"
     return dict(pairs)
 
 
 def in_the_doors_words(error: Exception) -> str:
-    """What the door would have said about it."""
+    """The address check of the guarded client."""
     kinds = {"SSLError": "TLS", "Timeout": "timeout", "NameResolution": "name unknown", "refused": "connection refused"}
     return next((words for sign, words in kinds.items() if sign in repr(error)), "connection broken")
 
 
-# The errors below are put together as urllib3 and requests do it.
+# The errors below are built the way urllib3 and requests build them.
 
 
 def _refused(request: Request) -> Response:
@@ -273,7 +273,7 @@ def _name_unknown(request: Request) -> requests.ConnectionError:
 
 @dataclass
 class Form:
-    """A form of a page: what it would send, and where."""
+    """A form of a page: its fields and its target."""
 
     action: str
     method: str
@@ -308,7 +308,7 @@ class _PageParser(HTMLParser):
 
 @dataclass(frozen=True)
 class Page:
-    """What the browser shows, and the addresses that led to it."""
+    """The open page, and the addresses that redirected to it."""
 
     url: str
     status: int
@@ -318,7 +318,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """The page's words, as a person reads them."""
+        """The page's text as users read it."""
         return " ".join(" ".join(self._parsed().texts).split())
 
     @property
@@ -327,12 +327,12 @@ class Page:
         return self._parsed().forms
 
     def form(self, action: str) -> Form:
-        """The one form that leads to an address with ``action`` in it."""
+        """The only form whose target contains ``action``."""
         (form,) = (form for form in self.forms if action in form.action)
         return form
 
     def element(self, element_id: str) -> str:
-        """The text of the element with this id, which holds no other elements."""
+        """The text of the element with this id, which must have no child elements."""
         found = re.search(rf'id="{element_id}"[^>]*>([^<]*)<', self.html)
         assert found, f"the page has no element {element_id}"
         return unescape(found[1])
@@ -344,18 +344,18 @@ class Page:
 
 
 class Browser:
-    """One browser: a cookie jar, one open page, redirects followed across sites."""
+    """A browser: a cookie jar, one open page, redirects followed across sites."""
 
     def __init__(self, network: Network) -> None:
         self.client = WebClient(network.wsgi)
         self.page = Page("about:blank", 0, {}, "", [])
 
     def open(self, url: str) -> Page:
-        """Type an address."""
+        """Open an address."""
         return self._go("GET", url, None)
 
     def submit(self, action: str, **fields: str) -> Page:
-        """Fill in and send the page's form that leads to ``action``."""
+        """Fill in and send the page's form whose target contains ``action``."""
         form = self.page.form(action)
         return self._go(form.method, urljoin(self.page.url, form.action), {**form.fields, **fields})
 

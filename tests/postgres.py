@@ -1,7 +1,7 @@
-"""A PostgreSQL of the tests' own: a private cluster on a Unix socket, gone when the tests are.
+"""A PostgreSQL for the tests: a private cluster on a Unix socket, deleted after the tests.
 
-The server comes from the distribution's package (Debian: ``postgresql``). Where there is none, tests that need
-it are skipped and say so; with ``PICKUP_TEST_POSTGRESQL=required``, as in CI, they fail.
+The server comes from the distribution's package (Debian: ``postgresql``). If it is not installed, tests that need
+it are skipped with a message; with ``PICKUP_TEST_POSTGRESQL=required``, as in CI, they fail.
 """
 
 import os
@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 REQUIRED = os.environ.get("PICKUP_TEST_POSTGRESQL") == "required"
-# Nothing of this must outlive the tests, so nothing waits for the disk.
+# The data need not survive the tests, so nothing waits for the disk.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
 
 
@@ -31,12 +31,12 @@ class Postgres:
     numbers: "count[int]"
 
     def url(self, database: str) -> URL:
-        """The address of a database."""
+        """The URL of a database."""
         query = {"host": str(self.folder)}
         return URL.create("postgresql+psycopg", "tests", database=database, query=query)
 
     def new_database(self) -> URL:
-        """The address of a database that is empty."""
+        """The URL of a new, empty database."""
         name = f"d{next(self.numbers)}"
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
@@ -46,7 +46,7 @@ class Postgres:
 
 
 def programs() -> Path | None:
-    """Where initdb and pg_ctl are: Debian keeps them off the PATH."""
+    """The folder of initdb and pg_ctl, which Debian does not put on the PATH."""
     if found := shutil.which("initdb"):
         return Path(found).parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
@@ -54,7 +54,7 @@ def programs() -> Path | None:
 
 
 def unprivileged() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root; its package brings a user."""
+    """PostgreSQL refuses to run as root; its package creates a user."""
     if os.getuid() != 0:
         return {}
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -69,7 +69,7 @@ def postgres() -> Iterator[Postgres]:
     if found is None:
         give_up = pytest.fail if REQUIRED else pytest.skip
         give_up("there is no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
-    # Not below pytest's folder: a socket's path may have about a hundred characters, and its folders are root's.
+    # Not below pytest's folder: a socket's path is limited to about a hundred characters, and root owns the folder.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     who = unprivileged()
     if who:

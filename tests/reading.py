@@ -1,4 +1,4 @@
-"""What a person reads on a page."""
+"""The text that users read on a page."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""Signed tokens, put together by hand: a test can spoil exactly one thing, also what no library would sign."""
+"""Signed tokens, built by hand: a test can alter exactly one thing, including what no library would sign."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key and the name it is published under."""
+    """A private key and its kid."""
 
     private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     kid: str
@@ -43,7 +43,7 @@ class SigningKey:
         return {**jwk, "kid": self.kid, **members}
 
     def public_pem(self) -> bytes:
-        """The public key as people keep it in files."""
+        """The public key as a PEM file."""
         encoding, kind = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         return self.private.public_key().public_bytes(encoding, kind)
 
@@ -62,19 +62,19 @@ class SigningKey:
 
 @functools.cache
 def rsa_key(kid: str) -> SigningKey:
-    """The RSA key of that name, made once."""
+    """The RSA key of that name, created once."""
     return SigningKey(rsa.generate_private_key(65537, 2048), kid)
 
 
 @functools.cache
 def ec_key(kid: str) -> SigningKey:
-    """The P-256 key of that name, made once."""
+    """The P-256 key of that name, created once."""
     return SigningKey(ec.generate_private_key(ec.SECP256R1()), kid)
 
 
 @functools.cache
 def ed_key(kid: str) -> SigningKey:
-    """The Ed25519 key of that name, made once."""
+    """The Ed25519 key of that name, created once."""
     return SigningKey(ed25519.Ed25519PrivateKey.generate(), kid)
 
 
@@ -101,7 +101,7 @@ def b64(value: bytes) -> str:
 
 
 def unb64(value: str) -> bytes:
-    """And back."""
+    """Decodes base64url without padding."""
     return urlsafe_b64decode(value + "=" * (-len(value) % 4))
 
 
@@ -112,7 +112,7 @@ def number(value: int, length: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class TokenMaker:
-    """Makes tokens of one issuer for one client; each argument changes one thing of a good one."""
+    """Creates tokens of one issuer for one client; each argument changes one thing of a valid token."""
 
     issuer: str
     client_id: str
@@ -120,7 +120,7 @@ class TokenMaker:
     now: int
 
     def logout_claims(self, without: Collection[str] = (), **claims: Any) -> dict[str, Any]:
-        """The claims of a good logout token, except for what is said."""
+        """The claims of a valid logout token, with the given changes."""
         good = {
             "iss": self.issuer,
             "aud": self.client_id,
@@ -141,7 +141,7 @@ class TokenMaker:
         without: Collection[str] = (),
         **claims: Any,
     ) -> str:
-        """A good logout token (BCL §2.4), except for what is said."""
+        """A valid logout token (BCL §2.4), with the given changes."""
         whole = {"alg": "RS256", "kid": self.key.kid, **(header or {})}
         return jws(
             {name: value for name, value in whole.items() if value is not ...},
@@ -157,7 +157,7 @@ class TokenMaker:
         without: Collection[str] = (),
         **claims: Any,
     ) -> str:
-        """A good ID token (Core §2), except for what is said."""
+        """A valid ID token (Core §2), with the given changes."""
         good = {
             "iss": self.issuer,
             "aud": self.client_id,

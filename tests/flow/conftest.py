@@ -1,4 +1,4 @@
-"""The three services in one process, and people with browsers who walk from one to the other."""
+"""The three services in one process, and users whose browsers visit all of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ BACK_CHANNEL_URI = {"dispatch": "pickup-dispatch/bclogout", "manager": "pickup-m
 
 @dataclass
 class Pickup:
-    """The whole of it."""
+    """The three services and their shared test network."""
 
     settings: Settings
     network: Network
@@ -35,17 +35,17 @@ class Pickup:
         return str(getattr(self.settings, f"{name}_url"))
 
     def cookie_name(self, name: str) -> str:
-        """What a service calls its own cookie."""
+        """The name of a service's session cookie."""
         return str(self.apps[name].config["SESSION_COOKIE_NAME"])
 
     @property
     def idp(self) -> State:
-        """The provider's insides."""
+        """The IdP's internal objects."""
         state: State = self.apps["idp"].extensions["idp"]
         return state
 
     def cli(self, *arguments: str) -> None:
-        """The operator's command at the provider."""
+        """Runs an operator's command at the IdP."""
         result = self.apps["idp"].test_cli_runner().invoke(args=["client", "set", *arguments])
         assert result.exit_code == 0, result.output
 
@@ -63,17 +63,17 @@ class Pickup:
         return found
 
     def sessions(self) -> list[SsoSession]:
-        """The provider's sessions, the living ones."""
+        """The IdP's active sessions."""
         with Session(engine_of(self.apps["idp"])) as db:
             return list(db.scalars(select(SsoSession).where(SsoSession.ended_at.is_(None))))
 
     def deliveries(self) -> dict[str, str]:
-        """The state of each client's delivery; for one logout."""
+        """Each client's delivery state, for a single logout."""
         with Session(engine_of(self.apps["idp"])) as db:
             return {row.client_id: row.state for row in db.scalars(select(Delivery))}
 
     def login_of(self, name: str) -> dict[str, Any]:
-        """What the one living session of an app holds: its tokens."""
+        """The login stored in the only active session of an app: its tokens."""
         with Session(engine_of(self.apps[name])) as db:
             alive = StoredSession.ended_at.is_(None) & StoredSession.sub.is_not(None)
             (row,) = db.scalars(select(StoredSession).where(alive))
@@ -82,46 +82,46 @@ class Pickup:
         return dict(login)
 
     def ask_fleet(self, access_token: str) -> TestResponse:
-        """Ask Manager's API for the drivers."""
+        """Request the drivers from Manager's API."""
         return WebClient(self.network.wsgi, use_cookies=False).get(
             f"{self.url('manager')}/api/drivers", headers={"Authorization": f"Bearer {access_token}"}
         )
 
 
 class Person:
-    """Somebody with a browser."""
+    """A user with a browser."""
 
     def __init__(self, pickup: Pickup) -> None:
         self.pickup = pickup
         self.browser = Browser(pickup.network)
 
     def opens(self, name: str, path: str = "/profile") -> Page:
-        """Types an app's address."""
+        """Opens an app's address."""
         return self.browser.open(self.pickup.url(name) + path)
 
     def signs_in(self, name: str, username: str = "cameron") -> "Person":
         """Opens an app and enters the password."""
         page = self.opens(name)
-        assert is_login(page), f"no password is asked for, but: {page.text[:200]}"
+        assert is_login(page), f"not the login page: {page.text[:200]}"
         self.browser.submit("/login", username=username, password=PASSWORD)
         assert self.browser.page.url == self.pickup.url(name) + "/profile"
         return self
 
     def logs_out_of(self, name: str) -> Page:
-        """Clicks on "Log out"."""
+        """Clicks "Log out"."""
         self.opens(name)
         return self.browser.submit("/logout")
 
     def sid_at(self, name: str) -> str:
-        """The sid that the app's session panel shows."""
+        """The sid shown in the app's session panel."""
         return self.opens(name).element("session-sid")
 
     def is_signed_in_at(self, name: str) -> bool:
-        """Whether the app knows them, asked without following anything to the provider."""
+        """Whether the app has an active session for them, without following redirects to the IdP."""
         return bool(self.status_at(name)["signed_in"])
 
     def status_at(self, name: str) -> dict[str, Any]:
-        """What an open tab would learn."""
+        """The status an open tab would get."""
         url = self.pickup.url(name)
         return dict(self.browser.client.get(f"{url}/session/status").get_json())
 
@@ -134,12 +134,12 @@ class Person:
 
 
 def is_login(page: Page) -> bool:
-    """Whether this is the provider's login page."""
+    """Whether this is the IdP's login page."""
     return "Sign in" in page.text and any("password" in form.fields for form in page.forms)
 
 
 def replayed(pickup: Pickup, name: str, cookie: str) -> dict[str, Any]:
-    """What an app says to a plain HTTP client with somebody's old cookie."""
+    """An app's response to a plain HTTP client that sends an old cookie."""
     url = pickup.url(name)
     return dict(
         WebClient(pickup.network.wsgi, use_cookies=False)
@@ -157,5 +157,5 @@ def pickup(idp: Flask, dispatch: Flask, manager: Flask, settings: Settings, netw
 
 @pytest.fixture
 def cameron(pickup: Pickup) -> Person:
-    """Somebody who has signed in nowhere yet."""
+    """A user who has not signed in yet."""
     return Person(pickup)

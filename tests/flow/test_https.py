@@ -1,4 +1,4 @@
-"""The stories' outline by https, with a local authority and an issuer that has a path: as behind a TLS proxy."""
+"""The main stories over https, with a private CA and an issuer with a path, as behind a TLS proxy."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ SERVICES = {"idp": idp_service, "dispatch": pickup_dispatch, "manager": pickup_m
 
 
 def behind_tls(app: Flask) -> "WSGIApplication":
-    """What the proxy does: https outside, plain http inside."""
+    """What a TLS proxy does: https outside, plain http inside."""
 
     def proxy(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         assert environ["wsgi.url_scheme"] == "https"
@@ -55,8 +55,8 @@ def pickup(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) ->
         close(app)
 
 
-def test_an_issuer_with_a_path_has_everything_below_it(pickup: Pickup) -> None:
-    """Discovery §4.1: also the metadata; nothing is at the root of the host."""
+def test_issuer_with_a_path_serves_everything_below_it(pickup: Pickup) -> None:
+    """Discovery §4.1: also the metadata; nothing is served at the host's root."""
     client = WebClient(pickup.network.wsgi, use_cookies=False)
     found = client.get(f"{ISSUER}/.well-known/openid-configuration").get_json()
     assert found["issuer"] == ISSUER
@@ -68,11 +68,11 @@ def test_an_issuer_with_a_path_has_everything_below_it(pickup: Pickup) -> None:
     assert (elsewhere.status_code, elsewhere.headers["Location"]) == (302, "/op/")
 
 
-def test_signing_in_and_out_by_https(pickup: Pickup, network: Network) -> None:
-    """Single sign-on, single logout, and every call between the services trusts the local authority only."""
+def test_sign_in_and_logout_over_https(pickup: Pickup, network: Network) -> None:
+    """Single sign-on and single logout; every call between the services trusts only the private CA."""
     cameron = Person(pickup).signs_in("dispatch")
     assert cameron.opens("manager").url == pickup.url("manager") + "/profile"
-    page = cameron.opens("dispatch", "/")  # which asks Manager for the drivers, which asks the provider
+    page = cameron.opens("dispatch", "/")  # Dispatch calls Manager, and Manager calls the IdP
     assert "drivers is missing" not in page.text
     assert "plain http" not in page.text, "no banner"
     cameron.logs_out_of("dispatch")
@@ -87,10 +87,10 @@ def test_signing_in_and_out_by_https(pickup: Pickup, network: Network) -> None:
     assert {exchange.request.options["verify"] for exchange in asked} == {pickup.settings.ca_bundle}
 
 
-def test_no_neighbour_can_plant_a_cookie(pickup: Pickup) -> None:
-    """RFC 6265bis §4.1.3.2: the browser takes a ``__Host-`` cookie only from this host itself, by https.
+def test_sibling_domain_cannot_plant_a_cookie(pickup: Pickup) -> None:
+    """RFC 6265bis §4.1.3.2: browsers accept a ``__Host-`` cookie only from the host itself, over https.
 
-    That wants Secure, Path=/ and no Domain, although the proxy speaks plain http with us and the apps have a path.
+    It requires Secure, Path=/ and no Domain, even though the proxy sends plain http and the apps have a path.
     """
     cameron = Person(pickup).signs_in("dispatch")
     cameron.opens("manager")
@@ -101,7 +101,7 @@ def test_no_neighbour_can_plant_a_cookie(pickup: Pickup) -> None:
     assert {(cookie.secure, cookie.path, cookie.origin_only) for cookie in cookies} == {(True, "/", True)}
 
 
-def test_logging_out_deletes_the_providers_cookie(pickup: Pickup) -> None:
+def test_logout_deletes_the_idps_cookie(pickup: Pickup) -> None:
     """A browser ignores a deletion of a ``__Host-`` cookie that is not Secure itself."""
     cameron = Person(pickup).signs_in("dispatch")
     hint = pickup.login_of("dispatch")["id_token"]

@@ -1,4 +1,4 @@
-"""The stories of Pickup, by all three services in one process: single sign-on, single logout, what may go wrong."""
+"""The main stories with all three services in one process: single sign-on, single logout, outages, attacks."""
 
 import json
 import re
@@ -31,10 +31,10 @@ def signed_in(cameron: Person) -> Person:
 
 
 @both_ways
-def test_the_second_app_needs_no_password_and_has_the_same_sid(
+def test_second_app_needs_no_password_and_has_the_same_sid(
     here: str, there: str, pickup: Pickup, cameron: Person
 ) -> None:
-    """RP-27, BCL-05: one session at the provider, named by one sid in both ID tokens."""
+    """RP-27, BCL-05: one session at the IdP, identified by one sid in both ID tokens."""
     cameron.signs_in(here)
     page = cameron.opens(there)
     assert not is_login(page)
@@ -45,15 +45,15 @@ def test_the_second_app_needs_no_password_and_has_the_same_sid(
     assert sids == {session.sid}
 
 
-def test_the_login_leads_back_to_the_page_that_was_asked_for(pickup: Pickup, cameron: Person) -> None:
+def test_login_redirects_to_the_page_of_the_app(pickup: Pickup, cameron: Person) -> None:
     """RP-28: with its query."""
     cameron.opens("manager", "/drivers?sort=name")
     page = cameron.browser.submit("/login", username="cameron", password="correct horse")
     assert page.url == pickup.url("manager") + "/drivers?sort=name"
 
 
-def test_a_wrong_password_leads_nowhere(cameron: Person) -> None:
-    """And the next try, on the same page, works."""
+def test_wrong_password_does_not_sign_in(cameron: Person) -> None:
+    """The next attempt on the same page succeeds."""
     cameron.opens("dispatch")
     page = cameron.browser.submit("/login", username="cameron", password="wrong")
     assert "Wrong username or password" in page.text
@@ -66,8 +66,8 @@ def test_a_wrong_password_leads_nowhere(cameron: Person) -> None:
 
 
 @both_ways
-def test_logging_out_of_one_app_ends_the_other(here: str, there: str, pickup: Pickup, signed_in: Person) -> None:
-    """BCL §2.7: the person did nothing there; the open tab learns why; the old cookie is a stranger's."""
+def test_logout_at_one_app_ends_the_other(here: str, there: str, pickup: Pickup, signed_in: Person) -> None:
+    """BCL §2.7: the user did nothing there; the open tab gets the reason; the old cookie is anonymous."""
     sid, cookie = signed_in.sid_at(there), signed_in.cookie_of(there)
     page = signed_in.logs_out_of(here)
     assert page.url.startswith(pickup.url(here) + "/logged-out")
@@ -77,16 +77,16 @@ def test_logging_out_of_one_app_ends_the_other(here: str, there: str, pickup: Pi
     assert replayed(pickup, there, cookie) == told
     (event,) = pickup.events(there, "rp.logout_token.accepted")
     assert (event["sid"], event["outcome"]) == (sid, "1 ended")
-    assert event["detail"]["cookie_sent"] is False, "it came from the provider, and not from the browser"
+    assert event["detail"]["cookie_sent"] is False, "the IdP sent it, not the browser"
     assert "Pickup-IdP" in event["detail"]["user_agent"]
     assert pickup.sessions() == []
 
 
 @both_ways
-def test_control_without_the_back_channel_the_other_app_goes_on(
+def test_control_other_app_stays_signed_in_without_the_back_channel(
     here: str, there: str, pickup: Pickup, signed_in: Person
 ) -> None:
-    """The very same steps, with one thing missing: so it is the back channel that ends the session."""
+    """The same steps without the back channel, which shows that it ends the session."""
     pickup.cli(f"pickup-{there}", "backchannel_logout_uri", "")
     signed_in.logs_out_of(here)
     assert signed_in.is_signed_in_at(there)
@@ -100,10 +100,10 @@ def test_control_without_the_back_channel_the_other_app_goes_on(
 
 
 @both_ways
-def test_the_apps_logged_out_page_links_to_the_page_that_names_who_was_not_notified(
+def test_logged_out_page_links_to_the_idps_list_of_apps(
     here: str, there: str, network: Network, pickup: Pickup, signed_in: Person
 ) -> None:
-    """BCL-34: the app does not know; the IdP does."""
+    """BCL-34: only the IdP knows."""
     network.answer(f"{pickup.url(there)}/bclogout", 503)
     page = signed_in.logs_out_of(here)
     link = re.search(r'href="([^"]+)">See which apps confirmed the logout<', page.html)
@@ -112,8 +112,8 @@ def test_the_apps_logged_out_page_links_to_the_page_that_names_who_was_not_notif
     assert f"Not notified yet: {TITLES[there]}." in told.text
 
 
-def test_logging_out_at_the_provider_ends_both(pickup: Pickup, signed_in: Person) -> None:
-    """RPL-18, RPL-28: without an app's hint the person is asked; "no" changes nothing, "yes" ends both."""
+def test_logout_at_the_idp_ends_both(pickup: Pickup, signed_in: Person) -> None:
+    """RPL-18, RPL-28: without an app's hint the user is asked; "no" changes nothing, "yes" ends both."""
     signed_in.browser.open(pickup.url("idp") + "/oidc/logout")
     signed_in.browser.submit("/confirm", answer="no")
     assert signed_in.is_signed_in_at("dispatch")
@@ -123,8 +123,8 @@ def test_logging_out_at_the_provider_ends_both(pickup: Pickup, signed_in: Person
         assert signed_in.status_at(name)["reason"] == "You logged out at the identity provider (IdP)."
 
 
-def test_after_the_logout_either_app_asks_for_the_password(signed_in: Person) -> None:
-    """BCL-36: and the next session has another sid."""
+def test_both_apps_ask_for_the_password_after_the_logout(signed_in: Person) -> None:
+    """BCL-36: the next session has another sid."""
     before = signed_in.sid_at("dispatch")
     signed_in.logs_out_of("dispatch")
     for name in APPS:
@@ -133,8 +133,8 @@ def test_after_the_logout_either_app_asks_for_the_password(signed_in: Person) ->
     assert signed_in.sid_at("manager") != before
 
 
-def test_who_signs_in_next_sees_nothing_of_the_one_before(signed_in: Person) -> None:
-    """In both apps, whoever opened them before."""
+def test_next_user_sees_no_data_of_the_previous_one(signed_in: Person) -> None:
+    """In both apps, whichever of them the first user had opened."""
     signed_in.logs_out_of("dispatch")
     signed_in.signs_in("dispatch", "alex")
     for name in APPS:
@@ -143,8 +143,8 @@ def test_who_signs_in_next_sees_nothing_of_the_one_before(signed_in: Person) -> 
         assert "Cameron" not in page.html
 
 
-def test_somebody_else_signing_in_ends_the_first_ones_sessions(pickup: Pickup, signed_in: Person, clock: Clock) -> None:
-    """BCL-06: in the same browser, without a logout: Manager's tab must not go on as Cameron's."""
+def test_other_user_signing_in_ends_the_first_users_sessions(pickup: Pickup, signed_in: Person, clock: Clock) -> None:
+    """BCL-06: in the same browser, without a logout: Manager's tab must not continue as Cameron's."""
     clock.turn(60)
     url = signed_in.browser.client.get(pickup.url("dispatch") + "/login").location
     signed_in.browser.open(url + "&prompt=login")
@@ -154,10 +154,10 @@ def test_somebody_else_signing_in_ends_the_first_ones_sessions(pickup: Pickup, s
     assert "Alex Okafor" in signed_in.opens("manager").text
 
 
-# --- who is not meant ---
+# --- other sessions ---
 
 
-def test_two_browsers_of_one_person_are_two_sessions(pickup: Pickup, signed_in: Person) -> None:
+def test_two_browsers_of_one_user_have_two_sessions(pickup: Pickup, signed_in: Person) -> None:
     """BCL-54: only the session with that sid ends."""
     at_home = Person(pickup).signs_in("dispatch")
     at_home.opens("manager")
@@ -167,7 +167,7 @@ def test_two_browsers_of_one_person_are_two_sessions(pickup: Pickup, signed_in: 
     assert at_home.is_signed_in_at("manager")
 
 
-def test_another_person_is_untouched(pickup: Pickup, signed_in: Person) -> None:
+def test_other_users_stay_signed_in(pickup: Pickup, signed_in: Person) -> None:
     """BCL-54."""
     alex = Person(pickup).signs_in("manager", "alex")
     signed_in.logs_out_of("manager")
@@ -175,31 +175,31 @@ def test_another_person_is_untouched(pickup: Pickup, signed_in: Person) -> None:
     assert "Alex Okafor" in alex.opens("manager").text
 
 
-# --- who is away ---
+# --- outages ---
 
 
 @pytest.mark.parametrize("fault", ["refuse", "time_out"])
-def test_a_dead_manager_holds_nobody_up_and_hears_of_it_later(
+def test_unreachable_manager_is_notified_later_without_delaying_the_user(
     fault: str, pickup: Pickup, signed_in: Person, clock: Clock
 ) -> None:
-    """The user is out and back at Dispatch; Manager comes back, and the logout arrives."""
+    """The user is logged out and back at Dispatch; when Manager is up again, the logout arrives."""
     cookie = signed_in.cookie_of("manager")
     getattr(pickup.network, fault)(pickup.url("manager") + "/bclogout")
     page = signed_in.logs_out_of("dispatch")
     assert "/logged-out" in page.url
-    assert replayed(pickup, "manager", cookie)["signed_in"], "it has not heard of it"
+    assert replayed(pickup, "manager", cookie)["signed_in"], "it has not been notified yet"
     pickup.network.heal(pickup.url("manager") + "/bclogout")
     clock.turn(2)
     pickup.idp.background.poll()
     eventually(lambda: not replayed(pickup, "manager", cookie)["signed_in"])
 
 
-def test_a_provider_killed_right_after_the_logout_tells_everybody_when_it_is_back(
+def test_restarted_idp_sends_logouts_of_the_killed_process(
     pickup: Pickup, signed_in: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kill -9 between the ending and the delivery; what was recorded is sent by the next process."""
+    """Killed between the ending and the delivery; the next process sends what was recorded."""
     cookie = signed_in.cookie_of("manager")
-    monkeypatch.setattr(pickup.idp.outbox, "send", lambda _ids: None)  # … it died before it could
+    monkeypatch.setattr(pickup.idp.outbox, "send", lambda _ids: None)  # … it was killed before sending
     signed_in.logs_out_of("dispatch")
     assert replayed(pickup, "manager", cookie)["signed_in"]
     started_again = prepared(idp_service.create_app(pickup.settings), pickup.settings.idp_url)
@@ -210,23 +210,21 @@ def test_a_provider_killed_right_after_the_logout_tells_everybody_when_it_is_bac
     close(started_again)
 
 
-def test_a_session_that_expires_at_the_provider_ends_in_the_apps(
-    pickup: Pickup, signed_in: Person, clock: Clock
-) -> None:
-    """Nobody clicked anything anywhere; used apps alone do not keep a session at the provider."""
+def test_expired_session_of_the_idp_ends_in_the_apps(pickup: Pickup, signed_in: Person, clock: Clock) -> None:
+    """Without any click; using the apps alone does not extend the session at the IdP."""
     for _ in range(IDLE_SECONDS // 1200):
         clock.turn(1200)
-        assert not signed_in.opens("manager").came_by, "the app is in use, and does not ask the provider"
+        assert not signed_in.opens("manager").came_by, "the app is used without asking the IdP"
     pickup.idp.background.poll()
     eventually(lambda: not signed_in.is_signed_in_at("manager"))
     assert signed_in.status_at("manager")["reason"] == "Your session expired because it was not used for a while."
 
 
-# --- who only pretends ---
+# --- forged tokens ---
 
 
 def manager_token(pickup: Pickup, header: dict[str, Any] | None = None, **claims: Any) -> str:
-    """A logout token for Manager, with the provider's real signature unless the header says otherwise."""
+    """A logout token for Manager, with the IdP's real signature unless ``header`` differs."""
     session = pickup.sessions()[0]
     whole = {
         "iss": pickup.settings.idp_url,
@@ -256,18 +254,18 @@ FORGED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGED)
-def test_a_forged_token_is_refused_and_manager_stays_signed_in(forgery: str, pickup: Pickup, signed_in: Person) -> None:
-    """400, and nothing changes; with that one thing right, it is out."""
+def test_forged_token_is_rejected_and_manager_stays_signed_in(forgery: str, pickup: Pickup, signed_in: Person) -> None:
+    """400, and nothing changes; with the one error corrected, the session ends."""
     client, url = signed_in.browser.client, pickup.url("manager") + "/bclogout"
     response = client.post(url, data={"logout_token": manager_token(pickup, **FORGED[forgery])})
     assert response.status_code == 400
     assert signed_in.is_signed_in_at("manager")
-    assert client.post(url, data={"logout_token": manager_token(pickup)}).status_code == 200  # the control
+    assert client.post(url, data={"logout_token": manager_token(pickup)}).status_code == 200  # control
     assert not signed_in.is_signed_in_at("manager")
 
 
-def test_a_token_that_was_used_is_refused(pickup: Pickup, signed_in: Person) -> None:
-    """V25: whoever recorded the provider's own token cannot use it on the next session."""
+def test_used_token_is_rejected(pickup: Pickup, signed_in: Person) -> None:
+    """V25: an attacker who recorded the IdP's token cannot use it for the next session."""
     signed_in.logs_out_of("dispatch")
     url = pickup.url("manager") + "/bclogout"
     (recorded,) = pickup.network.logout_tokens(url)
@@ -280,8 +278,8 @@ def test_a_token_that_was_used_is_refused(pickup: Pickup, signed_in: Person) -> 
 # --- tokens ---
 
 
-def test_a_logout_revokes_the_access_token_at_managers_api(pickup: Pickup, signed_in: Person) -> None:
-    """Policy session: what Dispatch held is worth nothing a moment later."""
+def test_logout_revokes_the_access_token_at_managers_api(pickup: Pickup, signed_in: Person) -> None:
+    """Policy session: Dispatch's access token is invalid immediately."""
     token = pickup.login_of("dispatch")["access_token"]
     assert pickup.ask_fleet(token).status_code == 200
     signed_in.logs_out_of("dispatch")
@@ -291,7 +289,7 @@ def test_a_logout_revokes_the_access_token_at_managers_api(pickup: Pickup, signe
 
 
 def test_policy_none_keeps_the_token_and_sends_no_logout_request(pickup: Pickup, signed_in: Person) -> None:
-    """The one setting that switches both off, for that client only."""
+    """This one setting switches off both, for that client only."""
     for name in APPS:
         pickup.cli(f"pickup-{name}", "delete_tokens_on_logout", "none")
     token = pickup.login_of("dispatch")["access_token"]
@@ -301,8 +299,8 @@ def test_policy_none_keeps_the_token_and_sends_no_logout_request(pickup: Pickup,
     assert signed_in.is_signed_in_at("manager")
 
 
-def test_dispatch_reads_managers_drivers_with_the_persons_own_token(pickup: Pickup, signed_in: Person) -> None:
-    """Manager asks the provider about it; without the scope it refuses."""
+def test_dispatch_reads_drivers_with_the_users_token(pickup: Pickup, signed_in: Person) -> None:
+    """Manager introspects it at the IdP; without the scope it rejects the request."""
     page = signed_in.opens("dispatch", "/")
     assert "Tiger Nixon" in page.html
     (asked,) = pickup.network.to(pickup.url("manager") + "/api/drivers")
@@ -311,13 +309,13 @@ def test_dispatch_reads_managers_drivers_with_the_persons_own_token(pickup: Pick
     assert pickup.ask_fleet(pickup.login_of("manager")["access_token"]).status_code == 403
 
 
-# --- what nobody may find out ---
+# --- secrets ---
 
 
-def test_no_log_and_no_event_holds_a_secret(
+def test_logs_and_events_contain_no_secret(
     pickup: Pickup, cameron: Person, capfd: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
-    """BCL-70, TRAP-05: sign in, single sign-on, a refresh, a refused token, a logout with a retry: no token, no code,
+    """BCL-70, TRAP-05: sign in, single sign-on, a refresh, a rejected token, a logout with a retry: no token, no code,
     no cookie, no password and no client secret in any log line or event, and neither a state nor a verifier.
     """
     cameron.signs_in("dispatch")
@@ -339,8 +337,8 @@ def test_no_log_and_no_event_holds_a_secret(
 
     logged = "".join(capfd.readouterr())
     told = json.dumps([event.as_dict() for event in pickup.all_events()])
-    assert "op.logout.retrying" in logged, "there is a log to look into"
-    assert "rp.logout_token.rejected" in told, "there are events to look into"
+    assert "op.logout.retrying" in logged, "the log is not empty"
+    assert "rp.logout_token.rejected" in told, "events were recorded"
 
     values = [*tokens, *cookies, spoilt, query_of(page.url)["state"]]
     for exchange in pickup.network.exchanges:
@@ -357,8 +355,8 @@ def test_no_log_and_no_event_holds_a_secret(
     assert not [secret for secret in secrets if secret in told], "in the events"
 
 
-def test_no_database_holds_what_would_open_a_session(pickup: Pickup, cameron: Person) -> None:
-    """After single sign-on, on the disk of all three services: no token, cookie or private key, nor its signature."""
+def test_databases_contain_no_usable_credential(pickup: Pickup, cameron: Person) -> None:
+    """After single sign-on, no service's disk has a token, cookie, private key or signature of one."""
     cameron.signs_in("dispatch")
     cameron.opens("manager")
     values = [pickup.login_of(name)[kind] for name in APPS for kind in ("access_token", "refresh_token", "id_token")]
@@ -372,5 +370,5 @@ def test_no_database_holds_what_would_open_a_session(pickup: Pickup, cameron: Pe
 
 
 def private_keys(pickup: Pickup) -> list[dict[str, Any]]:
-    """The provider's keys, as JWKs."""
+    """The IdP's keys, as JWKs."""
     return [loaded.key.as_dict(private=True) for loaded in pickup.idp.keys._keys()]

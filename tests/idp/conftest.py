@@ -1,4 +1,4 @@
-"""The provider with its real routes and tables; the apps are made of paper and write down what they are sent."""
+"""The IdP with its real routes and tables; the apps are simulated and record the requests they receive."""
 
 import hashlib
 import re
@@ -48,7 +48,7 @@ Row = TypeVar("Row", bound=Base)
 
 @dataclass
 class PaperApp:
-    """An app that answers its logout requests as a test wants."""
+    """An app that answers its logout requests as a test configures."""
 
     status: int = 200
     body: str = ""
@@ -59,7 +59,7 @@ class PaperApp:
 
 
 def another_worker(engine: Engine, http: GuardedHttpClient, issuer: str, *, per_host: int = 9) -> Background:
-    """The outbox and the loop of another process: the same tables, and nothing else in common."""
+    """The outbox and the background loop of another process: only the tables are shared."""
     deliver = partial(delivery.deliver, issuer=issuer, http=http)
     outbox = Outbox(engine, deliver, SigningKeys(engine, ["RS256"]), redirect_wait=10, per_host=per_host)
     return Background(engine, outbox, "session")
@@ -67,7 +67,7 @@ def another_worker(engine: Engine, http: GuardedHttpClient, issuer: str, *, per_
 
 @dataclass
 class Provider:
-    """The provider, as people, apps and an operator meet it."""
+    """The IdP, as users, apps and an operator use it."""
 
     app: Flask
     settings: Settings
@@ -82,7 +82,7 @@ class Provider:
 
     @property
     def issuer(self) -> str:
-        """Its name."""
+        """Its issuer."""
         return self.settings.idp_url
 
     def url(self, client_id: str) -> str:
@@ -98,10 +98,10 @@ class Provider:
         """A browser at the provider."""
         return client_of(self.app)
 
-    # --- what a person does ---
+    # --- actions of a user ---
 
     def parameters(self, client_id: str = DISPATCH, **changes: str | None) -> dict[str, str]:
-        """A good authorization request; a change to None leaves a parameter out."""
+        """A valid authorization request; a parameter changed to None is omitted."""
         good = {
             "response_type": "code",
             "client_id": client_id,
@@ -115,20 +115,20 @@ class Provider:
         return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
     def authorize(self, browser: SiteClient, client_id: str = DISPATCH, **changes: str | None) -> TestResponse:
-        """An app sends the browser to the provider."""
+        """An app redirects the browser to the IdP."""
         return browser.get("/oauth2/authorize", query_string=self.parameters(client_id, **changes))
 
     def enter_password(
         self, browser: SiteClient, page: TestResponse, username: str = "cameron", password: str = PASSWORD
     ) -> TestResponse:
-        """Fill in the login page; a good one leads to the app's address in two steps."""
+        """Fill in the login page; a valid password redirects to the app's address in two steps."""
         response = browser.submit("/login", request=hidden(page, "request"), username=username, password=password)
         return browser.get(response.location) if response.status_code == 303 else response
 
     def sign_in(
         self, browser: SiteClient | None = None, client_id: str = DISPATCH, username: str = "cameron", **changes: str
     ) -> SiteClient:
-        """Sign in by an app; its code is not redeemed."""
+        """Sign in through an app; its code is not redeemed."""
         browser = browser or self.browser()
         page = self.authorize(browser, client_id, **changes)
         assert page.status_code == 200, f"no login page, but {page.location}"
@@ -137,12 +137,12 @@ class Provider:
         return browser
 
     def code(self, browser: SiteClient, client_id: str = DISPATCH, **changes: str | None) -> str:
-        """A code for an app, without a question."""
+        """A code for an app, without a page."""
         response = self.authorize(browser, client_id, **changes)
         assert response.status_code == 303, response.text
         return query_of(response.location)["code"]
 
-    # --- what an app does ---
+    # --- actions of an app ---
 
     def basic(self, client_id: str, secret: str | None = None) -> dict[str, str]:
         """RFC 6749 §2.3.1."""
@@ -150,7 +150,7 @@ class Provider:
         return {"Authorization": "Basic " + b64encode(pair.encode()).decode()}
 
     def post(self, path: str, client_id: str = DISPATCH, **parameters: str | None) -> TestResponse:
-        """An app's server asks."""
+        """A request of an app's server."""
         data = {name: value for name, value in parameters.items() if value is not None}
         return self.app.test_client(use_cookies=False).post(path, data=data, headers=self.basic(client_id))
 
@@ -165,26 +165,26 @@ class Provider:
         return self.post("/oauth2/token", client_id, **{**good, **changes})
 
     def tokens(self, browser: SiteClient, client_id: str = DISPATCH, **changes: str | None) -> dict[str, Any]:
-        """A whole login of an app in a browser that is signed in."""
+        """A whole login of an app in a signed-in browser."""
         response = self.redeem(self.code(browser, client_id, **changes), client_id)
         assert response.status_code == 200, response.text
         return dict(response.get_json())
 
     def refresh(self, refresh_token: str, client_id: str = DISPATCH, **parameters: str) -> TestResponse:
-        """Renew tokens."""
+        """Refresh tokens."""
         return self.post(
             "/oauth2/token", client_id, grant_type="refresh_token", refresh_token=refresh_token, **parameters
         )
 
     def userinfo(self, access_token: str) -> TestResponse:
-        """Ask who it is."""
+        """Request userinfo."""
         return self.app.test_client().get("/oauth2/userinfo", headers={"Authorization": f"Bearer {access_token}"})
 
     def works(self, access_token: str) -> bool:
-        """Whether an access token is good."""
+        """Whether an access token is valid."""
         return self.userinfo(access_token).status_code == 200
 
-    # --- what an operator sees ---
+    # --- the operator's view ---
 
     @contextmanager
     def database(self) -> Iterator[Session]:
@@ -198,17 +198,17 @@ class Provider:
             return list(db.scalars(select(kind)))
 
     def session(self) -> SsoSession:
-        """The one session that there is."""
+        """The only session."""
         (session,) = self.rows(SsoSession)
         return session
 
     def delivery(self, client_id: str) -> Delivery:
-        """The one delivery to this client."""
+        """The only delivery to this client."""
         (delivery,) = (row for row in self.rows(Delivery) if row.client_id == client_id)
         return delivery
 
     def attempts(self) -> list[DeliveryAttempt]:
-        """All tries, in their order."""
+        """All attempts, in order."""
         return sorted(self.rows(DeliveryAttempt), key=lambda attempt: attempt.at)
 
     def change_client(self, client_id: str, **values: Any) -> None:
@@ -219,16 +219,16 @@ class Provider:
                 setattr(client, name, value)
 
     def events(self, name: str = "") -> list[Event]:
-        """The events of this name, or all."""
+        """The events of this name, or all events."""
         with self.database() as db:
             return [event for event in db.scalars(select(Event).order_by(Event.id)) if name in ("", event.name)]
 
     def logout_tokens(self, client_id: str) -> list[dict[str, Any]]:
-        """The claims of the logout tokens that an app was sent."""
+        """The claims of the logout tokens that were sent to an app."""
         return [read(token)[1] for token in self.network.logout_tokens(f"{self.url(client_id)}/bclogout")]
 
     def end_session(self, browser: SiteClient, **parameters: str) -> TestResponse:
-        """An app sends the browser to the logout."""
+        """An app redirects the browser to the logout endpoint."""
         return browser.get("/oidc/logout?" + urlencode(parameters))
 
 
@@ -241,13 +241,13 @@ def hidden(page: TestResponse, name: str) -> str:
 
 @pytest.fixture
 def register(provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch) -> "Registrar":
-    """Where software registers itself, open to all; its site is of paper. Cameron first: she may bring a database."""
-    from tests.idp.parties import SHOP, Registrar  # it needs what stands above
+    """The registration endpoint, open to all; its site is simulated. Cameron first: she may replace the database."""
+    from tests.idp.parties import SHOP, Registrar  # it imports this module
 
     del cameron
     monkeypatch.setattr(provider.settings, "demo_open_registration", True)
     monkeypatch.setattr(provider.state.client_keys, "_fetched", {})  # those of earlier tests
-    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])  # the names of tests are in nobody's DNS
+    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])  # the tests' host names are not in DNS
     app = PaperApp()
     provider.network.add(SHOP, app)
     return Registrar(provider, app)
@@ -263,7 +263,7 @@ def shop(register: "Registrar") -> "Party":
 
 @pytest.fixture
 def provider(idp: Flask, settings: Settings, network: Network) -> Provider:
-    """The provider, with two apps of paper on the network."""
+    """The IdP, with two simulated apps on the network."""
     apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
     network.add(settings.dispatch_url, apps[DISPATCH])
     network.add(settings.manager_url, apps[MANAGER])
@@ -278,7 +278,7 @@ def cameron_once() -> dict[str, str]:
 
 @pytest.fixture
 def cameron(provider: Provider, built: Built, cameron_once: dict[str, str]) -> SiteClient:
-    """The browser of somebody who is signed in, at both apps.
+    """The browser of a user who is signed in at both apps.
 
     The sign-in is done once for all tests; the others find its cookies, and the database as it was after it.
     """

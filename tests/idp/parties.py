@@ -1,4 +1,4 @@
-"""Software that registers itself at the provider, with keys of its own, and reads every kind of answer."""
+"""Software that registers itself at the IdP, with its own keys, and parses every kind of response."""
 
 import itertools
 import re
@@ -39,7 +39,7 @@ class Answer:
 
 
 def answer_of(response: TestResponse) -> Answer:
-    """What the provider answers the client; anything else is a failure."""
+    """The IdP's response to the client; anything else fails the test."""
     if response.status_code == 200:
         return form_of(response)
     assert response.status_code == 303, f"{response.status_code} {response.text}"
@@ -51,7 +51,7 @@ def answer_of(response: TestResponse) -> Answer:
 
 
 def form_of(page: TestResponse) -> Answer:
-    """FP-01: a form that posts itself."""
+    """FP-01: a form that submits itself."""
     found = re.search(r'<form method="post" action="([^"]*)">(.*?)</form>', page.text, re.DOTALL)
     assert found, f"no redirect, and no form that posts itself: {page.text}"
     assert "form_post.js" in page.text
@@ -61,7 +61,7 @@ def form_of(page: TestResponse) -> Answer:
 
 @dataclass
 class Party:
-    """One registered client, with what it was told about itself."""
+    """One registered client, with its registration response."""
 
     provider: Provider
     information: dict[str, Any]
@@ -79,24 +79,24 @@ class Party:
 
     @property
     def uri(self) -> str:
-        """Where it wants to be answered."""
+        """Its redirect URI."""
         return str(self.information["redirect_uris"][0])
 
     def parameters(self, **changes: str | None) -> dict[str, str]:
-        """A good authorization request, without PKCE; a change to None leaves a parameter out."""
+        """A valid authorization request without PKCE; a parameter changed to None is omitted."""
         good = {"redirect_uri": self.uri, "scope": "openid profile email", "client_id": self.id, **NO_PKCE}
         return self.provider.parameters(**{**good, **changes})
 
     def ask(self, browser: SiteClient, **changes: str | None) -> TestResponse:
-        """Send the browser to the provider."""
+        """Send the browser to the IdP."""
         return browser.get("/oauth2/authorize", query_string=self.parameters(**changes))
 
     def answer(self, browser: SiteClient, **changes: str | None) -> Answer:
-        """The same, where no question is expected."""
+        """The same, if no page is expected."""
         return answer_of(self.ask(browser, **changes))
 
     def assertion(self, key: SigningKey | None = None, alg: str = "RS256", /, **changes: Any) -> str:
-        """RFC 7523 §3: a good one, except for what is said; ``...`` leaves a claim out."""
+        """RFC 7523 §3: a valid assertion with the given changes; ``...`` omits a claim."""
         now = int(time.time())
         good = {
             "iss": self.id,
@@ -111,7 +111,7 @@ class Party:
         return jws({"alg": alg, "kid": signer.kid}, claims, signer)
 
     def proof(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Its registered way to say who it is: headers and form."""
+        """Its registered client authentication: headers and form."""
         method = self.information["token_endpoint_auth_method"]
         if method == "client_secret_basic":
             return self.provider.basic(self.id, self.secret), {}
@@ -122,7 +122,7 @@ class Party:
         return {}, {"client_id": self.id}
 
     def post(self, path: str, /, **parameters: str | None) -> TestResponse:
-        """Its server asks; a parameter replaces one of its proof."""
+        """A request of its server; parameters can replace its authentication."""
         headers, form = self.proof()
         data = {name: value for name, value in {**form, **parameters}.items() if value is not None}
         return self.provider.app.test_client(use_cookies=False).post(path, data=data, headers=headers)
@@ -133,7 +133,7 @@ class Party:
         return self.post("/oauth2/token", **{**good, **changes})
 
     def tokens(self, browser: SiteClient, **changes: str | None) -> dict[str, Any]:
-        """A whole login in a browser that is signed in."""
+        """A whole login in a signed-in browser."""
         answer = self.answer(browser, **changes)
         verifier = VERIFIER if changes.get("code_challenge") else None
         response = self.redeem(answer["code"], code_verifier=verifier)
@@ -141,18 +141,18 @@ class Party:
         return dict(response.get_json())
 
     def refresh(self, refresh_token: str, **parameters: str) -> TestResponse:
-        """Renew tokens."""
+        """Refresh tokens."""
         return self.post("/oauth2/token", grant_type="refresh_token", refresh_token=refresh_token, **parameters)
 
     def request_object(self, key: SigningKey | None = None, alg: str = "RS256", /, **changes: Any) -> str:
-        """Core §6.1: the good request, signed; ``...`` leaves a claim out."""
+        """Core §6.1: the valid request, signed; ``...`` omits a claim."""
         good = {"iss": self.id, "aud": self.provider.issuer, **self.parameters()}
         claims = {name: value for name, value in {**good, **changes}.items() if value is not ...}
         signer = key or self.key
         return jws({"alg": alg, "kid": signer.kid}, claims, signer)
 
     def manage(self, method: str, **options: Any) -> TestResponse:
-        """Look after its own entry (RFC 7592)."""
+        """Manage its registration (RFC 7592)."""
         headers = {"Authorization": f"Bearer {self.information['registration_access_token']}"}
         client = self.provider.app.test_client(use_cookies=False)
         return client.open(f"/oauth2/register/{self.id}", method=method, headers=headers, **options)
@@ -160,18 +160,18 @@ class Party:
 
 @dataclass
 class Registrar:
-    """Where software registers. Open, as in a demonstration."""
+    """The registration endpoint. Open, as in a demonstration."""
 
     provider: Provider
     app: PaperApp
 
     def post(self, **metadata: Any) -> TestResponse:
-        """A registration; a member that is ``...`` is left out."""
+        """A registration; a member with the value ``...`` is omitted."""
         body = {name: value for name, value in {**self.good(), **metadata}.items() if value is not ...}
         return self.provider.app.test_client(use_cookies=False).post("/oauth2/register", json=body)
 
     def good(self) -> dict[str, Any]:
-        """Metadata that are accepted."""
+        """Metadata that are valid."""
         return {
             "redirect_uris": [f"{SHOP}/cb"],
             "post_logout_redirect_uris": [f"{SHOP}/bye"],
@@ -180,20 +180,20 @@ class Registrar:
         }
 
     def __call__(self, **metadata: Any) -> Party:
-        """A client that is registered now."""
+        """A newly registered client."""
         response = self.post(**metadata)
         assert response.status_code == 201, response.text
         return Party(self.provider, response.get_json())
 
     def of_type(self, *response_types: str, **metadata: Any) -> Party:
-        """One for these response types."""
+        """A client for these response types."""
         return self(response_types=list(response_types), grant_types=GRANTS, **metadata)
 
     def with_key(self, **metadata: Any) -> Party:
-        """One that proves itself with a key."""
+        """A client that authenticates with a key."""
         good = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key.public_jwk()]}}
         return self(**{**good, **metadata})
 
     def logout_tokens(self) -> list[dict[str, Any]]:
-        """The claims of the logout tokens the shop was sent."""
+        """The claims of the logout tokens sent to the shop."""
         return [read(token)[1] for token in self.provider.network.logout_tokens(f"{SHOP}/bclogout")]
