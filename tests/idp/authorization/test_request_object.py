@@ -204,7 +204,7 @@ def test_an_object_may_say_its_type(typ: str, shop: Party, cameron: SiteClient) 
     assert "code" in answer_of(ask(shop, cameron, typed(shop, typ))).parameters
 
 
-def test_a_registered_algorithm_excludes_the_others(register: Registrar, cameron: SiteClient) -> None:
+def test_registered_algorithm_excludes_the_others(register: Registrar, cameron: SiteClient) -> None:
     """ROB-05, BCP-09: request_object_signing_alg."""
     keys = {"keys": [shop_key.public_jwk(), ec_key("ec").public_jwk()]}
     party = register(jwks=keys, request_object_signing_alg="ES256")

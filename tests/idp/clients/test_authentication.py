@@ -1,4 +1,4 @@
-"""How a client proves itself at the token endpoint, and at introspection and revocation: Core §9, RFC 7523."""
+"""Client authentication at the token endpoint, introspection and revocation: Core §9, RFC 7523."""
 
 import threading
 from base64 import b64encode
@@ -32,7 +32,7 @@ def signer(register: Registrar) -> Party:
 
 
 def assert_invalid_client(response: Any) -> None:
-    """TOK-02: 401 or 400 with the word, and nothing stored on the way."""
+    """TOK-02: 401 or 400 with the error code, not cacheable."""
     assert response.get_json()["error"] == "invalid_client", response.text
     assert response.status_code in (400, 401)
     assert response.headers["Cache-Control"] == "no-store"
@@ -42,7 +42,7 @@ def assert_invalid_client(response: Any) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_works_everywhere(
+def test_each_method_works_at_each_endpoint(
     method: str, register: Registrar, cameron: SiteClient, provider: Provider
 ) -> None:
     """DISC-14, TOK-04 … TOK-07, INT-01, REV-01: at token (code and refresh), introspection and revocation."""
@@ -57,7 +57,7 @@ def test_each_method_works_everywhere(
 
 @pytest.mark.parametrize("used", [*METHODS, "none"])
 @pytest.mark.parametrize("registered", [*METHODS, "none"])
-def test_a_client_uses_its_registered_method_and_no_other(
+def test_client_must_use_its_registered_method(
     registered: str, used: str, register: Registrar, cameron: SiteClient
 ) -> None:
     """TOK-04: all 16 combinations; only the registered method authenticates."""
@@ -82,12 +82,12 @@ def test_a_client_uses_its_registered_method_and_no_other(
     ],
 )
 def test_two_methods_at_once_are_an_error(extra: dict[str, str], shop: Party, cameron: SiteClient) -> None:
-    """TOK-04, RFC 6749 §2.3: not the one that happens to be right."""
+    """TOK-04, RFC 6749 §2.3: even if one of them is valid."""
     response = shop.redeem(shop.answer(cameron)["code"], client_id=shop.id, **extra)
     assert (response.status_code, response.get_json()["error"]) == (400, "invalid_request")
 
 
-def test_a_secret_and_an_assertion_in_one_form_are_an_error(signer: Party, cameron: SiteClient) -> None:
+def test_secret_and_assertion_in_one_form_are_an_error(signer: Party, cameron: SiteClient) -> None:
     """TOK-04."""
     response = signer.redeem(signer.answer(cameron)["code"], client_id=signer.id, client_secret="x")
     assert (response.status_code, response.get_json()["error"]) == (400, "invalid_request")
@@ -106,7 +106,7 @@ def test_a_secret_and_an_assertion_in_one_form_are_an_error(signer: Party, camer
         "\xff",
     ],
 )
-def test_an_odd_header_is_a_client_that_did_not_prove_itself(authorization: str, provider: Provider) -> None:
+def test_malformed_header_fails_client_authentication(authorization: str, provider: Provider) -> None:
     """TOK-02: 401, never a server error."""
     for path in ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"):
         client = provider.app.test_client()
@@ -146,15 +146,17 @@ def test_a_parameter_that_is_there_twice_is_an_error(name: str, register: Regist
         pytest.param(["{issuer}", "{issuer}/oauth2/token"], id="TOK-07-both"),
     ],
 )
-def test_an_assertion_is_for_us_under_either_name(audience: Any, signer: Party, cameron: SiteClient) -> None:
-    """TOK-07: newer texts want the issuer, older clients send the token endpoint."""
+def test_assertion_audience_is_the_issuer_or_the_token_endpoint(
+    audience: Any, signer: Party, cameron: SiteClient
+) -> None:
+    """TOK-07: newer specifications require the issuer, older clients send the token endpoint."""
     assertion = signer.assertion(aud=filled(audience, signer))
     response = signer.redeem(signer.answer(cameron)["code"], client_assertion=assertion)
     assert response.status_code == 200, response.text
 
 
 def filled(value: Any, party: Party) -> Any:
-    """``value`` with the names in their places."""
+    """``value`` with the placeholders filled in."""
     if isinstance(value, list):
         return [filled(item, party) for item in value]
     return value.format(issuer=party.provider.issuer, id=party.id) if isinstance(value, str) else value
@@ -193,19 +195,19 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS)
-def test_an_assertion_with_a_wrong_claim_is_refused(
+def test_assertion_with_a_wrong_claim_is_rejected(
     changes: dict[str, Any], signer: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """TOK-07: and its jti is not used up by it."""
+    """TOK-07: the rejected assertion does not use up its jti."""
     changes = {name: filled(value, signer) for name, value in changes.items()}
     code = signer.answer(cameron)["code"]
     assert_invalid_client(signer.redeem(code, client_assertion=signer.assertion(**changes)))
     assert provider.rows(UsedAssertion) == []
-    assert signer.redeem(code).status_code == 200, "the right one still works"
+    assert signer.redeem(code).status_code == 200, "the valid one still works"
 
 
 def hmac_with_public_key(party: Party) -> str:
-    """The public key, which everybody has, taken for a shared secret."""
+    """The public key used as a shared secret."""
     claims = read(party.assertion())[1]
     return jws({"alg": "HS256", "kid": shop_key.kid}, claims, shop_key.public_pem())
 
@@ -238,7 +240,7 @@ BAD_SIGNATURES: dict[str, Callable[[Party], str]] = {
 
 
 @pytest.mark.parametrize("forge", BAD_SIGNATURES.values(), ids=BAD_SIGNATURES)
-def test_an_assertion_that_the_client_did_not_sign_is_refused(
+def test_assertion_not_signed_by_the_client_is_rejected(
     forge: Callable[[Party], str], signer: Party, cameron: SiteClient
 ) -> None:
     """TOK-07, BCP-09, JWK-08: keys come from the registration, algorithms from our list."""
@@ -247,8 +249,8 @@ def test_an_assertion_that_the_client_did_not_sign_is_refused(
     assert signer.redeem(code).status_code == 200
 
 
-def test_an_assertion_is_good_once(signer: Party, cameron: SiteClient) -> None:
-    """TOK-07: a copy is refused, also for another request; a new assertion is accepted."""
+def test_assertion_is_accepted_once(signer: Party, cameron: SiteClient) -> None:
+    """TOK-07: a copy is rejected, also for another request; a new assertion is accepted."""
     assertion = signer.assertion()
     assert signer.post("/oauth2/introspect", token="x", client_assertion=assertion).status_code == 200
     response = signer.redeem(signer.answer(cameron)["code"], client_assertion=assertion)
@@ -257,14 +259,14 @@ def test_an_assertion_is_good_once(signer: Party, cameron: SiteClient) -> None:
     assert signer.tokens(cameron)
 
 
-def test_two_clients_may_happen_to_use_the_same_jti(register: Registrar) -> None:
-    """TOK-07: it is unique for its issuer."""
+def test_two_clients_can_use_the_same_jti(register: Registrar) -> None:
+    """TOK-07: a jti is unique per issuer."""
     for party in (register.with_key(), register.with_key()):
         assertion = party.assertion(jti="1")
         assert party.post("/oauth2/introspect", token="x", client_assertion=assertion).status_code == 200
 
 
-def test_used_assertions_are_forgotten_when_they_have_expired(signer: Party, provider: Provider, clock: Clock) -> None:
+def test_used_assertions_are_deleted_after_they_expire(signer: Party, provider: Provider, clock: Clock) -> None:
     """TOK-07: they are stored only until they expire."""
     signer.post("/oauth2/introspect", token="x")
     clock.turn(60 + LEEWAY)
@@ -276,19 +278,19 @@ def test_used_assertions_are_forgotten_when_they_have_expired(signer: Party, pro
 
 
 @pytest.mark.parametrize("changes", [{"client_assertion_type": "x"}, {"client_assertion_type": None}])
-def test_the_type_of_the_assertion_must_be_said(changes: dict[str, Any], signer: Party, cameron: SiteClient) -> None:
+def test_assertion_type_is_required(changes: dict[str, Any], signer: Party, cameron: SiteClient) -> None:
     """TOK-07, RFC 7523 §2.2."""
     assert_invalid_client(signer.redeem(signer.answer(cameron)["code"], **changes))
 
 
-def test_a_client_id_beside_the_assertion_must_be_the_same(signer: Party, cameron: SiteClient) -> None:
+def test_client_id_must_match_the_assertion(signer: Party, cameron: SiteClient) -> None:
     """TOK-07, RFC 7521 §4.2."""
     code = signer.answer(cameron)["code"]
     assert_invalid_client(signer.redeem(code, client_id=DISPATCH))
     assert signer.redeem(code, client_id=signer.id).status_code == 200
 
 
-def test_a_registered_algorithm_excludes_the_others(register: Registrar, cameron: SiteClient) -> None:
+def test_registered_algorithm_excludes_the_others(register: Registrar, cameron: SiteClient) -> None:
     """BCP-09, Registration §2: token_endpoint_auth_signing_alg."""
     keys = {"keys": [shop_key.public_jwk(), ec_key("ec").public_jwk()]}
     party = register.with_key(jwks=keys, token_endpoint_auth_signing_alg="ES256")
@@ -306,10 +308,8 @@ def test_each_announced_algorithm_works(alg: str, register: Registrar, cameron: 
     assert response.status_code == 200, response.text
 
 
-def test_a_logout_token_is_refused_as_an_assertion(
-    register: Registrar, cameron: SiteClient, provider: Provider
-) -> None:
-    """BCL-68: not even for a client that calls our keys its own."""
+def test_logout_token_is_rejected_as_an_assertion(register: Registrar, cameron: SiteClient, provider: Provider) -> None:
+    """BCL-68: not even for a client whose registered keys are ours."""
     ours = provider.browser().get("/oauth2/jwks").get_json()
     party = register.with_key(jwks=ours, grant_types=GRANTS)
     logout_token = provider.state.keys.sign(
@@ -327,14 +327,14 @@ def typed(party: Party, typ: Any, **claims: Any) -> str:
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "client-authentication+jwt", "application/client-authentication+jwt"])
-def test_an_assertion_may_say_its_type(typ: str, signer: Party, cameron: SiteClient) -> None:
-    """TOK-07, RFC 7515 §4.1.9, RFC 8725 §3.11: in either case of letters; older clients send none, or JWT."""
+def test_assertion_can_have_a_type(typ: str, signer: Party, cameron: SiteClient) -> None:
+    """TOK-07, RFC 7515 §4.1.9, RFC 8725 §3.11: in either case; older clients send no type, or JWT."""
     response = signer.redeem(signer.answer(cameron)["code"], client_assertion=typed(signer, typ))
     assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("typ", ["oauth-authz-req+jwt", "logout+jwt", "at+jwt", "dpop+jwt", "", 7, None])
-def test_a_token_of_another_type_is_refused_as_an_assertion(typ: Any, signer: Party, cameron: SiteClient) -> None:
+def test_token_of_another_type_is_rejected_as_an_assertion(typ: Any, signer: Party, cameron: SiteClient) -> None:
     """TOK-07, RFC 8725 §3.11, RFC 9101 §10.8."""
     code = signer.answer(cameron)["code"]
     assert_invalid_client(signer.redeem(code, client_assertion=typed(signer, typ)))
@@ -342,8 +342,8 @@ def test_a_token_of_another_type_is_refused_as_an_assertion(typ: Any, signer: Pa
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri", "response_type", "scope"])
-def test_a_request_object_is_refused_as_an_assertion(name: str, signer: Party, cameron: SiteClient) -> None:
-    """TOK-07, RFC 9101 §10.8: it travels through the browser, where others read it; also if it has every claim."""
+def test_request_object_is_rejected_as_an_assertion(name: str, signer: Party, cameron: SiteClient) -> None:
+    """TOK-07, RFC 9101 §10.8: it passes through the browser, where others can read it; even if it has every claim."""
     request_object = typed(signer, "JWT", **{name: signer.parameters()[name]})
     assert_invalid_client(signer.redeem(signer.answer(cameron)["code"], client_assertion=request_object))
 
@@ -355,13 +355,13 @@ KEYS = f"{SHOP}/jwks.json"
 
 @pytest.fixture
 def far_signer(register: Registrar, provider: Provider) -> Party:
-    """A client whose keys are at an address."""
+    """A client with a jwks_uri."""
     provider.network.replace(KEYS, lambda _: jwks_response(shop_key))
     return register.with_key(jwks=..., jwks_uri=KEYS, grant_types=GRANTS)
 
 
 def jwks_response(*keys: SigningKey) -> Any:
-    """A key set, as a site answers it."""
+    """A key set as a response."""
     import json
 
     from werkzeug import Response
@@ -370,11 +370,11 @@ def jwks_response(*keys: SigningKey) -> Any:
 
 
 def fetches(party: Party) -> int:
-    """How often the keys were asked for."""
+    """How often the keys were requested."""
     return len(party.provider.network.to(KEYS))
 
 
-def test_keys_are_fetched_once_and_believed_for_a_while(far_signer: Party, clock: Clock) -> None:
+def test_keys_are_cached(far_signer: Party, clock: Clock) -> None:
     """REG-10."""
     for _ in range(3):
         assert far_signer.post("/oauth2/introspect", token="x").status_code == 200
@@ -384,7 +384,7 @@ def test_keys_are_fetched_once_and_believed_for_a_while(far_signer: Party, clock
     assert fetches(far_signer) == 2
 
 
-def test_a_new_key_is_looked_for_at_once(far_signer: Party, provider: Provider, clock: Clock) -> None:
+def test_new_key_is_fetched_immediately(far_signer: Party, provider: Provider, clock: Clock) -> None:
     """REG-10, Core §10.1.1: the client rotated its key; its next assertion works."""
     far_signer.post("/oauth2/introspect", token="x")
     new = rsa_key("the shop's next key")
@@ -394,7 +394,7 @@ def test_a_new_key_is_looked_for_at_once(far_signer: Party, provider: Provider, 
     assert far_signer.post("/oauth2/introspect", token="x").status_code == 200
 
 
-def test_made_up_keys_do_not_flood_the_client(far_signer: Party, clock: Clock) -> None:
+def test_forged_key_ids_do_not_flood_the_clients_site(far_signer: Party, clock: Clock) -> None:
     """Like BCL-71: forged key ids cause a fetch every few seconds at most."""
     far_signer.key = rsa_key("a thief's key")
     for _ in range(5):
@@ -414,10 +414,8 @@ def test_invalid_keys_cause_no_server_error(body: str, far_signer: Party, provid
     assert fetches(far_signer) == 1
 
 
-def test_keys_that_cannot_be_had_are_not_asked_for_each_time(
-    far_signer: Party, provider: Provider, clock: Clock
-) -> None:
-    """REG-10: anybody can name a client; its site, if it is down, is asked every few seconds; then it works again."""
+def test_unavailable_keys_are_not_fetched_for_each_request(far_signer: Party, provider: Provider, clock: Clock) -> None:
+    """REG-10: anyone can name a client; if its site is down, it is requested every few seconds; then it works again."""
     provider.network.time_out(KEYS)
     for _ in range(3):
         assert_invalid_client(far_signer.post("/oauth2/introspect", token="x"))
@@ -427,8 +425,8 @@ def test_keys_that_cannot_be_had_are_not_asked_for_each_time(
     assert far_signer.post("/oauth2/introspect", token="x").status_code == 200
 
 
-def test_known_keys_are_good_while_their_site_is_down(far_signer: Party, provider: Provider, clock: Clock) -> None:
-    """REG-10: for as long as they are believed."""
+def test_cached_keys_are_used_while_their_site_is_down(far_signer: Party, provider: Provider, clock: Clock) -> None:
+    """REG-10: for as long as they are cached."""
     far_signer.post("/oauth2/introspect", token="x")
     provider.network.refuse(KEYS)
     clock.turn(KEEP_SECONDS)
@@ -457,7 +455,7 @@ def test_one_clients_slow_site_does_not_delay_other_clients(
 
 @contextmanager
 def asking(party: Party, times: int) -> Iterator[list[TestResponse]]:
-    """So many requests of the client at the same time; the answers so far. Waits for all of them at the end."""
+    """Sends so many requests of the client at once; returns the responses so far. At the end waits for all of them."""
     answers: list[TestResponse] = []
 
     def ask() -> None:
@@ -474,7 +472,7 @@ def asking(party: Party, times: int) -> Iterator[list[TestResponse]]:
 def test_all_requests_waiting_for_a_site_share_one_fetch(
     slow_site: Gate, register: Registrar, far_signer: Party, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """REG-10: when it fails none of them asks again, however long it took: the pause begins when the fetch ends."""
+    """REG-10: if it fails, none of them fetches again: the pause begins when the fetch ends."""
     monkeypatch.setattr("idp.outbox.http._places", threading.Semaphore(8))
     register.app.status = 500
     with asking(far_signer, times=8) as answers:
@@ -485,7 +483,7 @@ def test_all_requests_waiting_for_a_site_share_one_fetch(
     assert fetches(far_signer) == 1
 
 
-def test_few_threads_wait_for_other_sites_and_other_requests_are_refused(
+def test_number_of_threads_waiting_for_sites_is_limited(
     slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REG-10: a hanging jwks_uri leaves threads for other requests; a refused request gets Retry-After."""
@@ -499,18 +497,16 @@ def test_few_threads_wait_for_other_sites_and_other_requests_are_refused(
     assert [answer.status_code for answer in answers] == [503] * 3 + [200] * WAITING_THREADS
 
 
-def test_keys_are_fetched_also_for_a_request_that_does_not_wait(
-    far_signer: Party, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """REG-10: sites that hang hold every place, and the client's next try works all the same."""
+def test_rejected_request_still_starts_a_fetch(far_signer: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REG-10: hanging sites occupy every place, but the client's next attempt still works."""
     monkeypatch.setattr("idp.outbox.http._places", threading.Semaphore(0))
     assert far_signer.post("/oauth2/introspect", token="x").status_code == 503
     eventually(lambda: far_signer.post("/oauth2/introspect", token="x").status_code == 200)
     assert fetches(far_signer) == 1
 
 
-def test_waiting_for_a_site_ends(slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch) -> None:
-    """REG-10: the client is told; the fetch goes on, and the answer serves the next request."""
+def test_waiting_for_a_site_has_a_timeout(slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REG-10: the client gets an error; the fetch continues, and its result serves the next request."""
     monkeypatch.setattr("idp.clients.jwks.WAIT_SECONDS", 0)
     response = far_signer.post("/oauth2/introspect", token="x")
     assert_invalid_client(response)
@@ -520,15 +516,15 @@ def test_waiting_for_a_site_ends(slow_site: Gate, far_signer: Party, monkeypatch
     assert fetches(far_signer) == 1
 
 
-def test_a_clock_that_is_set_back_neither_prolongs_belief_nor_stops_fetches(far_signer: Party, clock: Clock) -> None:
-    """REG-10: a moment that has not come yet was written by a clock that was wrong."""
+def test_clock_set_back_neither_extends_the_cache_nor_stops_fetches(far_signer: Party, clock: Clock) -> None:
+    """REG-10: a time in the future was written with a wrong clock."""
     far_signer.post("/oauth2/introspect", token="x")
     clock.turn(-24 * 3600)
     assert far_signer.post("/oauth2/introspect", token="x").status_code == 200
     assert fetches(far_signer) == 2
 
 
-def test_an_ed25519_key_works(register: Registrar, cameron: SiteClient) -> None:
+def test_ed25519_key_works(register: Registrar, cameron: SiteClient) -> None:
     """DISC-14: EdDSA."""
     from joserfc import jwt
 
@@ -547,7 +543,7 @@ def public_party(register: Registrar) -> Party:
     return register(token_endpoint_auth_method="none", grant_types=GRANTS)
 
 
-def test_a_public_client_has_no_secret_and_must_use_pkce(public_party: Party, cameron: SiteClient) -> None:
+def test_public_client_has_no_secret_and_must_use_pkce(public_party: Party, cameron: SiteClient) -> None:
     """PKCE-05, REG-02."""
     assert "client_secret" not in public_party.information
     assert public_party.answer(cameron)["error"] == "invalid_request"
@@ -558,7 +554,7 @@ def test_a_public_client_has_no_secret_and_must_use_pkce(public_party: Party, ca
     assert public_party.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_a_public_client_may_give_its_tokens_back(
+def test_public_client_can_revoke_its_tokens(
     public_party: Party, cameron: SiteClient, provider: Provider, shop: Party
 ) -> None:
     """REV-01, DISC-14: only its own tokens."""
@@ -569,14 +565,14 @@ def test_a_public_client_may_give_its_tokens_back(
     assert provider.works(others["access_token"])
 
 
-def test_a_public_client_learns_nothing_about_tokens(public_party: Party, cameron: SiteClient) -> None:
+def test_public_client_cannot_introspect(public_party: Party, cameron: SiteClient) -> None:
     """INT-01: introspection requires client authentication."""
     token = public_party.tokens(cameron, **WITH_CHALLENGE)["access_token"]
     assert_invalid_client(public_party.post("/oauth2/introspect", token=token))
 
 
-def test_a_client_that_becomes_public_must_use_pkce(shop: Party, cameron: SiteClient) -> None:
-    """PKCE-05: by a change of its own registration."""
+def test_client_that_becomes_public_must_use_pkce(shop: Party, cameron: SiteClient) -> None:
+    """PKCE-05: by changing its own registration."""
     changed = shop.information | {"token_endpoint_auth_method": "none"}
     assert shop.manage("PUT", json=changed).status_code == 200
     assert shop.answer(cameron)["error"] == "invalid_request"

@@ -85,10 +85,10 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("case", "changes"), REFUSED.items(), ids=REFUSED)
-def test_metadata_that_cannot_be_right_are_refused_in_words(
+def test_invalid_metadata_are_rejected_with_a_message(
     case: str, changes: dict[str, Any], register: Registrar, provider: Provider
 ) -> None:
-    """REG-05, REG-06, REG-08, REG-10, REG-11: 400, one of two error words, and which member it is; nothing is kept."""
+    """REG-05, REG-06, REG-08, REG-10, REG-11: 400, an error code, and the member's name; nothing is stored."""
     clients = len(provider.rows(Client))
     response = register.post(**changes)
     assert (response.status_code, response.mimetype) == (400, "application/json"), response.text
@@ -102,8 +102,8 @@ def test_metadata_that_cannot_be_right_are_refused_in_words(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_without_the_demo_switch_only_https_is_registered(scheme: str, register: Registrar) -> None:
-    """BCL-08, RPL-06, REG-06: named, and on here, because the tests' provider is a demonstration."""
+def test_only_https_can_be_registered_without_the_demo_switch(scheme: str, register: Registrar) -> None:
+    """BCL-08, RPL-06, REG-06: the switch is on here, because the tests' IdP is a demonstration."""
     state = register.provider.state
     strict = replace(state, http=replace(state.http, allow_plain_http=False))
     register.provider.app.extensions["idp"] = strict
@@ -131,20 +131,18 @@ def test_without_the_demo_switch_only_https_is_registered(scheme: str, register:
     ],
 )
 @pytest.mark.parametrize("name", ["backchannel_logout_uri", "post_logout_redirect_uris"])
-def test_a_public_client_is_told_and_left_over_https_or_on_the_loopback(
-    name: str, host: str, status: int, register: Registrar
-) -> None:
-    """BCL-08, RPL-06: plain http only for clients that can keep a secret, or that never leaves the machine."""
+def test_public_client_needs_https_or_the_loopback(name: str, host: str, status: int, register: Registrar) -> None:
+    """BCL-08, RPL-06: plain http only for clients that can keep a secret, or on the loopback interface."""
     value: Any = [f"http://{host}/x"] if name.endswith("s") else f"http://{host}/x"
     assert register.post(**{name: value}).status_code == 201, "a client with a secret"
     assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == status
 
 
 @pytest.mark.parametrize("name", ["backchannel_logout_uri", "post_logout_redirect_uris"])
-def test_without_the_demo_switch_a_public_client_gets_no_http_on_the_loopback_either(
+def test_public_client_gets_no_http_without_the_demo_switch(
     name: str, register: Registrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCL §2.2: only where the provider allows http at all."""
+    """BCL §2.2: only if the IdP allows http at all."""
     door = replace(register.provider.state.http, allow_plain_http=False)
     monkeypatch.setitem(register.provider.app.extensions, "idp", replace(register.provider.state, http=door))
     address = "http://127.0.0.1:8090/x"
@@ -152,7 +150,7 @@ def test_without_the_demo_switch_a_public_client_gets_no_http_on_the_loopback_ei
     assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == 400
 
 
-def test_every_response_type_we_announce_can_be_registered(register: Registrar) -> None:
+def test_every_announced_response_type_can_be_registered(register: Registrar) -> None:
     """DISC-06, REG-08."""
     for response_type in ALL_TYPES:
         assert register.of_type(response_type).information["response_types"] == [response_type]
@@ -174,7 +172,7 @@ def test_every_response_type_we_announce_can_be_registered(register: Registrar) 
         pytest.param("[null, 7, [[]]]", 400, id="REG-11-odd"),
     ],
 )
-def test_a_sectors_file_must_list_every_address(listed: str, status: int, register: Registrar) -> None:
+def test_sector_file_must_list_every_redirect_uri(listed: str, status: int, register: Registrar) -> None:
     """REG-11, DEC-03: checked, although subjects are public."""
     register.provider.network.answer(f"{SHOP}/sector.json", 200, listed)
     response = register.post(sector_identifier_uri=f"{SHOP}/sector.json")
@@ -184,8 +182,8 @@ def test_a_sectors_file_must_list_every_address(listed: str, status: int, regist
 
 
 @pytest.mark.parametrize("fault", ["refuse", "time_out", "redirect", "not-there", "too-large"])
-def test_a_sectors_file_that_cannot_be_had_is_a_refusal(fault: str, register: Registrar) -> None:
-    """REG-11: said in words; the answer of a stranger's server is not repeated."""
+def test_unavailable_sector_file_rejects_the_registration(fault: str, register: Registrar) -> None:
+    """REG-11: the error message does not repeat the server's response."""
     network, uri = register.provider.network, f"{SHOP}/sector.json"
     if fault == "redirect":
         network.answer(uri, 302, f'["{SHOP}/cb"]', {"Location": "https://evil.example/"})
@@ -215,10 +213,10 @@ def test_a_sectors_file_that_cannot_be_had_is_a_refusal(fault: str, register: Re
         ("shop.example", ["code id_token"], "web", 201),
     ],
 )
-def test_a_web_client_with_tokens_at_the_front_is_not_on_localhost(
+def test_implicit_web_client_cannot_be_on_localhost(
     host: str, types: list[str], kind: str, status: int, register: Registrar
 ) -> None:
-    """REG-18: the host itself, not a name with the word in it."""
+    """REG-18: the host itself, not a name that contains the word."""
     uris = [f"https://{host}/cb"]
     response = register.post(redirect_uris=uris, response_types=types, grant_types=GRANTS, application_type=kind)
     assert response.status_code == status

@@ -1,4 +1,4 @@
-"""What an operator can do with applications: the rules of dynamic registration, and the operator's own words."""
+"""An operator's operations on applications: the rules of dynamic registration, and the operator's own settings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture
 def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
-    """The third app's site; its name is in nobody's DNS."""
+    """The third app's site; its name is not in DNS."""
     monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])
     app = PaperApp(status=400)
     provider.network.add(RADIO, app)
@@ -34,49 +34,49 @@ def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
 
 @pytest.fixture
 def db(provider: Provider, radio: PaperApp) -> Iterator[Session]:
-    """A request's own transaction."""
+    """The transaction of one request."""
     del radio
     with provider.app.app_context():
         yield request_db.session
 
 
 def register(db: Session, **changes: Any) -> tuple[Client, str | None]:
-    """A good one, except for what is said."""
+    """Valid settings with the given changes."""
     return applications.register_application(db, {**GOOD, **changes}, "admin")
 
 
 # --- registering ---
 
 
-def test_what_is_registered_can_be_used_at_once(db: Session, provider: Provider) -> None:
+def test_registered_application_can_be_used_immediately(db: Session, provider: Provider) -> None:
     client, secret = register(db, client_id="fleet-radio")
     assert secret
     assert client.check_client_secret(secret)
     assert (client.client_id, client.name, client.created_at) == ("fleet-radio", "Fleet Radio", START)
     assert client.scopes == ["openid", "profile", "email", "phone", "address", "offline_access"]
-    assert client.require_pkce, "RFC 9700 §2.1.1: what an operator registers uses PKCE unless they say otherwise"
+    assert client.require_pkce, "RFC 9700 §2.1.1: applications use PKCE unless the operator disables it"
     page = provider.authorize(provider.browser(), "fleet-radio", redirect_uri=f"{RADIO}/callback", scope="openid")
     assert page.status_code == 200
     (event,) = provider.events("op.client.registered")
     assert (event.client_id, event.detail) == ("fleet-radio", {"by": "admin"})
 
 
-def test_without_a_chosen_id_it_gets_one(db: Session) -> None:
+def test_client_id_is_generated_if_none_is_given(db: Session) -> None:
     assert len(register(db)[0].client_id) >= 20
 
 
-def test_who_needs_no_secret_gets_none(db: Session) -> None:
+def test_public_client_gets_no_secret(db: Session) -> None:
     client, secret = register(db, token_endpoint_auth_method="none", require_pkce=False)
     assert secret is None
     assert client.secret_hash is None
-    assert client.require_pkce, "PKCE-05: a public client has nothing else"
+    assert client.require_pkce, "PKCE-05: a public client has no other protection"
 
 
-def test_an_own_api_may_have_scopes_of_its_own(db: Session) -> None:
+def test_own_api_can_have_its_own_scopes(db: Session) -> None:
     assert register(db, scope="fleet.read profile")[0].scopes == ["openid", "fleet.read", "profile"]
 
 
-def test_a_program_that_signs_nobody_in_needs_no_redirect_uri(db: Session) -> None:
+def test_service_client_needs_no_redirect_uri(db: Session) -> None:
     """RFC 6749 §4.4."""
     values = {"redirect_uris": [], "response_types": [], "grant_types": ["client_credentials"], "scope": "account:read"}
     client, secret = register(db, **values)
@@ -120,7 +120,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_bad_values_are_refused_with_a_sentence_and_change_nothing(case: str, db: Session, provider: Provider) -> None:
+def test_invalid_values_are_rejected_with_a_message(case: str, db: Session, provider: Provider) -> None:
     name, value, sentence = WRONG[case]
     before, client = len(provider.rows(Client)), applications.values_of(provider_client(db))
     blamed = {"key-without-keys": "jwks"}.get(case, name)
@@ -137,26 +137,26 @@ def test_bad_values_are_refused_with_a_sentence_and_change_nothing(case: str, db
 
 
 def provider_client(db: Session) -> Client:
-    """Dispatch, as the database has it."""
+    """Dispatch as stored in the database."""
     db.expire_all()
     return applications.get_application(db, DISPATCH)
 
 
-def test_several_faults_are_told_at_once(db: Session) -> None:
+def test_all_errors_are_reported_at_once(db: Session) -> None:
     with pytest.raises(InvalidError) as refused:
         register(db, client_name="", redirect_uris=["x"], read_timeout=0)
     assert set(refused.value.fields) == {"client_name", "redirect_uris", "read_timeout"}
 
 
-def test_no_logout_goes_into_our_own_network(db: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BCL-69: for an operator as for anybody."""
+def test_logout_uri_in_a_private_network_is_rejected(db: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BCL-69: also for an operator."""
     monkeypatch.undo()
     with pytest.raises(InvalidError) as refused:
         register(db, backchannel_logout_uri="https://127.0.0.1/bclogout")
     assert refused.value.fields == {"backchannel_logout_uri": "The address leads to a private address."}
 
 
-def test_an_id_is_never_given_out_twice(db: Session, provider: Provider) -> None:
+def test_client_id_is_never_reused(db: Session, provider: Provider) -> None:
     register(db, client_id="fleet-radio")
     with pytest.raises(InvalidError):
         register(db, client_id="fleet-radio")
@@ -170,7 +170,7 @@ def test_an_id_is_never_given_out_twice(db: Session, provider: Provider) -> None
 # --- finding ---
 
 
-def test_applications_are_found_by_parts_of_name_and_id(db: Session) -> None:
+def test_applications_are_found_by_part_of_name_or_id(db: Session) -> None:
     register(db, client_id="fleet-radio")
 
     def found(search: str) -> list[str]:
@@ -184,7 +184,7 @@ def test_applications_are_found_by_parts_of_name_and_id(db: Session) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["nobody", "", "a\0b", "\ud800"])
-def test_an_unknown_id_is_not_found(client_id: str, db: Session) -> None:
+def test_unknown_client_id_is_not_found(client_id: str, db: Session) -> None:
     with pytest.raises(NotFoundError):
         applications.get_application(db, client_id)
 
@@ -192,7 +192,7 @@ def test_an_unknown_id_is_not_found(client_id: str, db: Session) -> None:
 # --- changing ---
 
 
-def test_a_change_leaves_the_rest_as_it_was(db: Session, provider: Provider) -> None:
+def test_change_keeps_the_other_settings(db: Session, provider: Provider) -> None:
     client, _ = register(db, client_id="fleet-radio", scope="fleet.read", may_introspect=True, require_pkce=False)
     before = applications.values_of(client)
     applications.edit_application(db, "fleet-radio", {"read_timeout": 9}, "admin")
@@ -202,23 +202,23 @@ def test_a_change_leaves_the_rest_as_it_was(db: Session, provider: Provider) -> 
     assert (event.outcome, event.detail) == ("read_timeout", {"by": "admin"})
 
 
-def test_saving_without_a_change_is_no_event(db: Session, provider: Provider) -> None:
+def test_saving_without_a_change_records_no_event(db: Session, provider: Provider) -> None:
     applications.edit_application(db, DISPATCH, {"client_name": "Pickup Dispatch"}, "admin")
     assert provider.events("op.client.changed") == []
     assert "fleet.read" in applications.get_application(db, DISPATCH).scopes
 
 
-def test_what_software_registered_about_itself_survives_an_operators_change(register: Registrar, db: Session) -> None:
+def test_operators_change_keeps_the_clients_own_metadata(register: Registrar, db: Session) -> None:
     party = register(contacts=["ops@shop.example"], default_max_age=60)
     client = applications.edit_application(db, party.id, {"delete_tokens_on_logout": "all"}, "admin")
     assert client.registered["contacts"] == ["ops@shop.example"]
     assert client.registered["default_max_age"] == 60
-    assert "delete_tokens_on_logout" not in client.registered, "it does not read the operator's words"
+    assert "delete_tokens_on_logout" not in client.registered, "operator settings are stored elsewhere"
     assert client.registration_token_hash
     assert client.check_client_secret(party.secret)
 
 
-def test_a_way_without_a_secret_takes_the_secret_away(db: Session) -> None:
+def test_method_without_a_secret_deletes_the_secret(db: Session) -> None:
     client, secret = register(db, client_id="fleet-radio")
     applications.edit_application(db, "fleet-radio", {"token_endpoint_auth_method": "none"}, "admin")
     assert not client.check_client_secret(secret or "")
@@ -226,7 +226,7 @@ def test_a_way_without_a_secret_takes_the_secret_away(db: Session) -> None:
         applications.renew_secret(db, "fleet-radio", "admin")
 
 
-def test_a_new_secret_replaces_the_old_one(db: Session, provider: Provider) -> None:
+def test_new_secret_replaces_the_old_one(db: Session, provider: Provider) -> None:
     client, secret = register(db, client_id="fleet-radio")
     other = applications.renew_secret(db, "fleet-radio", "admin")
     assert client.check_client_secret(other)
@@ -237,7 +237,7 @@ def test_a_new_secret_replaces_the_old_one(db: Session, provider: Provider) -> N
 # --- removing ---
 
 
-def test_a_removed_application_is_nobodys_any_more(db: Session, provider: Provider) -> None:
+def test_removed_application_can_no_longer_be_used(db: Session, provider: Provider) -> None:
     _, secret = register(db, client_id="fleet-radio")
     db.add(Consent(sub="248289761002", client_id="fleet-radio", scopes=["openid"], given_at=START))
     db.commit()
@@ -252,10 +252,10 @@ def test_a_removed_application_is_nobodys_any_more(db: Session, provider: Provid
     assert provider.authorize(provider.browser(), "fleet-radio").status_code == 400
 
 
-# --- whether it can be reached ---
+# --- reachability ---
 
 ANSWERS = [
-    # status, kind, words
+    # status, kind, text
     (400, "good", "as it should"),
     (200, "warn", "accepted an invalid test token"),
     (204, "warn", "accepted an invalid test token"),
@@ -268,10 +268,10 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("status", "kind", "words"), ANSWERS)
-def test_what_an_answer_says_about_the_app(
+def test_response_determines_the_result_of_the_check(
     status: int, kind: str, words: str, db: Session, radio: PaperApp, provider: Provider
 ) -> None:
-    """The call is a delivery's, but for the token, which no app may accept."""
+    """The same call as a delivery, except that its token is invalid."""
     register(db, client_id="fleet-radio", connect_timeout=0.5, read_timeout=1.5)
     radio.status, radio.body = status, '{"error": "invalid_request"}'
     check = check_backchannel(db, "fleet-radio")
@@ -283,7 +283,7 @@ def test_what_an_answer_says_about_the_app(
     assert (asked.connect_seconds, asked.answer_seconds) == (0.5, 1.5)
 
 
-def test_the_apps_own_words_are_shown(db: Session, radio: PaperApp) -> None:
+def test_text_of_the_app_is_shown(db: Session, radio: PaperApp) -> None:
     register(db, client_id="fleet-radio")
     radio.body = '{"error": "invalid_request", "error_description": "not a JWT"}'
     assert "invalid_request: not a JWT" in check_backchannel(db, "fleet-radio").words
@@ -298,7 +298,7 @@ def test_the_apps_own_words_are_shown(db: Session, radio: PaperApp) -> None:
         ("certificate", "does not trust its certificate"),
     ],
 )
-def test_who_cannot_be_reached_is_told_why(fault: str, words: str, db: Session, provider: Provider) -> None:
+def test_unreachable_app_is_reported_with_the_cause(fault: str, words: str, db: Session, provider: Provider) -> None:
     register(db, client_id="fleet-radio")
     if fault == "unknown":
         applications.edit_application(db, "fleet-radio", {"backchannel_logout_uri": "https://rodia.example/"}, "admin")
@@ -315,7 +315,7 @@ def test_who_cannot_be_reached_is_told_why(fault: str, words: str, db: Session, 
     assert words in check.words
 
 
-def test_who_is_in_a_container_is_told_what_localhost_means_there(
+def test_check_in_a_container_explains_localhost(
     db: Session, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(db, client_id="fleet-radio", backchannel_logout_uri="http://radio.localhost/")
@@ -324,16 +324,16 @@ def test_who_is_in_a_container_is_told_what_localhost_means_there(
     assert "runs in a container" in check_backchannel(db, "fleet-radio").words
 
 
-def test_without_a_logout_url_there_is_nothing_to_reach(db: Session) -> None:
+def test_app_without_logout_url_cannot_be_checked(db: Session) -> None:
     register(db, client_id="fleet-radio", backchannel_logout_uri=None)
     check = check_backchannel(db, "fleet-radio")
     assert (check.reached, check.kind) == (False, "warn")
 
 
-# --- two at once ---
+# --- concurrent changes ---
 
 
-def test_who_saves_what_was_changed_meanwhile_is_told_and_changes_nothing(db: Session) -> None:
+def test_conflicting_change_is_rejected(db: Session) -> None:
     client, _ = register(db, client_id="fleet-radio")
     seen = applications.version_of(client)
     assert applications.edit_application(db, "fleet-radio", {"client_name": "First"}, "admin", seen).name == "First"
@@ -346,10 +346,10 @@ def test_who_saves_what_was_changed_meanwhile_is_told_and_changes_nothing(db: Se
 
 
 @pytest.mark.parametrize("changes", [{}, {"redirect_uris": [f"{RADIO}/other"]}], ids=["the same", "another address"])
-def test_an_entry_is_edited_while_its_sectors_file_cannot_be_had(
+def test_application_can_be_edited_while_its_sector_file_is_unavailable(
     changes: dict[str, Any], db: Session, provider: Provider
 ) -> None:
-    """Registration §5 is about the redirect URIs: it was checked, unless these change."""
+    """Registration §5 concerns the redirect URIs: they were checked and have not changed."""
     sector = f"{RADIO}/sector.json"
     provider.network.answer(sector, 200, f'["{RADIO}/callback"]')
     register(db, client_id="fleet-radio", sector_identifier_uri=sector)

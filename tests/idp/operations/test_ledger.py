@@ -1,4 +1,4 @@
-"""The ledger: found, read, exported; and a delivery is sent again when an operator says so."""
+"""The ledger: search, read, export, and send a delivery again."""
 
 import csv
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ def operator(provider: Provider) -> Iterator[Session]:
 # --- read ---
 
 
-def test_a_line_of_the_ledger_names_who_what_when_and_how(provider: Provider, cameron: SiteClient) -> None:
-    """One an app and ending, with every try, in names that people know."""
+def test_ledger_line_shows_app_user_time_and_outcome(provider: Provider, cameron: SiteClient) -> None:
+    """One line per app and ending, with every attempt and with display names."""
     log_out(provider, cameron)
     with operator(provider) as session:
         entries, total = search(session, Search())
@@ -44,10 +44,8 @@ def test_a_line_of_the_ledger_names_who_what_when_and_how(provider: Provider, ca
     assert [(attempt.outcome, attempt.status) for attempt in entry.attempts] == [("delivered", 200)]
 
 
-def test_a_list_reads_the_last_tries_and_the_lines_own_page_all_of_them(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """An app that was away all night is tried six hundred times, and a page of the ledger has fifty lines."""
+def test_list_shows_the_last_attempts_and_the_line_page_all(provider: Provider, cameron: SiteClient) -> None:
+    """An unreachable app gets hundreds of attempts a night, and a page of the ledger has fifty lines."""
     log_out(provider, cameron)
     row = provider.delivery(MANAGER)
     values = {"delivery_id": row.id, "milliseconds": 1, "outcome": "timeout", "answer": ""}
@@ -62,8 +60,8 @@ def test_a_list_reads_the_last_tries_and_the_lines_own_page_all_of_them(
     assert (len(whole.attempts), whole.all_attempts) == (13, 13)
 
 
-def test_the_ledger_is_searched(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """By app, person, session, state, outcome and time; each leaves out what it should."""
+def test_ledger_search_filters_the_lines(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """By app, user, session, state, outcome and time; each filter excludes the others' rows."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     sid = provider.session().sid
@@ -74,7 +72,7 @@ def test_the_ledger_is_searched(provider: Provider, cameron: SiteClient, clock: 
 
     def found(**wanted: object) -> list[tuple[str, int]]:
         with operator(provider) as session:
-            entries, total = search(session, Search(**wanted))  # type: ignore[arg-type] # whichever it is
+            entries, total = search(session, Search(**wanted))  # type: ignore[arg-type] # any of them
         assert total == len(entries)
         return sorted((entry.delivery.client_id, entry.delivery.created_at - START) for entry in entries)
 
@@ -91,8 +89,8 @@ def test_the_ledger_is_searched(provider: Provider, cameron: SiteClient, clock: 
     assert found(sub=sub, client_id=MANAGER) == []
 
 
-def test_the_ledger_has_pages(provider: Provider, cameron: SiteClient) -> None:
-    """The newest first; the number of all."""
+def test_ledger_is_paged(provider: Provider, cameron: SiteClient) -> None:
+    """Newest first; with the total number."""
     log_out(provider, cameron)
     with operator(provider) as session:
         first, total = search(session, Search(limit=1))
@@ -101,14 +99,14 @@ def test_the_ledger_has_pages(provider: Provider, cameron: SiteClient) -> None:
     assert {first[0].delivery.client_id, second[0].delivery.client_id} == {DISPATCH, MANAGER}
 
 
-def test_a_line_that_is_not_there_is_not_found(provider: Provider) -> None:
-    """In words."""
+def test_unknown_ledger_line_is_not_found(provider: Provider) -> None:
+    """With a message."""
     with operator(provider) as session, pytest.raises(NotFoundError, match="no such delivery"):
         get_delivery(session, "0" * 32)
 
 
-def test_the_ledger_is_exported_with_every_try(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """A line a try; what an app said is quoted, and no spreadsheet takes it for a formula."""
+def test_export_contains_every_attempt(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """One line per attempt; an app's text is quoted, and a spreadsheet does not interpret it as a formula."""
     provider.change_client(DISPATCH, backchannel_logout_uri=None)
     provider.network.answer(f"{provider.url(MANAGER)}/bclogout", 503)
     log_out(provider, cameron)
@@ -128,10 +126,10 @@ def test_the_ledger_is_exported_with_every_try(provider: Provider, cameron: Site
     assert {(line["app_name"], line["person"]) for line in told} == {("Pickup Manager", "cameron")}
 
 
-def test_a_large_ledger_is_exported_whole(
+def test_large_ledger_is_exported_completely(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page by page, and none twice."""
+    """In pages, without duplicates."""
     monkeypatch.setattr("idp.operations.deliveries.PAGE", 1)
     log_out(provider, cameron)
     with operator(provider) as session:
@@ -143,10 +141,10 @@ def test_a_large_ledger_is_exported_whole(
 
 
 @pytest.mark.parametrize("state", ["delivered", "refused", "given_up", "not_sent", "pending"])
-def test_what_came_of_it_does_not_matter_it_is_sent_again(
+def test_delivery_can_be_resent_in_any_final_state(
     state: str, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """With a token of its own; the tries before stay in the ledger."""
+    """With a new token; the earlier attempts stay in the ledger."""
     uri = f"{provider.url(MANAGER)}/bclogout"
     if state == "not_sent":
         provider.change_client(MANAGER, backchannel_logout_uri=None)
@@ -168,10 +166,8 @@ def test_what_came_of_it_does_not_matter_it_is_sent_again(
     assert (event.client_id, event.detail["by"]) == (MANAGER, "alex")
 
 
-def test_what_is_sent_again_is_tried_again_from_the_start(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """With short pauses, up to a deadline of its own."""
+def test_resent_delivery_restarts_its_retries(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """With short pauses, and a new deadline."""
     log_out(provider, cameron)
     provider.network.refuse(provider.url(MANAGER))
     clock.turn(GIVE_UP_SECONDS * 2)
@@ -182,8 +178,8 @@ def test_what_is_sent_again_is_tried_again_from_the_start(
     assert row.give_up_at == int(clock()) + GIVE_UP_SECONDS
 
 
-def test_without_an_address_there_is_nowhere_to_send_it(provider: Provider, cameron: SiteClient) -> None:
-    """In words, and nothing changes."""
+def test_delivery_without_an_address_cannot_be_resent(provider: Provider, cameron: SiteClient) -> None:
+    """With a message, and nothing changes."""
     log_out(provider, cameron)
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     with operator(provider) as session, pytest.raises(OperationError, match="nowhere to send"):
@@ -191,8 +187,8 @@ def test_without_an_address_there_is_nowhere_to_send_it(provider: Provider, came
     assert provider.delivery(MANAGER).state == "delivered"
 
 
-def test_what_is_on_its_way_is_not_sent_a_second_time(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Never two at one row; when whoever took it is overdue, it is free."""
+def test_claimed_delivery_cannot_be_resent(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Two workers never have the same row; a row whose lease is over can be claimed."""
     provider.network.refuse(provider.url(MANAGER))
     log_out(provider, cameron)
     with provider.database() as session:

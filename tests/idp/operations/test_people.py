@@ -1,4 +1,4 @@
-"""What an operator does with people: each act ends what it must end, and nothing else."""
+"""An operator's operations on user accounts: each ends exactly the sessions it must end."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +22,12 @@ def operate(provider: Provider, act: Callable[..., Any], *arguments: Any, **name
 
 
 def person(provider: Provider, sub: str) -> User:
-    """Their row."""
+    """The person's row."""
     return next(row for row in provider.rows(User) if row.sub == sub)
 
 
 def add(provider: Provider, **changes: str) -> User:
-    """Add somebody; a change spoils or replaces a field."""
+    """Add a person; a change replaces a field."""
     good = {"username": "kim", "name": "Kim Ito", "email": "kim@pickup.example", "password": "eight or more"}
     given: dict[str, Any] = {**good, "role": "user", "by": "admin", **changes}
     with provider.app.app_context():
@@ -38,8 +38,8 @@ def add(provider: Provider, **changes: str) -> User:
 # --- the list ---
 
 
-def test_the_list_is_sorted_paged_and_searched(provider: Provider) -> None:
-    """By user name; the number is of all that match."""
+def test_list_is_sorted_paged_and_searched(provider: Provider) -> None:
+    """By username; the number counts all matches."""
     assert [one.username for one in operate(provider, people.list_people)[0]] == ["admin", "alex", "cameron"]
     page, total = operate(provider, people.list_people, offset=1, limit=1)
     assert ([one.username for one in page], total) == (["alex"], 3)
@@ -57,15 +57,15 @@ def test_the_list_is_sorted_paged_and_searched(provider: Provider) -> None:
         ("  ", None),
     ],
 )
-def test_a_search_looks_in_user_name_name_and_email(search: str, found: list[str] | None, provider: Provider) -> None:
-    """Capitals do not matter; what a database takes for a pattern is a letter like others."""
+def test_search_covers_username_name_and_email(search: str, found: list[str] | None, provider: Provider) -> None:
+    """Case does not matter; wildcard characters of a database match literally."""
     page, total = operate(provider, people.list_people, search)
     names = ["admin", "alex", "cameron"] if found is None else found
     assert ([one.username for one in page], total) == (names, len(names))
 
 
 @pytest.mark.usefixtures("cameron")
-def test_sessions_are_counted_while_they_live(provider: Provider) -> None:
+def test_only_active_sessions_are_counted(provider: Provider) -> None:
     """One query for a whole page of people."""
     assert operate(provider, people.count_sessions, [CAMERON, ALEX]) == {CAMERON: 1}
     operate(provider, people.disable_person, CAMERON, "admin")
@@ -75,8 +75,8 @@ def test_sessions_are_counted_while_they_live(provider: Provider) -> None:
 # --- adding ---
 
 
-def test_who_was_added_can_sign_in(provider: Provider) -> None:
-    """With a subject identifier of their own, and the name as typed."""
+def test_added_person_can_sign_in(provider: Provider) -> None:
+    """With a new subject identifier, and the name as typed."""
     added = add(provider, username=" Kim ")
     browser = provider.browser()
     page = provider.authorize(browser)
@@ -103,16 +103,16 @@ def test_who_was_added_can_sign_in(provider: Provider) -> None:
         ("role", "god"),
     ],
 )
-def test_what_is_wrong_with_a_new_person_is_said_at_its_field(field: str, value: str, provider: Provider) -> None:
-    """And nobody is added."""
+def test_invalid_field_of_a_new_person_is_reported(field: str, value: str, provider: Provider) -> None:
+    """No person is added."""
     with pytest.raises(InvalidError) as refused:
         add(provider, **{field: value})
     assert list(refused.value.fields) == [field]
     assert len(provider.rows(User)) == 3
 
 
-def test_all_that_is_wrong_is_said_at_once(provider: Provider) -> None:
-    """Nobody should have to send a form three times; an email address is optional."""
+def test_all_invalid_fields_are_reported_at_once(provider: Provider) -> None:
+    """Users see all errors at once; an email address is optional."""
     with pytest.raises(InvalidError) as refused:
         add(provider, username="", password="", email="", name="")
     assert list(refused.value.fields) == ["username", "name", "password"]
@@ -122,8 +122,8 @@ def test_all_that_is_wrong_is_said_at_once(provider: Provider) -> None:
 # --- disabling and enabling ---
 
 
-def test_who_is_disabled_is_out_everywhere_and_stays_out(provider: Provider, cameron: SiteClient) -> None:
-    """Sessions end, apps are told, no token is good any more, no password opens."""
+def test_disabled_person_is_logged_out_and_cannot_sign_in(provider: Provider, cameron: SiteClient) -> None:
+    """Sessions end, apps are notified, tokens become invalid, and the password is rejected."""
     tokens = provider.tokens(cameron)
     operate(provider, people.disable_person, CAMERON, "admin")
     assert (provider.session().end_reason, provider.session().ended_at) == ("user_disabled", START)
@@ -138,10 +138,10 @@ def test_who_is_disabled_is_out_everywhere_and_stays_out(provider: Provider, cam
 
 @pytest.mark.parametrize("act", [people.disable_person, people.remove_person])
 @pytest.mark.parametrize("policy", ["none", "session", "all"])
-def test_the_offline_tokens_of_somebody_who_is_shut_out_are_dead_whatever_the_policy(
+def test_offline_tokens_of_a_disabled_person_are_revoked(
     act: Callable[..., None], policy: str, provider: Provider, cameron: SiteClient
 ) -> None:
-    """At refresh, userinfo and introspection; the policy is about sessions, this is about the person."""
+    """At refresh, userinfo and introspection; the policy is about sessions, this is about the user."""
     provider.change_client(DISPATCH, scopes=["openid", "offline_access"], delete_tokens_on_logout=policy)
     tokens = tokens_with_consent(provider, cameron, scope="openid offline_access")
     assert provider.works(tokens["access_token"])
@@ -153,7 +153,7 @@ def test_the_offline_tokens_of_somebody_who_is_shut_out_are_dead_whatever_the_po
 
 
 @pytest.mark.usefixtures("cameron")
-def test_who_is_enabled_again_signs_in_but_nothing_comes_back(provider: Provider) -> None:
+def test_enabled_person_can_sign_in_but_gets_no_old_session(provider: Provider) -> None:
     """The old session stays ended."""
     operate(provider, people.disable_person, CAMERON, "admin")
     operate(provider, people.enable_person, CAMERON, "admin")
@@ -164,8 +164,8 @@ def test_who_is_enabled_again_signs_in_but_nothing_comes_back(provider: Provider
 
 
 @pytest.mark.usefixtures("cameron")
-def test_disabling_twice_is_refused_and_changes_nothing(provider: Provider) -> None:
-    """The time of the first stays."""
+def test_disabling_twice_is_rejected(provider: Provider) -> None:
+    """The time of the first disabling is kept."""
     operate(provider, people.disable_person, CAMERON, "admin")
     with pytest.raises(OperationError, match="already disabled"):
         operate(provider, people.disable_person, CAMERON, "admin")
@@ -173,7 +173,7 @@ def test_disabling_twice_is_refused_and_changes_nothing(provider: Provider) -> N
 
 
 @pytest.mark.usefixtures("cameron")
-def test_who_dies_on_the_way_has_disabled_nobody(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_while_disabling_changes_nothing(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """Person, tokens, sessions and deliveries are one transaction."""
 
     def killed(*_: object, **__: object) -> None:
@@ -191,8 +191,8 @@ def test_who_dies_on_the_way_has_disabled_nobody(provider: Provider, monkeypatch
 # --- removing ---
 
 
-def test_of_who_is_removed_only_the_subject_is_kept(provider: Provider, cameron: SiteClient) -> None:
-    """Core §2: it is never given to anybody else. The user name is free again."""
+def test_only_the_subject_of_a_removed_person_is_kept(provider: Provider, cameron: SiteClient) -> None:
+    """Core §2: it is never reassigned. The username can be used again."""
     with provider.database() as rows:
         rows.add(Consent(sub=CAMERON, client_id=DISPATCH, scopes=["openid"], given_at=START))
     tokens = provider.tokens(cameron)
@@ -214,8 +214,8 @@ def test_of_who_is_removed_only_the_subject_is_kept(provider: Provider, cameron:
     "act", [people.disable_person, people.enable_person, people.remove_person, people.reset_password]
 )
 @pytest.mark.parametrize("sub", ["nobody", "", "\0", CAMERON])
-def test_nothing_can_be_done_with_nobody(act: Callable[..., None], sub: str, provider: Provider) -> None:
-    """Also not with somebody who was removed."""
+def test_operations_on_an_unknown_person_fail(act: Callable[..., None], sub: str, provider: Provider) -> None:
+    """Also for a person who was removed."""
     operate(provider, people.remove_person, CAMERON, "admin")
     with pytest.raises(NotFoundError):
         operate(provider, act, sub, "admin")
@@ -223,12 +223,14 @@ def test_nothing_can_be_done_with_nobody(act: Callable[..., None], sub: str, pro
         operate(provider, people.get_person, sub)
 
 
-# --- who may ---
+# --- protection of operators ---
 
 
 @pytest.mark.parametrize("act", [people.disable_person, people.remove_person, people.set_role])
-def test_no_operator_shuts_out_themselves_or_the_last_one(act: Callable[..., None], provider: Provider) -> None:
-    """Somebody must be left who can let people in. An API client does not count as one."""
+def test_operators_cannot_lock_out_themselves_or_the_last_operator(
+    act: Callable[..., None], provider: Provider
+) -> None:
+    """At least one operator must remain. An API client does not count as one."""
     arguments = ("user",) if act is people.set_role else ()
     with pytest.raises(OperationError, match="your own account"):
         operate(provider, act, ADMIN, *arguments, by="admin")
@@ -241,16 +243,16 @@ def test_no_operator_shuts_out_themselves_or_the_last_one(act: Callable[..., Non
         operate(provider, act, ALEX, *arguments, by="a-program")
 
 
-def test_a_disabled_operator_is_nobody_to_rely_on(provider: Provider) -> None:
-    """The last one who can act counts."""
+def test_disabled_operator_does_not_count(provider: Provider) -> None:
+    """Only an enabled operator counts as the last one."""
     operate(provider, people.set_role, ALEX, "operator", by="admin")
     operate(provider, people.disable_person, ALEX, by="admin")
     with pytest.raises(OperationError, match="the last operator"):
         operate(provider, people.disable_person, ADMIN, by="a-program")
 
 
-def test_a_role_is_one_of_two(provider: Provider) -> None:
-    """Anything else changes nothing."""
+def test_unknown_role_is_rejected(provider: Provider) -> None:
+    """Any other value changes nothing."""
     with pytest.raises(InvalidError):
         operate(provider, people.set_role, ALEX, "god", by="admin")
     assert person(provider, ALEX).role == "user"
@@ -259,10 +261,8 @@ def test_a_role_is_one_of_two(provider: Provider) -> None:
 # --- passwords ---
 
 
-def test_a_reset_password_is_the_only_one_that_opens_and_all_sessions_end(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """It is made here, and returned once."""
+def test_password_reset_invalidates_the_old_one_and_ends_all_sessions(provider: Provider, cameron: SiteClient) -> None:
+    """It is generated here, and returned once."""
     provider.sign_in()
     password = operate(provider, people.reset_password, CAMERON, "admin")
     assert {session.end_reason for session in provider.rows(SsoSession)} == {"password_changed"}
@@ -275,8 +275,8 @@ def test_a_reset_password_is_the_only_one_that_opens_and_all_sessions_end(
     del cameron
 
 
-def test_an_operator_may_choose_the_password_within_the_rules(provider: Provider) -> None:
-    """The same rules as for everybody."""
+def test_operator_can_choose_a_valid_password(provider: Provider) -> None:
+    """The same rules as for other users."""
     assert operate(provider, people.reset_password, CAMERON, "admin", "correct horse") == "correct horse"
     with pytest.raises(InvalidError) as refused:
         operate(provider, people.reset_password, CAMERON, "admin", "short")
@@ -290,8 +290,8 @@ def change(provider: Provider, old: str, new: str, keep_sid: str = "") -> int:
 
 
 @pytest.mark.usefixtures("cameron")
-def test_who_changes_the_password_stays_and_the_others_go(provider: Provider) -> None:
-    """Whoever knew the old one is out."""
+def test_password_change_ends_only_the_other_sessions(provider: Provider) -> None:
+    """An attacker who knew the old password is logged out."""
     kept = provider.session().sid
     provider.sign_in()
     provider.sign_in()
@@ -307,10 +307,8 @@ def test_who_changes_the_password_stays_and_the_others_go(provider: Provider) ->
     ("old", "new", "field"),
     [("wrong", "another one", "old"), (PASSWORD, "seven77", "new"), (PASSWORD, "x" * 1025, "new"), ("", "", "old")],
 )
-def test_a_password_is_not_changed_without_the_old_one_or_to_a_bad_one(
-    old: str, new: str, field: str, provider: Provider
-) -> None:
-    """And then no session ends."""
+def test_password_change_needs_the_old_and_a_valid_new_one(old: str, new: str, field: str, provider: Provider) -> None:
+    """In that case no session ends."""
     with pytest.raises(InvalidError) as refused:
         change(provider, old, new)
     assert list(refused.value.fields) == [field]

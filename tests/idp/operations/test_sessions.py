@@ -1,4 +1,4 @@
-"""What is seen of sessions: who, where, which apps share them, which of those would hear of an end, and why not."""
+"""The view of sessions: user, device, the apps that share them, and which apps would be notified of the end."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ LINUX = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) 
 
 
 def the_app(provider: Provider, client_id: str = DISPATCH) -> AppInSession:
-    """This app in the one session."""
+    """This app in the only session."""
     view = operate(provider, sessions.get_session, provider.session().sid)
     (app,) = (app for app in view.apps if app.client.client_id == client_id)
     assert isinstance(app, AppInSession)
@@ -31,8 +31,8 @@ def the_app(provider: Provider, client_id: str = DISPATCH) -> AppInSession:
 
 
 @pytest.mark.usefixtures("cameron")
-def test_the_list_tells_who_where_and_which_apps_share_a_session(provider: Provider, clock: Clock) -> None:
-    """The last used first."""
+def test_list_shows_user_device_and_apps(provider: Provider, clock: Clock) -> None:
+    """The most recently used first."""
     clock.turn(90)
     other = provider.browser()
     other.environ_base["HTTP_USER_AGENT"] = LINUX
@@ -41,13 +41,13 @@ def test_the_list_tells_who_where_and_which_apps_share_a_session(provider: Provi
     (alex, cameron), total = operate(provider, sessions.list_sessions)
     assert total == 2
     assert (alex.user.username, alex.device) == ("alex", "Chrome on Linux")
-    assert [app.client.client_id for app in alex.apps] == [MANAGER], "a code that was not redeemed is no part"
+    assert [app.client.client_id for app in alex.apps] == [MANAGER], "an unredeemed code is not a participation"
     assert [app.client.client_id for app in cameron.apps] == [DISPATCH, MANAGER]
 
 
 @pytest.mark.usefixtures("cameron")
-def test_the_list_can_be_of_one_person_of_all_times_and_in_pages(provider: Provider) -> None:
-    """Ended ones only when asked for; with why."""
+def test_list_can_be_filtered_by_person_and_paged(provider: Provider) -> None:
+    """Ended ones only on request, with the reason."""
     provider.sign_in(username="alex")
     (only,), total = operate(provider, sessions.list_sessions, sub=CAMERON)
     assert (only.user.username, total) == ("cameron", 1)
@@ -61,14 +61,14 @@ def test_the_list_can_be_of_one_person_of_all_times_and_in_pages(provider: Provi
 
 @pytest.mark.usefixtures("cameron")
 @pytest.mark.parametrize(("search", "count"), [("CAMER", 1), ("reyes", 1), ("alex", 0), ("%", 0), ("\0", 0), (" ", 1)])
-def test_a_search_looks_in_the_name_the_device_and_the_sid(search: str, count: int, provider: Provider) -> None:
-    """As a person types it."""
+def test_search_covers_name_device_and_sid(search: str, count: int, provider: Provider) -> None:
+    """As a user would type it."""
     assert operate(provider, sessions.list_sessions, search=search)[1] == count
     assert operate(provider, sessions.list_sessions, search=provider.session().sid)[1] == 1
 
 
-def test_a_long_list_takes_as_many_queries_as_a_short_one(provider: Provider, cameron: SiteClient) -> None:
-    """Else a busy day would make the console slow."""
+def test_number_of_queries_is_independent_of_the_list_length(provider: Provider, cameron: SiteClient) -> None:
+    """Otherwise the console would become slow on a busy day."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -107,8 +107,8 @@ def test_a_long_list_takes_as_many_queries_as_a_short_one(provider: Provider, ca
         ("", "A browser"),
     ],
 )
-def test_a_device_has_the_name_that_people_give_it(user_agent: str, device: str) -> None:
-    """What nobody knows is a browser."""
+def test_device_has_a_familiar_name(user_agent: str, device: str) -> None:
+    """An unknown user agent is shown as "a browser"."""
     assert device_of(user_agent) == device
 
 
@@ -116,18 +116,16 @@ def test_a_device_has_the_name_that_people_give_it(user_agent: str, device: str)
 
 
 @pytest.mark.parametrize("sid", ["no such", "", "\0", "x" * 300])
-def test_a_session_that_is_not_there_is_not_found(sid: str, provider: Provider) -> None:
-    """Nor can it be ended."""
+def test_unknown_session_is_not_found(sid: str, provider: Provider) -> None:
+    """It cannot be ended either."""
     with pytest.raises(NotFoundError):
         operate(provider, sessions.get_session, sid)
     with pytest.raises(NotFoundError):
         operate(provider, sessions.end_one, sid, Reason.OPERATOR, "admin")
 
 
-def test_an_apps_tokens_are_counted_by_their_kind_while_they_are_good(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """Offline ones apart: whether they die with the session is the policy's word."""
+def test_valid_tokens_of_an_app_are_counted_by_kind(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Offline tokens are counted separately, because the policy decides whether the logout revokes them."""
     assert (the_app(provider).access_alive, the_app(provider).refresh_alive, the_app(provider).offline_alive) == (
         1,
         1,
@@ -147,10 +145,10 @@ def test_an_apps_tokens_are_counted_by_their_kind_while_they_are_good(
 @pytest.mark.parametrize(
     ("policy", "revoked", "kept"), [("none", 0, 5), ("session", 4, 1), ("all", 5, 0), (None, 4, 1)]
 )
-def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
+def test_dry_run_predicts_the_revoked_tokens(
     policy: str | None, revoked: int, kept: int, provider: Provider, cameron: SiteClient
 ) -> None:
-    """For each policy; without one, the provider's own, which is session."""
+    """For each policy; by default the IdP's own, which is session."""
     provider.change_client(DISPATCH, scopes=["openid", "offline_access"], delete_tokens_on_logout=policy)
     tokens_with_consent(provider, cameron, scope="openid offline_access")
     provider.tokens(cameron, DISPATCH, scope="openid")
@@ -163,7 +161,7 @@ def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
     assert operate(provider, sessions.dry_run, [provider.session().sid]) == [], "it has ended"
 
 
-# --- who does not hear of it, and why ---
+# --- which apps are not notified, and why ---
 
 
 @pytest.mark.usefixtures("cameron")
@@ -177,14 +175,14 @@ def test_the_dry_run_says_how_many_tokens_die_and_the_end_keeps_its_word(
     ],
     ids=["all-right", "no-uri", "policy-none", "removed"],
 )
-def test_the_page_can_say_why_an_app_will_not_hear(change: dict[str, Any], sentence: str, provider: Provider) -> None:
+def test_reason_why_an_app_is_not_notified_is_known(change: dict[str, Any], sentence: str, provider: Provider) -> None:
     """Before the end."""
     provider.change_client(DISPATCH, **change)
     assert (the_app(provider).told, the_app(provider).why_not) == (not sentence, sentence)
 
 
-def test_plain_oauth_is_listed_and_does_not_hear(provider: Provider) -> None:
-    """It has tokens of the session, but nobody told it who is signed in."""
+def test_plain_oauth_client_is_listed_but_not_notified(provider: Provider) -> None:
+    """It has tokens of the session, but never received an ID token."""
     browser = provider.sign_in()
     provider.tokens(browser, DISPATCH, scope="fleet.read")
     app = the_app(provider)
@@ -194,8 +192,8 @@ def test_plain_oauth_is_listed_and_does_not_hear(provider: Provider) -> None:
     assert provider.logout_tokens(DISPATCH) == []
 
 
-def test_an_implicit_client_is_listed_and_does_not_hear(provider: Provider, cameron: SiteClient, shop: Party) -> None:
-    """It got its ID token at the front."""
+def test_implicit_client_is_listed_but_not_notified(provider: Provider, cameron: SiteClient, shop: Party) -> None:
+    """It got its ID token in the front channel."""
     answer = cameron.get(
         "/oauth2/authorize", query_string=shop.parameters(response_type="id_token token", prompt="consent", **NO_PKCE)
     )
@@ -206,8 +204,8 @@ def test_an_implicit_client_is_listed_and_does_not_hear(provider: Provider, came
     assert "implicit flow" in app.why_not
 
 
-def test_a_client_that_took_itself_away_leaves_a_name(provider: Provider, cameron: SiteClient) -> None:
-    """RFC 7592 §2.3: its row is gone; the page still has something to say."""
+def test_client_that_removed_itself_is_listed_by_name(provider: Provider, cameron: SiteClient) -> None:
+    """RFC 7592 §2.3: its row is deleted; the page still has its name."""
     with provider.database() as rows:
         rows.delete(rows.get_one(Client, DISPATCH))
     app = the_app(provider)
@@ -216,8 +214,8 @@ def test_a_client_that_took_itself_away_leaves_a_name(provider: Provider, camero
 
 
 @pytest.mark.usefixtures("cameron")
-def test_of_an_ended_session_the_ledger_says_who_heard(provider: Provider) -> None:
-    """Delivered, refused, not yet."""
+def test_ended_session_shows_which_apps_were_notified(provider: Provider) -> None:
+    """Delivered, rejected, pending."""
     provider.apps[MANAGER].status = 401
     operate(provider, sessions.end_one, provider.session().sid, Reason.OPERATOR, "admin")
     eventually(lambda: {provider.delivery(app).state for app in (DISPATCH, MANAGER)} == {"delivered", "refused"})
@@ -233,8 +231,8 @@ def test_of_an_ended_session_the_ledger_says_who_heard(provider: Provider) -> No
 
 
 @pytest.mark.usefixtures("cameron")
-def test_ending_one_ends_one_tells_its_apps_and_notes_who_asked(provider: Provider) -> None:
-    """Others are untouched."""
+def test_ending_a_session_notifies_its_apps_and_records_the_operator(provider: Provider) -> None:
+    """Others are unaffected."""
     sid = provider.session().sid
     provider.sign_in()
     operate(provider, sessions.end_one, sid, Reason.OPERATOR, "admin")
@@ -250,8 +248,8 @@ def test_ending_one_ends_one_tells_its_apps_and_notes_who_asked(provider: Provid
 
 
 @pytest.mark.usefixtures("cameron")
-def test_ending_all_of_a_person_ends_theirs_and_nobody_elses(provider: Provider) -> None:
-    """One may be kept; how many ended is returned."""
+def test_ending_all_sessions_of_a_person_affects_only_them(provider: Provider) -> None:
+    """One can be kept; the number of ended sessions is returned."""
     kept = provider.session().sid
     for username in ("cameron", "cameron", "alex"):
         provider.sign_in(username=username)

@@ -1,4 +1,4 @@
-"""Dynamic registration: software registers itself, looks after its entry, and gets what everybody gets.
+"""Dynamic registration: software registers itself, manages its entry, and gets the same treatment as other clients.
 
 Registration 1.0, RFC 7591, RFC 7592.
 """
@@ -16,13 +16,11 @@ from tests.idp.parties import SHOP, Party, Registrar
 from tests.idp.parties import key as shop_key
 from tests.tokens import read
 
-# --- the answer ---
+# --- the response ---
 
 
-def test_the_answer_has_everything_that_was_registered_defaults_included(
-    register: Registrar, provider: Provider
-) -> None:
-    """REG-01, REG-02, REG-03, REG-07, REG-15: 201, JSON, not stored; the secret never expires and is 256 bits."""
+def test_response_has_all_metadata_including_defaults(register: Registrar, provider: Provider) -> None:
+    """REG-01, REG-02, REG-03, REG-07, REG-15: 201, JSON, not cacheable; the secret never expires and has 256 bits."""
     response = register.post()
     assert (response.status_code, response.mimetype) == (201, "application/json")
     assert response.headers["Cache-Control"] == "no-store"
@@ -77,21 +75,21 @@ EVERYTHING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_what_is_registered_is_stored_and_returned(name: str, register: Registrar) -> None:
-    """REG-13, RPL-10, BCL-07, BCL-09, BCL-10: each member, now and when it is asked for later."""
+def test_registered_metadata_are_stored_and_returned(name: str, register: Registrar) -> None:
+    """REG-13, RPL-10, BCL-07, BCL-09, BCL-10: each member, now and in later reads."""
     party = register(**{name: EVERYTHING[name]})
     assert party.information[name] == EVERYTHING[name]
     assert party.manage("GET").get_json()[name] == EVERYTHING[name]
 
 
 @pytest.mark.parametrize("extra", [{"unheard_of": {"a": [1]}}, {"client_name#de": "Der Laden"}, {"tls_client_auth": 1}])
-def test_what_we_do_not_know_is_ignored(extra: dict[str, Any], register: Registrar) -> None:
-    """REG-14: and not returned as if it held."""
+def test_unknown_metadata_are_ignored(extra: dict[str, Any], register: Registrar) -> None:
+    """REG-14: it is not returned either."""
     assert not set(extra) & set(register(**extra).information)
 
 
-def test_nobody_registers_what_the_operator_decides(register: Registrar, provider: Provider) -> None:
-    """REG-14, BCL-23: being an API, being told why, doing without PKCE, the policy about tokens."""
+def test_client_cannot_register_the_operators_settings(register: Registrar, provider: Provider) -> None:
+    """REG-14, BCL-23: introspection, the logout reason, omitting PKCE, the token policy."""
     wishes = {"may_introspect": True, "tell_logout_reason": True, "require_pkce": False, "read_timeout": 999}
     party = register(**wishes, delete_tokens_on_logout="none", client_id="pickup-dispatch", secret_hash="x")
     (row,) = (row for row in provider.rows(Client) if row.client_id == party.id)
@@ -100,7 +98,7 @@ def test_nobody_registers_what_the_operator_decides(register: Registrar, provide
     assert party.id != DISPATCH
 
 
-def test_the_secret_and_the_token_are_kept_as_hashes(register: Registrar, provider: Provider) -> None:
+def test_secret_and_registration_token_are_stored_as_hashes(register: Registrar, provider: Provider) -> None:
     """TOK-08."""
     party = register()
     with provider.database() as db:
@@ -117,8 +115,8 @@ def test_the_secret_and_the_token_are_kept_as_hashes(register: Registrar, provid
     "body", [b"", b"x", b"[]", b"null", b'"x"', b"7", b"\xff\xfe", b"[" * 100_000, b'{"redirect_uris": NaN}', b"{" * 9]
 )
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
-def test_a_body_that_is_no_json_object_is_refused(body: bytes, content_type: str, register: Registrar) -> None:
-    """REG-05: in JSON all the same."""
+def test_body_must_be_a_json_object(body: bytes, content_type: str, register: Registrar) -> None:
+    """REG-05: the error is in JSON."""
     client = register.provider.app.test_client()
     response = client.post("/oauth2/register", data=body, content_type=content_type)
     assert response.status_code == 400
@@ -145,8 +143,8 @@ def test_registration_is_closed_unless_the_operator_opens_it(
     assert len(register.provider.rows(Client)) == before
 
 
-def test_the_initial_access_token_opens_it(register: Registrar, monkeypatch: pytest.MonkeyPatch) -> None:
-    """REG-16: with it, and with the demo switch off."""
+def test_initial_access_token_allows_registration(register: Registrar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REG-16: with the demo switch off."""
     monkeypatch.setattr(register.provider.settings, "demo_open_registration", False)
     monkeypatch.setattr(register.provider.settings, "registration_token", SecretStr("the initial token"))
     headers = {"Authorization": "Bearer the initial token"}
@@ -154,25 +152,25 @@ def test_the_initial_access_token_opens_it(register: Registrar, monkeypatch: pyt
     assert response.status_code == 201
 
 
-def test_by_default_it_is_closed(provider: Provider) -> None:
-    """REG-16, DEC-07: nothing is open that nobody opened."""
+def test_registration_is_closed_by_default(provider: Provider) -> None:
+    """REG-16, DEC-07: only the operator can open it."""
     assert provider.settings.demo_open_registration is False
     assert provider.browser().post("/oauth2/register", json={}).status_code == 401
 
 
-# --- looking after the entry: RFC 7592 ---
+# --- managing the registration: RFC 7592 ---
 
 
-def test_a_client_reads_its_entry(shop: Party) -> None:
-    """REG-04: the same information, without the secret, which nobody knows any more."""
+def test_client_can_read_its_registration(shop: Party) -> None:
+    """REG-04: the same information without the secret, of which only a hash is stored."""
     response = shop.manage("GET")
     assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
     known = {name: value for name, value in shop.information.items() if not name.startswith("client_secret")}
     assert response.get_json() == known
 
 
-def test_a_client_replaces_its_entry(shop: Party, provider: Provider, cameron: SiteClient) -> None:
-    """REG-04, RFC 7592 §2.2: what is left out goes; the secret stays; the flows obey at once."""
+def test_client_can_replace_its_registration(shop: Party, provider: Provider, cameron: SiteClient) -> None:
+    """REG-04, RFC 7592 §2.2: omitted members are deleted; the secret is kept; the change applies immediately."""
     body = {"redirect_uris": [f"{SHOP}/new"], "client_id": shop.id}
     response = shop.manage("PUT", json=body)
     assert response.status_code == 200
@@ -180,13 +178,13 @@ def test_a_client_replaces_its_entry(shop: Party, provider: Provider, cameron: S
     assert information["redirect_uris"] == [f"{SHOP}/new"]
     assert "backchannel_logout_uri" not in information
     assert (information["response_types"], information["post_logout_redirect_uris"]) == (["code"], [])
-    assert shop.ask(cameron).status_code == 400, "the old address is not good any more"
+    assert shop.ask(cameron).status_code == 400, "the old address is no longer valid"
     shop.information["redirect_uris"] = [f"{SHOP}/new"]
     assert shop.tokens(cameron)
     assert [event.outcome for event in provider.events("op.client.changed")] == ["by itself"]
 
 
-def test_a_change_of_method_brings_a_secret_where_there_was_none(register: Registrar, cameron: SiteClient) -> None:
+def test_change_to_a_secret_method_creates_a_secret(register: Registrar, cameron: SiteClient) -> None:
     """RFC 7592 §2.2: from a key to a secret."""
     party = register.with_key()
     assert "client_secret" not in party.information
@@ -205,10 +203,10 @@ def test_a_change_of_method_brings_a_secret_where_there_was_none(register: Regis
         ({"client_secret": "one I like better"}, "invalid_client_metadata"),
     ],
 )
-def test_a_wrong_replacement_changes_nothing(
+def test_invalid_replacement_changes_nothing(
     changes: dict[str, Any], error: str, shop: Party, provider: Provider
 ) -> None:
-    """REG-05, RFC 7592 §2.2: nor may it choose its secret or another's name."""
+    """REG-05, RFC 7592 §2.2: it can choose neither its secret nor another client id."""
     before = shop.manage("GET").get_json()
     response = shop.manage("PUT", json={**before, **changes})
     assert (response.status_code, response.get_json()["error"]) == (400, error)
@@ -216,12 +214,12 @@ def test_a_wrong_replacement_changes_nothing(
     assert provider.events("op.client.changed") == []
 
 
-def test_a_client_removes_itself_and_everything_it_was_given(
+def test_client_can_remove_itself_and_its_tokens(
     shop: Party, provider: Provider, cameron: SiteClient, register: Registrar
 ) -> None:
-    """REG-04, RFC 7592 §2.3: 204; tokens and codes are worth nothing, the name is unknown; the person stays in.
+    """REG-04, RFC 7592 §2.3: 204; tokens and codes are invalid, the client id is unknown; the user stays signed in.
 
-    BCL §2.3: and it hears that its part in their session is over.
+    BCL §2.3: it is notified that its participation in their sessions has ended.
     """
     tokens, code = shop.tokens(cameron), shop.answer(cameron)["code"]
     assert shop.manage("DELETE").status_code == 204
@@ -239,10 +237,10 @@ def test_a_client_removes_itself_and_everything_it_was_given(
     assert "code" in register().answer(cameron, prompt="none").parameters
 
 
-def test_a_logout_under_way_to_a_client_that_goes_is_no_fault(
+def test_pending_logout_of_a_removed_client_is_still_delivered(
     shop: Party, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """BCL-34: it was down, and then removed itself: its users were logged out all the same, and it hears of it."""
+    """BCL-34: it was down and then removed itself; its users were logged out anyway, and it is notified."""
     provider.network.refuse(SHOP)
     provider.end_session(cameron, id_token_hint=shop.tokens(cameron)["id_token"])
     shop.manage("DELETE")
@@ -254,8 +252,10 @@ def test_a_logout_under_way_to_a_client_that_goes_is_no_fault(
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("token", ["", "made up", "another's"])
-def test_nobody_else_looks_after_it(method: str, token: str, shop: Party, register: Registrar) -> None:
-    """REG-04: 401, as for a client that is not there; nothing happens."""
+def test_registration_can_be_managed_only_with_its_token(
+    method: str, token: str, shop: Party, register: Registrar
+) -> None:
+    """REG-04: 401, as for an unknown client; nothing changes."""
     if token == "another's":
         token = register().information["registration_access_token"]
     client = shop.provider.app.test_client()
@@ -267,15 +267,15 @@ def test_nobody_else_looks_after_it(method: str, token: str, shop: Party, regist
     assert shop.manage("GET").status_code == 200
 
 
-# --- it gets what everybody gets ---
+# --- the same treatment as other clients ---
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
 @pytest.mark.parametrize("required", [True, False])
-def test_software_that_registered_itself_hears_of_the_logout_like_everyone_else(
+def test_self_registered_client_is_notified_of_the_logout(
     required: bool, alg: str, register: Registrar, provider: Provider, cameron: SiteClient
 ) -> None:
-    """BCL-10, BCL-11, BCL-25, end to end: registered, signed in, told, signed with its own algorithm."""
+    """BCL-10, BCL-11, BCL-25, end to end: registered, signed in, notified, with its own algorithm."""
     party = register(id_token_signed_response_alg=alg, backchannel_logout_session_required=required)
     id_token = party.tokens(cameron)["id_token"]
     about = {"id_token_hint": id_token, "post_logout_redirect_uri": f"{SHOP}/bye", "state": "s"}
@@ -288,12 +288,12 @@ def test_software_that_registered_itself_hears_of_the_logout_like_everyone_else(
         party.id,
         *(read(id_token)[1][name] for name in ("sid", "sub")),
     )
-    assert "reason_user" not in claims, "it is not told which app the user left"
+    assert "reason_user" not in claims, "it does not learn which app the user left"
     for client_id in ("pickup-dispatch", "pickup-manager"):
         assert provider.delivery(client_id).state == "delivered"
 
 
-def test_it_hears_nothing_after_it_took_its_address_back(
+def test_client_without_logout_uri_is_no_longer_notified(
     shop: Party, provider: Provider, cameron: SiteClient, register: Registrar
 ) -> None:
     """BCL-25, REG-04."""
@@ -305,14 +305,14 @@ def test_it_hears_nothing_after_it_took_its_address_back(
     assert register.logout_tokens() == []
 
 
-def test_it_may_ask_for_the_scopes_of_people_and_not_for_the_companys(register: Registrar, cameron: SiteClient) -> None:
-    """AUTH-07: fleet.read is the operator's to give."""
+def test_client_gets_user_scopes_but_no_company_scopes(register: Registrar, cameron: SiteClient) -> None:
+    """AUTH-07: only the operator can grant fleet.read."""
     party = register(scope="openid email fleet.read")
     assert party.information["scope"] == "openid email"
     assert party.tokens(cameron, scope="openid email fleet.read")["scope"] == "openid email"
 
 
-def test_an_id_tokens_algorithm_is_the_registered_one(register: Registrar, cameron: SiteClient) -> None:
+def test_id_token_has_the_registered_algorithm(register: Registrar, cameron: SiteClient) -> None:
     """IDT-07, IDT-01."""
     for alg in ("RS256", "ES256", "EdDSA"):
         party = register(id_token_signed_response_alg=alg)
@@ -320,10 +320,10 @@ def test_an_id_tokens_algorithm_is_the_registered_one(register: Registrar, camer
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
-def test_userinfo_is_signed_for_whoever_registered_for_that(
+def test_userinfo_is_signed_if_registered(
     alg: str, register: Registrar, provider: Provider, cameron: SiteClient
 ) -> None:
-    """UI-04: application/jwt with iss and aud; of a type that passes for no ID token (RFC 8725 §3.11); no nonce."""
+    """UI-04: application/jwt with iss and aud; its type differs from an ID token's (RFC 8725 §3.11); no nonce."""
     party = register(userinfo_signed_response_alg=alg)
     tokens = party.tokens(cameron)
     response = provider.userinfo(tokens["access_token"])
@@ -335,20 +335,18 @@ def test_userinfo_is_signed_for_whoever_registered_for_that(
     assert claims["sub"] == read(tokens["id_token"])[1]["sub"]
     assert claims["name"] == "Cameron Reyes"
     assert "nonce" not in claims
-    assert provider.end_session(cameron, id_token_hint=response.text).status_code == 400, "RPL-17: it is no hint"
+    assert provider.end_session(cameron, id_token_hint=response.text).status_code == 400, "RPL-17: it is not a hint"
 
 
-def test_a_default_max_age_holds_where_the_request_says_nothing(
-    register: Registrar, cameron: SiteClient, clock: Clock
-) -> None:
-    """REG-13, AUTH-16: and the request's own word counts more."""
+def test_default_max_age_applies_unless_requested(register: Registrar, cameron: SiteClient, clock: Clock) -> None:
+    """REG-13, AUTH-16: max_age in the request has priority."""
     party = register(default_max_age=60)
     clock.turn(61)
     assert 'id="password"' in party.ask(cameron).text
     assert "code" in party.answer(cameron, max_age="600").parameters
 
 
-def test_auth_time_and_acr_are_there_for_whoever_registered_for_them(register: Registrar, cameron: SiteClient) -> None:
+def test_auth_time_and_acr_are_returned_if_registered(register: Registrar, cameron: SiteClient) -> None:
     """REG-13, IDT-03, AUTH-21: require_auth_time, default_acr_values."""
     party = register(require_auth_time=True, default_acr_values=["urn:pickup:acr:password"])
     claims = read(party.tokens(cameron)["id_token"])[1]
@@ -356,7 +354,7 @@ def test_auth_time_and_acr_are_there_for_whoever_registered_for_them(register: R
     assert claims["acr"] == "urn:pickup:acr:password"
 
 
-def test_a_registration_is_an_event_without_secrets(register: Registrar, provider: Provider) -> None:
+def test_registration_event_contains_no_secrets(register: Registrar, provider: Provider) -> None:
     """BCL-70."""
     party = register()
     (event,) = provider.events("op.client.registered")
@@ -364,8 +362,8 @@ def test_a_registration_is_an_event_without_secrets(register: Registrar, provide
     assert party.secret not in json.dumps(event.as_dict())
 
 
-def test_it_does_not_undo_what_the_operator_decided(register: Registrar, provider: Provider) -> None:
-    """RFC 7592 §2.2 lets the server set values of its own: PKCE stays required, scopes stay given and taken."""
+def test_client_cannot_undo_the_operators_settings(register: Registrar, provider: Provider) -> None:
+    """RFC 7592 §2.2 lets the server set its own values: PKCE stays required, scopes stay as the operator set them."""
     party = register(scope="openid profile email")
     provider.change_client(party.id, require_pkce=True, scopes=["openid", "profile", "fleet.read"])
     for scope, left in [({}, "profile fleet.read"), ({"scope": "openid email"}, "fleet.read")]:
