@@ -1,13 +1,12 @@
-"""The one door for requests to addresses that clients name: logout URIs, key sets, request objects, sector files.
+"""All requests to URLs that clients register: logout URIs, key sets, request objects, sector files.
 
-Whoever registers an address makes this server call it, so the door decides where it may lead (server-side
-request forgery): https, no credentials in the address, and no machine of our own network. It follows no
-redirect, asks no proxy, waits a bounded time and reads a bounded answer.
+A client can make this server call any URL that it registers (server-side request forgery). So this file limits the
+URLs: https, no credentials, and no address in our own network. It follows no redirect and uses no proxy. The time
+of each request and the size of each response are limited.
 
-    check the address ─ find its machine ─ connect ─ ask ─ read the answer       GuardedHttpClient.ask
+    check the URL ─ look up the name ─ connect ─ send ─ read the response       GuardedHttpClient.ask
 
-All requests of a process are made by one thread (:func:`in_background`), however many at a time: an app that
-hangs costs a socket, and no thread that another app could need.
+One thread makes all requests of a process (:func:`in_background`). An app that hangs costs a socket but no thread.
 """
 
 import asyncio
@@ -29,49 +28,49 @@ from weakref import WeakValueDictionary
 import certifi
 import httptools
 
-LOOK_UP_SECONDS = 2.0  # for a name to be looked up, in its turn
-CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0  # to connect, and from then on until the answer's headers are complete;
-BODY_SECONDS = 2.0  # and until its body is
-HEAD_START_SECONDS = 0.25  # for each address of a name before the next one is tried beside it (RFC 8305 §8)
-MAX_ADDRESSES = 8  # of a name that are tried
-RESOLVERS = 256  # names that are looked up at the same time: a thread each, while there are so many,
-RESOLVERS_A_DOMAIN = 32  # and of one domain, whose name servers may be slow
+LOOK_UP_SECONDS = 2.0  # to look up a name, including the wait for a resolver thread
+CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0  # to connect; from then on until the response's headers are complete
+BODY_SECONDS = 2.0  # from then on until its body is complete
+HEAD_START_SECONDS = 0.25  # for each address of a name before the next one is tried in parallel (RFC 8305 §8)
+MAX_ADDRESSES = 8  # addresses of a name that are tried
+RESOLVERS = 256  # threads that look up names,
+RESOLVERS_A_DOMAIN = 32  # and those of them that one domain may use, because its name servers may be slow
 ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: it leads into a network of the operator's
+LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: leads into the operator's own network
 WRAPPINGS = [
     ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
 ]
 MAX_HEAD = 64 * 1024  # bytes of status and headers
-MAX_INTERIM = 8  # answers before the final one
+MAX_INTERIM = 8  # interim (1xx) responses before the final one
 MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
-WAITING_THREADS = 4  # request threads of a process that may wait for a document; it has 16 (gunicorn.conf.py)
+WAITING_THREADS = 4  # request threads, of 16 (gunicorn.conf.py), that may wait for a document
 
 T = TypeVar("T")
 Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class FetchError(Exception):
-    """The address may not be called, or the call failed. The text says which, in words."""
+    """The URL may not be called, or the call failed. The text says why."""
 
 
 class BusyError(FetchError):
-    """As many request threads as may wait for other sites are waiting. Nothing is known about this one."""
+    """Too many request threads already wait for other sites, so this URL was not called."""
 
 
 class AddressError(FetchError):
-    """It is no address that anybody could call; the text fits after the word for it."""
+    """The URL itself is not allowed. The text continues a sentence that begins with the URL's name."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, and with how much patience. ``form``: the body of a POST; without it, it is a GET."""
+    """A request and its timeouts. With ``form``, the body, it is a POST; without, a GET."""
 
     url: str
     form: bytes | None = None
-    limit: int = MAX_DOCUMENT  # bytes of the answer that are read
+    limit: int = MAX_DOCUMENT  # bytes of the response's body that are read
     connect_seconds: float = CONNECT_SECONDS
     answer_seconds: float = ANSWER_SECONDS
-    ca_certificates: str | None = None  # PEM: whom to trust there, in place of the usual ones
+    ca_certificates: str | None = None  # PEM; trusted for this request instead of the usual ones
     user_agent: str = "Pickup-IdP"
 
     def as_bytes(self, parts: SplitResult) -> bytes:
@@ -86,24 +85,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. ``fault`` says in words what was wrong with the body, of which ``body`` is the beginning."""
+    """The response. ``fault`` says what was wrong with the body; ``body`` is then its beginning."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)  # names in lower case; of several alike the last
+    headers: dict[str, str] = field(default_factory=dict)  # names in lower case; the last of several
     body: bytes = b""
     fault: str = ""
 
 
 @dataclass(frozen=True)
 class GuardedHttpClient:
-    """Where requests may go. Both switches are for demonstrations, on one machine."""
+    """Makes the requests. Both switches are for demonstrations on one machine."""
 
     allow_plain_http: bool
     allow_private_addresses: bool
     ca_bundle: str | None = None
 
     def check(self, url: str) -> SplitResult:
-        """The rules for the address itself; :class:`AddressError` says which one it breaks. Returns its parts."""
+        """Applies the rules for the URL itself and returns its parts. :class:`AddressError` names the broken rule."""
         try:
             parts = urlsplit(url)
             host = parts.hostname
@@ -113,27 +112,27 @@ class GuardedHttpClient:
         if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_plain_http):
             raise AddressError(f"is not an {'http or ' if self.allow_plain_http else ''}https URL")
         if not host or not ALLOWED_HOST.fullmatch(parts.netloc):
-            raise AddressError("has no plain host name")  # or credentials in front of it, or what could end a header
+            raise AddressError("has no plain host name")  # or credentials, or a character that ends a header
         if not url.isascii() or not url.isprintable() or " " in url:
             raise AddressError("contains characters that no URL has")
         return parts
 
     def leading_inside(self, urls: Iterable[str]) -> set[str]:
-        """Those whose names resolve to private addresses now; checked again on every request.
+        """The URLs whose names resolve to private addresses now; checked again on every request.
 
-        A name that is not known, or not within LOOK_UP_SECONDS for all together, may be known later.
+        All names together have LOOK_UP_SECONDS. A name that is not found by then is not included.
         """
         if self.allow_private_addresses:
             return set()
         return set(in_background(private_ones(set(urls))).result())
 
     def get(self, url: str) -> bytes:
-        """The document at ``url``. :class:`FetchError` if there is none, :class:`BusyError` if too many wait."""
+        """Returns the document. Raises :class:`FetchError`, or :class:`BusyError` if too many threads wait."""
         with place_to_wait():
             return in_background(self.document(url)).result()
 
     async def document(self, url: str) -> bytes:
-        """The same, for the thread that makes all requests."""
+        """The same, inside the thread that makes all requests."""
         answer = await self.ask(Request(url))
         if answer.status != 200:
             raise FetchError(f"answered {answer.status}")
@@ -142,7 +141,7 @@ class GuardedHttpClient:
         return answer.body
 
     async def ask(self, request: Request) -> Answer:
-        """One request, whatever is answered; :class:`FetchError` if nothing is."""
+        """Makes one request and returns the response, whatever its status. :class:`FetchError` if there is none."""
         parts = self.check(request.url)
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
@@ -156,7 +155,7 @@ class GuardedHttpClient:
                     await read_head(reader, reply)
                 fault = await read_body(reader, reply, request.limit)
             finally:
-                writer.transport.abort()  # nothing more is wanted from there
+                writer.transport.abort()  # the rest of the response is not read
         except (OSError, EOFError, ValueError) as error:
             raise FetchError(fault_in_words(error)) from error
         return Answer(reply.status, reply.headers, reply.body[: request.limit], fault)
@@ -166,7 +165,7 @@ class GuardedHttpClient:
         if parts.scheme == "https":
             tls = {"ssl": trusting(ca_certificates, self.ca_bundle), "server_hostname": parts.hostname}
         port = parts.port or (443 if tls else 80)
-        # The very address that was looked at is connected to: a name may answer differently the second time.
+        # Connect to the addresses that were checked: a second look-up of the name may return others.
         return await first_of([partial(asyncio.open_connection, address, port, **tls) for address in addresses])
 
     async def _addresses(self, host: str) -> list[str]:
@@ -181,7 +180,10 @@ class GuardedHttpClient:
 
 
 async def first_of(connects: list[Callable[[], Coroutine[Any, Any, Connection]]]) -> Connection:
-    """RFC 8305 §5: each has a head start before the next; a dead address costs no more, a slow one is waited for."""
+    """RFC 8305 §5: starts the attempts one after another, each with a head start, and returns the first connection.
+
+    A later attempt does not cancel the earlier ones, so a slow address can still win.
+    """
     left, attempts = list(connects), set[asyncio.Task[Connection]]()
     fault: BaseException = OSError("no address")
     try:
@@ -197,19 +199,19 @@ async def first_of(connects: list[Callable[[], Coroutine[Any, Any, Connection]]]
                 fault = error
         raise fault
     finally:
-        for attempt in attempts:  # one of them may have got through just now
+        for attempt in attempts:  # one of them may have connected at the same moment
             attempt.cancel()
             attempt.add_done_callback(hang_up)
 
 
 def hang_up(attempt: asyncio.Task[Connection]) -> None:
-    """Nobody wants it any more."""
+    """Closes a connection that was made too late."""
     if not attempt.cancelled() and not attempt.exception():
         attempt.result()[1].transport.abort()
 
 
 class Reply:
-    """What llhttp, the parser of Node.js, finds in an answer (RFC 9112): its status, headers and body, as they come."""
+    """Collects what llhttp, the parser of Node.js, finds in a response (RFC 9112): status, headers and body."""
 
     def __init__(self) -> None:
         self.status, self.interim, self.body = 0, 0, b""
@@ -218,7 +220,7 @@ class Reply:
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, piece: bytes) -> None:
-        """:class:`ValueError` if it is no HTTP from the start; nothing that comes after the answer matters."""
+        """:class:`ValueError` if it does not begin as HTTP. Bytes after the response are ignored."""
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserError as error:
@@ -227,7 +229,7 @@ class Reply:
             self.is_broken = not self.is_over
 
     def end(self) -> None:
-        """The other side has hung up. Only a body without a length ends so (§6.3)."""
+        """The other side has closed the connection. Only a body without a length ends so (§6.3)."""
         self.is_broken = not {"content-length", "transfer-encoding"}.isdisjoint(self.headers)
         self.is_over = not self.is_broken
 
@@ -237,7 +239,7 @@ class Reply:
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Called by the parser. What comes before the final answer is interim (RFC 9110 §15.2)."""
+        """Called by the parser. Skips interim responses (RFC 9110 §15.2)."""
         self.status = self.status or self._parser.get_status_code()
         if self.status < 200:
             self.status, self.headers, self.interim = 0, {}, self.interim + 1
@@ -255,7 +257,7 @@ class Reply:
 
 
 async def read_head(reader: asyncio.StreamReader, reply: Reply) -> None:
-    """Until the final answer's headers are complete; they are bounded."""
+    """Reads until the headers of the final response are complete. Their size is limited."""
     seen = 0
     while not reply.status:
         piece = await reader.read(4096)
@@ -263,11 +265,11 @@ async def read_head(reader: asyncio.StreamReader, reply: Reply) -> None:
         if not piece or seen > MAX_HEAD:
             raise EOFError("no headers")
         reply.feed(piece)
-        await asyncio.sleep(0)  # what has come already is read without a pause: the others are to have their turn
+        await asyncio.sleep(0)  # reading what has already arrived never waits, so let the other requests run
 
 
 async def read_body(reader: asyncio.StreamReader, reply: Reply, limit: int) -> str:
-    """As much of the body as may be. Returns what is wrong with it: it is too large, too slow, or breaks off."""
+    """Reads the body up to the limit. Returns what is wrong with it, if anything: too large, too slow or broken off."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while not (reply.is_over or reply.is_broken) and len(reply.body) <= limit:
@@ -285,9 +287,9 @@ async def read_body(reader: asyncio.StreamReader, reply: Reply, limit: int) -> s
 
 @lru_cache(maxsize=256)
 def trusting(ca_certificates: str | None, ca_bundle: str | None) -> ssl.SSLContext:
-    """Checks certificates and names. Made once for each set of certificates: it takes as long as many requests.
+    """Returns a context that checks certificates and names. Cached, because making one takes as long as many requests.
 
-    ``ca_certificates`` is PEM, ``ca_bundle`` a file; :class:`ssl.SSLError` or :class:`ValueError` if there is none.
+    ``ca_certificates`` is PEM, ``ca_bundle`` a file. :class:`ssl.SSLError` or :class:`ValueError` if they are invalid.
     """
     if ca_certificates:
         return ssl.create_default_context(cadata=ca_certificates)
@@ -295,7 +297,7 @@ def trusting(ca_certificates: str | None, ca_bundle: str | None) -> ssl.SSLConte
 
 
 def host_of(url: str) -> str:
-    """Host and port, of which there may be none: an address that cannot be called is written down at the call."""
+    """Host and port; empty if the URL has none. Such a URL fails when it is called, and the attempt records why."""
     try:
         return urlsplit(url).netloc.lower()
     except ValueError:
@@ -303,7 +305,7 @@ def host_of(url: str) -> str:
 
 
 def fault_in_words(error: Exception) -> str:
-    """What went wrong on the network."""
+    """The reason of a network error, for the delivery log."""
     kinds = [
         (ssl.SSLError, "TLS"),  # also a certificate for another name
         (TimeoutError, "timeout"),
@@ -315,7 +317,7 @@ def fault_in_words(error: Exception) -> str:
 
 
 class PrivateAddressError(OSError):
-    """The name leads to a machine that is not on the public internet."""
+    """The name resolves to an address that is not on the public internet."""
 
 
 _being_looked_up: dict[str, asyncio.Task[list[str]]] = {}
@@ -323,9 +325,10 @@ _turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
 
 async def look_up(host: str) -> list[str]:
-    """:func:`addresses_of`, in a thread. A name costs one, however many ask for it; a domain has a share of them.
+    """Runs :func:`addresses_of` in a thread. Simultaneous look-ups of one name share a thread.
 
-    Nothing stops a thread that waits for a name server. So one that is slow must not have all of them.
+    A thread that waits for a name server cannot be stopped. So each domain may use only some of the threads, and a slow
+    name server cannot occupy all of them.
     """
     if host not in _being_looked_up:
         task = _being_looked_up[host] = asyncio.create_task(_look_up_in_turn(host))
@@ -336,7 +339,7 @@ async def look_up(host: str) -> list[str]:
 def _looked_up(host: str, task: asyncio.Task[list[str]]) -> None:
     _being_looked_up.pop(host, None)
     if not task.cancelled():
-        task.exception()  # those who asked may all be gone, and it is no fault of ours
+        task.exception()  # marks it as read: the requests that waited for it may all have timed out
 
 
 async def _look_up_in_turn(host: str) -> list[str]:
@@ -349,7 +352,7 @@ async def _look_up_in_turn(host: str) -> list[str]:
 
 
 def addresses_of(host: str) -> list[str]:
-    """Where a name leads; :class:`socket.gaierror` if nowhere."""
+    """The addresses of a name; :class:`socket.gaierror` if it has none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that is empty or too long
@@ -358,7 +361,7 @@ def addresses_of(host: str) -> list[str]:
 
 
 async def private_ones(urls: Collection[str]) -> list[str]:
-    """Those of the URLs that have a private address; all names are looked up side by side, in LOOK_UP_SECONDS."""
+    """The URLs that have a private address. All names are looked up in parallel, within LOOK_UP_SECONDS."""
     tasks = {url: asyncio.create_task(look_up((urlsplit(url).hostname or "").strip("[]"))) for url in urls}
     if tasks:
         await asyncio.wait(tasks.values(), timeout=LOOK_UP_SECONDS)
@@ -366,7 +369,7 @@ async def private_ones(urls: Collection[str]) -> list[str]:
 
 
 def leads_inside(task: asyncio.Task[list[str]]) -> bool:
-    """Whether a look-up found a private address; one that failed, or is not done, found none."""
+    """Whether a look-up found a private address. One that failed found none; an unfinished one is cancelled."""
     if not task.done():
         task.cancel()
         return False
@@ -381,7 +384,7 @@ def leads_inside(task: asyncio.Task[list[str]]) -> bool:
 
 
 def require_public_address(address: Any) -> None:
-    """One address. "Global" leaves out private, loopback, link-local, reserved and documentation networks."""
+    """``is_global`` excludes private, loopback, link-local, reserved and documentation networks."""
     ip = ipaddress.ip_address(str(address).partition("%")[0])
     if (
         ip in LOCAL_TRANSLATION
@@ -392,8 +395,8 @@ def require_public_address(address: Any) -> None:
 
 
 def embedded(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 address that an IPv6 address may stand for: mapped, compatible, translated (RFC 2765 §2.1,
-    RFC 6052), tunnelled (6to4; Teredo, which names two).
+    """The IPv4 addresses that an IPv6 address may contain: mapped, compatible, translated (RFC 2765 §2.1,
+    RFC 6052) or tunnelled (6to4; Teredo, which contains two).
     """
     if isinstance(ip, ipaddress.IPv4Address):
         return []
@@ -409,9 +412,9 @@ _places = threading.BoundedSemaphore(WAITING_THREADS)
 
 @contextmanager
 def place_to_wait() -> Iterator[None]:
-    """Around each wait of a request's thread for another site; :class:`BusyError` at once if there are too many.
+    """Limits the request threads that wait for other sites; :class:`BusyError` immediately if there are too many.
 
-    Anyone can make this server wait for the site of a registered client. The other threads stay free.
+    Anyone can make this server wait for the site of a registered client. So some threads are kept free.
     """
     if not _places.acquire(blocking=False):
         raise BusyError("too many requests wait for other sites; try again")
@@ -425,12 +428,12 @@ def place_to_wait() -> Iterator[None]:
 
 _starting = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
-# A thread does not survive a fork: each process starts its own, and nobody will ever end the look-ups of another.
+# A thread does not survive a fork, so each process starts its own thread and forgets the look-ups of its parent.
 os.register_at_fork(after_in_child=lambda: [of.clear() for of in (_loops, _being_looked_up, _turns)])
 
 
 def in_background(task: Coroutine[Any, Any, T]) -> Future[T]:
-    """Have it done by the thread for requests, which starts with the first one."""
+    """Runs a coroutine in the thread that makes all requests. The first call starts that thread."""
     with _starting:
         if not _loops:
             loop = asyncio.new_event_loop()
