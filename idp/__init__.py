@@ -13,7 +13,7 @@ from functools import partial
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from idp import account, admin_api, cli, console, logged_out, registration
+from idp import account, admin_api, cli, console, logged_out, messages, registration
 from idp.authorization import consent
 from idp.background.loop import Background
 from idp.clients.jwks import ClientKeys
@@ -102,7 +102,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         allow_private_addresses=settings.demo_private_addresses,
         ca_bundle=settings.ca_bundle,
     )
-    client_keys = ClientKeys(http)
+    http, http_for_keys = messages.init_app(app, settings, http)
+    client_keys = ClientKeys(http_for_keys)
     outbox = Outbox(
         engine,
         partial(delivery.deliver, issuer=settings.idp_url, http=http),

@@ -6,7 +6,7 @@ from flask import Flask
 
 from pickup_dispatch import bookings, drivers
 from pickup_dispatch.models import Base
-from pickup_web import Settings, create_service, events
+from pickup_web import Settings, create_service, events, relying_party_messages
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, from_toml, prepare
 from pickup_web.settings import load_settings
@@ -55,6 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     add_reset_command(app, engine, seed)
     rp.init_app(app, engine)
     protocol_event.connect(events.record_signal, app)
+    relying_party_messages.init_app(app, settings, "dispatch")
     drivers.init_app(app, rp.access_token)
 
     for method, path, name, view in ROUTES:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
+from blinker import Signal
 from flask import Blueprint, Flask, Response, jsonify, request
 from sqlalchemy import JSON, BigInteger, String, delete, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column
@@ -20,6 +21,7 @@ COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says i
 KEEP = 10_000  # rows; older ones go, so that nobody can fill the disk with rejected tokens
 LINES = "event lines"  # in Session.info: what the log is told after the commit
 LOG = structlog.get_logger()
+recorded = Signal()  # ``rows``: the events, as they were just recorded
 
 
 class Base(DeclarativeBase):
@@ -70,6 +72,7 @@ def record_all(session: Session, happened: Iterable[dict[str, Any]]) -> None:
         rows.append({**known, "at": clock.now(), "detail": detail})
         lines.append(each)
     add_rows(session, Event, rows)
+    recorded.send(rows=rows)
 
 
 @event.listens_for(Session, "after_commit")

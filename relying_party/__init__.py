@@ -25,7 +25,7 @@ from relying_party.models import make_tables
 from relying_party.provider import Provider
 from relying_party.registration import Registration
 from relying_party.sessions import ServerSideSessions, SessionStore
-from relying_party.signals import EndedSession, protocol_event, session_ended
+from relying_party.signals import EndedSession, protocol_event, request_sending, request_sent, session_ended
 from relying_party.state import State, emit, page_marks, session_key, session_user, signed_in
 from relying_party.version import VERSION
 
@@ -38,6 +38,8 @@ __all__ = [
     "access_token",
     "login_required",
     "protocol_event",
+    "request_sending",
+    "request_sent",
     "session_ended",
     "session_key",
     "session_user",

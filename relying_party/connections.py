@@ -6,7 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from flask import has_app_context
 from requests.adapters import HTTPAdapter
+
+from relying_party.signals import request_sending, request_sent, send_signal
 
 # A server may close an idle connection while a request is on its way; that request is lost (RFC 9112 §9.3.1).
 # gunicorn has the shortest default time-out that we know: two seconds.
@@ -27,7 +30,19 @@ class Connections(HTTPAdapter):
         super().__init__(pool_maxsize=32)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send the request; see the class."""
+        """Send the request, with its two signals (signals.py)."""
+        if not request_sent.receivers or not has_app_context():
+            return self._send(request, *args, **kwargs)
+        send_signal(request_sending, request=request)
+        try:
+            response = self._send(request, *args, **kwargs)
+        except Exception as error:
+            send_signal(request_sent, request=request, response=None, error=error)
+            raise
+        send_signal(request_sent, request=request, response=response, error=None)
+        return response
+
+    def _send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         if not self._reuse or monotonic() - self._emptied_at >= REUSE_SECONDS:
             self._emptied_at = monotonic()
             self.close()  # closes idle connections only; requests of other threads continue

@@ -9,14 +9,16 @@ Neither of the two is a use of the session: who went away is signed out by the i
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, current_app, jsonify, request
+from flask.ctx import AppContext
 
 from relying_party import incoming
 from relying_party.sessions import Ending, SessionStore
-from relying_party.state import current_session, current_state, page_marks
+from relying_party.state import current_session, current_state, emit, page_marks
 
 LOOK_SECONDS = 0.25  # how often a stream polls its session: the longest delay
 HEARTBEAT_SECONDS = 5  # if the server hides the connection, only writing detects a closed tab
@@ -29,18 +31,26 @@ def live() -> Response:
     session.watched_only = True
     if session.key is None or session.login is None:
         return stream(iter([event("signed-out", reason_of(session.ended))]))
+    sid = session.login["claims"].get("sid")
     # A server without threads could answer no other request while the tab is open.
     if not request.environ.get("wsgi.multithread") or not places.acquire(blocking=False):
         return uncached(Response("No stream is free; ask for the status now and then.", 503, {"Retry-After": "2"}))
-    response = stream(watch(current_state().sessions, session.key, incoming.connection()))
+    tell = partial(tell_pushed, current_app.app_context(), sid)
+    response = stream(watch(current_state().sessions, session.key, incoming.connection(), tell))
     response.call_on_close(places.release)
     return response
 
 
-def watch(sessions: SessionStore, key: str, connection: socket.socket | None) -> Iterator[str]:
+def watch(
+    sessions: SessionStore,
+    key: str,
+    connection: socket.socket | None,
+    tell: Callable[[str], None] = lambda _reason: None,
+) -> Iterator[str]:
     """The stream of an active session: heartbeats, then at most one event.
 
-    It ends when the tab is gone: who flicks through pages should not use up the streams.
+    It ends when the tab is closed, so that a user who opens many pages does not use up the streams. ``tell`` is called
+    with the reason after the tab was told.
     """
     yield "retry: 1000\n\n"
     end = time.monotonic() + STREAM_SECONDS
@@ -48,11 +58,18 @@ def watch(sessions: SessionStore, key: str, connection: socket.socket | None) ->
     while time.monotonic() < end and not incoming.is_closed(connection):
         if ending := sessions.ending(key):
             yield event("signed-out", reason_of(ending))
+            tell(ending.reason)
             return
         if time.monotonic() >= next_beat:
             next_beat += HEARTBEAT_SECONDS
             yield event("beat", {})  # no mere comment: the script must notice, too, when nothing comes any more
         time.sleep(LOOK_SECONDS)
+
+
+def tell_pushed(context: AppContext, sid: str | None, reason: str) -> None:
+    """The tab has been told. The request's own context is over: the stream outlives it."""
+    with context:
+        emit("rp.tab.notified", sid=sid, outcome=reason)
 
 
 def status() -> Response:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from blinker import NamedSignal
-from flask import Flask, current_app
+from flask import current_app
 from flask import session as flask_session
 
 from relying_party.config import Config
 from relying_party.provider import Provider
 from relying_party.registration import Registration
 from relying_party.sessions import AppSession, SessionStore
-from relying_party.signals import EndedSession, protocol_event, session_ended
+from relying_party.signals import EndedSession, protocol_event, send_signal, session_ended
 
 
 @dataclass(frozen=True)
@@ -73,24 +72,10 @@ def _mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _application() -> Flask:
-    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return] # a signal's sender must not be a proxy
-
-
 def tell_application(ended: Sequence[EndedSession], reason: str) -> None:
     """Send ``session_ended`` for each session."""
     for one in ended:
-        _send(session_ended, ended=one, reason=reason)
-
-
-def _send(signal: NamedSignal, **values: Any) -> None:
-    # An error in a receiver must not undo the logout, nor keep the other receivers from being called.
-    app = _application()
-    for receiver in signal.receivers_for(app):
-        try:
-            receiver(app, **values)
-        except Exception:
-            app.logger.exception("A receiver of %s failed.", signal.name)
+        send_signal(session_ended, ended=one, reason=reason)
 
 
 def emit(
@@ -98,7 +83,7 @@ def emit(
 ) -> None:
     """Send ``protocol_event`` for a step of the protocol."""
     credentials = current_state().registration.known()
-    _send(
+    send_signal(
         protocol_event,
         name=name,
         sid=sid,

@@ -72,12 +72,15 @@ class Request:
     answer_seconds: float = ANSWER_SECONDS
     ca_certificates: str | None = None  # PEM; trusted for this request instead of the usual ones
     user_agent: str = "Pickup-IdP"
+    traceparent: str = ""  # W3C Trace Context, in the demonstration
 
     def as_bytes(self, parts: SplitResult) -> bytes:
         """RFC 9112 §3; ``parts`` of the address. One connection a request: an old one may close as we write."""
         target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         head = f"{'GET' if self.form is None else 'POST'} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         head += f"User-Agent: {self.user_agent}\r\nAccept: */*\r\nConnection: close\r\n"
+        if self.traceparent:
+            head += f"traceparent: {self.traceparent}\r\n"
         if self.form is not None:
             head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(self.form)}\r\n"
         return f"{head}\r\n".encode() + (self.form or b"")
