@@ -1,4 +1,4 @@
-"""What the IdP records of the protocol in the demonstration: these endpoints, and its requests to apps."""
+"""What the IdP records of the protocol with the demo switch on: these endpoints, and its requests to apps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,9 +7,12 @@ from flask import Flask, Response, request
 
 from idp.authorization.pending import Pending
 from idp.outbox.http import Answer, GuardedHttpClient, Request
+from idp.tokens.token_store import find_access_token
+from idp.tokens.userinfo import bearer_tokens
 from pickup_web import message_shape as shape
 from pickup_web import messages
-from pickup_web.messages import Note, Recorder
+from pickup_web.message_row import Note
+from pickup_web.messages import Recorder
 from pickup_web.settings import Settings
 
 # fmt: off
@@ -34,13 +37,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class RecordingHttpClient(GuardedHttpClient):
-    """Records its requests of these methods, each under the name of its kind."""
+    """Records its requests with these methods, each as the kind that ``kinds`` gives."""
 
     recorder: Recorder = field(kw_only=True)
     kinds: Mapping[str, str] = field(kw_only=True)
 
     async def ask(self, request: Request) -> Answer:
-        """The request, with its place in the trace."""
+        """Send the request with a ``traceparent``, and record it."""
         method = "GET" if request.form is None else "POST"
         if (kind := self.kinds.get(method)) is None:
             return await super().ask(request)
@@ -64,7 +67,7 @@ class RecordingHttpClient(GuardedHttpClient):
 
 
 def init_app(app: Flask, settings: Settings, http: GuardedHttpClient) -> tuple[GuardedHttpClient, GuardedHttpClient]:
-    """With the demo switch on, record what ``app`` receives and sends. Returns two clients: one fetches apps' keys."""
+    """Returns the client for logout requests and the client for apps' keys. With the demo switch on, both record."""
     if not settings.demo_events:
         return http, http
     recorder = messages.init_app(app, "idp", settings.idp_url, KINDS, known)
@@ -72,14 +75,17 @@ def init_app(app: Flask, settings: Settings, http: GuardedHttpClient) -> tuple[G
 
 
 def recording(http: GuardedHttpClient, recorder: Recorder, kinds: Mapping[str, str]) -> GuardedHttpClient:
-    """The same client, recorded. The other methods are health checks and documents of a registration."""
+    """The same client, recording. Other methods are health checks and documents of a registration."""
     return RecordingHttpClient(
         http.allow_plain_http, http.allow_private_addresses, http.ca_bundle, recorder=recorder, kinds=kinds
     )
 
 
 def known(response: Response) -> Mapping[str, str | None]:
-    """Which authorization request continues here: the form and the address carry it along, signed."""
+    """The authorization request that continues here, or the client whose access token was sent."""
+    if request.endpoint == "userinfo":
+        token = next((found for value in bearer_tokens() if (found := find_access_token(value))), None)
+        return {"client_id": token.client_id, "sid": token.sid, "sub": token.sub} if token else {}
     if request.endpoint in ("sign_in", "answer_consent"):
         pending = Pending.read(vars(request).get("form", {}).get("request", ""))
     elif request.endpoint == "authorize" and "resume" in request.args and "Location" not in response.headers:

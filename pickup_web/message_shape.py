@@ -1,33 +1,33 @@
-"""Pure: what may be shown of a protocol message. Tokens are decoded, secrets are cut, passwords are left out.
+"""Which parts of a protocol message the record shows. Pure functions, no input or output.
 
-Everything here may come from an attacker: it is bounded, and nothing is believed.
+Tokens are decoded, secrets are cut to six characters, passwords are left out. All values may come from an attacker:
+each is bounded and none is trusted.
 """
 
 import json
 import re
 from base64 import b64decode, urlsafe_b64decode
-from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 MAX_VALUE = 2048  # characters of one value
 MAX_NAMES = 100  # parameters, claims or members of one object
-MAX_DEPTH = 6  # objects within objects
+MAX_DEPTH = 6  # nested objects
 MAX_BODY = 64 * 1024  # bytes of a body that are read
 MAX_TOKEN = 16 * 1024  # characters of a token that is decoded
 SHOWN = 6  # characters of a secret
-MIN_SECRET = 16  # of a shorter one nothing is shown: six characters would be too much of it
+MIN_SECRET = 16  # shorter secrets are not shown at all, because six characters would be too large a part
 
 NOT_RECORDED = "(not recorded)"
-# By parts of a parameter's name. Passwords and form tokens are never shown, and secrets are cut.
-NEVER = ("password", "csrf")
-SECRET = re.compile(
+NEVER = ("password", "csrf")  # a parameter with one of these words in its name is not recorded
+SECRET = re.compile(  # a parameter with such a name is cut
     r".*(token|secret|assertion|verifier|cookie)|((device|user)_)?code|id_token_hint|request|resume"
     r"|d|p|q|dp|dq|qi|k"  # private members of a JSON Web Key (RFC 7518 §6)
 )
-TOKEN = re.compile(r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*")  # RFC 7515 §3.1: three parts
-# Among the protocol's own parameters, those that may be a signed token (RFC 7519).
+# RFC 7515 §3.1, RFC 7516 §3.1: a token has three or five parts. A JSON object in base64url begins with ey or ew.
+TOKEN = re.compile(r"(?<![A-Za-z0-9_-])e[wy][A-Za-z0-9_-]{6,}+(?:\.[A-Za-z0-9_-]*+){2,4}+")
+# Parameters of the protocol that may be a signed token (RFC 7519).
 TOKENS = (
     "id_token",
     "logout_token",
@@ -43,32 +43,35 @@ TOKENS = (
 REQUEST_HEADERS = ("content-type", "authorization", "accept", "traceparent", "origin", "user-agent", "cookie")
 RESPONSE_HEADERS = ("location", "content-type", "cache-control", "set-cookie", "retry-after", "www-authenticate")
 
-Parameters = Mapping[str, Sequence[Any]]  # every value of each name
+Parameters = Mapping[str, Sequence[Any]]  # all values of each name
 Token = dict[str, Any]
 
 
+# --- values ---
+
+
 def first_six(secret: str) -> str:
-    """Enough of a secret to recognize it, too little to use it."""
+    """The first six characters: enough to recognize the secret, too few to use it."""
     return f"{secret[:SHOWN]}…" if len(secret) >= MIN_SECRET else "…"
 
 
 def shown_value(name: str, value: Any, depth: int = 0) -> Any:
-    """One parameter, claim or member, by its name."""
+    """One parameter, claim or member. Its name decides how much is shown."""
     if any(word in name for word in NEVER):
         return NOT_RECORDED
     if isinstance(value, str):
-        if SECRET.fullmatch(name) or TOKEN.fullmatch(value):
+        if SECRET.fullmatch(name):
             return first_six(value)
-        # A token may be inside a longer text, such as an address or an error's description.
-        text = TOKEN.sub(lambda token: first_six(token[0]), value) if value.count(".") > 1 and "eyJ" in value else value
+        text = TOKEN.sub(lambda token: first_six(token[0]), value)
         return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + "…"
     if isinstance(value, dict | list):
         return shown_members(name, value, depth + 1)
-    return value if not isinstance(value, int) or abs(value) < 2**63 else "…"
+    # JSON for browsers has no NaN and no infinity.
+    return "…" if isinstance(value, int | float) and not -(2**63) < value < 2**63 else value
 
 
 def shown_members(name: str, value: dict[str, Any] | list[Any], depth: int) -> Any:
-    """The same for an object or a list, down to ``MAX_DEPTH``."""
+    """An object or a list, down to ``MAX_DEPTH``."""
     if depth > MAX_DEPTH:
         return "…"
     if isinstance(value, list):
@@ -77,12 +80,12 @@ def shown_members(name: str, value: dict[str, Any] | list[Any], depth: int) -> A
 
 
 def first_of(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """As many as are shown."""
+    """The pairs that are shown."""
     return list(pairs)[:MAX_NAMES]
 
 
 def shown(parameters: Parameters) -> dict[str, Any]:
-    """Each parameter with its value, or with all its values if it came more than once."""
+    """Each parameter with its value, or with a list of its values if it was sent more than once."""
     found = {}
     for name, values in first_of(parameters.items()):
         cut = [shown_value(name.lower(), value) for value in values[:MAX_NAMES]]
@@ -90,8 +93,11 @@ def shown(parameters: Parameters) -> dict[str, Any]:
     return found
 
 
+# --- tokens ---
+
+
 def tokens_in(parameters: Parameters, where: str) -> list[Token]:
-    """The signed tokens among the parameters, decoded and without their signatures. They are not verified here."""
+    """The signed tokens among the parameters, decoded, without their signatures. Nothing verifies them here."""
     return [
         {"name": name, "where": where, **token}
         for name in TOKENS
@@ -101,8 +107,8 @@ def tokens_in(parameters: Parameters, where: str) -> list[Token]:
 
 
 def decoded(value: Any) -> Token | None:
-    """Header and claims of a signed token; None if it is not one."""
-    if not isinstance(value, str) or len(value) > MAX_TOKEN or not TOKEN.fullmatch(value):
+    """Header and claims of a signed token, or None if the value is not a token."""
+    if not isinstance(value, str) or len(value) > MAX_TOKEN or value.count(".") != 2:
         return None
     try:
         header, claims = (json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in value.split(".")[:2])
@@ -117,14 +123,10 @@ def decoded(value: Any) -> Token | None:
 
 
 def form_in(body: bytes | str | None) -> dict[str, list[str]]:
-    """The parameters of a form's body."""
-    return pairs_in(body.decode("utf-8", "replace") if isinstance(body, bytes) else body or "")
-
-
-def pairs_in(query: str) -> dict[str, list[str]]:
-    """The parameters of a query."""
+    """The parameters of a form, or of a query."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
     try:
-        return parse_qs(query[:MAX_BODY], keep_blank_values=True, max_num_fields=MAX_NAMES)
+        return parse_qs(text[:MAX_BODY], keep_blank_values=True, max_num_fields=MAX_NAMES)
     except ValueError:
         return {}
 
@@ -142,8 +144,8 @@ def json_in(body: bytes | str | None) -> dict[str, list[Any]]:
 
 def redirect_in(location: str) -> dict[str, list[str]]:
     """The parameters of a redirect, in its query or its fragment."""
-    parts = split(location)
-    return {**pairs_in(parts[1]), **pairs_in(parts[2])}
+    _, query, fragment = split(location)
+    return {**form_in(query), **form_in(fragment)}
 
 
 def split(url: str) -> tuple[str, str, str]:
@@ -154,16 +156,19 @@ def split(url: str) -> tuple[str, str, str]:
 
 
 def party(client_id: str | None) -> str | None:
-    """A client as a party of a message: ``pickup-dispatch`` is ``dispatch``."""
+    """The name of a client as sender or receiver: ``pickup-dispatch`` is ``dispatch``."""
     return client_id.removeprefix("pickup-")[:255] if client_id else None
 
 
-def origin(url: str) -> str:
-    """Host and port, for a party that has no other name."""
+def host(url: str) -> str:
+    """Host and port, for a receiver whose client id is not known."""
     try:
         return urlsplit(url).netloc.rpartition("@")[2][:255]
     except ValueError:
         return ""
+
+
+# --- headers ---
 
 
 def basic_client(authorization: str) -> str | None:
@@ -173,7 +178,7 @@ def basic_client(authorization: str) -> str | None:
         return None
     try:
         pair = b64decode(credentials[:MAX_VALUE], validate=True).decode()
-    except (Base64Error, UnicodeError):
+    except ValueError:
         return None
     return unquote_plus(pair.partition(":")[0])[:255] if ":" in pair else None
 
@@ -184,34 +189,40 @@ def chosen(headers: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers by their names in lower case. The caller has chosen those that matter."""
+    """The chosen headers with credentials and cookies cut."""
     return {name: shown_header(name, value) for name, value in headers.items()}
 
 
 def shown_header(name: str, value: str) -> str:
-    """One header; credentials are cut."""
+    """One header; ``name`` is in lower case."""
     if name == "authorization":
-        scheme, _, rest = value[:MAX_VALUE].partition(" ")
-        return f"{scheme[:32]} {basic_client(value) or (first_six(rest) if scheme.lower() == 'bearer' else '…')}"
+        return shown_authorization(value)
     if name == "cookie":
         return "; ".join(shown_cookie(pair) for pair in value[:MAX_BODY].split(";")[:MAX_NAMES])[:MAX_VALUE]
     if name == "set-cookie":
-        return shown_set_cookies(value)[:MAX_VALUE]
+        return "\n".join(shown_set_cookie(line) for line in value.split("\n")[:MAX_NAMES])[:MAX_VALUE]
     if name == "location":
         value = split(value)[0]
     return str(shown_value(name, value))
 
 
+def shown_authorization(value: str) -> str:
+    """The scheme, with the client id (Basic) or the beginning of the token (Bearer)."""
+    scheme, _, credentials = value.partition(" ")
+    if scheme.lower() == "basic":
+        return f"Basic {basic_client(value) or '…'}"
+    return f"Bearer {first_six(credentials.strip())}" if scheme.lower() == "bearer" else "…"
+
+
 def shown_cookie(pair: str) -> str:
     """``name=value`` with the first six characters of the value."""
-    name, _, value = pair.strip().partition("=")
+    name, is_named, value = pair.strip().partition("=")
+    if not is_named:  # RFC 6265bis §5.6: a cookie without "=" has an empty name
+        return first_six(name)
     return f"{name[:255]}={first_six(value) if value else ''}"
 
 
-def shown_set_cookies(lines: str) -> str:
-    """The cookies that a response sets, one a line, with their attributes."""
-    shown_lines = []
-    for line in lines.split("\n")[:MAX_NAMES]:
-        pair, separator, attributes = line.partition(";")
-        shown_lines.append(shown_cookie(pair) + separator + attributes)
-    return "\n".join(shown_lines)
+def shown_set_cookie(line: str) -> str:
+    """The same for a cookie that a response sets, with its attributes."""
+    pair, separator, attributes = line.partition(";")
+    return shown_cookie(pair) + separator + attributes

@@ -1,4 +1,4 @@
-"""What the two apps record of the protocol: the endpoints of the extension, and the requests that they send."""
+"""What an app records of the protocol with the demo switch on: the extension's endpoints, and the app's requests."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 import requests
-from flask import Flask, current_app, g, request, session
+from flask import Flask, current_app, g, has_request_context, request, session
 
 from pickup_web import message_shape, messages
-from pickup_web.messages import Note, Recorder
+from pickup_web.message_row import Note
+from pickup_web.messages import Recorder
 from pickup_web.settings import Settings
 from relying_party import protocol_event, request_sending, request_sent
 
@@ -27,19 +28,23 @@ KINDS = {
 
 
 def init_app(app: Flask, settings: Settings, service: str) -> None:
-    """With the demo switch on: record what ``app`` receives and sends."""
+    """Record the messages of ``app`` if the demo switch is on."""
     if not settings.demo_events:
         return
-    base_url = app.config["RELYING_PARTY_BASE_URL"]
-    recorder = messages.init_app(app, service, base_url, KINDS, known, {"backchannel_logout": "idp"})
-    watcher = app.extensions["message_watcher"] = Watcher(recorder, app.config, base_url)
-    request_sending.connect(watcher.sending, app)
-    request_sent.connect(watcher.sent, app)
-    protocol_event.connect(watcher.protocol_event, app)
+    recorder = messages.init_app(app, service, app.config["RELYING_PARTY_BASE_URL"], KINDS, known)
+    watcher = Watcher(recorder, app.config)
+    for signal, receiver in (
+        (request_sending, watcher.sending),
+        (request_sent, watcher.sent),
+        (protocol_event, watcher.protocol_event),
+    ):
+        signal.connect(receiver, app, weak=False)
 
 
 def known(_response: object = None) -> Mapping[str, str | None]:
-    """Whose session it is, and at the extension's own endpoints which client this app is."""
+    """The user's session, and at the extension's endpoints the app's own client id."""
+    if not has_request_context():
+        return {}
     login: dict[str, Any] | None = getattr(session, "login", None)
     found = {name: login["claims"].get(name) for name in ("sid", "sub")} if login else {}
     if request.blueprint == "relying_party":
@@ -50,13 +55,13 @@ def known(_response: object = None) -> Mapping[str, str | None]:
 class Watcher:
     """Records what an app sends. Its methods are receivers of the extension's signals."""
 
-    def __init__(self, recorder: Recorder, config: Mapping[str, Any], base_url: str) -> None:
-        self._recorder, self._base_url = recorder, base_url
+    def __init__(self, recorder: Recorder, config: Mapping[str, Any]) -> None:
+        self._recorder, self._base_url = recorder, config["RELYING_PARTY_BASE_URL"]
         self._client_id: str = config["RELYING_PARTY_CLIENT_ID"]
         self._api: str = config.get("MANAGER_DRIVERS_URL", "")  # Dispatch's
 
     def sending(self, _app: Flask, *, request: requests.PreparedRequest) -> None:
-        """A request is about to be sent: it gets its place in the trace."""
+        """Take a note before the request, and add ``traceparent``."""
         span = messages.new_span()
         request.headers["traceparent"] = messages.traceparent(span)
         kind = self._kind_of(request)
@@ -86,7 +91,7 @@ class Watcher:
         return "discovery" if url.endswith("/.well-known/openid-configuration") else "jwks"
 
     def sent(self, _app: Flask, *, response: requests.Response | None, error: Exception | None, **_: Any) -> None:
-        """It was answered, or was not. The record waits for the body, which has not been read yet."""
+        """Complete the note, except for the body: the caller has not read it yet."""
         note: Note | None = g.pop("sent_message", None)
         if note is None:
             return
@@ -105,7 +110,7 @@ class Watcher:
         self._recorder.add(note)
 
     def protocol_event(self, _app: Flask, *, name: str, sid: str | None, outcome: str | None, **_: Any) -> None:
-        """The open tab was told that its session ended."""
+        """Record the push to an open tab whose session has ended."""
         if name == "rp.tab.notified":
             body = json.dumps({"event": "signed-out", "reason": outcome}).encode()
             service, url = self._recorder.service, f"{self._base_url}/session/live"
@@ -115,10 +120,10 @@ class Watcher:
 
 
 class Body:
-    """The body of an answer (urllib3's response), which somebody else reads: its beginning is kept for the record."""
+    """Stands in for urllib3's response. Keeps the beginning of the body for the record while the caller reads it."""
 
     def __init__(self, raw: Any, end: Callable[..., None]) -> None:
-        """``end`` is called once: with the body, or with the error that broke it off."""
+        """``end`` is called once, with the body or with the error that interrupted it."""
         self._raw, self._end = raw, end
         self._kept, self._is_over = bytearray(), False
 
@@ -126,7 +131,7 @@ class Body:
         return getattr(self._raw, name)
 
     def read(self, *args: Any, **options: Any) -> bytes:
-        """One read is the whole body: nothing here reads in pieces but :meth:`stream`."""
+        """Read the whole body: our callers read in pieces only with :meth:`stream`."""
         try:
             piece: bytes = self._raw.read(*args, **options)
         except Exception as error:
@@ -137,7 +142,7 @@ class Body:
         return piece
 
     def stream(self, *args: Any, **options: Any) -> Iterator[bytes]:
-        """The body in pieces."""
+        """Read the body in pieces."""
         try:
             for piece in self._raw.stream(*args, **options):
                 self._keep(piece)
@@ -148,12 +153,14 @@ class Body:
         self._over()
 
     def close(self) -> None:
-        """Also without having been read."""
+        """Called even if the body was not read."""
         self._over()
         self._raw.close()
 
     def _keep(self, piece: bytes) -> None:
-        if len(self._kept) <= message_shape.MAX_BODY:  # one more than is shown, so that it is not taken for all of it
+        if (
+            len(self._kept) <= message_shape.MAX_BODY
+        ):  # one byte more than is shown, so that json_in() sees that it is cut
             self._kept += piece[: message_shape.MAX_BODY + 1]
 
     def _over(self, error: Exception | None = None) -> None:

@@ -175,7 +175,7 @@ class Built:
         """The service as if it had just been built: initial data and settings, empty caches."""
         app = self.apps[name]
         self.restore(name)
-        app.extensions["messages"].clear()
+        app.extensions["messages"]._queue.clear()
         app.config.clear()
         app.config.update(app.extensions["first config"])
         app.extensions["health"]._checked_at = 0
