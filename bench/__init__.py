@@ -1,1 +1,1 @@
-"""How fast the relying party is: ``python -m bench``. Figures for this machine, in one process, side by side."""
+"""Measures the relying party and the IdP: ``python -m bench``. The figures are for this machine, in one process."""

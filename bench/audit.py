@@ -1,8 +1,8 @@
 """Scenes of an audit, with bounds: ``python -m bench.audit [SCENE…] [--base "IDP DISPATCH MANAGER"]``.
 
-Each scene loads the IdP as an attacker or a foreign client would, and prints what it measured beside its bound.
-Exits with 1 when a bound is missed. Starts a stack of its own, or uses the one at ``--base``; there
-``PICKUP_DEMO_PASSWORD`` is its people's password and ``PICKUP_REGISTRATION_TOKEN`` what it asks of new clients, and
+Each scene loads the IdP as an attacker or a foreign client would, and prints each measured value with its bound.
+Exits with 1 if a bound is exceeded. Starts its own stack, or uses the one at ``--base``; in that case
+``PICKUP_DEMO_PASSWORD`` is its users' password, ``PICKUP_REGISTRATION_TOKEN`` its initial access token, and
 the workers' memory is not measured.
 """
 
@@ -32,8 +32,8 @@ from e2e.plain import PlainClient
 from e2e.stack import SERVICES, OwnProcesses, Stack, running_stack
 from pickup_web import localhost
 
-PROMPT = 0.5  # seconds in which a page answers that has nothing to do with the load
-SLOW_PROMPT = 2.0  # seconds in which a page answers beside senders that hold on to the server
+PROMPT = 0.5  # seconds within which an unrelated page must answer
+SLOW_PROMPT = 2.0  # seconds within which a page must answer while slow senders occupy the server
 PATIENCE = 20.0  # seconds after which we stop waiting for an answer
 
 TOKEN_REQUESTS = 40
@@ -41,8 +41,8 @@ SIGN_INS, BROWSERS, WORKER_MB = 1_000, 16, 110
 FLOOD, FLOOD_SECONDS = 32, 10
 SLOW_CONNECTIONS, DRIP_SECONDS, PROBES = 100, 1.0, 5
 REUSES, BURST = 500, 20
-# Seconds after which idle connections are given up: gunicorn's default 2, undici 4, httpx 5, Java's HttpClient 30,
-# .NET and nginx 60. A server that is to lose no request keeps them longer than any client does.
+# Seconds after which clients close idle connections: gunicorn's default 2, undici 4, httpx 5, Java's HttpClient 30,
+# .NET and nginx 60. To lose no request, a server must keep them longer than any client does.
 IDLE_SECONDS = (2, 4, 5, 30, 60)
 EARLY_LATE = 0.02  # seconds around each of them
 
@@ -53,16 +53,16 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 @dataclass
 class Target:
-    """The stack, what it takes to load it, and what was found."""
+    """The stack, the means to load it, and the findings."""
 
     stack: Stack
     registration_token: str
-    worker_mb: Callable[[], list[float]]  # of each of the IdP's workers; empty where it cannot be seen
+    worker_mb: Callable[[], list[float]]  # of each of the IdP's workers; empty if not measurable
     sign_ins: int = SIGN_INS
     missed: list[str] = field(default_factory=list)
 
     def report(self, name: str, value: float, bound: float, unit: str) -> None:
-        """Print the figure; remember it if it is above its bound."""
+        """Print the figure; record it if it exceeds its bound."""
         verdict = "ok" if value <= bound else "MISSED"
         print(f"  {name:<60}{value:>8.2f} {unit:<3}  at most {bound:g}   {verdict}", flush=True)
         if value > bound:
@@ -70,7 +70,7 @@ class Target:
 
 
 def seconds_for(url: str) -> float:
-    """How long a new connection and a GET take; ``PATIENCE`` if there is no answer, or one that is no success."""
+    """The time for a new connection and a GET; ``PATIENCE`` if there is no successful response."""
     began = time.monotonic()
     with suppress(requests.RequestException), PlainClient() as client:
         if client.get(url, timeout=PATIENCE).status_code == 200:
@@ -94,7 +94,7 @@ def hanging_site() -> Iterator[str]:
 
 
 def hanging_jwks_uri(target: Target) -> None:
-    """40 unauthenticated token requests, whose assertion sends the IdP to a site that never answers."""
+    """40 unauthenticated token requests whose assertion makes the IdP fetch from a site that never answers."""
     idp = target.stack.idp_url
     with hanging_site() as site, ThreadPoolExecutor(TOKEN_REQUESTS) as attackers:
         metadata = {
@@ -136,14 +136,14 @@ RETRIES = 5  # of a sign-in that is answered 503, each after its Retry-After
 
 
 class Browser(PlainClient):
-    """Signs in as often as it is asked to. It keeps its cookies, so its own wrong passwords count."""
+    """Signs in repeatedly. It keeps its cookies, so its own wrong passwords count."""
 
     def __init__(self, idp: str) -> None:
         super().__init__()
         self._idp = idp
 
     def sign_in(self, username: str, password: str) -> requests.Response:
-        """The form for the account page, filled in and sent."""
+        """Fills in and sends the login form of the account page."""
         page = self.get(f"{self._idp}/login?next=/account", timeout=PATIENCE * 3)
         form = {name: unescape(value) for name, value in HIDDEN.findall(page.text)}
         form |= {"username": username, "password": password}
@@ -151,7 +151,7 @@ class Browser(PlainClient):
 
 
 def memory_of_sign_ins(target: Target) -> None:
-    """Many people sign in at once; each thread of each worker hashes passwords."""
+    """Many users sign in at once; each thread of each worker hashes passwords."""
     idp, before = target.stack.idp_url, target.worker_mb()
     refused: list[int] = []
     asked_to_wait: list[int] = []
@@ -161,7 +161,7 @@ def memory_of_sign_ins(target: Target) -> None:
         for _ in range(target.sign_ins // BROWSERS):
             username = PEOPLE[number % len(PEOPLE)]
             answer = browser.sign_in(username, target.stack.password)
-            for _ in range(RETRIES):  # all places may be taken for a moment, as the two workers share no queue
+            for _ in range(RETRIES):  # all places may be in use, because the two workers share no queue
                 if answer.status_code != 503:
                     break
                 asked_to_wait.append(number)
@@ -184,7 +184,7 @@ def memory_of_sign_ins(target: Target) -> None:
 
 
 def flood_of_passwords(target: Target) -> None:
-    """Passwords for names that nobody has: each costs a hash."""
+    """Passwords for unknown names: each costs a hash."""
     idp, over, answers = target.stack.idp_url, threading.Event(), []
 
     def guess() -> None:
@@ -211,7 +211,7 @@ def flood_of_passwords(target: Target) -> None:
 
 @contextmanager
 def slow_senders(url: str, start: bytes) -> Iterator[None]:
-    """Connections that have sent ``start`` and add a byte a second; one that was closed is opened again."""
+    """Connections that have sent ``start`` and add a byte a second; closed ones are reopened."""
     address, over = (urlsplit(url).hostname or "", urlsplit(url).port or 80), threading.Event()
     connections: list[socket.socket] = []
 
@@ -241,13 +241,13 @@ def slow_senders(url: str, start: bytes) -> Iterator[None]:
 
 
 def close_all(connections: list[socket.socket]) -> None:
-    """Also those that were opened again."""
+    """Including the reopened ones."""
     for connection in connections:
         connection.close()
 
 
 def slow_requests(target: Target) -> None:
-    """Headers and bodies, at the IdP and at Manager, which takes logout tokens."""
+    """Slow headers and bodies, at the IdP and at Manager, which receives logout tokens."""
     for name, url, path in (
         ("IdP", target.stack.idp_url, "/oauth2/token"),
         ("Manager", target.stack.manager.url, "/bclogout"),
@@ -267,13 +267,13 @@ def slow_requests(target: Target) -> None:
             target.report(title, worst, SLOW_PROMPT, "s")
 
 
-# --- 12: connections that are used again ---
+# --- 12: reused connections ---
 
 
 def reused_connections(target: Target) -> None:
-    """A client keeps connections for as long as it does, and uses them again; nothing is sent twice.
+    """A client reuses connections as long as it keeps them; no request is sent twice.
 
-    Dispatch signs people in meanwhile, so that its own connections to the IdP are idle and used again.
+    Dispatch signs users in meanwhile, so that its own connections to the IdP become idle and are reused.
     """
     with ThreadPoolExecutor(len(SERVICES)) as clients:
         counting = {service: clients.submit(count_lost, target.stack.url(service)) for service in SERVICES}
@@ -286,7 +286,7 @@ def reused_connections(target: Target) -> None:
 
 
 def count_lost(url: str) -> dict[int, int]:
-    """How many of the second requests got no answer, by the seconds that their connections were idle."""
+    """How many of the second requests got no response, by the seconds that their connections were idle."""
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 80)
     request = f"GET {parts.path}/healthz HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
@@ -311,7 +311,7 @@ def count_lost(url: str) -> dict[int, int]:
 
 
 def can_be_used_again(connection: socket.socket) -> bool | None:
-    """Reads an answer; returns whether the server keeps the connection open. None: there was no answer."""
+    """Reads a response; returns whether the server keeps the connection open. None: there was no response."""
     answer = HTTPResponse(connection)
     try:
         answer.begin()
@@ -324,7 +324,7 @@ def can_be_used_again(connection: socket.socket) -> bool | None:
 
 
 def count_failed_sign_ins(stack: Stack) -> int:
-    """Bursts of sign-ins at Dispatch, with pauses around those after which gunicorn closes by default."""
+    """Bursts of sign-ins at Dispatch, with pauses close to gunicorn's default keep-alive."""
     failed, rounds = 0, REUSES // BURST
     browser = Browser(stack.idp_url)
     browser.sign_in(PEOPLE[0], stack.password).raise_for_status()
@@ -344,7 +344,7 @@ def count_failed_sign_ins(stack: Stack) -> int:
     return failed
 
 
-# --- all of them ---
+# --- all scenes ---
 
 SCENES = {
     1: (hanging_jwks_uri,),
@@ -363,7 +363,7 @@ def memory_of_workers(process_id: int) -> list[float]:
 
 @contextmanager
 def target_at(base: str) -> Iterator[Target]:
-    """The stack at these addresses, or one of our own."""
+    """The stack at these addresses, or a new one."""
     if base:
         token = os.environ.get("PICKUP_REGISTRATION_TOKEN", "")
         yield Target(running_stack(base, "none"), token, list)
@@ -379,7 +379,7 @@ def target_at(base: str) -> Iterator[Target]:
 
 
 def main() -> None:
-    """The scenes that were asked for, each on a stack of its own."""
+    """The selected scenes, each with its own stack."""
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description="Scenes of an audit, with bounds.")
     parser.add_argument(
         "scene", nargs="*", type=int, choices=[[], *SCENES], metavar="SCENE", help="1, 4, 5, 12; all by default"

@@ -1,4 +1,4 @@
-"""How soon the apps hear: one session with many of them, many sessions, and ten apps of which five are ill."""
+"""How soon apps are notified: one session with many apps, many sessions, and ten apps of which five are faulty."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ from pickup_web.database import engine_of
 
 ROOT = Path(__file__).parents[1]
 SIZES = [2, 10, 100, 500]
-APP_SECONDS = 0.02  # what an app takes for its answer
+APP_SECONDS = 0.02  # the response time of an app
 ILL = ("hang", "refuse", "500", "redirect", "endless")
 
 
@@ -47,7 +47,7 @@ GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 async def serve() -> None:
-    """``/ILLNESS/…`` is ill, everything else is well; ``GET /`` tells when who was asked, and forgets it."""
+    """``/ILLNESS/…`` is faulty, everything else works; ``GET /`` returns the request times, and clears them."""
     asked: dict[str, float] = {}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,12 +74,12 @@ async def serve() -> None:
 
 @dataclass
 class Apps:
-    """The process, and what it was asked."""
+    """The process, and the requests it received."""
 
     url: str
 
     def asked(self) -> dict[str, float]:
-        """When each path was asked first, in seconds of this machine's steady clock; forgotten then."""
+        """When each path was first requested, in seconds of this machine's monotonic clock; then cleared."""
         return dict(asyncio.run(self._get()))
 
     async def _get(self) -> dict[str, float]:
@@ -96,23 +96,23 @@ def apps() -> Iterator[Apps]:
     command = [sys.executable, "-c", "import asyncio; from bench.deliveries import serve; asyncio.run(serve())"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
-        assert process.stdout  # noqa: S101 # it is a pipe
+        assert process.stdout  # noqa: S101 # stdout is a pipe
         yield Apps(f"http://127.0.0.1:{process.stdout.readline().strip()}")
     finally:
         process.kill()
         process.wait()
 
 
-# --- the provider ---
+# --- the IdP ---
 
 
 class Provider:
-    """One process of it, with apps at paths of ``url``; it logs as ever, into a file."""
+    """One process of the IdP, with apps at paths of ``url``; it logs into a file."""
 
     def __init__(self, folder: Path, url: str) -> None:
         secrets = ("secret_key", "dispatch_client_secret", "manager_client_secret", "demo_password")
         settings = Settings(
-            **{name: SecretStr("x") for name in secrets},  # type: ignore[arg-type] # that is what these are
+            **{name: SecretStr("x") for name in secrets},  # type: ignore[arg-type] # these are secrets
             data_dir=folder,
             demo_plain_http=True,
             demo_private_addresses=True,
@@ -141,7 +141,7 @@ class Provider:
             db.execute(update(Client).where(Client.client_id == path).values(values))
 
     def add_sessions(self, number: int, paths: list[str]) -> list[str]:
-        """Sessions of one person, each with all these apps."""
+        """Sessions of one user, each with all these apps."""
         at, sids = now(), [token_hex(16) for _ in range(number)]
         row = {"auth_time": at, "amr": [], "created_at": at, "last_seen_at": at, "expires_at": at + 3600}
         with Session(self.engine) as db, db.begin():
@@ -153,7 +153,7 @@ class Provider:
         return sids
 
     def end(self, sids: list[str]) -> float:
-        """Through the one door, and tell the apps; returns how long the person who asked was kept waiting."""
+        """Ends the sessions and notifies the apps; returns how long the user's request took."""
         start = time.monotonic()
         with Session(self.engine) as db:
             ended = mark_ended(db, SsoSession.sid.in_(sids), Reason.OPERATOR, "session")
@@ -166,7 +166,7 @@ class Provider:
             return db.scalar(select(func.count()).where(Delivery.state == state)) or 0
 
     def look_until(self, condition: Callable[[], bool]) -> None:
-        """What each process does all the time."""
+        """The background work of each process."""
         while not condition():
             self.background.poll()
             time.sleep(0.05)
@@ -189,7 +189,7 @@ def deliveries() -> Iterator[Figure]:
 
 
 def fan_out(provider: Provider, them: Apps, paths: list[str]) -> Figure:
-    """One session, many apps."""
+    """One session with many apps."""
     lasts, waits = [], []
     for _ in range(5):
         sids = provider.add_sessions(1, paths)
@@ -204,7 +204,7 @@ def fan_out(provider: Provider, them: Apps, paths: list[str]) -> Figure:
 
 
 def many_sessions(provider: Provider, name: str, number: int, paths: list[str]) -> Figure:
-    """Many sessions at once: the person waits no longer than for one, the apps hear as fast as it goes."""
+    """Many sessions at once: the user waits no longer than for one."""
     sids, before = provider.add_sessions(number, paths), provider.number_of("delivered")
     start = time.monotonic()
     wait = provider.end(sids)
@@ -213,7 +213,7 @@ def many_sessions(provider: Provider, name: str, number: int, paths: list[str]) 
 
 
 def ill_apps(provider: Provider, them: Apps, well: list[str]) -> Iterator[Figure]:
-    """Ten apps of which five are ill in five ways; and the same without them."""
+    """Ten apps of which five are faulty in five ways; and the same with ten working apps."""
     provider.change_client("refuse", backchannel_logout_uri="http://127.0.0.1:9/")
     for name, paths in [("5 apps that are well", well), ("beside 5 that are ill", [*ILL, *well])]:
         sids = provider.add_sessions(1, paths)

@@ -1,4 +1,4 @@
-"""The figures of sign-ins at the provider as it is run: the memory of a worker, and other pages under a flood."""
+"""Sign-ins at the IdP as deployed: the memory of a worker, and other pages during a flood of passwords."""
 
 import os
 import re
@@ -20,18 +20,18 @@ import requests
 from bench.relying_party import Figure
 
 ROOT = Path(__file__).parents[1]
-PASSWORD = "for the bench"  # noqa: S105 # of people who exist in the folder of this run only
-SIGN_INS, AT_ONCE = 1_000, 16  # a sign-in is a page and a password, in a browser that is new
+PASSWORD = "for the bench"  # noqa: S105 # of users that exist only in this run's folder
+SIGN_INS, AT_ONCE = 1_000, 16  # a sign-in is a page and a password, in a new browser
 PEOPLE = ("admin", "cameron", "alex")
-BUSY = (429, 503)  # many at once with one name, many at once at all; the answer says when to come again
-FLOOD, FLOOD_SECONDS = 64, 10  # so many browsers send passwords without a pause, for so long
-PAGES = ("/login?next=/account", "/", "/oauth2/jwks")  # what others open meanwhile, in turn
+BUSY = (429, 503)  # too many for one name, too many in total; with Retry-After
+FLOOD, FLOOD_SECONDS = 64, 10  # browsers that send passwords without a pause, and for how long
+PAGES = ("/login?next=/account", "/", "/oauth2/jwks")  # the pages that other users open meanwhile, in turn
 WORKERS = 2  # in gunicorn.conf.py
 START_SECONDS = 30  # for the server to start
 
 
 def many_passwords() -> Iterator[Figure]:
-    """Start the provider with its two workers, sign in very often, then flood it."""
+    """Start the IdP with its two workers, sign in many times, then flood it."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder, provider(Path(folder)) as (url, pid):
         yield Figure("memory of each worker, at first", memory_of_workers(pid))
         with ThreadPoolExecutor(AT_ONCE) as browsers:
@@ -67,7 +67,7 @@ def provider(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def wait_for(url: str, log: Path) -> None:
-    """Until it answers."""
+    """Wait until it responds."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -81,7 +81,7 @@ def wait_for(url: str, log: Path) -> None:
 
 
 def memory_of_workers(pid: int) -> str:
-    """Of each worker: PSS, where shared pages count in part, and RSS, where they count whole."""
+    """Of each worker: PSS, which counts shared pages in part, and RSS, which counts them fully."""
     while len(children := Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()) < WORKERS:
         time.sleep(0.05)
     rollups = [Path(f"/proc/{child}/smaps_rollup").read_text("ascii") for child in children]
@@ -90,7 +90,7 @@ def memory_of_workers(pid: int) -> str:
 
 
 def new_browser() -> requests.Session:
-    """Without cookies. Each request has its own connection, as one that was idle may be closed at any moment."""
+    """Without cookies. Each request has its own connection, because an idle one may be closed at any time."""
     browser = requests.Session()
     browser.headers["Connection"] = "close"
     return browser
@@ -103,7 +103,7 @@ def form_of(browser: requests.Session, url: str) -> dict[str, str]:
 
 
 def sign_in(url: str) -> int:
-    """Sign in with a new browser; returns how often it was told to come again before."""
+    """Sign in with a new browser; returns how many times it had to retry."""
     refused = 0
     with new_browser() as browser:
         form = {**form_of(browser, url), "username": secrets.choice(PEOPLE), "password": PASSWORD}
@@ -116,11 +116,11 @@ def sign_in(url: str) -> int:
 
 
 def flood(url: str) -> Iterator[Figure]:
-    """Passwords of many browsers, in a process of their own, while somebody opens other pages."""
+    """Passwords of many browsers, in a separate process, while another user opens pages."""
     command = [sys.executable, "-c", f"from bench.passwords import attack; attack({url!r})"]
     waits: list[float] = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as attackers:
-        time.sleep(1)  # until all of them have their form
+        time.sleep(1)  # until all of them have the form
         end = time.monotonic() + FLOOD_SECONDS
         while time.monotonic() < end:
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The figures of the provider: what one sign-in flow asks of the database, and how long it takes."""
+"""Figures of the IdP: the database statements of one sign-in flow, and its duration."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ CHALLENGE = urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip
 
 
 class Flow:
-    """Somebody's browser and an app, without sockets."""
+    """A user's browser and an app, without sockets."""
 
     def __init__(self, folder: Path) -> None:
         secrets_ = ("secret_key", "dispatch_client_secret", "manager_client_secret", "demo_password")
@@ -41,7 +41,7 @@ class Flow:
         event.listen(engine_of(self.app), "before_cursor_execute", lambda *args: self.statements.append(args[2]))
 
     def call(self, method: str, target: str, form: dict[str, str] | None = None, **headers: str) -> tuple[str, str]:
-        """The answer's ``Location``, or none, and its body; cookies go to the browser."""
+        """The response's ``Location``, or none, and its body; cookies are stored in the browser."""
         body, (path, _, query), answer = urlencode(form or {}).encode(), target.partition("?"), {"Location": ""}
         environ = {
             "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "SERVER_PROTOCOL": "HTTP/1.1",
@@ -59,7 +59,7 @@ class Flow:
         return answer["Location"], answered
 
     def authorize(self) -> tuple[str, str]:
-        """The app sends the browser to the provider."""
+        """The app redirects the browser to the IdP."""
         parameters = {
             "response_type": "code", "client_id": CLIENT_ID, "redirect_uri": self.callback, "scope": "openid",
             "state": "s", "nonce": "n", "code_challenge": CHALLENGE, "code_challenge_method": "S256",
@@ -67,7 +67,7 @@ class Flow:
         return self.call("GET", f"/oauth2/authorize?{urlencode(parameters)}", HTTP_COOKIE=self.cookies())
 
     def sign_in(self) -> None:
-        """A password, in a browser that is new."""
+        """A password, in a new browser."""
         self.browser.clear()
         _, page = self.authorize()
         form = {name: unescape(value) for name, value in re.findall(r'name="(\w+)"[^>]* value="([^"]*)"', page)}
@@ -76,11 +76,11 @@ class Flow:
         self.call("GET", location, HTTP_COOKIE=self.cookies())
 
     def code(self) -> str:
-        """Single sign-on: a code, without a question."""
+        """Single sign-on: a code, without a page."""
         return parse_qs(urlsplit(self.authorize()[0]).query)["code"][0]
 
     def redeem(self, code: str) -> str:
-        """The app's token request; returns the answer."""
+        """The app's token request; returns the response."""
         pair = b64encode(f"{CLIENT_ID}:{SECRET.get_secret_value()}".replace(" ", "+").encode()).decode()
         form = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": self.callback, "code_verifier": VERIFIER,
@@ -88,12 +88,12 @@ class Flow:
         return self.call("POST", "/oauth2/token", form, HTTP_AUTHORIZATION=f"Basic {pair}")[1]
 
     def cookies(self) -> str:
-        """The browser's."""
+        """A request of the browser."""
         return "; ".join(f"{name}={value}" for name, value in self.browser.items())
 
 
 def flow(folder: Path, times: int) -> Iterator[Figure]:
-    """Single sign-on in its two requests, and the same after a password; medians, the log thrown away."""
+    """Single sign-on in its two requests, and after a password; medians, without logging."""
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         one = Flow(folder)
         one.sign_in()

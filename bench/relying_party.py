@@ -1,4 +1,4 @@
-"""The figures: tokens a second, sessions looked up and ended, and what an open tab costs."""
+"""Figures of the relying party: tokens per second, session lookups and ends, and the cost of an open tab."""
 
 import gc
 import itertools
@@ -41,14 +41,14 @@ JWK = PyJWK({**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k"},
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of the table."""
+    """A row of the table."""
 
     name: str
     value: str
 
 
 def per_second(act: Callable[[], Any], seconds: float) -> float:
-    """How often ``act`` can be done in a second; a little of it before, to warm up."""
+    """How many times per second ``act`` runs, after a short warm-up."""
     act()
     gc.collect()
     done, start = 0, time.perf_counter()
@@ -59,7 +59,7 @@ def per_second(act: Callable[[], Any], seconds: float) -> float:
 
 
 def median_us(act: Callable[[int], Any], numbers: Iterable[int]) -> float:
-    """The median of single acts, in microseconds: a disk that is busy once does not count."""
+    """The median of single runs, in microseconds, so that one slow disk access does not count."""
     taken = []
     for number in numbers:
         start = time.perf_counter()
@@ -72,14 +72,14 @@ def median_us(act: Callable[[int], Any], numbers: Iterable[int]) -> float:
 
 
 def logout_token(key: rsa.RSAPrivateKey = KEY, kid: str = "k", **claims: Any) -> str:
-    """A logout token as providers make it."""
+    """A logout token as providers create it."""
     at = now()
     good = {"iss": ISSUER, "aud": CLIENT_ID, "iat": at, "exp": at + 120, "events": {LOGOUT_EVENT: {}}, "sub": "u"}
     return jwt.encode({**good, "sid": "s", **claims}, key, "RS256", headers={"kid": kid, "typ": "logout+jwt"})
 
 
 def tokens(seconds: float) -> Iterator[Figure]:
-    """The pure check, beside the bare cryptography in it."""
+    """The pure check, compared with the cryptography alone."""
     good, signature = logout_token(jti="j"), KEY.sign(b"x" * 600, padding.PKCS1v15(), SHA256())
     public = KEY.public_key()
     bare = per_second(lambda: public.verify(signature, b"x" * 600, padding.PKCS1v15(), SHA256()), seconds)
@@ -98,7 +98,7 @@ def tokens(seconds: float) -> Iterator[Figure]:
 
 
 def check(raw: str) -> LogoutToken | None:
-    """Validated, or not."""
+    """Whether it is valid."""
     try:
         return validate_logout_token(raw, [JWK], issuer=ISSUER, client_id=CLIENT_ID, algorithm="RS256", now=now())
     except RelyingPartyError:
@@ -109,7 +109,7 @@ def check(raw: str) -> LogoutToken | None:
 
 
 def make_app(folder: Path, **config: Any) -> Flask:
-    """An application with the extension and one route of its own; it knows its provider's keys already."""
+    """An application with the extension and one route; its provider's keys are cached."""
     app = Flask("bench", instance_path=str(folder))
     app.secret_key = secrets.token_hex()
     app.config.update(
@@ -143,7 +143,7 @@ def post(app: Flask, path: str, **form: str) -> str:
 
 
 def route(folder: Path, seconds: float) -> Iterator[Figure]:
-    """``POST /bclogout`` beside a bare route of the same application, one request at a time."""
+    """``POST /bclogout`` compared with a bare route of the same application, one request at a time."""
     app = make_app(folder)
     bare = per_second(lambda: post(app, "/bare"), seconds)
     yield Figure("a bare Flask route", rate(bare))
@@ -154,7 +154,7 @@ def route(folder: Path, seconds: float) -> Iterator[Figure]:
     ready = (logout_token(jti=str(next(numbers))) for _ in itertools.count())
     signing = per_second(lambda: next(ready), seconds)
     both = per_second(lambda: post(app, "/bclogout", logout_token=next(ready)), seconds)
-    count = 1 / (1 / both - 1 / signing)  # without making the tokens
+    count = 1 / (1 / both - 1 / signing)  # without creating the tokens
     yield Figure("POST /bclogout, good, on the disk", f"{rate(count)}   {count / bare:.0%} of bare Flask")
 
 
@@ -162,7 +162,7 @@ def route(folder: Path, seconds: float) -> Iterator[Figure]:
 
 
 def stored(numbers: range) -> Iterator[dict[str, Any]]:
-    """Rows of people who are signed in."""
+    """Rows of signed-in users."""
     at = now()
     encrypted = ENCRYPTION.encrypt({"claims": {"iss": ISSUER}, "userinfo": {"name": "N"}, "id_token": "x" * 200})
     for n in numbers:
@@ -187,7 +187,7 @@ def fill(engine: Engine, count: int) -> None:
 def sessions(database: str, folder: Path, sizes: list[int], acts: int) -> Iterator[Figure]:
     """Looking a session up and ending it, by (iss, sid) and by (iss, sub), in tables of growing size."""
     engine = open_engine(database, str(folder))
-    if engine.dialect.name == "sqlite":  # the query's time, not the disk's
+    if engine.dialect.name == "sqlite":  # to measure the query, not the disk
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     Base.metadata.drop_all(engine)
     make_tables(engine)
@@ -199,7 +199,7 @@ def sessions(database: str, folder: Path, sizes: list[int], acts: int) -> Iterat
 
 
 def acts_among(store: SessionStore, size: int, acts: int) -> Iterator[str]:
-    """Each kind of act, on sessions from all over the table."""
+    """Each kind of operation, on sessions spread over the table."""
     step = size // (2 * acts + 1) or 1
     some = [n * step for n in range(2 * acts) if n * step < size]
     kinds: dict[str, tuple[list[int], Callable[[int], Any]]] = {
@@ -213,7 +213,7 @@ def acts_among(store: SessionStore, size: int, acts: int) -> Iterator[str]:
 
 
 def token(size: int, number: int, sid: str | None = None, sub: str | None = None) -> LogoutToken:
-    """One of its own for each act."""
+    """A new one for each operation."""
     return LogoutToken(ISSUER, sub, sid, f"{size} {number} {sid}", now(), now() + 120, None)
 
 
@@ -224,5 +224,5 @@ def fresh(number: int) -> dict[str, Any]:
 
 
 def rate(value: float) -> str:
-    """So many a second."""
+    """Operations per second."""
     return f"{value:>9,.0f} /s"

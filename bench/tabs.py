@@ -1,4 +1,4 @@
-"""What an open tab costs the server: its memory before and after many event streams are opened."""
+"""The server's cost of an open tab: its memory before and after many event streams are opened."""
 
 import os
 import re
@@ -19,24 +19,24 @@ from relying_party.state import State
 
 ROOT = Path(__file__).parents[1]
 TABS = 60
-FEW = 4  # opened first: what the server makes once is no tab's fault
+FEW = 4  # opened first, so that one-time allocations do not count
 SECONDS = 10  # for the server to start
 
 
 def app() -> Flask:
-    """What the server below runs."""
+    """The application that the server runs."""
     return make_app(Path(os.environ["BENCH_FOLDER"]), RELYING_PARTY_LIVE_STREAMS=TABS + FEW)
 
 
 def open_tabs() -> Iterator[Figure]:
-    """Start a server with one process, open tabs, look at its memory."""
+    """Start a server with one process, open tabs, measure its memory."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder, ExitStack() as tabs:
         cookie, path = signed_in(Path(folder)), f"{folder}/socket"
         server = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-b", f"unix:{path}", "-k", "gthread", "--threads", str(TABS + FEW + 4),
              "--no-control-socket", "--log-level", "error", "bench.tabs:app()"],
             env={**os.environ, "BENCH_FOLDER": folder, "PYTHONPATH": str(ROOT)},
-            cwd=folder,  # the services' own gunicorn.conf.py is not for this one
+            cwd=folder,  # so that it does not read the services' gunicorn.conf.py
         )  # fmt: skip
         try:
             wait_for(path)
@@ -45,7 +45,7 @@ def open_tabs() -> Iterator[Figure]:
             before = memory_of_children(server.pid)
             for _ in range(TABS):
                 tabs.enter_context(open_tab(path, cookie))
-            time.sleep(1)  # a few looks at the session each
+            time.sleep(1)  # each stream polls its session a few times
             after = memory_of_children(server.pid)
             yield Figure(
                 f"an open tab, of {TABS}", f"{(after - before) / TABS:>9,.0f} kB   the process before {before:,} kB"
@@ -56,16 +56,16 @@ def open_tabs() -> Iterator[Figure]:
 
 
 def signed_in(folder: Path) -> str:
-    """The cookie of somebody who is signed in."""
+    """The cookie of a signed-in user."""
     state: State = make_app(folder).extensions["relying_party"]
     session = AppSession()
     state.sessions.sign_in(session, fresh(1))
-    assert session.new_cookie  # noqa: S101 # signing in makes one
+    assert session.new_cookie  # noqa: S101 # signing in creates one
     return session.new_cookie
 
 
 def open_tab(path: str, cookie: str) -> socket.socket:
-    """A stream that has begun."""
+    """An open stream."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
     connection.sendall(f"GET /session/live HTTP/1.1\r\nHost: bench\r\nCookie: __Host-session={cookie}\r\n\r\n".encode())
@@ -79,7 +79,7 @@ def open_tab(path: str, cookie: str) -> socket.socket:
 
 
 def wait_for(path: str) -> None:
-    """Until somebody listens there."""
+    """Wait until a server listens there."""
     deadline = time.monotonic() + SECONDS
     while not os.path.exists(path):  # noqa: PTH110 # a socket
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-// The least of a browser: a cookie jar, redirects, and a person who fills in the provider's forms.
+// A minimal browser: a cookie jar, redirects, and a user who fills in the IdP's forms.
 
 const MAX_PAGES = 10
 
@@ -10,8 +10,8 @@ export class Browser {
     Object.assign(this, { username, password })
   }
 
-  // Walks from `url` until it is sent to an address that begins with `target`. Returns how it would arrive there:
-  // a URL, or a Request with a form. openid-client takes either.
+  // Follows redirects from `url` to an address that begins with `target`. Returns the request that would reach it:
+  // a URL, or a Request with a form. openid-client accepts either.
   async walk(url, target) {
     let next = { url: new URL(url) }
     for (let page = 0; page < MAX_PAGES; page++) {
@@ -32,7 +32,7 @@ export class Browser {
     return location ? { url: new URL(location, url) } : this.#fillIn(await answer.text(), url)
   }
 
-  // The page's one form, as a person sends it who knows the password and says yes.
+  // The page's only form, sent by a user who enters the password and consents.
   #fillIn(html, url) {
     const action = /<form[^>]* action="([^"]*)"/.exec(html)
     if (!action) throw new Error(`no form on ${url}: ${html.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')}`)

@@ -1,4 +1,4 @@
-// A provider of this run's own: a process, a free port, data that is thrown away.
+// A temporary IdP: a new process, a free port, temporary data.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const START_SECONDS = 60 // a machine that is busy with something else
+const START_SECONDS = 60 // enough for a busy machine
 
 async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1')
@@ -18,7 +18,7 @@ async function freePort() {
   return port
 }
 
-// Starts it and waits until it is healthy: its issuer, what it was told, and how to end it.
+// Starts it and waits until it is healthy. Returns its issuer, its secrets, and a function that stops it.
 export async function startProvider() {
   const folder = mkdtempSync(join(tmpdir(), 'pickup-interop-'))
   const log = join(folder, 'idp.log')
@@ -30,7 +30,7 @@ export async function startProvider() {
     IDP_URL: provider.issuer,
     DATA_DIR: folder,
     DEMO_PLAIN_HTTP: 'true',
-    DEMO_PRIVATE_ADDRESSES: 'true', // ours: the listener of the back channel
+    DEMO_PRIVATE_ADDRESSES: 'true', // the back-channel listener of this run
     DEMO_PASSWORD: provider.password,
     REGISTRATION_TOKEN: provider.registrationToken,
     SECRET_KEY: secret(),
@@ -43,11 +43,11 @@ export async function startProvider() {
   const child = spawn('.venv/bin/gunicorn', ['-c', 'gunicorn.conf.py', 'idp:create_app()'], {
     env: Object.fromEntries([...others, ...ours]),
     stdio: ['ignore', output, output],
-    detached: true, // master and workers are one group, which is ended as one
+    detached: true, // one process group for master and workers
   })
   provider.log = () => readFileSync(log, 'utf8').split('\n').slice(-30).join('\n')
   provider.stop = () => {
-    if (child.exitCode === null) process.kill(-child.pid, 'SIGKILL') // there is nothing left to save
+    if (child.exitCode === null) process.kill(-child.pid, 'SIGKILL') // no data needs to be saved
     rmSync(folder, { recursive: true, force: true })
   }
   for (const deadline = Date.now() + START_SECONDS * 1000; ; await sleep(100)) {

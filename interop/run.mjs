@@ -1,6 +1,6 @@
-// The IdP, used by a client library that nobody here wrote: openid-client, and jose for the logout token.
-// It registers itself, signs in by each flow, uses its tokens, signs out, and hears of that over the back channel.
-// A line a step; the first thing that is wrong ends it. `make interop` (scripts/interop) runs this.
+// Tests the IdP with independent client libraries: openid-client, and jose for the logout token.
+// It registers itself, signs in by each flow, uses its tokens, logs out, and receives the logout token.
+// Prints one line per step and stops at the first error. `make interop` (scripts/interop) runs it.
 
 import assert from 'node:assert/strict'
 import dns from 'node:dns'
@@ -12,7 +12,7 @@ import { Browser } from './browser.mjs'
 import { startProvider } from './provider.mjs'
 
 const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout'
-const PATIENCE = 10_000 // milliseconds until a logout token must be here
+const PATIENCE = 10_000 // milliseconds within which a logout token must arrive
 
 const done = []
 async function step(sentence, work) {
@@ -27,7 +27,7 @@ async function step(sentence, work) {
   }
 }
 
-// Where the provider posts logout tokens.
+// The endpoint to which the IdP posts logout tokens.
 async function listen() {
   const received = []
   const server = createServer(async (request, response) => {
@@ -62,10 +62,10 @@ async function story(provider, app) {
     const config = await client.dynamicClientRegistration(new URL(provider.issuer), wishes, basic, how)
     for (const [name, value] of Object.entries(wishes)) assert.deepEqual(config.clientMetadata()[name], value, name)
     assert.equal(config.serverMetadata().backchannel_logout_supported, true)
-    client.enableNonRepudiationChecks(config) // look at the signature of ID tokens from the token endpoint, too
+    client.enableNonRepudiationChecks(config) // also verify ID tokens from the token endpoint
     return config
   })
-  // The same client, for the other response type: openid-client makes that a property of the configuration.
+  // The same client with another response type, which openid-client stores in its configuration.
   const registered = config.clientMetadata()
   const hybrid = new client.Configuration(config.serverMetadata(), registered.client_id, registered, basic)
   options.execute?.forEach((allow) => allow(hybrid))
@@ -185,7 +185,7 @@ async function story(provider, app) {
   })
 }
 
-// RFC 6761 §6.3: *.localhost is this machine, also where the resolver does not know it.
+// RFC 6761 §6.3: *.localhost is this machine, even if the resolver does not know it.
 const lookup = dns.lookup
 dns.lookup = (host, ...rest) => lookup(host.endsWith('.localhost') ? '127.0.0.1' : host, ...rest)
 
