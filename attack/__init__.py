@@ -1,10 +1,10 @@
-"""An OpenID Provider that does not mean well: hostile and odd logout requests against any relying party.
+"""A hostile OpenID Provider: sends malicious and unusual logout requests to any relying party.
 
     python -m attack --help
 
-It starts a small provider of its own, which the application under test is pointed at by its settings, signs
-people in at the application over HTTP, sends it logout requests, and looks what became of the sessions.
+It starts its own small provider, which the application under test is configured to use. It signs users in at
+the application over HTTP, sends it logout requests, and checks which sessions have ended.
 
 Reading order: __main__.py (arguments, order), provider.py, browser.py, wire.py, tokens.py, bench.py,
-cases.py (the table) with scenes.py (what takes more than one request), judge.py, report.py; pickup.py.
+cases.py (the table) with scenes.py (cases with several requests), judge.py, report.py; pickup.py.
 """

@@ -1,6 +1,6 @@
-"""``python -m attack``: arguments, and the order of things.
+"""``python -m attack``: the arguments, and the order of the run.
 
-its own provider starts → the application answers → people sign in → every case → report
+the provider starts → the application answers → users sign in → every case → report
 """
 
 import argparse
@@ -27,7 +27,7 @@ from attack.tokens import ALGORITHMS
 from attack.wire import Request, Wire
 from pickup_web import localhost
 
-FAILED, CANNOT = 1, 2  # exit codes: something failed; the attack could not be made
+FAILED, CANNOT = 1, 2  # exit codes: a case failed; the attack could not run
 WAIT_SECONDS = 60
 
 EPILOG = """\
@@ -49,14 +49,14 @@ Options = argparse.Namespace
 
 
 class CannotAttack(Exception):
-    """What is missing, in a sentence."""
+    """A message that names what is missing."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """All arguments. Each may stand in the TOML file, too."""
+    """All arguments. Each can also be set in the TOML file."""
     made = argparse.ArgumentParser(
         prog="python -m attack",
-        description="Plays an OpenID Provider that does not mean well against a relying party, over HTTP only, and "
+        description="Acts as a hostile OpenID Provider against a relying party, over HTTP only, and "
         "scores how its back-channel logout endpoint takes it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,19 +64,19 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("settings", nargs="?", metavar="FILE.toml", help="a file with these settings")
     about = made.add_argument_group("the application under test")
     about.add_argument("--logout-url", metavar="URL", help="its back-channel logout URI")
-    about.add_argument("--login-url", metavar="URL", help="GET leads to the provider, and back to a session")
-    about.add_argument("--page-url", metavar="URL", help="a page with status 200 for people who are signed in only")
+    about.add_argument("--login-url", metavar="URL", help="GET redirects to the provider, and then back")
+    about.add_argument("--page-url", metavar="URL", help="a page with status 200 only for signed-in users")
     about.add_argument(
         "--signed-in-text",
         metavar="TEXT",
         default="",
-        help="if that page is 200 for everybody: a text that only the signed-in see",
+        help="if that page is always 200: a text that only signed-in users see",
     )
     about.add_argument("--client-id", metavar="ID", help="its client id")
     about.add_argument("--client-secret", metavar="SECRET", default="", help="its client secret; not checked if empty")
     about.add_argument("--alg", default="RS256", help="the algorithm it expects: RS256 (default), ES256, EdDSA, …")
-    about.add_argument("--ca-file", metavar="FILE", help="certificates to trust, if it has an https address")
-    about.add_argument("--pickup", action="store_true", help="start both Pickup apps, and attack these instead")
+    about.add_argument("--ca-file", metavar="FILE", help="certificates to trust for its https address")
+    about.add_argument("--pickup", action="store_true", help="start both Pickup apps, and attack them")
     own = made.add_argument_group("the bench's own provider")
     own.add_argument(
         "--issuer", metavar="URL", default="http://localhost:9400", help="its address, as the application sees it"
@@ -84,26 +84,24 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument(
         "--listen", metavar="HOST:PORT", help="where it listens (default: 127.0.0.1 and the issuer's port)"
     )
-    own.add_argument(
-        "--certificate", metavar="FILE", help="its certificate, if the issuer is https and nothing stands before it"
-    )
-    own.add_argument("--private-key", metavar="FILE", help="and the key of that")
+    own.add_argument("--certificate", metavar="FILE", help="its certificate, if the issuer is https without a proxy")
+    own.add_argument("--private-key", metavar="FILE", help="the certificate's key")
     run = made.add_argument_group("the run")
     run.add_argument("--only", metavar="IDS", help="some cases, such as V01,K08")
-    run.add_argument("--json", metavar="FILE", help="write the report there, too")
+    run.add_argument("--json", metavar="FILE", help="also write the report to this file")
     run.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS, help="for the application to answer (default 60)"
+        "--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS, help="for the application to start (default 60)"
     )
     run.add_argument(
-        "--patience", metavar="SECONDS", type=float, default=PATIENCE, help="for it to find a new key (default 15)"
+        "--patience", metavar="SECONDS", type=float, default=PATIENCE, help="until it must find a new key (default 15)"
     )
     run.add_argument("--serve", action="store_true", help="only run the provider, to try the application by hand")
-    run.add_argument("--list", action="store_true", help="print the table of cases, and end")
+    run.add_argument("--list", action="store_true", help="print the table of cases, and exit")
     return made
 
 
 def read_options(arguments: list[str] | None = None) -> Options:
-    """Arguments, and the file's settings where there is no argument."""
+    """The arguments, with the file's settings as defaults."""
     made = parser()
     file = made.parse_args(arguments).settings
     if file:
@@ -147,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def look_names_up_once() -> None:
-    """A slow resolver is not the application's fault. Names under .localhost are this machine, as for the apps."""
+    """Avoids slow resolvers. Names under .localhost are this machine, as for the apps."""
     localhost.install()
     socket.getaddrinfo = functools.cache(socket.getaddrinfo)
 
@@ -167,8 +165,8 @@ def provider_of(options: Options) -> Iterator[Provider]:
 
 
 def serve(provider: Provider) -> int:
-    """Until somebody presses Ctrl-C."""
-    say(f"Client: {provider.client_id!r}. Whoever comes is signed in at once. Ctrl-C ends it.")
+    """Runs until Ctrl-C."""
+    say(f"Client: {provider.client_id!r}. Every user is signed in immediately. Press Ctrl-C to stop.")
     try:
         while True:
             time.sleep(3600)
@@ -177,7 +175,7 @@ def serve(provider: Provider) -> int:
 
 
 def target_of(options: Options) -> Target:
-    """The application, from the arguments."""
+    """The application described by the arguments."""
     missing = [name for name in ("logout_url", "login_url", "page_url", "client_id") if not getattr(options, name)]
     if missing:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
@@ -216,7 +214,7 @@ def attack(target: Target, provider: Provider, options: Options) -> Report:
 
 
 def chosen_cases(only: str | None) -> list[Case]:
-    """Those with these ids, or all."""
+    """The cases with these ids, or all."""
     wanted = {name.strip().upper() for name in only.split(",")} if only else {case.id for case in CASES}
     if unknown := wanted - {case.id for case in CASES}:
         raise CannotAttack(f"There is no case {', '.join(sorted(unknown))}. See --list.")
@@ -224,7 +222,7 @@ def chosen_cases(only: str | None) -> list[Case]:
 
 
 def wait_for(target: Target, seconds: float) -> None:
-    """Many applications read the provider's metadata when they start, so it is there before they are."""
+    """Many applications read the provider's metadata when they start, so the provider starts first."""
     wire, deadline, told = Wire(target.page_url, target.ca_file), time.monotonic() + seconds, False
     while not (answer := wire.send(Request(method="GET", headers=LIKE_A_BROWSER), timeout=5)).status:
         if time.monotonic() > deadline:
@@ -236,7 +234,7 @@ def wait_for(target: Target, seconds: float) -> None:
 
 
 def conclude(reports: list[Report], options: Options) -> int:
-    """Write the JSON; the exit code."""
+    """Write the JSON file; returns the exit code."""
     if options.json:
         whole = {"apps": [report.as_json() for report in reports]}
         Path(options.json).write_text(json.dumps(whole, indent=2) + "\n")
@@ -246,6 +244,6 @@ def conclude(reports: list[Report], options: Options) -> int:
 
 
 if __name__ == "__main__":
-    # Ended by CI, it ends what it started, too: as an exception, this runs every clean-up on its way out.
+    # If CI terminates it, it ends the processes it started: the signal becomes an exception, so every clean-up runs.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

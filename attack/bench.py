@@ -1,4 +1,4 @@
-"""What a case works with: people who are signed in at the application, and a way to send it something."""
+"""The tools of a case: users signed in at the application, and a way to send it requests."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,14 +11,14 @@ from attack.provider import Provider
 from attack.tokens import Tokens
 from attack.wire import TIMEOUT, Answer, Request, Wire, form
 
-PATIENCE = 15.0  # seconds in which an application that limits its key fetches may find a new key
+PATIENCE = 15.0  # seconds within which an application that limits its key fetches must find a new key
 
 Make = Callable[[Tokens], str | Request]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One request of a case, and what is asked for."""
+    """One request of a case, and the expected result."""
 
     name: str
     expect: Expect
@@ -27,19 +27,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table. ``run`` does it and says what it found."""
+    """A row of the table. ``run`` executes it and returns findings."""
 
     id: str
     clause: str
-    sends: str  # what is sent
-    asks: str  # what the application is to do
-    why: str  # what an attacker, or a mishap, could do otherwise
+    sends: str  # the request
+    asks: str  # the required behaviour
+    why: str  # the consequence if the application behaves otherwise
     run: "Callable[[Bench], Iterable[Finding]]"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case."""
+    """The result of a case."""
 
     case: Case
     findings: list[Finding]
@@ -54,9 +54,9 @@ class Result:
 
 
 class Bench:
-    """The application under test and our people there.
+    """The application under test and our users there.
 
-    ``victim`` is whose session is attacked; ``bystander`` must never notice anything.
+    ``victim``'s session is attacked; ``bystander``'s session must never be affected.
     """
 
     def __init__(self, target: Target, provider: Provider, patience: float = PATIENCE) -> None:
@@ -68,10 +68,10 @@ class Bench:
         self._bystander = Browser(target, provider, "bob")
         self._case = ""
 
-    # --- people ---
+    # --- users ---
 
     def prepare(self) -> None:
-        """The first logins. Raises :class:`SignInFailed`, with a sentence, when it cannot work at all."""
+        """The first logins. Raises :class:`SignInFailed`, with a message, if login does not work."""
         stranger = Browser(self.target, self.provider, "nobody")
         if stranger.signed_in():
             raise SignInFailed(
@@ -84,7 +84,7 @@ class Bench:
                 self.victim()
                 self.bystander()
             except SignInFailed:
-                # It may know the keys of an earlier run, and limit how often it looks for new ones.
+                # It may have cached the keys of an earlier run, and limit how often it fetches new ones.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(min(1.0, self.patience))
@@ -92,19 +92,19 @@ class Bench:
                 return
 
     def victim(self) -> Browser:
-        """Somebody with a session that lives."""
+        """A user with an active session."""
         return signed_in(self._victim)
 
     def bystander(self) -> Browser:
-        """Somebody else with a session that lives."""
+        """Another user with an active session."""
         return signed_in(self._bystander)
 
     def newcomer(self, sub: str) -> Browser:
-        """One more browser with a session that lives."""
+        """Another browser with an active session."""
         return signed_in(Browser(self.target, self.provider, sub))
 
     def tokens(self, browser: Browser | None = None) -> Tokens:
-        """Makes tokens about the victim's session, or another one."""
+        """Creates tokens about the victim's session, or another one."""
         browser, provider = browser or self.victim(), self.provider
         return Tokens(
             issuer=provider.issuer,
@@ -120,14 +120,14 @@ class Bench:
     # --- requests ---
 
     def send(self, name: str, request: str | Request, timeout: float = TIMEOUT) -> Answer:
-        """Send a request, or the logout request with this token; write it down."""
+        """Send a request, or the logout request with this token, and record it."""
         whole = form(request) if isinstance(request, str) else request
         answer = self.wire.send(whole, timeout)
         self.exchanges.append(Exchange(self._case, name, whole, answer))
         return answer
 
     def take(self, step: Step) -> list[Finding]:
-        """Send one request about the victim's session, and look what became of it."""
+        """Send one request about the victim's session, and check whether the session ended."""
         victim = self.victim()
         answer = self.send(step.name, step.make(self.tokens(victim)))
         return judge.judge(step.name, step.expect, answer, alive=victim.signed_in())
@@ -135,7 +135,7 @@ class Bench:
     # --- cases ---
 
     def run(self, cases: Iterable[Case]) -> Iterator[Result]:
-        """Each case's result, as soon as it is there."""
+        """Each case's result, as soon as it is available."""
         for case in cases:
             self._case, before = case.id, len(self.exchanges)
             try:
@@ -147,14 +147,14 @@ class Bench:
             yield Result(case, findings, len(sent), max((one.answer.seconds for one in sent), default=0.0))
 
     def _others(self) -> list[Finding]:
-        """The bystander's session lives, whatever was done to the victim's."""
+        """The bystander's session must stay active."""
         if self._bystander.signed_in():
             return []
         return [judge.fail("somebody else", "the session of a person whom no token was about has ended")]
 
 
 def signed_in(browser: Browser) -> Browser:
-    """``browser``, after a login if that is needed."""
+    """``browser``, after a login if necessary."""
     if not browser.believed_in:
         browser.sign_in()
     return browser

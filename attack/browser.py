@@ -1,4 +1,4 @@
-"""A person at the application under test: signs in there, and looks whether they still are."""
+"""A user of the application under test: signs in, and checks whether the session is active."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -21,29 +21,29 @@ LIKE_A_BROWSER = {
 
 
 class SignInFailed(Exception):
-    """Nobody can sign in at the application. The text says where it ended."""
+    """Login does not work at the application. The text says where it ended."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The application under test, as it is told to us."""
+    """The application under test, as configured."""
 
     logout_url: str  # its backchannel_logout_uri
-    login_url: str  # GET leads to our authorization endpoint
-    page_url: str  # 200 for who is signed in, something else for the others
+    login_url: str  # GET redirects to our authorization endpoint
+    page_url: str  # 200 for signed-in users, another status otherwise
     client_id: str
     client_secret: str = ""
     alg: str = "RS256"  # the client's id_token_signed_response_alg
-    signed_in_text: str = ""  # if the page's status does not tell: a text that only the signed-in see
+    signed_in_text: str = ""  # if the status is always 200: a text that only signed-in users see
     ca_file: str | None = None
 
 
 class Browser:
-    """One browser, with cookies of its own. ``sub`` is who sits there, ``sid`` the newest session's name."""
+    """A browser with its own cookies. ``sub`` is its user, ``sid`` its newest session."""
 
     def __init__(self, target: Target, provider: Provider, sub: str) -> None:
         self.target, self.provider, self.sub, self.sid = target, provider, sub, ""
-        self.believed_in = False  # what the last look at the page said
+        self.believed_in = False  # the result of the last check
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.verify = target.ca_file or True
@@ -54,8 +54,8 @@ class Browser:
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._http.cookies)
 
     def sign_in(self) -> None:
-        """A new session at the application, in a browser without a past. Raises :class:`SignInFailed`."""
-        # A browser takes Secure cookies from http://localhost; the jar has to be told that it may.
+        """A new session at the application, in a new browser. Raises :class:`SignInFailed`."""
+        # A browser accepts Secure cookies from http://localhost; the cookie jar must be told to.
         policy = DefaultCookiePolicy(secure_protocols=("http", "https"))
         self._http.cookies = RequestsCookieJar(policy=policy)
         self.sid, self.provider.trouble = secrets.token_urlsafe(16), ""
@@ -64,13 +64,13 @@ class Browser:
             raise SignInFailed(self._diagnosis(last))
 
     def signed_in(self) -> bool:
-        """What the page says."""
+        """Whether the page shows a signed-in user."""
         response = self._request("GET", self.target.page_url)
         self.believed_in = response.status_code == requests.codes.ok and self.target.signed_in_text in response.text
         return self.believed_in
 
     def _walk(self, url: str) -> requests.Response:
-        """Follow redirects, and forms that send themselves, to where they end."""
+        """Follow redirects, and forms that submit themselves, to the last page."""
         response = self._request("GET", url)
         for _ in range(MAX_HOPS):
             if "Location" in response.headers:
@@ -93,8 +93,8 @@ class Browser:
         reached = "the provider was not reached" if self.sid not in self.provider.id_tokens else "it got its tokens"
         trouble = f"; the provider refused {self.provider.trouble}" if self.provider.trouble else ""
         return (
-            f"After the login at {self.target.login_url}, {self.target.page_url} does not say that somebody is "
-            f"signed in. The login ended at {last.url.partition('?')[0]} with status {last.status_code}; "
+            f"After the login at {self.target.login_url}, {self.target.page_url} does not show a signed-in "
+            f"user. The login ended at {last.url.partition('?')[0]} with status {last.status_code}; "
             f"{reached}{trouble}."
         )
 
@@ -111,7 +111,7 @@ class FormReader(HTMLParser):
 
     @classmethod
     def read(cls, page: str) -> "FormReader | None":
-        """The form, if there is one."""
+        """The form, if the page has one."""
         reader = cls()
         reader.feed(page)
         return reader if reader.action else None

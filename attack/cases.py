@@ -1,6 +1,6 @@
-"""The table: what is sent, what Back-Channel Logout 1.0 asks for, why it matters, and how it is done.
+"""The table: the request, what Back-Channel Logout 1.0 requires, the reason, and the code that runs it.
 
-V01 to V32 are the vectors that every implementation is measured by; the others are K (keys), J (JSON), H (HTTP),
+V01 to V32 are the vectors for every implementation; the others are K (keys), J (JSON), H (HTTP),
 R (replays and races) and A (all answers of the run together).
 """
 
@@ -20,7 +20,7 @@ from attack.wire import FORM, Request, form
 REFUSED, ACCEPTED = "400, nothing changes", "200, the session is over"
 CHOICE = "either way, but consistently"
 EVENT: dict[str, Any] = {LOGOUT_EVENT: {}}
-# Types of keys and curves that a receiver need not know; a real key set may hold them (RFC 7517 §5: ignore those).
+# Key types and curves that a receiver need not know; a key set may contain them (RFC 7517 §5: ignore those).
 ODD_KEYS: list[dict[str, Any]] = [
     {"kty": "EC", "crv": "secp256k1", "x": b64(b"1" * 32), "y": b64(b"2" * 32), "kid": "odd-1"},
     {"kty": "future", "kid": "odd-2"},
@@ -29,12 +29,12 @@ ODD_KEYS: list[dict[str, Any]] = [
 ]
 
 
-# Values a careless test takes for an object, or for nothing.
+# Values that a careless check mistakes for an object, or for a missing value.
 ODD_EVENTS: list[Any] = [None, True, [], ""]
 
 
 def of_all(look: Callable[[Iterable[Exchange]], list[Finding]]) -> Callable[[Bench], list[Finding]]:
-    """A judgement about every answer of the run."""
+    """A check of every answer of the run."""
     return lambda bench: look(bench.exchanges)
 
 
@@ -44,7 +44,7 @@ GOOD = [
         "BCL §2.6, §2.8",
         "sub and sid, no typ",
         ACCEPTED,
-        "The plainest token there is. If it does not work, no logout does.",
+        "The simplest valid token. If it is rejected, no logout works.",
         steps(accept("no typ", spoil.good)),
     ),
     Case(
@@ -59,24 +59,24 @@ GOOD = [
         "V03",
         "BCL §2.7",
         "sid alone",
-        "200, that session is over and no other",
-        "sub may be missing; and one browser's logout is not the person's logout everywhere.",
+        "200, only that session ends",
+        "sub is optional, and a logout in one browser must not log the user out everywhere.",
         scenes.only_that_session,
     ),
     Case(
         "V04",
         "BCL §2.4, §2.7",
         "sub alone",
-        "200, all sessions of that person are over, of nobody else",
-        "Without sid it means everywhere: a stolen device, a changed password.",
+        "200, all sessions of that user end, and no others",
+        "Without sid it means all sessions, for instance after a theft or a password change.",
         scenes.all_sessions,
     ),
     Case(
         "V05",
         "BCL §2.7",
-        "a session that is unknown, or already over",
+        "a session that is unknown or has ended",
         "200",
-        "The logout has succeeded already. Whoever answers 400 makes the provider report a failure and try again.",
+        "The logout has already succeeded. After a 400 the provider reports a failure and retries.",
         both(
             steps(Step("unknown", Expect.DONE, claims(sub="nobody here", sid="no such session"))),
             scenes.already_ended,
@@ -87,15 +87,15 @@ GOOD = [
         "BCL §2.4",
         "events with the right member and another one",
         ACCEPTED,
-        "events may hold more than one; who counts them breaks with the next provider.",
+        "events may have several members; code that expects exactly one fails with some providers.",
         steps(accept("two events", claims(events={**EVENT, "https://example.com/another": {}}))),
     ),
     Case(
         "V28",
         "BCL §2.4, §2.5",
-        "a claim and a form parameter that nobody knows",
+        "an unknown claim and an unknown form parameter",
         ACCEPTED,
-        "Both must be ignored, or every extension breaks the logout.",
+        "Both must be ignored; otherwise any extension breaks the logout.",
         steps(
             accept("claim", claims(unknown={"a": [1, None]}, acr="2")),
             accept("parameter", lambda make: form(make.logout(), unknown="1")),
@@ -104,9 +104,9 @@ GOOD = [
     Case(
         "H07",
         "BCL §2.5, RFC 9110",
-        "what other senders send: charset, capitals, chunks, Expect, Accept",
+        "variants of other senders: charset, capitals, chunks, Expect, Accept",
         ACCEPTED,
-        "Providers are written with many HTTP libraries, and all of these are the same request.",
+        "Providers use many HTTP libraries, and all of these are the same request.",
         steps(
             accept("charset", content_type(f"{FORM}; charset=UTF-8")),
             accept("capitals", content_type("Application/X-WWW-Form-URLencoded")),
@@ -122,33 +122,33 @@ KEYS = [
     Case(
         "V19",
         "Core §10.1",
-        "no kid, one key that fits",
+        "no kid, one matching key",
         ACCEPTED,
-        "A provider with one key need not name it.",
+        "A provider with one key may omit the kid.",
         steps(accept("no kid", header(kid=...))),
     ),
     Case(
         "V18",
         "BCL §2.6 (2), Core §10.1.1",
-        "a key that was published a moment ago; one that never was",
+        "a newly published key; an unpublished key",
         "200; 400",
-        "Keys are rotated at any time. Who looks once a day refuses every logout of that day.",
+        "Keys are rotated at any time. A client that fetches them once a day rejects every logout of that day.",
         both(scenes.rotated_in(), steps(refuse("never published", forged()))),
     ),
     Case(
         "K01",
         "RFC 7517 §5",
-        "a new key, beside keys of types and curves that nobody knows",
+        "a new key, in a set with keys of unknown types and curves",
         ACCEPTED,
-        "One key that a library cannot read must not hide the others: real providers publish such sets.",
+        "One unreadable key must not make the others unusable, because real providers publish such sets.",
         scenes.rotated_in(*ODD_KEYS),
     ),
     Case(
         "K07",
         "Core §10.1.1",
-        "an unknown key while the key endpoint hangs, then tokens with a known one",
-        "these are answered within 2 seconds",
-        "One forged token during a provider's trouble must not stop all others for as long.",
+        "an unknown key while the key endpoint hangs, then tokens with a known key",
+        "the latter are answered within 2 seconds",
+        "While the key endpoint hangs, one forged token must not block all other tokens.",
         scenes.keys_hang,
     ),
     Case(
@@ -156,7 +156,7 @@ KEYS = [
         "BCL §2.8",
         "an unknown key while the key endpoint fails: 503, no JSON, no keys",
         REFUSED,
-        "The provider's trouble is no reason for a 500, and none to believe a token.",
+        "A failure of the provider must cause neither a 500 nor an accepted token.",
         both(
             scenes.with_keys(scenes.keys_answer(503, "down"), "503"),
             scenes.with_keys(scenes.keys_answer(200, "<html>"), "no JSON"),
@@ -166,9 +166,9 @@ KEYS = [
     Case(
         "V14",
         "BCL §2.6 (3), RFC 8725 §3.1",
-        "alg none and the like, without a signature and with garbage",
+        "alg none and its spellings, without a signature and with garbage",
         REFUSED,
-        "Whoever can write JSON could log out anybody.",
+        "Otherwise anyone who can write JSON can log out any user.",
         steps(
             refuse("none", spoil.unsigned("none")),
             refuse("none with garbage", spoil.unsigned("none", "Z2FyYmFnZQ")),
@@ -184,7 +184,7 @@ KEYS = [
         "BCL §2.6 (3), RFC 8725 §3.1",
         "the provider's genuine keys, other algorithms",
         REFUSED,
-        "The client registered one algorithm. A list in the provider's metadata is no permission to use the weakest.",
+        "The client registered one algorithm. The list in the provider's metadata does not permit the others.",
         spoil.other_algorithms(),
     ),
     Case(
@@ -192,7 +192,7 @@ KEYS = [
         "RFC 8725 §2.1, §3.1",
         "HS256 with the public key (PEM, JWK, modulus) or the client's secret",
         REFUSED,
-        "A public key is no secret: taken for one, everybody can sign.",
+        "The public key is not a secret. If it is used as one, anyone can sign.",
         steps(
             refuse("PEM", with_secret(lambda make: make.ring.main.pem())),
             refuse("PEM without line end", with_secret(lambda make: make.ring.main.pem().rstrip())),
@@ -207,7 +207,7 @@ KEYS = [
     Case(
         "V17",
         "BCL §2.6 (2)",
-        "a signature that is wrong: one bit, other claims, another key, empty, none",
+        "an invalid signature: one bit, other claims, another key, empty, none",
         REFUSED,
         "The signature is the only credential of a logout request.",
         steps(
@@ -223,7 +223,7 @@ KEYS = [
         "RFC 7515 §4.1.4, RFC 8725 §3.10",
         "kid as a path, an SQL statement, a shell command",
         REFUSED,
-        "The key id comes from the attacker: looked up in files, a database or a shell it finds what they want.",
+        "The attacker chooses the key id. Used in a file path, a query or a command, it is an injection.",
         steps(
             refuse("path, empty secret", with_secret(lambda _: b"", kid="../../../../../../dev/null")),
             refuse("path", forged(kid="../../../../../../etc/passwd")),
@@ -237,7 +237,7 @@ KEYS = [
         "RFC 7515 §4.1.4",
         "kid of 10 kB, as a number, list, object, null, empty",
         REFUSED,
-        "A lookup with the wrong type is where 500 comes from.",
+        "A lookup with the wrong type often causes a 500.",
         steps(
             refuse("10 kB", forged(kid="k" * 10_000)),
             *(refuse(type(kid).__name__, forged(kid=kid)) for kid in (7, ["a"], {"a": 1}, True)),
@@ -250,7 +250,7 @@ KEYS = [
         "RFC 8725 §3.10, RFC 7515 §4.1.3",
         "the attacker's key in the header: jwk, x5c",
         REFUSED,
-        "A token that brings its own key proves that somebody has a key.",
+        "A token with its own key proves nothing, because anyone can create a key.",
         steps(
             refuse("jwk", lambda make: make.forged(kid=make.ring.attacker.kid, jwk=make.ring.attacker.jwk())),
             refuse("jwk, known kid", lambda make: make.forged(jwk=make.ring.attacker.jwk())),
@@ -261,17 +261,17 @@ KEYS = [
     Case(
         "K05",
         "RFC 8725 §3.10",
-        "an address in the header: jku, x5u, kid",
-        "400, and nobody calls that address",
-        "Called, it gives the attacker's key, and it is a way to send requests from inside the network.",
+        "a URL in the header: jku, x5u, kid",
+        "400, and the URL is not requested",
+        "The URL returns the attacker's key, and fetching it is server-side request forgery.",
         scenes.never_fetched(spoil.addresses),
     ),
     Case(
         "K06",
         "RFC 7515 §4.1.11",
-        "crit: an extension nobody knows, an empty list, no list",
+        "crit: an unknown extension, an empty list, not a list",
         REFUSED,
-        "Critical means: who does not understand it must refuse. Otherwise a future rule is silently not kept.",
+        "A receiver must reject critical extensions it does not understand.",
         steps(
             refuse("unknown", header(crit=["urn:example:rule"], **{"urn:example:rule": 1})),
             refuse("missing member", header(crit=["urn:example:rule"])),
@@ -287,7 +287,7 @@ CLAIMS = [
         "BCL §2.6 (5)",
         "neither sub nor sid; empty, null, a number",
         REFUSED,
-        "A token about nobody must not end whatever a query without conditions finds.",
+        "A token without a subject must not become a query without conditions, which ends every session.",
         steps(
             refuse("neither", without("sub", "sid")),
             refuse("both empty", claims(sub="", sid="")),
@@ -300,7 +300,7 @@ CLAIMS = [
         "BCL §2.6 (6)",
         "event in place of events",
         REFUSED,
-        "A widely read tutorial prints it so. The claim is events.",
+        "A widely read tutorial has this error. The claim is events, not event.",
         steps(refuse("event", lambda make: make.logout(without=["events"], event=EVENT))),
     ),
     Case(
@@ -308,7 +308,7 @@ CLAIMS = [
         "BCL §2.4, §2.6 (6)",
         "events as a list, as a string",
         REFUSED,
-        "In both the member's name is found by a careless test for containment.",
+        "In both, a careless containment check finds the member's name.",
         steps(refuse("list", claims(events=[LOGOUT_EVENT])), refuse("string", claims(events=LOGOUT_EVENT))),
     ),
     Case(
@@ -316,7 +316,7 @@ CLAIMS = [
         "BCL §2.4",
         "the event's value is null, true, a list, a string",
         REFUSED,
-        "The value must be an object. Such tokens are of an old draft, or of another purpose.",
+        "The value must be an object. Such tokens follow an old draft or have another purpose.",
         steps(*(refuse(json.dumps(value), claims(events={LOGOUT_EVENT: value})) for value in ODD_EVENTS)),
     ),
     Case(
@@ -324,7 +324,7 @@ CLAIMS = [
         "BCL §2.6 (6)",
         "another event: https, trailing text, empty",
         REFUSED,
-        "Other security events are signed with the same key, and mean something else.",
+        "Other security events are signed with the same key but have another meaning.",
         steps(
             refuse("https", claims(events={LOGOUT_EVENT.replace("http:", "https:"): {}})),
             refuse("trailing text", claims(events={LOGOUT_EVENT + "2": {}})),
@@ -337,7 +337,7 @@ CLAIMS = [
         "BCL §2.6 (6)",
         "no events",
         REFUSED,
-        "It is what makes a token a logout token.",
+        "Only events identifies a logout token.",
         steps(refuse("missing", without("events")), refuse("null", claims(events=None))),
     ),
     Case(
@@ -345,15 +345,15 @@ CLAIMS = [
         "BCL §2.6 (7)",
         "nonce: a text, empty, null",
         REFUSED,
-        "A nonce makes it an ID token. The ban keeps the two apart.",
+        "ID tokens have a nonce. Prohibiting it keeps the two apart.",
         steps(*(refuse(json.dumps(value), claims(nonce=value)) for value in ("n-0S6_WzA2Mj", "", None))),
     ),
     Case(
         "V20",
         "BCL §2.6 (4), Core §3.1.3.7 (2)",
-        "another issuer, the issuer with a slash more or less, in capitals",
+        "another issuer, the issuer with or without a slash, in capitals",
         REFUSED,
-        "Compared loosely, one tenant of a provider logs out another tenant's people.",
+        "With a loose comparison one tenant of a provider can log out another tenant's users.",
         steps(
             refuse("another", claims(iss="https://attacker.example")),
             refuse("slash", lambda make: make.logout(iss=spoil.toggled_slash(make.issuer))),
@@ -366,9 +366,9 @@ CLAIMS = [
     Case(
         "V21",
         "BCL §2.6 (4), Core §3.1.3.7 (3)",
-        "another audience, none; a list with our own id only",
+        "another audience, no audience; a list with only our own id",
         "400; 200",
-        "A token for another client of the same provider is easy to get.",
+        "An attacker can easily get a token for another client of the same provider.",
         steps(
             refuse("another", claims(aud="another-client")),
             refuse("missing", without("aud")),
@@ -383,7 +383,7 @@ CLAIMS = [
         "Core §3.1.3.7 (3)",
         "an audience besides us",
         REFUSED,
-        "The other one may keep the token and send it to us whenever they like.",
+        "The other client may store the token and send it to us later.",
         steps(refuse("stranger", lambda make: make.logout(aud=[make.client_id, "https://stranger.example"]))),
     ),
     Case(
@@ -391,7 +391,7 @@ CLAIMS = [
         "BCL §2.4, Core §3.1.3.7 (10)",
         "no iat; an hour ahead; two days old",
         "400; the range is the client's choice",
-        "iat is required; how far away is too far, everybody decides alone, but should.",
+        "iat is required; the client should limit how far it may differ.",
         steps(
             refuse("missing", without("iat")),
             strict("an hour ahead", aged(iat=3600, exp=3720)),
@@ -403,7 +403,7 @@ CLAIMS = [
         "BCL §2.4, Core §3.1.3.7 (9)",
         "no exp; an hour past",
         REFUSED,
-        "Older drafts had no exp: such a token is good for ever, for whoever finds it in a log.",
+        "Older drafts had no exp. Such a token never expires, so a copy in a log stays usable.",
         steps(refuse("missing", without("exp")), refuse("past", aged(iat=-3700, exp=-3600))),
     ),
     Case(
@@ -411,7 +411,7 @@ CLAIMS = [
         "BCL §2.4, §2.6 (8)",
         "no jti; the same token again",
         "400; 200 or 400",
-        "jti is required. Refusing a repetition is optional: the session is over either way.",
+        "jti is required. Rejecting a replay is optional, because the session has ended either way.",
         both(steps(refuse("missing", without("jti"))), scenes.replayed),
     ),
     Case(
@@ -419,7 +419,7 @@ CLAIMS = [
         "BCL §2.4, §4.1, RFC 8725 §3.11",
         "typ at+jwt, secevent+jwt; typ JWT",
         "400; 200",
-        "An explicit type says what it is not; JWT says nothing, and providers send it.",
+        "An explicit other type must be rejected; JWT says nothing, and providers send it.",
         steps(
             refuse("at+jwt", header(typ="at+jwt")),
             refuse("secevent+jwt", header(typ="secevent+jwt")),
@@ -431,15 +431,15 @@ CLAIMS = [
         "BCL §4.1, RFC 8725 §2.8",
         "the session's own ID token; its access token",
         REFUSED,
-        "Both are signed by the same key and lie around in more places than logout tokens do.",
+        "Both are signed with the same key and are stored in more places than logout tokens.",
         steps(refuse("ID token", lambda make: make.id_token), refuse("access token", lambda make: make.access_token)),
     ),
     Case(
         "V32",
         "BCL §2.6 (11), §2.7",
-        "sid of one person, sub of another",
-        "200 or 400, nobody is signed out",
-        "Both must belong to the session; or a mix-up at the provider hits the wrong person.",
+        "sid of one user, sub of another",
+        "200 or 400, no user is logged out",
+        "Both must match the session; otherwise an error at the provider logs out the wrong user.",
         scenes.of_two_people,
     ),
 ]
@@ -450,7 +450,7 @@ JSON = [
         "RFC 7519 §2",
         "times as text, true, null; 2^63, 1e400, minus; fractions",
         "400; 200 for fractions",
-        "Numbers that do not fit become infinity, an overflow in the database, or a token without an end.",
+        "Oversized numbers become infinity, a database overflow, or a token that never expires.",
         steps(
             *(refuse(f"exp {text}", with_json(exp=text)) for text in ('"4102444800"', "true", "null", "[]", "-1", "0")),
             *(refuse(f"iat {text}", with_json(iat=text)) for text in ('"1"', "true", "{}")),
@@ -463,7 +463,7 @@ JSON = [
     Case(
         "J02",
         "RFC 8259 §6",
-        "NaN and Infinity as times and elsewhere",
+        "NaN and Infinity as times and as other claims",
         REFUSED,
         "They are not JSON. Every comparison with NaN is false, so such a token never expires.",
         steps(
@@ -479,7 +479,7 @@ JSON = [
         "RFC 7519 §4",
         "sid two times",
         "400, or the last one counts",
-        "Two parsers, two sessions: what one component checked is not what the other ends.",
+        "Two parsers can read two sessions: the component that ends one may not be the one that checked it.",
         scenes.last_member_wins,
     ),
     Case(
@@ -487,7 +487,7 @@ JSON = [
         "RFC 7519 §4, BCL §2.6 (6)",
         "events two times, iss two times: the last one is wrong",
         REFUSED,
-        "The last one counts, or none. Who takes the first has checked something that is not there.",
+        "The last one counts, or none. A receiver that uses the first checks a value that does not count.",
         steps(
             refuse("events", lambda make: scenes.doubled(make, "events", EVENT, {})),
             refuse("iss", lambda make: scenes.doubled(make, "iss", make.issuer, "https://attacker.example")),
@@ -496,9 +496,9 @@ JSON = [
     Case(
         "J05",
         "BCL §2.8",
-        "JSON that is nested 5,000 deep: in the header, as the claims, in a claim",
+        "JSON nested 5,000 levels deep: in the header, as the claims, in a claim",
         "400 (in a claim: either way)",
-        "A parser that calls itself runs out of stack: a 500, or a process that is gone.",
+        "A recursive parser overflows its stack: a 500, or a crashed process.",
         steps(
             refuse("header", spoil.deep_header),
             refuse("claims", payload("[" * 5000 + "]" * 5000)),
@@ -509,9 +509,9 @@ JSON = [
     Case(
         "J06",
         "RFC 7519 §7.2",
-        "claims that are no object: a list, a text, null, no JSON, no UTF-8, nothing",
+        "claims that are not an object: a list, a string, null, not JSON, not UTF-8, empty",
         REFUSED,
-        "Well signed, and still nothing to work with.",
+        "The signature is valid, but there are no claims.",
         steps(
             *(refuse(text, payload(text)) for text in ("[1]", '"text"', "null", "7", "{iss", "")),
             refuse("no UTF-8", payload(b'{"iss": "\xff\xfe"}')),
@@ -524,9 +524,9 @@ HTTP = [
     Case(
         "V29",
         "BCL §2.5, §2.8",
-        "the token in the query, in JSON, twice, missing, empty, no JWT, encrypted",
+        "the token in the query, in JSON, twice, missing, empty, not a JWT, encrypted",
         REFUSED,
-        "Exactly one logout_token in a form. An address ends up in logs; of two, everybody picks another one.",
+        "Exactly one logout_token in a form. URLs end up in logs; of two values, parsers pick different ones.",
         steps(
             refuse("query", spoil.posted(lambda _, token: Request(query=spoil.as_form(token)))),
             refuse(
@@ -549,7 +549,7 @@ HTTP = [
         "BCL §2.5",
         "GET, HEAD, PUT, PATCH, DELETE, OPTIONS with a good token",
         "405 or 400, nothing changes",
-        "A GET can be caused by a picture in somebody's mail, and prefetched by anything.",
+        "An image in an email or a prefetch can cause a GET.",
         both(
             steps(*(spoil.method(name) for name in ("GET", "HEAD", "PUT", "PATCH", "DELETE"))),
             spoil.options,
@@ -558,9 +558,9 @@ HTTP = [
     Case(
         "H01",
         "BCL §2.5",
-        "a good token under a wrong content type, or none",
+        "a valid token with a wrong content type, or none",
         REFUSED,
-        "text/plain can be sent by any page in any browser without asking; the others have parsers of their own.",
+        "Any web page can send text/plain without a preflight; the other types have their own parsers.",
         steps(
             refuse("text/plain", content_type("text/plain")),
             refuse("application/jwt", content_type("application/jwt", str.encode)),
@@ -577,7 +577,7 @@ HTTP = [
         "BCL §2.5",
         "multipart: with the token, cut off, without a boundary",
         REFUSED,
-        "Another parser, with files and limits of its own, that nobody needs here.",
+        "An unneeded parser, with its own files and limits.",
         steps(
             refuse("whole", content_type(f"multipart/form-data; boundary={spoil.BOUNDARY}", spoil.multipart)),
             refuse(
@@ -593,16 +593,16 @@ HTTP = [
         "H03",
         "BCL §4, RFC 9110 §15.5.14",
         "a body of 10 MB; the same in chunks",
-        "400 or 413, or hanging up",
-        "A logout token has a thousand bytes. Whoever reads ten million of them lets anybody fill the memory.",
+        "400, 413 or a closed connection",
+        "A logout token has about a thousand bytes. Reading ten million lets anyone exhaust the memory.",
         steps(spoil.unread("10 MB", spoil.large(chunked=False)), spoil.unread("in chunks", spoil.large(chunked=True))),
     ),
     Case(
         "H04",
         "RFC 7516 §4.1.3, RFC 8725 §3.6",
-        "compressed and costly: a zip bomb as JWE, a gzip body, 2^31 rounds of PBES2",
+        "expensive input: a zip bomb as JWE, a gzip body, 2^31 rounds of PBES2",
         REFUSED,
-        "A few kilobytes that become ten million, or an hour of work.",
+        "A few kilobytes become ten megabytes, or an hour of computing.",
         steps(
             refuse("zip in a JWE", spoil.zip_bomb),
             refuse("PBES2 rounds", spoil.endless_password),
@@ -616,17 +616,17 @@ HTTP = [
     Case(
         "H05",
         "BCL §4",
-        "eight bodies that come byte by byte, a good token meanwhile",
+        "eight bodies sent byte by byte, a valid token meanwhile",
         "200 within 2 seconds",
-        "Eight slow connections cost an attacker nothing. Threads help, or a proxy that passes on whole requests only.",
+        "Eight slow connections cost an attacker nothing. Threads help, or a proxy that buffers whole requests.",
         scenes.slow_bodies,
     ),
     Case(
         "H06",
         "BCL §2.5, §2.8",
-        "charset tricks: UTF-16, UTF-7, an unknown one; bytes that are no text",
+        "unusual charsets: UTF-16, UTF-7, an unknown one; bytes that are not text",
         "400; a charset parameter: either way",
-        "The charset comes from the attacker, and an unknown one is where 500 comes from.",
+        "The attacker chooses the charset, and an unknown one often causes a 500.",
         steps(
             *(
                 either(name, content_type(f"{FORM}; charset={name}"))
@@ -642,17 +642,17 @@ HTTP = [
     Case(
         "H08",
         "BCL §2.8",
-        "line ends and script in the key id and as the token",
-        "400, and none of it comes back",
-        "What an attacker writes must not become a header or a page.",
+        "line breaks and script in the key id and as the token",
+        "400, and none of it is in the response",
+        "The attacker's text must not become a header or part of a page.",
         spoil.no_injected_header,
     ),
     Case(
         "H09",
         "RFC 7515 §2, §7.1",
-        "white space around the token, padding at its parts",
+        "whitespace around the token, padding in its parts",
         CHOICE,
-        "Strictly it is no token; some libraries are kind.",
+        "Strictly it is not a token; some libraries accept it.",
         steps(
             strict("spaces", lambda make: f" {make.logout()} "),
             strict("line end", lambda make: make.logout() + "\n"),
@@ -663,9 +663,9 @@ HTTP = [
     Case(
         "H10",
         "BCL §2.5",
-        "a good token with somebody else's cookies",
-        "200 or 400; that person stays signed in",
-        "The request comes from a server. Who ends 'the current session' ends the wrong one.",
+        "a valid token with another user's cookies",
+        "200 or 400; that user stays signed in",
+        "The request comes from a server. Code that ends 'the current session' ends the wrong one.",
         scenes.with_a_cookie,
     ),
 ]
@@ -674,9 +674,9 @@ RACES = [
     Case(
         "R01",
         "BCL §2.6 (8)",
-        "a bad token, then a good one with the same jti",
+        "an invalid token, then a valid one with the same jti",
         "400; 200",
-        "Whoever writes down the jti before all checks lets a forger use up genuine ones.",
+        "If the jti is stored before all checks, a forger can use up genuine ones.",
         both(
             scenes.burned_jti("forged", lambda make, jti: make.logout(jti=jti, key=make.ring.attacker)),
             scenes.burned_jti("misused", lambda make, jti: make.logout(jti=jti, nonce="n")),
@@ -686,24 +686,24 @@ RACES = [
         "R02",
         "BCL §2.6 (8)",
         "one token twenty times at once",
-        "one 200 at most, if repetitions are refused",
-        "Look first, write later: between the two there is room for the other nineteen.",
+        "at most one 200, if replays are rejected",
+        "Between checking the jti and storing it, the other nineteen can pass.",
         scenes.replayed_at_once,
     ),
     Case(
         "R03",
         "BCL §2.6 (11)",
-        "a logout token that overtakes the login it ends",
-        "200; that login best does not succeed",
-        "Server to server is faster than the browser. The specification does not ask for it; the user would.",
+        "a logout token that arrives before the login it ends completes",
+        "200; preferably that login fails",
+        "The server is faster than the browser. The specification does not require it, but users expect it.",
         scenes.overtaken,
     ),
     Case(
         "K08",
         "BCL §4, Core §10.1.1",
-        "200 tokens with 200 unknown key ids, then a good one",
+        "200 tokens with 200 unknown key ids, then a valid one",
         "400 each, at most 40 key fetches; 200",
-        "Each forged kid could make the application ask the provider: an attack on both.",
+        "Each forged kid could cause a request to the provider, which overloads both.",
         scenes.flood,
     ),
 ]
@@ -714,14 +714,14 @@ ALL = [
         "BCL §2.8",
         "every 200 and 400 of this run",
         "Cache-Control: no-store",
-        "A cached answer tells the next provider that a logout was done.",
+        "A cached answer confirms a logout that never happened.",
         of_all(judge.cacheable),
     ),
     Case(
         "A02",
         "BCL §2.8, RFC 9700 §4",
         "every answer of this run",
-        "no token and no stack trace in it",
+        "without the token and without a stack trace",
         "Answers end up in logs, on both sides.",
         of_all(judge.echoing),
     ),
@@ -730,7 +730,7 @@ ALL = [
         "BCL §2.8, RFC 6749 §5.2",
         "every 400 of this run that has a body",
         "a JSON object with error",
-        "It is the only way for the provider's operator to see what was wrong.",
+        "Only this tells the provider's operator what was wrong.",
         of_all(judge.odd_errors),
     ),
     Case(
@@ -738,7 +738,7 @@ ALL = [
         "BCL §2.3",
         "every answer of this run",
         "within 5 seconds",
-        "A user who logs out waits for the slowest application.",
+        "The user who logs out waits for the slowest application.",
         of_all(judge.slow),
     ),
 ]

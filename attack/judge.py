@@ -1,8 +1,8 @@
-"""Pure: an answer and the state of the session in, what is wrong with them out.
+"""Pure functions: from an answer and the state of the session to a list of findings.
 
-BCL §2.8 is the measure: 200 when the logout was carried out, 400 when the request was not valid, nothing in between;
-and BCL §2.6: a request that is refused changes nothing. Where the specification leaves a choice, either
-way is a ``CHOICE``: it is reported and costs nothing.
+The criterion is BCL §2.8: 200 if the logout was carried out, 400 if the request was invalid, nothing else;
+and BCL §2.6: a rejected request changes nothing. If the specification leaves a choice, either
+behaviour is a ``CHOICE``: it is reported but does not count as a failure.
 """
 
 import json
@@ -14,9 +14,9 @@ from enum import Enum
 
 from attack.wire import Answer, Request
 
-SLOW_SECONDS = 5  # a provider that waits longer for an answer keeps a user waiting
+SLOW_SECONDS = 5  # the user waits while the provider waits for an answer
 NO_CONTENT, OK, BAD_REQUEST, WRONG_METHOD, NOT_IMPLEMENTED = 204, 200, 400, 405, 501
-# What a server may say in place of 400, when it does not even want to read the body (RFC 9110 §15.5).
+# Statuses a server may return instead of 400 if it rejects the body unread (RFC 9110 §15.5).
 UNREAD = {408: "Request Timeout", 411: "Length Required", 413: "Content Too Large", 415: "Unsupported Media Type"}
 
 TRACES = re.compile(
@@ -31,7 +31,7 @@ TRACES = re.compile(
 
 
 class Kind(Enum):
-    """How much a finding weighs."""
+    """The weight of a finding."""
 
     FAIL = "fail"
     CHOICE = "choice"
@@ -39,7 +39,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one request that is worth saying."""
+    """A reportable fact about one request."""
 
     kind: Kind
     request: str  # its name within the case
@@ -47,7 +47,7 @@ class Finding:
 
 
 class Expect(Enum):
-    """What BCL §2.6 to §2.8 asks for."""
+    """The result that BCL §2.6 to §2.8 requires."""
 
     REFUSED = "400, and nothing has changed"
     ACCEPTED = "200, and the session is over"
@@ -62,7 +62,7 @@ class Expect(Enum):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request that was sent, for the judgements about the whole run."""
+    """A sent request, for the checks of the whole run."""
 
     case: str
     name: str
@@ -71,7 +71,7 @@ class Exchange:
 
 
 def judge(name: str, expect: Expect, answer: Answer, *, alive: bool) -> list[Finding]:
-    """What is wrong with ``answer``, and with the session, which is ``alive`` after it or not."""
+    """The errors in ``answer`` and in the session, which is ``alive`` after it or not."""
     findings = list(_status(name, expect, answer))
     carried_out = answer.status in (OK, NO_CONTENT)
     may_end = expect is Expect.ACCEPTED or (expect in (Expect.EITHER, Expect.STRICT) and carried_out)
@@ -103,7 +103,7 @@ def _status(name: str, expect: Expect, answer: Answer) -> Iterator[Finding]:
 
 
 def _choice(expect: Expect, answer: Answer) -> str:
-    """Why an answer that is not the expected one is right all the same; empty if it is wrong."""
+    """Why an unexpected answer is acceptable; empty if it is not."""
     status = answer.status
     if expect in (Expect.EITHER, Expect.STRICT) and status in (OK, NO_CONTENT, BAD_REQUEST):
         return "refused it" if status == BAD_REQUEST else "accepted it"
@@ -119,12 +119,12 @@ def _choice(expect: Expect, answer: Answer) -> str:
 
 
 def fail(name: str, text: str) -> Finding:
-    """A finding that costs the case."""
+    """A finding that fails the case."""
     return Finding(Kind.FAIL, name, text)
 
 
 def choice(name: str, text: str) -> Finding:
-    """A finding that costs nothing."""
+    """A finding that does not fail the case."""
     return Finding(Kind.CHOICE, name, text)
 
 
@@ -142,7 +142,7 @@ def cacheable(exchanges: Iterable[Exchange]) -> list[Finding]:
 
 
 def echoing(exchanges: Iterable[Exchange]) -> list[Finding]:
-    """An answer says neither what the token was nor what the program looks like inside."""
+    """An answer must contain neither the token nor internals of the program."""
     exchanges = list(exchanges)
     tokens = [exchange for exchange in exchanges if _repeats(exchange)]
     traces = [exchange for exchange in exchanges if TRACES.search(exchange.answer.body)]
@@ -176,13 +176,13 @@ def _is_error(answer: Answer) -> bool:
 
 
 def slow(exchanges: Iterable[Exchange]) -> list[Finding]:
-    """A provider does not wait for long, and a user waits with it."""
+    """A provider does not wait long, because a user waits with it."""
     late = [exchange for exchange in exchanges if exchange.answer.seconds > SLOW_SECONDS]
     return summary(late, f"took longer than {SLOW_SECONDS} seconds")
 
 
 def logout_answers(exchanges: Iterable[Exchange]) -> list[Exchange]:
-    """The answers to POST requests that are answers of BCL §2.8."""
+    """The answers to POST requests, to which BCL §2.8 applies."""
     return [
         exchange
         for exchange in exchanges
@@ -191,7 +191,7 @@ def logout_answers(exchanges: Iterable[Exchange]) -> list[Exchange]:
 
 
 def summary(wrong: list[Exchange], text: str) -> list[Finding]:
-    """One finding for many answers that have the same fault."""
+    """One finding for many answers with the same error."""
     if not wrong:
         return []
     first, others = wrong[0], len(wrong) - 1
@@ -200,7 +200,7 @@ def summary(wrong: list[Exchange], text: str) -> list[Finding]:
 
 
 def pace(exchanges: Iterable[Exchange]) -> dict[str, float]:
-    """How fast, in milliseconds."""
+    """The response times, in milliseconds."""
     times = sorted(exchange.answer.seconds * 1000 for exchange in exchanges if exchange.answer.status)
     if not times:
         return {}

@@ -18,7 +18,7 @@ from attack.browser import Target
 
 ROOT = Path(__file__).parent.parent
 APPS = {"dispatch": "pickup_dispatch", "manager": "pickup_manager"}
-START_SECONDS = 60  # on a machine that is busy with something else
+START_SECONDS = 60  # enough for a busy machine
 STOP_SECONDS = 10  # more than gunicorn's graceful_timeout
 
 
@@ -27,7 +27,7 @@ class NotStarted(Exception):
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @contextmanager
 def both_apps(issuer: str) -> Iterator[list[Target]]:
-    """The apps run, with new data, as long as the block does."""
+    """The apps run with new data as long as the block does."""
     ports = {app: free_port() for app in APPS}
     client_secrets = {app: secrets.token_urlsafe() for app in APPS}
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
@@ -54,7 +54,7 @@ def both_apps(issuer: str) -> Iterator[list[Target]]:
 
 
 def settings(issuer: str, ports: dict[str, int], folder: Path) -> dict[str, str]:
-    """What the environment of both has."""
+    """The environment variables of both apps."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("PICKUP_")}
     return {
         **others,
@@ -67,12 +67,12 @@ def settings(issuer: str, ports: dict[str, int], folder: Path) -> dict[str, str]
 
 
 def own_secrets(app: str, client_secret: str) -> dict[str, str]:
-    """What only this app's environment has."""
+    """The environment variables of one app."""
     return {"PICKUP_SECRET_KEY": secrets.token_urlsafe(), f"PICKUP_{app.upper()}_CLIENT_SECRET": client_secret}
 
 
 def launch(app: str, port: int, environment: dict[str, str], folder: Path) -> "subprocess.Popen[bytes]":
-    """Start one, as it is started everywhere."""
+    """Start one app, as in production."""
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", f"{APPS[app]}:create_app()"]
     with (folder / f"{app}.log").open("wb") as output:
         return subprocess.Popen(  # noqa: S603 # our own program
@@ -97,7 +97,7 @@ def wait_until_healthy(app: str, port: int, process: "subprocess.Popen[bytes]", 
 
 
 def healthy(port: int) -> bool:
-    """Whether it answers, and its database does."""
+    """Whether it and its database respond."""
     with suppress(requests.RequestException), requests.Session() as http:
         http.trust_env = False
         return http.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
@@ -105,7 +105,7 @@ def healthy(port: int) -> bool:
 
 
 def target(app: str, port: int, client_secret: str) -> Target:
-    """The app, as the bench is told about any other."""
+    """The app's settings, as for any application under test."""
     base = f"http://{app}.localhost:{port}/pickup-{app}"
     return Target(
         logout_url=f"{base}/bclogout",
@@ -117,7 +117,7 @@ def target(app: str, port: int, client_secret: str) -> Target:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it to end; if it does not, end it."""
+    """Ask it to stop; kill it if it does not."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

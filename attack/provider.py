@@ -1,6 +1,6 @@
 """The provider that the application under test trusts: discovery, keys, and the code flow with PKCE.
 
-It signs in whoever comes, at once. It counts who asks for its keys, and can be made to fail on purpose.
+It signs in every user immediately. It counts the key requests, and can fail on purpose.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from attack.tokens import KeyRing, b64, jws, pem_text
 
-WHO = "Attack-Session"  # the header in which our own browser says who signs in: "sub sid"
-HOLD_SECONDS = 20.0  # for how long a held answer is held at most
+WHO = "Attack-Session"  # the header in which our browser sends the user and session: "sub sid"
+HOLD_SECONDS = 20.0  # the longest time an answer is held
 
 FORM_POST = """<!doctype html><title>Signing in</title><form method="post" action="{{ uri }}">
 {% for name, value in answer.items() %}<input type="hidden" name="{{ name }}" value="{{ value }}">{% endfor %}
@@ -31,7 +31,7 @@ FORM_POST = """<!doctype html><title>Signing in</title><form method="post" actio
 
 @dataclass(frozen=True)
 class Login:
-    """What a code, and later an access token, stands for."""
+    """The login behind a code, and later behind an access token."""
 
     sub: str
     sid: str
@@ -40,7 +40,7 @@ class Login:
 
 @dataclass
 class Gate:
-    """Where answers are held. ``reached`` tells that somebody waits; ``open`` lets them go on."""
+    """Holds answers. ``reached`` signals that a request waits; ``open`` releases it."""
 
     reached: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
@@ -52,10 +52,10 @@ class Provider:
     def __init__(self, issuer: str, client_id: str, client_secret: str, alg: str) -> None:
         self.issuer, self.client_id, self.client_secret = issuer, client_id, client_secret
         self.ring = KeyRing(alg)
-        self.hits: Counter[str] = Counter()  # how often "jwks" and "attacker" were asked for
+        self.hits: Counter[str] = Counter()  # how often "jwks" and "attacker" were requested
         self.id_tokens: dict[str, str] = {}  # the newest, by sid
         self.access_tokens: dict[str, str] = {}
-        self.trouble = ""  # what went wrong at an endpoint, for whoever has to find out
+        self.trouble = ""  # the last error at an endpoint, for debugging
         self.before_token: Callable[[Login], None] | None = None  # called before a token request is answered
         self._certificate = pem_text(self.ring.attacker.certificate())
         self._codes: dict[str, Login] = {}
@@ -65,25 +65,25 @@ class Provider:
         self._lock = threading.Lock()
 
     def url(self, path: str) -> str:
-        """The address of one of our own endpoints."""
+        """The URL of one of our endpoints."""
         return self.issuer.rstrip("/") + path
 
     def for_client(self, client_id: str, client_secret: str) -> None:
-        """From now on this client is the one."""
+        """Set the client."""
         self.client_id, self.client_secret = client_id, client_secret
 
-    # --- what can be done to it ---
+    # --- configured behaviour ---
 
     @contextmanager
     def publishing(self, *jwks: dict[str, Any]) -> Iterator[None]:
-        """Further keys are in the key set."""
+        """Add keys to the key set."""
         self._extra_jwks = list(jwks)
         yield
         self._extra_jwks = []
 
     @contextmanager
     def keys_answered(self, answer: Callable[[], Response]) -> Iterator[None]:
-        """``answer`` answers whoever asks for the keys."""
+        """Let ``answer`` respond to key requests."""
         self._keys_answer = answer
         try:
             yield
@@ -92,7 +92,7 @@ class Provider:
 
     @contextmanager
     def keys_held(self) -> Iterator[Gate]:
-        """Whoever asks for the keys waits."""
+        """Let key requests wait."""
         gate = Gate()
 
         def wait() -> Response:
@@ -127,7 +127,7 @@ class Provider:
         return app
 
     def discovery(self) -> dict[str, Any]:
-        """Discovery §3. More algorithms than the client registered: that list is no permission."""
+        """Discovery §3. Announces more algorithms than the client registered, because the list is not a permission."""
         return {
             "issuer": self.issuer,
             "authorization_endpoint": self.url("/authorize"),
@@ -152,7 +152,7 @@ class Provider:
         }
 
     def jwks(self) -> Response:
-        """The key set. Who asks is counted."""
+        """The key set. Requests are counted."""
         with self._lock:
             self.hits["jwks"] += 1
         return self._keys_answer() if self._keys_answer else self._jwks()
@@ -161,7 +161,7 @@ class Provider:
         return json_response({"keys": [*(key.jwk() for key in self.ring.published()), *self._extra_jwks]})
 
     def authorize(self) -> ResponseReturnValue:
-        """Core §3.1.2: signs in whom our browser names, or somebody, and goes straight back."""
+        """Core §3.1.2: signs in the user that our browser names, or a default one, and redirects immediately."""
         parameters = request.values.to_dict()
         if parameters.get("client_id") != self.client_id:
             return self._refuse(
@@ -181,7 +181,7 @@ class Provider:
         return redirect(f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}", 303)
 
     def token(self) -> ResponseReturnValue:
-        """Core §3.1.3: the code for tokens."""
+        """Core §3.1.3: exchanges the code for tokens."""
         login = self._codes.pop(request.form.get("code", ""), None)
         if request.form.get("grant_type") != "authorization_code" or login is None:
             return self._refuse("invalid_grant", "the token request has no code that is valid")
@@ -211,23 +211,23 @@ class Provider:
         return json_response(person(login.sub))
 
     def end_session(self) -> ResponseReturnValue:
-        """RPIL §2, for people who try the application by hand."""
+        """RPIL §2, for users who try the application by hand."""
         uri, state = request.values.get("post_logout_redirect_uri"), request.values.get("state")
         if not uri:
             return "Signed out."
         return redirect(uri + (f"{'&' if '?' in uri else '?'}{urlencode({'state': state})}" if state else ""), 303)
 
     def attacker_keys(self) -> Response:
-        """Where ``jku`` and an address as ``kid`` point to. Nobody has any business here."""
+        """The target of ``jku`` and of a URL as ``kid``. No application may request it."""
         self.hits["attacker"] += 1
         return json_response({"keys": [self.ring.attacker.jwk()]})
 
     def attacker_certificate(self) -> Response:
-        """Where ``x5u`` points to. Nobody has any business here, either."""
+        """The target of ``x5u``. No application may request it."""
         self.hits["attacker"] += 1
         return Response(self._certificate, mimetype="application/x-pem-file")
 
-    # --- how ---
+    # --- helpers ---
 
     def _refuse(self, error: str, description: str, status: int = 400) -> Response:
         self.trouble = f"{request.path}: {description}"
@@ -258,7 +258,7 @@ class Provider:
 
 
 def person(sub: str) -> dict[str, Any]:
-    """Core §5.1, as much as an application could want."""
+    """Core §5.1, with every claim an application could need."""
     return {
         "sub": sub,
         "name": sub.title(),
@@ -271,7 +271,7 @@ def person(sub: str) -> dict[str, Any]:
 
 
 def proves(parameters: dict[str, str], verifier: str) -> bool:
-    """RFC 7636 §4.6; a client that sent no challenge has nothing to prove."""
+    """RFC 7636 §4.6; without a challenge nothing is checked."""
     challenge = parameters.get("code_challenge")
     if challenge is None:
         return True
@@ -281,12 +281,12 @@ def proves(parameters: dict[str, str], verifier: str) -> bool:
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """``value`` as JSON, not to be cached by anything in between: we count who asks."""
+    """``value`` as JSON, not cacheable, because requests are counted."""
     return Response(json.dumps(value), status, {"Cache-Control": "no-store"}, mimetype="application/json")
 
 
 class Quiet(WSGIRequestHandler):
-    """Writes no line for each request: the report is what is to be read."""
+    """Logs no requests, so that only the report is printed."""
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Nothing."""
@@ -294,7 +294,7 @@ class Quiet(WSGIRequestHandler):
 
 @contextmanager
 def served(app: Flask, host: str, port: int, tls: tuple[str, str] | None = None) -> Iterator[BaseWSGIServer]:
-    """``app`` answers at this address, in threads of this process. Port 0 is any free one."""
+    """Serves ``app`` at this address, in threads of this process. Port 0 means any free port."""
     server = make_server(host, port, app, threaded=True, ssl_context=tls, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What is shown: a line a case while it runs, the failures explained at the end, and the same as JSON."""
+"""The output: one line per case during the run, explanations of the failures at the end, and a JSON report."""
 
 import sys
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ SHOWN = 4  # findings of a case in the readable report; JSON has all
 
 
 def say(text: str = "") -> None:
-    """One line, at once."""
+    """Print one line immediately."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one application."""
+    """The result for one application."""
 
     target: Target
     results: list[Result]
@@ -31,11 +31,11 @@ class Report:
 
     @classmethod
     def of(cls, bench: Bench, results: list[Result], seconds: float) -> "Report":
-        """The report of a run that is over."""
+        """The report of a finished run."""
         return cls(bench.target, results, seconds, judge.pace(bench.exchanges))
 
     def with_verdict(self, verdict: str) -> list[Result]:
-        """The results that have it."""
+        """The results with this verdict."""
         return [result for result in self.results if result.verdict == verdict]
 
     @property
@@ -77,7 +77,7 @@ def case_json(result: Result) -> dict[str, Any]:
 
 
 def progress(result: Result) -> str:
-    """A case's line while the bench runs."""
+    """A case's line during the run."""
     milliseconds = f"{result.seconds * 1000:.0f} ms" if result.requests else ""
     return f"  {MARKS[result.verdict]}  {result.case.id}  {result.case.sends[:88]:<88}  {milliseconds:>8}"
 
@@ -97,7 +97,7 @@ def summary(report: Report) -> list[str]:
 
 
 def explanation(result: Result) -> list[str]:
-    """A failure: what was sent, what is asked for, what happened, why it matters."""
+    """A failure: the request, the requirement, what happened, why it matters."""
     case = result.case
     found = [finding for finding in result.findings if finding.kind is Kind.FAIL]
     lines = [f"FAIL {case.id}  {case.sends}", f"     {case.clause} asks: {case.asks}"]
@@ -108,7 +108,7 @@ def explanation(result: Result) -> list[str]:
 
 
 def choices(results: Iterable[Result]) -> list[str]:
-    """What the application made of its freedom."""
+    """The application's behaviour where the specification leaves a choice."""
     lines = []
     for result in results:
         for text in dict.fromkeys(finding.text for finding in result.findings):

@@ -1,4 +1,4 @@
-"""The cases that take more than a row: several people, several requests at once, a provider that fails."""
+"""The cases that are more than a table row: several users, parallel requests, a failing provider."""
 
 import json
 import secrets
@@ -23,12 +23,12 @@ from attack.tokens import Tokens, b64
 from attack.wire import FORM, Answer, form
 
 AT_ONCE = 20  # replays of one token
-FLOOD = 200  # tokens with a key id of their own
+FLOOD = 200  # tokens with different key ids
 FLOOD_FETCHES = 40  # key fetches they may cause: eight processes that each allow themselves five
 FLOOD_THREADS = 4
 DRIPS = 8  # slow bodies at the same time
-PROMPT_SECONDS = 2.0  # how soon others are answered while somebody is slow
-SHORT = 1.0  # seconds until we believe that the application does not fetch keys for this
+PROMPT_SECONDS = 2.0  # how soon other requests are answered during slow ones
+SHORT = 1.0  # seconds after which we assume that the application fetches no keys for this
 LARGE = 10_000_000  # bytes
 NOT_ASKED = "the keys were not asked for"
 
@@ -44,12 +44,12 @@ def steps(*taken: Step) -> Run:
 
 
 def refuse(name: str, make: Make) -> Step:
-    """Asked for is 400."""
+    """400 is required."""
     return Step(name, Expect.REFUSED, make)
 
 
 def accept(name: str, make: Make) -> Step:
-    """Asked for is 200, and the session is over."""
+    """200 is required, and the session must have ended."""
     return Step(name, Expect.ACCEPTED, make)
 
 
@@ -59,7 +59,7 @@ def either(name: str, make: Make) -> Step:
 
 
 def strict(name: str, make: Make) -> Step:
-    """The specification leaves the choice, and 400 is the better one."""
+    """The specification leaves the choice, but 400 is preferable."""
     return Step(name, Expect.STRICT, make)
 
 
@@ -68,11 +68,11 @@ def both(*runs: Run) -> Run:
     return lambda bench: [finding for run in runs for finding in run(bench)]
 
 
-# --- whose sessions end ---
+# --- which sessions end ---
 
 
 def only_that_session(bench: Bench) -> Iterator[Finding]:
-    """``sid`` alone: another session of the same person lives on."""
+    """``sid`` alone: another session of the same user stays active."""
     victim = bench.victim()
     other = bench.newcomer(victim.sub)
     answer = bench.send("sid only", bench.tokens(victim).logout(without=["sub"]))
@@ -82,8 +82,8 @@ def only_that_session(bench: Bench) -> Iterator[Finding]:
 
 
 def all_sessions(bench: Bench) -> Iterator[Finding]:
-    """``sub`` alone: every session of that person, and of nobody else (see ``Bench.run``)."""
-    # Somebody who never comes again: an application may refuse logins of the very second of such a logout.
+    """``sub`` alone: every session of that user, and no others (see ``Bench.run``)."""
+    # A user who never signs in again, because an application may reject logins in the same second as such a logout.
     victim, other = bench.newcomer("dora"), bench.newcomer("dora")
     answer = bench.send("sub only", bench.tokens(victim).logout(without=["sid"]))
     yield from judge.judge("sub only", Expect.ACCEPTED, answer, alive=victim.signed_in())
@@ -92,7 +92,7 @@ def all_sessions(bench: Bench) -> Iterator[Finding]:
 
 
 def already_ended(bench: Bench) -> Iterator[Finding]:
-    """A token for a session that has just been ended by another one."""
+    """A token for a session that another token has just ended."""
     victim = bench.victim()
     tokens = bench.tokens(victim)
     bench.send("the first", tokens.logout())
@@ -102,14 +102,14 @@ def already_ended(bench: Bench) -> Iterator[Finding]:
 
 
 def of_two_people(bench: Bench) -> Iterator[Finding]:
-    """The victim's ``sid`` with somebody else's ``sub``, and the other way round."""
+    """The victim's ``sid`` with another user's ``sub``, and the reverse."""
     victim, bystander = bench.victim(), bench.bystander()
     answer = bench.send("sid and sub", bench.tokens(victim).logout(sub=bystander.sub))
     yield from judge.judge("sid and sub", Expect.UNTOUCHED, answer, alive=victim.signed_in())
 
 
 def with_a_cookie(bench: Bench) -> Iterator[Finding]:
-    """The bystander's cookies come along; :meth:`Bench.run` looks whether they are still signed in."""
+    """The request has the bystander's cookies; :meth:`Bench.run` checks that they are still signed in."""
     victim, cookies = bench.victim(), bench.bystander().cookies
     request = form(bench.tokens(victim).logout())
     whole = {"Content-Type": FORM, "Cookie": cookies, "Origin": "https://attacker.example"}
@@ -119,7 +119,7 @@ def with_a_cookie(bench: Bench) -> Iterator[Finding]:
 
 
 def last_member_wins(bench: Bench) -> Iterator[Finding]:
-    """Two members ``sid``: refused, or the last one counts (RFC 7519 §4). Never the first."""
+    """Two ``sid`` members: rejected, or the last one counts (RFC 7519 §4). Never the first."""
     for first, last, expect in (
         ("the victim's", "another", Expect.UNTOUCHED),
         ("another", "the victim's", Expect.EITHER),
@@ -132,7 +132,7 @@ def last_member_wins(bench: Bench) -> Iterator[Finding]:
 
 
 def doubled(tokens: Tokens, name: str, first: Any, last: Any) -> str:
-    """A logout token that has a claim two times."""
+    """A logout token with the same claim twice."""
     whole = json.dumps({**tokens.claims(without=[name]), "first": 1, "last": 1})
     for place, value in (("first", first), ("last", last)):
         whole = whole.replace(f'"{place}": 1', f'"{name}": {json.dumps(value)}')
@@ -143,7 +143,7 @@ def doubled(tokens: Tokens, name: str, first: Any, last: Any) -> str:
 
 
 def replayed(bench: Bench) -> Iterator[Finding]:
-    """The same token again. BCL §2.6 (8) is optional, and the session is over either way."""
+    """The same token again. BCL §2.6 (8) is optional, and the session has ended either way."""
     victim = bench.victim()
     token = bench.tokens(victim).logout()
     bench.send("the first time", token)
@@ -155,7 +155,7 @@ def replayed(bench: Bench) -> Iterator[Finding]:
 
 
 def replayed_at_once(bench: Bench) -> Iterator[Finding]:
-    """One token many times in parallel: who refuses a repetition refuses all but one."""
+    """One token many times in parallel: an application that rejects replays must accept at most one."""
     victim = bench.victim()
     token, start = bench.tokens(victim).logout(), threading.Barrier(AT_ONCE)
 
@@ -178,7 +178,7 @@ def replayed_at_once(bench: Bench) -> Iterator[Finding]:
 
 
 def burned_jti(how: str, spoil: Callable[[Tokens, str], str]) -> Run:
-    """A token that is refused must not use up the ``jti`` of a good one."""
+    """A rejected token must not use up the ``jti`` of a valid one."""
 
     def run(bench: Bench) -> Iterator[Finding]:
         victim = bench.victim()
@@ -195,7 +195,7 @@ def burned_jti(how: str, spoil: Callable[[Tokens, str], str]) -> Run:
 
 
 def overtaken(bench: Bench) -> Iterator[Finding]:
-    """The session is over before the application has its tokens: BCL §2.6 (11) speaks of recent sessions only."""
+    """The session ends before the application has its tokens: BCL §2.6 (11) mentions only recent sessions."""
     newcomer = bench.newcomer("carol")
     answers: list[Answer] = []
 
@@ -220,7 +220,7 @@ def overtaken(bench: Bench) -> Iterator[Finding]:
 
 
 def rotated_in(*others: dict[str, Any]) -> Run:
-    """A new key, published a moment ago, beside ``others``."""
+    """A newly published key, in a set with ``others``."""
 
     def run(bench: Bench) -> Iterator[Finding]:
         ring, victim = bench.provider.ring, bench.victim()
@@ -241,7 +241,7 @@ def rotated_in(*others: dict[str, Any]) -> Run:
 
 
 def with_keys(manner: Callable[[Bench], AbstractContextManager[Any]], name: str) -> Run:
-    """An unknown key while the key endpoint fails in some manner."""
+    """An unknown key while the key endpoint fails in one of several ways."""
 
     def run(bench: Bench) -> Iterator[Finding]:
         before = bench.provider.hits["jwks"]
@@ -254,12 +254,12 @@ def with_keys(manner: Callable[[Bench], AbstractContextManager[Any]], name: str)
 
 
 def keys_answer(status: int, body: str) -> Callable[[Bench], AbstractContextManager[Any]]:
-    """The key endpoint answers this."""
+    """The key endpoint returns this."""
     return lambda bench: bench.provider.keys_answered(lambda: Response(body, status))
 
 
 def keys_hang(bench: Bench) -> Iterator[Finding]:
-    """While one token waits for the keys, those with a known key do not wait with it."""
+    """While one token waits for the keys, tokens with a known key do not wait."""
     victim = bench.victim()
     tokens = bench.tokens(victim)
     with ThreadPoolExecutor(DRIPS + 1) as pool:
@@ -277,7 +277,7 @@ def keys_hang(bench: Bench) -> Iterator[Finding]:
 
 
 def never_fetched(run: Run) -> Run:
-    """Addresses that a token brings along are not called."""
+    """URLs in a token are not requested."""
 
     def watched(bench: Bench) -> Iterator[Finding]:
         before = bench.provider.hits["attacker"]
@@ -291,7 +291,7 @@ def never_fetched(run: Run) -> Run:
 
 
 def flood(bench: Bench) -> Iterator[Finding]:
-    """Many unknown key ids: the provider is not to be asked each time, and good tokens still pass."""
+    """Many unknown key ids: they must not cause a request each, and valid tokens still pass."""
     tokens, before = bench.tokens(), bench.provider.hits["jwks"]
     kids = (secrets.token_hex(8) for _ in range(FLOOD))
     forgeries = [tokens.forged(kid=kid) for kid in kids]
@@ -309,7 +309,7 @@ def flood(bench: Bench) -> Iterator[Finding]:
 
 
 def slow_bodies(bench: Bench) -> Iterator[Finding]:
-    """Bodies that come byte by byte: meanwhile, others are answered."""
+    """Bodies sent byte by byte: other requests are answered meanwhile."""
     bench.victim()
     with ExitStack() as open_connections:
         drips = []
@@ -323,7 +323,7 @@ def slow_bodies(bench: Bench) -> Iterator[Finding]:
             drips.append(connection)
         for byte in (b"e", b"y"):
             for drip in drips:
-                with suppress(OSError):  # it may hang up on us
+                with suppress(OSError):  # it may close the connection
                     drip.send(byte)
             victim = bench.victim()
             answer = bench.send("meanwhile", bench.tokens(victim).logout(), PROMPT_SECONDS)

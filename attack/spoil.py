@@ -1,4 +1,4 @@
-"""Tokens and requests that differ from a good one in one thing: each function is a ``Make`` (bench.py) or makes one."""
+"""Tokens and requests that differ from a valid one in one point: functions are or return a ``Make`` (bench.py)."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from attack.wire import FORM, Request, form
 BOUNDARY = "attack-boundary"
 
 
-# --- tokens that differ from a good one in one thing ---
+# --- tokens that differ from a valid one in one thing ---
 
 
 def good(make: Tokens) -> str:
@@ -37,7 +37,7 @@ def without(*names: str) -> Make:
 
 
 def aged(**seconds: float) -> Make:
-    """Times so many seconds from now."""
+    """Times given in seconds from now."""
 
     def build(make: Tokens) -> str:
         now = make.claims()["iat"]
@@ -52,7 +52,7 @@ def forged(**members: Any) -> Make:
 
 
 def with_secret(secret: Callable[[Tokens], bytes], **members: Any) -> Make:
-    """HS256 with something that everybody knows."""
+    """HS256 with a public value."""
     return lambda make: make.logout(header={"alg": "HS256", **members}, key=secret(make))
 
 
@@ -61,7 +61,7 @@ def unsigned(alg: Any, signature: str = "") -> Make:
 
 
 def other_algorithms() -> Callable[[Bench], list[Finding]]:
-    """Genuine keys, algorithms that the client did not register."""
+    """Genuine keys, but algorithms that the client did not register."""
 
     def run(bench: Bench) -> list[Finding]:
         others = bench.provider.ring.other_algorithms()
@@ -86,7 +86,7 @@ def other_claims(make: Tokens) -> str:
 
 
 def with_json(**replaced: str) -> Make:
-    """Claims whose values are written as no JSON library would write them."""
+    """Claims whose values no JSON library would write."""
 
     def build(make: Tokens) -> str:
         whole = json.dumps({**make.claims(), **{name: f"@{name}@" for name in replaced}})
@@ -110,11 +110,11 @@ def attackers_certificate(make: Tokens) -> str:
     return make.forged(x5c=[der_text(make.ring.attacker.certificate())], kid=...)
 
 
-# --- requests that differ from a good one in one thing ---
+# --- requests that differ from a valid one in one thing ---
 
 
 def posted(change: Callable[[Request, str], Request]) -> Make:
-    """A good token, in a request that ``change`` has changed."""
+    """A valid token in a request altered by ``change``."""
 
     def build(make: Tokens) -> Request:
         token = make.logout()
@@ -188,7 +188,7 @@ def injection(make: Tokens) -> str:
 
 
 def no_injected_header(bench: Bench) -> Iterator[Finding]:
-    """The header that was smuggled in must not come out."""
+    """The injected header must not be in the response."""
     before = len(bench.exchanges)
     sent = steps(refuse("in the key id", injection), refuse("as the token", raw("x\r\nSet-Cookie: injected=1")))
     yield from sent(bench)
@@ -210,12 +210,12 @@ def without_part(place: int) -> Make:
 
 
 def raw(text: str) -> Make:
-    """This, whatever it is, as the token."""
+    """Any text in place of the token."""
     return lambda _: text
 
 
 def addresses(bench: Bench) -> Iterable[Finding]:
-    """Addresses of our own, where an answer would be waiting."""
+    """Our own URLs, which would serve a key."""
     keys, certificate = bench.provider.url("/attacker/keys"), bench.provider.url("/attacker/certificate")
     kid = bench.provider.ring.attacker.kid
     return steps(
@@ -227,7 +227,7 @@ def addresses(bench: Bench) -> Iterable[Finding]:
 
 
 def options(bench: Bench) -> list[Finding]:
-    """OPTIONS may be answered 200 (RFC 9110 §9.3.7): it says what is allowed and does nothing."""
+    """OPTIONS may be answered with 200 (RFC 9110 §9.3.7): it lists the methods and changes nothing."""
     victim = bench.victim()
     answer = bench.send("OPTIONS", replace(form(bench.tokens(victim).logout()), method="OPTIONS"))
     return judge.judge("OPTIONS", Expect.OPTIONS, answer, alive=victim.signed_in())

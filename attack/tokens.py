@@ -1,4 +1,4 @@
-"""Tokens, good and bad. Put together by hand: no library would sign most of what is sent here."""
+"""Valid and invalid tokens. Built by hand, because no library would sign most of them."""
 
 import hashlib
 import hmac
@@ -31,13 +31,13 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 @dataclass(frozen=True)
 class Key:
-    """A private key, and the name it is published under."""
+    """A private key and its kid."""
 
     private: PrivateKey
     kid: str
 
     def jwk(self, **members: Any) -> dict[str, Any]:
-        """The public half (RFC 7517). It has no ``alg``: the receiver is to know that by itself."""
+        """The public key (RFC 7517). It has no ``alg``, because the receiver must know the algorithm."""
         return {**self._numbers(), "kid": self.kid, "use": "sig", **members}
 
     def _numbers(self) -> dict[str, str]:
@@ -54,12 +54,12 @@ class Key:
         return {"kty": "OKP", "crv": "Ed25519", "x": b64(raw)}
 
     def pem(self) -> bytes:
-        """The public half as people keep it in files."""
+        """The public key as a PEM file."""
         encoding, kind = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         return self.private.public_key().public_bytes(encoding, kind)
 
     def certificate(self) -> x509.Certificate:
-        """The public half in a certificate that vouches for itself."""
+        """The public key in a self-signed certificate."""
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self.kid)])
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder(name, name, self.private.public_key(), x509.random_serial_number())
@@ -97,25 +97,25 @@ class KeyRing:
     def __init__(self, alg: str) -> None:
         self.alg = alg
         self.main = make_key(alg, "main")
-        self.new = make_key(alg, "new")  # not published until it is rotated in
+        self.new = make_key(alg, "new")  # not published before the rotation
         self.attacker = make_key(alg, "attacker")  # never published
         is_rsa = isinstance(self.main.private, rsa.RSAPrivateKey)
         self.rsa = self.main if is_rsa else make_key("RS256", "rsa")
         self.elliptic = self.main if alg == "ES256" else make_key("ES256", "elliptic")
 
     def published(self) -> list[Key]:
-        """The provider's genuine keys: one for the algorithm, and others, as real providers have them."""
+        """The provider's genuine keys: one for the algorithm, and others, as in real key sets."""
         return list({key.kid: key for key in (self.main, self.rsa, self.elliptic)}.values())
 
     def other_algorithms(self) -> list[tuple[str, Key]]:
-        """What the provider could sign with, but the client did not register."""
+        """Algorithms the provider could use, but the client did not register."""
         genuine = [("RS256", self.rsa), ("RS512", self.rsa), ("PS256", self.rsa), ("ES256", self.elliptic)]
         return [(alg, key) for alg, key in genuine if alg != self.alg]
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Makes tokens about one session. Without arguments they are good; each argument spoils one thing."""
+    """Creates tokens about one session. Without arguments they are valid; each argument alters one thing."""
 
     issuer: str
     client_id: str
@@ -123,11 +123,11 @@ class Tokens:
     ring: KeyRing
     sub: str
     sid: str
-    id_token: str = ""  # the ones the application got when this session began
+    id_token: str = ""  # the tokens the application got for this session
     access_token: str = ""
 
     def claims(self, without: Collection[str] = (), **claims: Any) -> dict[str, Any]:
-        """The claims of a logout token (BCL §2.4), except for what is said."""
+        """The claims of a valid logout token (BCL §2.4), with the given changes."""
         now = int(time.time())
         good = {
             "iss": self.issuer,
@@ -142,7 +142,7 @@ class Tokens:
         return {name: value for name, value in {**good, **claims}.items() if name not in without}
 
     def header(self, **members: Any) -> dict[str, Any]:
-        """The header; a member that is ``...`` is left out."""
+        """The header; a member with the value ``...`` is omitted."""
         whole = {"alg": self.ring.alg, "kid": self.ring.main.kid, **members}
         return {name: value for name, value in whole.items() if value is not ...}
 
@@ -158,11 +158,11 @@ class Tokens:
         return jws(self.header(**(header or {})), self.claims(without, **claims), key or self.ring.main)
 
     def of_payload(self, payload: str | bytes) -> str:
-        """Well signed, whatever is signed."""
+        """Any payload, correctly signed."""
         return jws(self.header(), payload if isinstance(payload, bytes) else payload.encode(), self.ring.main)
 
     def forged(self, **header: Any) -> str:
-        """A logout token that is perfect but for its key, which is the attacker's."""
+        """A logout token that is valid except for its key, which is the attacker's."""
         return self.logout(header=header, key=self.ring.attacker)
 
 
@@ -185,7 +185,7 @@ def b64(value: bytes) -> str:
 
 
 def unb64(value: str) -> bytes:
-    """And back."""
+    """Decodes base64url without padding."""
     return urlsafe_b64decode(value + "=" * (-len(value) % 4))
 
 
@@ -200,5 +200,5 @@ def der_text(certificate: x509.Certificate) -> str:
 
 
 def pem_text(certificate: x509.Certificate) -> bytes:
-    """What an ``x5u`` address answers (RFC 7515 §4.1.5)."""
+    """The response of an ``x5u`` URL (RFC 7515 §4.1.5)."""
     return certificate.public_bytes(serialization.Encoding.PEM)

@@ -1,6 +1,6 @@
-"""One HTTP request to the application, and its answer.
+"""One HTTP request to the application, and its response.
 
-http.client, because what is sent must be exactly what is written here: any method, any body, any header, no
+Uses http.client, because requests must be sent exactly as written: any method, body and header, no
 redirects, no proxies, no retries.
 """
 
@@ -13,25 +13,25 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
 FORM = "application/x-www-form-urlencoded"
-TIMEOUT = 10  # seconds until we stop waiting; a provider would have given up by then
-PIECE = 64 * 1024  # bytes of a large body that are sent before looking whether an answer is there already
-MAX_ANSWER = 256 * 1024  # bytes of an answer that are read
+TIMEOUT = 10  # seconds; a real provider would have given up by then
+PIECE = 64 * 1024  # bytes of a large body sent between two checks for an early response
+MAX_ANSWER = 256 * 1024  # bytes of a response that are read
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent to the back-channel logout URI. ``query`` is added to its address."""
+    """A request to the back-channel logout URI. ``query`` is added to the URL."""
 
     body: bytes = b""
     method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": FORM})
     query: str = ""
-    chunked: bool = False  # the body's length is not told before
+    chunked: bool = False  # without a Content-Length
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. ``status`` is 0 when nothing did; ``error`` then says why."""
+    """The response. ``status`` is 0 if there was none; ``error`` then has the reason."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Answer:
     error: str = ""
 
     def header(self, name: str) -> str:
-        """A header's value; empty when it is not there."""
+        """A header's value; empty if it is missing."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), "")
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ def form(token: str, **others: str) -> Request:
 
 
 class Wire:
-    """Connections to the server of one address, each used once."""
+    """Connections to one server, each used once."""
 
     def __init__(self, url: str, ca_file: str | None = None) -> None:
         self.url = urlsplit(url)
@@ -67,12 +67,12 @@ class Wire:
         return http.client.HTTPConnection(host, port, timeout=timeout)
 
     def path(self, query: str = "") -> str:
-        """The address's path and query, with ``query`` added."""
+        """The URL's path and query, with ``query`` added."""
         whole = "&".join(part for part in (self.url.query, query) if part)
         return (self.url.path or "/") + (f"?{whole}" if whole else "")
 
     def send(self, request: Request, timeout: float = TIMEOUT) -> Answer:
-        """Send it, and read the answer."""
+        """Send the request, and read the response."""
         started = time.perf_counter()
         connection = self.connect(timeout)
         try:
@@ -107,12 +107,12 @@ class Wire:
 
 
 def _answered(connection: http.client.HTTPConnection) -> bool:
-    """Whether something has come back already: a server need not read a large body before it refuses it."""
+    """Whether a response has begun: a server may reject a large body before reading it."""
     return bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def _send_piece(connection: http.client.HTTPConnection, piece: bytes) -> bool:
-    """Whether it could be sent. If not, the server has hung up; what it said before may still be read."""
+    """Whether it could be sent. If not, the server closed the connection; its response may still be readable."""
     try:
         connection.send(piece)
     except ConnectionError:

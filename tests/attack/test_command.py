@@ -90,7 +90,7 @@ def test_nobody_can_sign_in(command: Command, capsys: pytest.CaptureFixture[str]
     """Exit code 2, and a sentence that says how far it came."""
     assert command(CarefulReceiver, "--client-secret", "another") == 2
     said = capsys.readouterr().err
-    assert "does not say that somebody is signed in" in said
+    assert "does not show a signed-in user" in said
     assert "the client's id or secret is not the one given to the bench" in said
 
 
