@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from e2e.device import Device
+from e2e.operator import Operator
 from e2e.pictures import Camera
 from e2e.record import Record
 from e2e.stack import SERVICES, App, OwnProcesses, Stack, StackControl, running_stack
@@ -21,12 +22,12 @@ from pickup_web import localhost
 NewDevice: TypeAlias = Callable[..., Device]
 Figure: TypeAlias = Callable[[str, str], None]
 
+HEADLESS = "chromium-headless-shell"  # as in scripts/browser: a third of the processor time, but no windows
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 PATIENCE = 10_000  # milliseconds until a condition of no story in particular must be true
 
 STACK = pytest.StashKey[Stack]()
-FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +53,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Names below .localhost are this machine; a failure leaves a picture."""
     localhost.install()
     config.addinivalue_line("markers", "figures: measures and asserts nothing; runs with --figures only")
-    config.stash[FIGURES] = []
     if config.option.screenshot == "off":
         config.option.screenshot = "only-on-failure"
     expect.set_options(timeout=PATIENCE)
@@ -93,6 +93,12 @@ def hands(stack: Stack) -> StackControl:
 
 
 @pytest.fixture(scope="session")
+def operator(stack: Stack) -> Operator:
+    """Somebody who acts in the console, without a browser on the screen."""
+    return Operator(stack)
+
+
+@pytest.fixture(scope="session")
 def record(stack: Stack) -> Record:
     """Needed by stories that look behind the pages."""
     record = Record(stack)
@@ -124,7 +130,9 @@ def base_url() -> None:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """A Chromium that is on this machine, if there is one, and no talk of its own on the network."""
-    found = os.environ.get("PICKUP_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    has_window = not browser_type_launch_args.get("headless", True)
+    names = BROWSERS if has_window else (HEADLESS, *BROWSERS)
+    found = os.environ.get("PICKUP_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     as_root = ["--no-sandbox"] if os.getuid() == 0 else []  # Chromium's sandbox does not work for root
     ours = {"args": [*browser_type_launch_args.get("args", []), *QUIET, *as_root]}
     return {**browser_type_launch_args, **ours, **({"executable_path": found} if found else {})}
@@ -149,7 +157,7 @@ def new_device(stack: Stack, new_context: Callable[..., BrowserContext]) -> Iter
     devices: list[Device] = []
 
     def make(**options: Any) -> Device:
-        devices.append(Device(new_context(**options), stack))
+        devices.append(Device(new_context(**options), stack, options.get("user_agent", "")))
         return devices[-1]
 
     yield make
@@ -175,16 +183,18 @@ def camera(pytestconfig: pytest.Config, browser: Browser, here: App) -> Iterator
 
 
 @pytest.fixture
-def figure(pytestconfig: pytest.Config) -> Figure:
-    """Notes a measured figure, to be printed at the end."""
-    return lambda name, value: pytestconfig.stash[FIGURES].append((name, value))
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Notes a measured figure, to be printed at the end; a story's report brings it here from its worker process."""
+    return lambda name, value: request.node.user_properties.append((name, value))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures."""
-    if config.stash[FIGURES]:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    figures = [figure for report in reports if report.when == "call" for figure in report.user_properties]
+    if figures:
         terminalreporter.section("figures")
-        for name, value in config.stash[FIGURES]:
+        for name, value in figures:
             terminalreporter.line(f"{name}: {value}")
 
 
