@@ -1,6 +1,8 @@
 """A person's browser. Two devices are two contexts: they share nothing."""
 
+import json
 import re
+from html import unescape
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -9,6 +11,8 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Request, WebErro
 from e2e.pages.app_page import AppPage
 from e2e.pages.profile import ProfilePage
 from e2e.pages.sign_in import SignInPage
+from e2e.plain import http
+from e2e.plain_browser import PlainBrowser
 from e2e.stack import App, Stack
 
 P = TypeVar("P", bound=AppPage)
@@ -17,8 +21,8 @@ P = TypeVar("P", bound=AppPage)
 class Device:
     """One browser: its tabs, its cookies, what it requested, and what its console complained about."""
 
-    def __init__(self, context: BrowserContext, stack: Stack) -> None:
-        self.context, self._stack = context, stack
+    def __init__(self, context: BrowserContext, stack: Stack, user_agent: str = "") -> None:
+        self.context, self._stack, self._user_agent = context, stack, user_agent
         self.complaints: list[str] = []
         self.requests: list[Request] = []
         self._expected: list[str] = []
@@ -29,7 +33,24 @@ class Device:
     # --- what a person does ---
 
     def sign_in(self, app: App, user: str) -> AppPage:
-        """Open ``app``, which knows nobody here, and sign in by its button."""
+        """Open ``app`` as ``user``, who signed in over HTTP. For stories that begin after that."""
+        return self.sign_in_at(app, user=user)[0]
+
+    def sign_in_at(self, *apps: App, user: str, password: str = "") -> list[AppPage]:
+        """The same, with a tab for each of ``apps``, after one sign-in."""
+        self.sign_in_for(*[app.url + app.front for app in apps], user=user, password=password)
+        return [self.open(app) for app in apps]
+
+    def sign_in_for(self, *urls: str, user: str, password: str = "") -> None:
+        """This browser gets the cookies of ``user``, who signed in for these pages over HTTP."""
+        browser = PlainBrowser(self._user_agent)
+        browser.sign_in(urls[0], user, password or self._stack.password)
+        for url in urls[1:]:
+            browser.open(url)
+        browser.give_cookies(self.context)
+
+    def sign_in_by_hand(self, app: App, user: str) -> AppPage:
+        """Open ``app``, press its button and fill in the provider's form, as a person does."""
         page = AppPage(self.context.new_page(), app)
         page.open("/")
         page.sign_in_link.click()
@@ -50,10 +71,11 @@ class Device:
         return page
 
     def id_token(self, app: App) -> dict[str, object]:
-        """The claims of the ID token that ``app`` got in this browser, as its profile shows them."""
-        profile = self.open_as(ProfilePage, app)
-        claims = profile.id_token
-        profile.tab.close()
+        """The claims of the ID token that ``app`` got in this browser, as its profile page shows them."""
+        page = http.get(app.url + ProfilePage.PATH, headers={"Cookie": self.cookie(app.url), "Accept": "text/html"})
+        found = re.search(r'id="id-token-claims"[^>]*>([^<]+)<', page.text)
+        assert found, f"the profile page of {app.title} shows no ID token: status {page.status_code}"
+        claims: dict[str, object] = json.loads(unescape(found[1]))
         return claims
 
     def sid(self, app: App) -> str:

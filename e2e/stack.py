@@ -89,10 +89,6 @@ class StackControl(ABC):
         """The end of :meth:`freeze`."""
 
     @abstractmethod
-    def cli(self, service: str, *arguments: str) -> str:
-        """Run its ``flask`` command; returns what that printed."""
-
-    @abstractmethod
     def python(self, service: str, program: str) -> str:
         """Run a program where the service runs; returns what it printed."""
 
@@ -124,15 +120,6 @@ class StackControl(ABC):
             yield
         finally:
             self.thaw(service)
-
-    @contextmanager
-    def client_setting(self, client_id: str, name: str, value: str, *, restore: str) -> Iterator[None]:
-        """The provider knows another value of the client's; afterwards it has ``restore``, whatever happened."""
-        self.cli("idp", "client", "set", client_id, name, value)
-        try:
-            yield
-        finally:
-            self.cli("idp", "client", "set", client_id, name, restore)
 
     def signing_key(self) -> dict[str, Any]:
         """The private key the provider signs with, as a JWK."""
@@ -278,10 +265,6 @@ class OwnProcesses(StackControl):
     def _signal(self, service: str, number: int) -> None:
         os.killpg(self._processes[service].pid, number)
 
-    def cli(self, service: str, *arguments: str) -> str:
-        flask = [sys.executable, "-m", "flask", "--app", MODULES[service]]
-        return run([*as_service(service), *flask, *arguments], self.environment)
-
     def python(self, service: str, program: str) -> str:
         return run([*as_service(service), sys.executable, "-c", program], self.environment)
 
@@ -359,9 +342,6 @@ class ScriptedHands(StackControl):
 
     def kill(self, service: str) -> None:
         self._service("kill", service)
-
-    def cli(self, service: str, *arguments: str) -> str:
-        return self._service("cli", service, *arguments)
 
     def _service(self, *arguments: str) -> str:
         return run([str(ROOT / "scripts" / "service"), *arguments], self.environment)

@@ -35,8 +35,7 @@ def ask(stack: Stack, secret: str, method: str, path: str, scope: str) -> reques
 def test_a_program_ends_a_session_and_both_tabs_say_so(
     laptop: Device, record: Record, stack: Stack, secret: str
 ) -> None:
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    manager = dispatch.open_other_app(stack.manager)
+    dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     manager.expect_signed_in("Cameron Reyes")
     sid = laptop.sid(stack.manager)
     path = f"{ACCOUNT}/sessions/{sid}"

@@ -9,11 +9,12 @@ from playwright.sync_api import expect
 
 from e2e.conftest import NewDevice
 from e2e.device import Device
+from e2e.operator import Operator
 from e2e.pages.app_page import AppPage
 from e2e.pages.console import ConsolePage
 from e2e.pages.sign_in import SignInPage
 from e2e.plain import LOGOUT_PATH
-from e2e.stack import OwnProcesses, Stack, StackControl, free_ports
+from e2e.stack import OwnProcesses, Stack, free_ports
 from e2e.strangers_app import StrangersApp
 from e2e.test_every_page import NARROW, faults, press
 
@@ -25,7 +26,7 @@ def office(new_device: NewDevice, stack: Stack) -> ConsolePage:
     """The operator's own browser, at the console."""
     device = new_device()
     device.may_complain("net::ERR_FAILED.*part=table")  # of a story in which the ledger gets no answer
-    return ConsolePage(device.context.new_page(), stack).sign_in()
+    return ConsolePage.opened_by_operator(device, stack)
 
 
 def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
@@ -118,7 +119,7 @@ def test_a_session_that_an_operator_ends_is_over_in_every_tab(
 
 
 def test_what_did_not_arrive_is_seen_and_sent_again(
-    office: ConsolePage, laptop: Device, stack: Stack, hands: StackControl
+    office: ConsolePage, laptop: Device, stack: Stack, operator: Operator
 ) -> None:
     """The list is live: it tells without a click."""
     dispatch = laptop.sign_in(stack.dispatch, "alex")
@@ -129,12 +130,7 @@ def test_what_did_not_arrive_is_seen_and_sent_again(
     expect(office.main).to_contain_text("No deliveries")
     office.tab.evaluate("document.marked = true")
 
-    with hands.client_setting(
-        "pickup-manager",
-        "backchannel_logout_uri",
-        f"{stack.manager.url}/no-such-page",
-        restore=stack.manager.url + LOGOUT_PATH,
-    ):
+    with operator.client_setting("pickup-manager", backchannel_logout_uri=f"{stack.manager.url}/no-such-page"):
         dispatch.log_out()
         dispatch.expect_logged_out()
         expect(office.row("Pickup Manager", "Refused")).to_have_count(1)
@@ -169,7 +165,7 @@ def test_a_ledger_that_gets_no_answer_says_so(office: ConsolePage) -> None:
 
 
 def test_the_ledger_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:
-    office = ConsolePage(new_device(java_script_enabled=False).context.new_page(), stack).sign_in()
+    office = ConsolePage.opened_by_operator(new_device(java_script_enabled=False), stack)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
     office.open(f"/deliveries?sid={laptop.sid(stack.dispatch)}")
     expect(office.main.get_by_role("button", name="Live")).to_have_count(0)
@@ -217,7 +213,7 @@ def test_every_page_of_the_console_fits_a_narrow_phone_and_is_accessible(
     dispatch.expect_logged_out()
     phone = new_device(viewport=NARROW)
     phone.may_complain("status of 4")  # two of the pages
-    console = ConsolePage(phone.context.new_page(), stack).sign_in()
+    console = ConsolePage.opened_by_operator(phone, stack)
     found = {page: faults(console.tab) for page in walk(console, phone, stack)}
     assert {page: problems for page, problems in found.items() if problems} == {}
     assert len(found) > 20, "these were all the pages"

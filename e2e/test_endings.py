@@ -1,12 +1,13 @@
 """Other endings than a logout in an app: by the person's account, by an operator, by the clock. Every app hears."""
 
-import secrets
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
 from e2e.conftest import NewDevice
 from e2e.device import Device
+from e2e.operator import Operator, Person
 from e2e.pages.account import AccountPage
 from e2e.pages.app_page import AppPage
 from e2e.pages.sign_in import SignInPage
@@ -18,28 +19,15 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mo
 SOON = 3_000  # milliseconds within which an open tab must have noticed
 WRONG = "status of 4"  # what the console says of a form that was refused
 
-# Runs where the provider runs, and does what the console does. The person comes as an argument.
-OPERATE = """
-from sqlalchemy import update
-from idp import create_app
-from idp.models import SsoSession
-from idp.operations import people, sessions
-from idp.models import IDLE_SECONDS
-from idp.outbox.reasons import Reason
-from pickup_web.database import db
-with create_app().app_context():
-    person = next(iter(people.list_people(db.session, {username!r})[0]), None)
-    {act}
-"""
-END_ONE = "sessions.end_one(db.session, {sid!r}, Reason.OPERATOR, 'a test')"
-SIGN_OUT = "sessions.end_all_of(db.session, person.sub, Reason.OPERATOR, 'a test')"
-RESET = "people.reset_password(db.session, person.sub, 'a test', 'given by an operator')"
-DISABLE = "people.disable_person(db.session, person.sub, 'a test')"
-REMOVE = "people.remove_person(db.session, person.sub, 'a test')"
-IDLE = """
-    mine = update(SsoSession).where(SsoSession.sub == person.sub)
-    db.session.execute(mine.values(last_seen_at=SsoSession.last_seen_at - IDLE_SECONDS))
-    db.session.commit()
+# Runs where the provider runs: nobody waits hours for a session to expire.
+AGE_SESSIONS = """
+from sqlalchemy import create_engine, update
+from sqlalchemy.orm import Session
+from idp.models import IDLE_SECONDS, SsoSession
+from pickup_web.settings import load_settings
+with Session(create_engine(load_settings("idp").idp_database_url)) as db, db.begin():
+    mine = update(SsoSession).where(SsoSession.sub == {sub!r})
+    db.execute(mine.values(last_seen_at=SsoSession.last_seen_at - IDLE_SECONDS))
 """
 
 
@@ -50,26 +38,17 @@ def phone(new_device: NewDevice) -> Device:
 
 
 @pytest.fixture
-def kim(hands: StackControl) -> str:
-    """Somebody of this story's own, who can be removed; their password is ``kim's password``. Returns the user name."""
-    username = f"kim-{secrets.token_hex(4)}"
-    named = f"{username!r}, 'Kim Ito', '', \"kim's password\", 'user'"
-    operate(hands, username, f"people.add_person(db.session, {named}, 'a test')")
-    return username
+def kim(operator: Operator) -> Person:
+    """Somebody of this story's own, who can be removed."""
+    return operator.add_person("Kim Ito")
 
 
-def operate(hands: StackControl, username: str, act: str) -> None:
-    """Do it as an operator."""
-    hands.python("idp", OPERATE.format(username=username, act=act))
-
-
-def sign_in_as_kim(device: Device, stack: Stack, kim: str) -> tuple[AppPage, AppPage]:
+def sign_in_as_kim(device: Device, stack: Stack, kim: Person) -> list[AppPage]:
     """At both apps."""
-    AccountPage(device.context.new_page(), stack).sign_in(kim, "kim's password").tab.close()
-    dispatch, manager = device.open(stack.dispatch), device.open(stack.manager)
-    for page in (dispatch, manager):
+    pages = device.sign_in_at(stack.dispatch, stack.manager, user=kim.username, password=kim.password)
+    for page in pages:
         page.expect_signed_in("Kim Ito")
-    return dispatch, manager
+    return pages
 
 
 def expect_told(page: AppPage, why: str) -> None:
@@ -81,7 +60,7 @@ def expect_told(page: AppPage, why: str) -> None:
 # --- by the person, on the account page ---
 
 
-def test_a_lost_phone_is_signed_out_from_the_laptop(laptop: Device, phone: Device, stack: Stack, kim: str) -> None:
+def test_a_lost_phone_is_signed_out_from_the_laptop(laptop: Device, phone: Device, stack: Stack, kim: Person) -> None:
     on_phone = sign_in_as_kim(phone, stack, kim)
     on_laptop = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
@@ -102,7 +81,7 @@ def test_a_lost_phone_is_signed_out_from_the_laptop(laptop: Device, phone: Devic
 
 
 def test_a_person_who_logs_out_everywhere_is_logged_out_everywhere(
-    laptop: Device, phone: Device, stack: Stack, kim: str
+    laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     pages = [*sign_in_as_kim(phone, stack, kim), *sign_in_as_kim(laptop, stack, kim)]
     account = AccountPage(laptop.context.new_page(), stack).open()
@@ -115,7 +94,7 @@ def test_a_person_who_logs_out_everywhere_is_logged_out_everywhere(
 
 
 def test_a_person_who_ends_all_others_stays_signed_in_here(
-    laptop: Device, phone: Device, stack: Stack, kim: str
+    laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone, on_laptop = sign_in_as_kim(phone, stack, kim), sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
@@ -129,7 +108,7 @@ def test_a_person_who_ends_all_others_stays_signed_in_here(
     expect(account.end_others).to_have_count(0)
 
 
-def test_who_ends_the_session_in_hand_is_logged_out_of_the_apps_too(laptop: Device, stack: Stack, kim: str) -> None:
+def test_who_ends_the_session_in_hand_is_logged_out_of_the_apps_too(laptop: Device, stack: Stack, kim: Person) -> None:
     pages = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.this_browser.get_by_role("link", name="Log out").click()
@@ -139,7 +118,7 @@ def test_who_ends_the_session_in_hand_is_logged_out_of_the_apps_too(laptop: Devi
         expect_told(page, "You logged out at the identity provider (IdP).")
 
 
-def test_who_changes_the_mind_at_the_question_is_still_signed_in(laptop: Device, stack: Stack, kim: str) -> None:
+def test_who_changes_the_mind_at_the_question_is_still_signed_in(laptop: Device, stack: Stack, kim: Person) -> None:
     dispatch, _ = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.log_out_everywhere.click()
@@ -150,7 +129,7 @@ def test_who_changes_the_mind_at_the_question_is_still_signed_in(laptop: Device,
 
 
 def test_a_new_password_ends_the_other_sessions_and_the_old_one_opens_nothing(
-    laptop: Device, phone: Device, stack: Stack, kim: str
+    laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone, on_laptop = sign_in_as_kim(phone, stack, kim), sign_in_as_kim(laptop, stack, kim)
     laptop.may_complain(WRONG)
@@ -160,7 +139,7 @@ def test_a_new_password_ends_the_other_sessions_and_the_old_one_opens_nothing(
     account.fill_in("not this one", "a better one", "a better one")
     expect(account.tab.get_by_label("Current password")).to_be_focused()
     expect(account.tab.get_by_text("That is not your password.")).to_be_visible()
-    account.fill_in("kim's password", "a better one", "a better one")
+    account.fill_in(kim.password, "a better one", "a better one")
     expect(account.notice).to_have_text("Your password is changed. One other session has ended.")
     for page in on_phone:
         expect_told(page, "Your password was changed.")
@@ -169,17 +148,17 @@ def test_a_new_password_ends_the_other_sessions_and_the_old_one_opens_nothing(
 
     again = AccountPage(phone.context.new_page(), stack).open()
     sign_in = SignInPage(again.tab, stack)
-    sign_in.sign_in(kim, "kim's password")
+    sign_in.sign_in(kim.username, kim.password)
     expect(sign_in.error).to_be_visible()
-    again.sign_in(kim, "a better one")
+    again.sign_in(kim.username, "a better one")
 
 
 def test_all_of_it_works_without_script_on_a_phone_and_by_keyboard(
-    new_device: NewDevice, phone: Device, stack: Stack, kim: str
+    new_device: NewDevice, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone = sign_in_as_kim(phone, stack, kim)
     plain = new_device(java_script_enabled=False, viewport={"width": 320, "height": 640})
-    account = AccountPage(plain.context.new_page(), stack).sign_in(kim, "kim's password")
+    account = AccountPage(plain.context.new_page(), stack).sign_in(kim.username, kim.password)
     account.end_others.focus()
     account.tab.keyboard.press("Enter")
     expect(account.heading).to_have_text("End all other sessions?")
@@ -193,26 +172,50 @@ def test_all_of_it_works_without_script_on_a_phone_and_by_keyboard(
 # --- by an operator, and by the clock ---
 
 
+ENDINGS: list[tuple[Callable[[Operator, Person, str], None], str, str]] = [
+    (lambda operator, _, sid: operator.end_session(sid), "operator", "An operator ended your session."),
+    (lambda operator, kim, _: operator.sign_out(kim), "operator", "An operator ended your session."),
+    (lambda operator, kim, _: operator.reset_password(kim), "password_changed", "Your password was changed."),
+    (lambda operator, kim, _: operator.disable(kim), "user_disabled", "Your account was disabled."),
+    (lambda operator, kim, _: operator.remove(kim), "user_removed", "Your account was removed."),
+]
+
+
 @pytest.mark.parametrize(
-    ("act", "reason", "why"),
-    [
-        (END_ONE, "operator", "An operator ended your session."),
-        (SIGN_OUT, "operator", "An operator ended your session."),
-        (RESET, "password_changed", "Your password was changed."),
-        (DISABLE, "user_disabled", "Your account was disabled."),
-        (REMOVE, "user_removed", "Your account was removed."),
-        (IDLE, "idle", "Your session expired because it was not used for a while."),
-    ],
-    ids=["one-session", "signed-out", "password-reset", "disabled", "removed", "idle"],
+    ("end", "reason", "why"), ENDINGS, ids=["one-session", "signed-out", "password-reset", "disabled", "removed"]
 )
-def test_what_others_and_the_clock_end_is_told_to_every_app_once(
-    act: str, reason: str, why: str, laptop: Device, record: Record, stack: Stack, hands: StackControl, kim: str
+def test_what_an_operator_ends_is_told_to_every_app_once(
+    end: Callable[[Operator, Person, str], None],
+    reason: str,
+    why: str,
+    laptop: Device,
+    record: Record,
+    stack: Stack,
+    operator: Operator,
+    kim: Person,
 ) -> None:
     pages = sign_in_as_kim(laptop, stack, kim)
-    sid, cookies = laptop.sid(stack.manager), [laptop.cookie(page.app.url) for page in pages]
+    sid, cookies = laptop.sid(stack.manager), cookies_of(laptop, pages)
+    end(operator, kim, sid)
+    expect_ended(pages, cookies, record, sid, reason, why)
 
-    operate(hands, kim, act.format(sid=sid))
 
+def test_what_the_clock_ends_is_told_to_every_app_once(
+    laptop: Device, record: Record, stack: Stack, hands: StackControl, kim: Person
+) -> None:
+    pages = sign_in_as_kim(laptop, stack, kim)
+    sid, cookies = laptop.sid(stack.manager), cookies_of(laptop, pages)
+    hands.python("idp", AGE_SESSIONS.format(sub=kim.sub))
+    expect_ended(pages, cookies, record, sid, "idle", "Your session expired because it was not used for a while.")
+
+
+def cookies_of(device: Device, pages: list[AppPage]) -> list[str]:
+    """What the browser would send to each app."""
+    return [device.cookie(page.app.url) for page in pages]
+
+
+def expect_ended(pages: list[AppPage], cookies: list[str], record: Record, sid: str, reason: str, why: str) -> None:
+    """Each open page says why its session ended, each app got one logout token, and the old cookies are worthless."""
     for page in pages:
         expect_told(page, why)
         delivered = record.wait_for("idp", "op.logout.delivered", sid=sid, client_id=page.app.client_id)
@@ -223,14 +226,14 @@ def test_what_others_and_the_clock_end_is_told_to_every_app_once(
         assert not is_signed_in(page.app, cookie)
 
 
-@pytest.mark.parametrize("act", [DISABLE, REMOVE], ids=["disabled", "removed"])
+@pytest.mark.parametrize("shut_out", [Operator.disable, Operator.remove], ids=["disabled", "removed"])
 def test_who_is_shut_out_cannot_sign_in_again(
-    act: str, laptop: Device, stack: Stack, hands: StackControl, kim: str
+    shut_out: Callable[[Operator, Person], None], laptop: Device, stack: Stack, operator: Operator, kim: Person
 ) -> None:
     laptop.may_complain(WRONG)
-    AccountPage(laptop.context.new_page(), stack).sign_in(kim, "kim's password")
-    operate(hands, kim, act)
+    laptop.sign_in_for(f"{stack.idp_url}/account", user=kim.username, password=kim.password)
+    shut_out(operator, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
     page = SignInPage(account.tab, stack)
-    page.sign_in(kim, "kim's password")
+    page.sign_in(kim.username, kim.password)
     expect(page.error).to_contain_text("Wrong username or password")

@@ -26,8 +26,7 @@ def test_figures_from_the_click_on_log_out_to_the_end_of_the_other_session(
     dead, noticed = [], []
     for _ in range(RUNS):
         laptop = new_device()
-        dispatch = laptop.sign_in(stack.dispatch, "cameron")
-        manager = dispatch.open_other_app(stack.manager)
+        dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
         manager.expect_signed_in("Cameron Reyes")
         manager.tab.evaluate(NOTE_WHEN_SIGNED_OUT)
         with ThreadPoolExecutor(1) as watcher:

@@ -11,34 +11,22 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from e2e.operator import Operator
 from e2e.plain import http
-from e2e.stack import OwnProcesses, Stack, StackControl
+from e2e.stack import OwnProcesses, Stack
 
 CLIENT = "pickup-manager"
 REQUESTS = 40  # more than both workers have threads
 IN_TIME = 4  # seconds for the pages of everybody else, on a busy machine; less than a request waits for keys
 
-# Runs where the IdP runs: registers an address for the client's keys, or takes it away.
-SET_JWKS_URI = f"""
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
-from idp.models import Client
-from pickup_web.settings import load_settings
-with Session(create_engine(load_settings("idp").idp_database_url)) as db, db.begin():
-    client = db.get_one(Client, "{CLIENT}")
-    client.registered = {{**client.registered, "jwks_uri": %r}}
-"""
-
 
 @contextmanager
-def hanging_site(hands: StackControl) -> Iterator[socket.socket]:
+def hanging_site(operator: Operator) -> Iterator[socket.socket]:
     """The client's keys are at an address that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0), backlog=REQUESTS) as site:
-        hands.python("idp", SET_JWKS_URI % f"http://127.0.0.1:{site.getsockname()[1]}/jwks.json")
-        try:
-            yield site
-        finally:
-            hands.python("idp", SET_JWKS_URI % None)
+    site = socket.create_server(("127.0.0.1", 0), backlog=REQUESTS)
+    keys = f"http://127.0.0.1:{site.getsockname()[1]}/jwks.json"
+    with site, operator.client_setting(CLIENT, jwks_uri=keys):
+        yield site
 
 
 def forged_assertion() -> str:
@@ -48,7 +36,7 @@ def forged_assertion() -> str:
     return ".".join([*encoded, "eA"])
 
 
-def test_keys_that_hang_do_not_stop_the_provider(stack: Stack) -> None:
+def test_keys_that_hang_do_not_stop_the_provider(stack: Stack, operator: Operator) -> None:
     if not isinstance(stack.hands, OwnProcesses):
         pytest.skip("the address of the keys is on this machine")
     answers: list[requests.Response] = []
@@ -62,7 +50,7 @@ def test_keys_that_hang_do_not_stop_the_provider(stack: Stack) -> None:
         answers.append(http.post(f"{stack.idp_url}/oauth2/token", data=form, timeout=120))
 
     threads = [threading.Thread(target=ask) for _ in range(REQUESTS)]
-    with hanging_site(stack.hands) as site:
+    with hanging_site(operator) as site:
         for thread in threads:
             thread.start()
         connection, _ = site.accept()

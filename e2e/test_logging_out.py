@@ -4,10 +4,11 @@ import pytest
 from playwright.sync_api import expect
 
 from e2e.device import Device
+from e2e.operator import Operator
 from e2e.pictures import Camera
 from e2e.plain import LOGOUT_PATH, is_signed_in
 from e2e.record import Record
-from e2e.stack import App, Stack, StackControl
+from e2e.stack import App, Stack
 
 SOON = 2_000  # milliseconds within which an open tab must have noticed
 
@@ -16,7 +17,7 @@ SOON = 2_000  # milliseconds within which an open tab must have noticed
 def test_logging_out_of_one_app_ends_the_other_over_the_back_channel(
     laptop: Device, record: Record, here: App, there: App, camera: Camera
 ) -> None:
-    first = laptop.sign_in(here, "cameron")
+    first = laptop.sign_in_by_hand(here, "cameron")
     second = first.open_other_app(there)
     second.expect_signed_in("Cameron Reyes")
     camera.take("1-signed-in", first.tab)
@@ -51,12 +52,10 @@ def test_logging_out_of_one_app_ends_the_other_over_the_back_channel(
 
 
 def test_control_without_its_back_channel_uri_the_other_app_stays_signed_in(
-    laptop: Device, record: Record, stack: Stack, hands: StackControl
+    laptop: Device, record: Record, stack: Stack, operator: Operator
 ) -> None:
-    manager_uri = stack.manager.url + LOGOUT_PATH
-    with hands.client_setting("pickup-manager", "backchannel_logout_uri", "", restore=manager_uri):
-        dispatch = laptop.sign_in(stack.dispatch, "cameron")
-        manager = dispatch.open_other_app(stack.manager)
+    with operator.client_setting("pickup-manager", backchannel_logout_uri=""):
+        dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
         manager.expect_signed_in("Cameron Reyes")
         sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
 
@@ -72,8 +71,7 @@ def test_control_without_its_back_channel_uri_the_other_app_stays_signed_in(
         manager.log_out()
         manager.expect_logged_out()
 
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    manager = dispatch.open_other_app(stack.manager)
+    dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     manager.expect_signed_in("Cameron Reyes")
     dispatch.log_out()
     expect(manager.signed_out_card, "with it back, it works again").to_be_visible(timeout=SOON)

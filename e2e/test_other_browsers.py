@@ -39,11 +39,9 @@ def test_the_session_in_another_browser_goes_on(
     laptop: Device, new_device: NewDevice, stack: Stack, other_user: str, other_name: str
 ) -> None:
     phone = new_device()
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    manager = dispatch.open_other_app(stack.manager)
+    dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     manager.expect_signed_in("Cameron Reyes")
-    others_manager = phone.sign_in(stack.manager, other_user)
-    others_dispatch = others_manager.open_other_app(stack.dispatch)
+    others_manager, others_dispatch = phone.sign_in_at(stack.manager, stack.dispatch, user=other_user)
     others_dispatch.expect_signed_in(other_name)
     assert laptop.sid(stack.manager) != phone.sid(stack.manager), "each sign-in has a session of its own"
 

@@ -22,8 +22,7 @@ def test_a_manager_that_is_down_holds_nobody_up_and_hears_of_the_logout_when_it_
     laptop: Device, record: Record, stack: Stack, hands: StackControl, figure: Figure
 ) -> None:
     laptop.may_complain(OUTAGE)
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    manager = dispatch.open_other_app(stack.manager)
+    dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     manager.expect_signed_in("Cameron Reyes")
     sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
 
@@ -46,8 +45,7 @@ def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
     laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     laptop.may_complain(OUTAGE)
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
+    dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     sid = laptop.sid(stack.manager)
 
     with hands.without("manager", crashed=False):
@@ -68,8 +66,7 @@ def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
 def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
     laptop: Device, record: Record, stack: Stack, hands: StackControl, figure: Figure
 ) -> None:
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
+    dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
 
     with hands.frozen("manager"):
@@ -87,8 +84,7 @@ def test_a_provider_that_is_killed_right_after_the_logout_delivers_it_when_it_is
     laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     laptop.may_complain(OUTAGE)
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
-    dispatch.open_other_app(stack.manager).expect_signed_in("Cameron Reyes")
+    dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
 
     with hands.without("manager"):

@@ -11,7 +11,7 @@ from e2e.stack import App, Stack
 def test_signing_in_at_one_app_opens_the_other_without_a_password(
     laptop: Device, record: Record, here: App, there: App
 ) -> None:
-    first = laptop.sign_in(here, "cameron")
+    first = laptop.sign_in_by_hand(here, "cameron")
     second = first.open_other_app(there)
 
     expect(second.heading, "the other app opens at once").to_have_text(there.front_heading)

@@ -4,11 +4,10 @@ from playwright.sync_api import expect
 
 from e2e.code_flow import token_request, tokens_of
 from e2e.device import Device
+from e2e.operator import Operator
 from e2e.plain import http, is_signed_in
 from e2e.record import Record
-from e2e.stack import Stack, StackControl
-
-POLICY = "delete_tokens_on_logout"
+from e2e.stack import Stack
 
 
 def status_with(access_token: str, url: str) -> int:
@@ -32,11 +31,10 @@ def test_with_session_the_old_tokens_are_refused_after_the_logout(laptop: Device
 
 
 def test_with_none_the_tokens_live_on_and_no_logout_request_is_sent(
-    laptop: Device, record: Record, stack: Stack, hands: StackControl
+    laptop: Device, record: Record, stack: Stack, operator: Operator
 ) -> None:
-    with hands.client_setting("pickup-manager", POLICY, "none", restore=""):
-        dispatch = laptop.sign_in(stack.dispatch, "cameron")
-        manager = dispatch.open_other_app(stack.manager)
+    with operator.client_setting("pickup-manager", delete_tokens_on_logout="none"):
+        dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
         manager.expect_signed_in("Cameron Reyes")
         sid, cookie = laptop.sid(stack.manager), laptop.cookie(stack.manager.url)
         tokens = tokens_of(laptop, stack, stack.manager, scope="openid")

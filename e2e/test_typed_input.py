@@ -15,11 +15,35 @@ TYPED = "Somebody, half typed"
 BLOCKED = r"net::ERR_FAILED.*/session/|/session/(live|status)"
 SOON = 2_000  # milliseconds
 
+SECRET_FIELDS = (
+    "type=password",
+    "type=hidden",
+    "autocomplete=one-time-code",
+    "autocomplete=cc-number",
+    "data-not-kept",
+)
+TYPE_A_SECRET = """(attributes) => {
+  document.querySelector("[name=secret]")?.remove();
+  const field = document.createElement("input");
+  for (const pair of attributes.split(" ")) field.setAttribute(...pair.split("=").concat("").slice(0, 2));
+  field.name = "secret";
+  document.querySelector("main form").append(field);
+  field.value = "hunter2";
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}"""
+
+
+@pytest.fixture
+def here(request: pytest.FixtureRequest, stack: Stack) -> App:
+    """The app with the form. Both apps serve the same scripts (relying_party/static), so most stories need only one."""
+    return stack.app(getattr(request, "param", "dispatch"))
+
 
 @pytest.fixture
 def elsewhere(laptop: Device, here: App, there: App) -> AppPage:
     """The other app's page, from which the session is ended. Cameron is signed in at both."""
-    page = laptop.sign_in(here, "cameron").open_other_app(there)
+    laptop.sign_in_for(there.url + there.front, here.url + here.front, user="cameron")
+    page = laptop.open(there)
     page.expect_signed_in("Cameron Reyes")
     return page
 
@@ -32,6 +56,7 @@ def form(laptop: Device, here: App, elsewhere: AppPage) -> FormPage:  # noqa: AR
     return page
 
 
+@pytest.mark.parametrize("here", ["dispatch", "manager"], indirect=True)
 def test_it_is_offered_again_to_the_same_person(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
     elsewhere.log_out()
     expect(form.signed_out_card).to_contain_text("What you were typing is kept in this tab")
@@ -74,8 +99,7 @@ def test_it_can_be_thrown_away(form: FormPage, elsewhere: AppPage, stack: Stack)
 def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack) -> None:
     laptop.may_complain(BLOCKED)
     laptop.may_complain("401")
-    form.tab.route("**/session/*", lambda route: route.abort())  # the tab notices nothing,
-    laptop.context.pages[0].close()  # and no other tab tells it
+    form.tab.route("**/session/*", lambda route: route.abort())  # the tab notices nothing, and no other one tells it
     form.tab.reload()
     form.field.fill(TYPED)
     elsewhere.log_out()
@@ -131,24 +155,12 @@ def test_who_logs_out_leaves_nothing_behind(form: FormPage) -> None:
     assert TYPED not in form.what_is_kept()
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    ["type=password", "type=hidden", "autocomplete=one-time-code", "autocomplete=cc-number", "data-not-kept"],
-)
-def test_secrets_are_never_kept(form: FormPage, attributes: str) -> None:
-    form.tab.evaluate(
-        """(attributes) => {
-          const field = document.createElement("input");
-          for (const pair of attributes.split(" ")) field.setAttribute(...pair.split("=").concat("").slice(0, 2));
-          field.name = "secret";
-          document.querySelector("main form").append(field);
-          field.value = "hunter2";
-          field.dispatchEvent(new Event("input", { bubbles: true }));
-        }""",
-        attributes,
-    )
-    assert TYPED in form.what_is_kept(), "the control: the other field is kept"
-    assert "hunter2" not in form.what_is_kept()
+def test_secrets_are_never_kept(form: FormPage, subtests: pytest.Subtests) -> None:
+    for attributes in SECRET_FIELDS:
+        with subtests.test(attributes):
+            form.tab.evaluate(TYPE_A_SECRET, attributes)
+            assert TYPED in form.what_is_kept(), "the control: the other field is kept"
+            assert "hunter2" not in form.what_is_kept()
 
 
 # --- all tabs, and tabs that were asleep ---
@@ -175,8 +187,8 @@ def test_when_the_listening_tab_is_closed_another_one_listens(laptop: Device, he
 
 
 def test_a_tab_without_a_stream_asks(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
-    laptop.may_complain(BLOCKED)
-    form.tab.context.route("**/session/live", lambda route: route.abort())
+    # The answer of a server whose streams are all taken (RFC 9110 §15.3.5: 204 has no content). No other tab has one.
+    laptop.context.route("**/session/live", lambda route: route.fulfill(status=204))
     form.tab.reload()
     elsewhere.log_out()
     expect(form.signed_out_card).to_contain_text("You are logged out", timeout=5 * SOON)
@@ -188,7 +200,6 @@ def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
 ) -> None:
     laptop.may_complain(BLOCKED)
     # No tab of this browser hears or asks: not this one, and none that could tell it. A stream that is open stays open.
-    laptop.context.pages[0].close()
     laptop.context.route("**/session/*", lambda route: route.abort())
     form.tab.clock.install()
     form.tab.reload()

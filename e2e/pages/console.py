@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-from e2e.pages.sign_in import SignInPage
+from e2e.device import Device
 from e2e.stack import Stack
 
 
@@ -18,12 +18,13 @@ class ConsolePage:
         self.notice = self.main.get_by_role("status")
         self.rows = self.main.get_by_role("row").filter(has=tab.get_by_role("rowheader"))
 
-    def sign_in(self, user: str = "admin") -> "ConsolePage":
-        """Go there without a session: the sign-in leads on to it."""
-        self.open()
-        SignInPage(self.tab, self._stack).sign_in(user)
-        expect(self.heading).to_have_text("Overview")
-        return self
+    @classmethod
+    def opened_by_operator(cls, device: Device, stack: Stack) -> "ConsolePage":
+        """Its overview, in a new tab of a browser in which ``admin`` signed in over HTTP."""
+        device.sign_in_for(f"{stack.idp_url}/console", user="admin")
+        page = cls(device.context.new_page(), stack).open()
+        expect(page.heading).to_have_text("Overview")
+        return page
 
     def open(self, path: str = "") -> "ConsolePage":
         """Go to one of its pages."""

@@ -1,0 +1,81 @@
+"""An operator who uses the console's forms over HTTP, for stories that need an action but not the page for it."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import unescape
+
+import requests
+
+from e2e.plain_browser import PlainBrowser, form_of
+from e2e.stack import Stack
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account at the provider."""
+
+    sub: str
+    username: str
+    name: str
+    password: str
+
+
+class Operator:
+    """Signed in to the console as ``admin``."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._console = f"{stack.idp_url}/console"
+        self._browser = PlainBrowser()
+        self._browser.sign_in(self._console, "admin", stack.password)
+
+    def add_person(self, name: str) -> Person:
+        """Somebody new, with a user name that no earlier run has used."""
+        username = f"{name.split()[0].lower()}-{secrets.token_hex(4)}"
+        page = self._submit("/people/add", username=username, name=name)
+        (sub,) = re.findall(r'href="[^"]*/people/([^"/]+)"', page.text)
+        return Person(sub, username, name, shown_password(page))
+
+    def reset_password(self, person: Person) -> None:
+        """The person gets another password."""
+        shown_password(self._submit(f"/people/{person.sub}/password"))
+
+    def sign_out(self, person: Person) -> None:
+        """End all sessions of the person."""
+        self._submit(f"/people/{person.sub}/sign-out")
+
+    def disable(self, person: Person) -> None:
+        """The person cannot sign in any more."""
+        self._submit(f"/people/{person.sub}/disable")
+
+    def remove(self, person: Person) -> None:
+        """The person has no account any more."""
+        self._submit(f"/people/{person.sub}/remove")
+
+    def end_session(self, sid: str) -> None:
+        """End that session only."""
+        self._submit(f"/sessions/{sid}/end")
+
+    @contextmanager
+    def client_setting(self, client_id: str, **changes: str) -> Iterator[None]:
+        """The application's form has these values; afterwards it has the earlier ones, whatever happened."""
+        path = f"/applications/{client_id}/edit"
+        earlier = form_of(self._browser.open(self._console + path)).fields
+        self._submit(path, **changes)
+        try:
+            yield
+        finally:
+            self._submit(path, **{name: earlier[name] for name in changes})
+
+    def _submit(self, path: str, **changes: str | list[str]) -> requests.Response:
+        page = self._browser.send(self._browser.open(self._console + path), **changes)
+        assert page.ok, f"the console refused {path}: status {page.status_code}"
+        return page
+
+
+def shown_password(page: requests.Response) -> str:
+    """The password that the console shows once."""
+    (password,) = re.findall(r'id="password"[^>]*>([^<]+)<', page.text)
+    return unescape(password)

@@ -1,0 +1,133 @@
+"""A browser without windows and scripts: it follows redirects, sends forms and keeps cookies.
+
+Stories that are not about signing in use it to sign in: it needs a tenth of the time of a real browser.
+"""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+import requests
+from playwright.sync_api import BrowserContext
+
+from e2e.plain import PlainClient
+
+MAX_REDIRECTS = 15
+Attributes = dict[str, str]
+
+
+class PlainBrowser:
+    """One browser, with its own cookies."""
+
+    def __init__(self, user_agent: str = "") -> None:
+        self._http = PlainClient()
+        self._http.headers["Accept"] = "text/html"
+        if user_agent:
+            self._http.headers["User-Agent"] = user_agent
+
+    def open(self, url: str) -> requests.Response:
+        """The page at ``url``, or the one that it leads to."""
+        return self._follow(self._http.get(url))
+
+    def send(self, page: requests.Response, **changes: str | list[str]) -> requests.Response:
+        """Send the first form of the page's main part; ``changes`` replace what its fields hold."""
+        form = form_of(page)
+        return self._follow(self._http.post(urljoin(page.url, form.action), data={**form.fields, **changes}))
+
+    def sign_in(self, url: str, user: str, password: str) -> requests.Response:
+        """Open ``url``, which asks for a password, and go through the sign-in page to it."""
+        page = self.send(self.open(url), username=user, password=password)
+        assert page.ok, f"{user} cannot sign in for {url}: {page.url} has status {page.status_code}"
+        return page
+
+    def give_cookies(self, context: BrowserContext) -> None:
+        """From now on the real browser is signed in where this one is."""
+        for cookie in self._http.cookies:
+            context.add_cookies(
+                [
+                    {
+                        "name": cookie.name,
+                        "value": cookie.value or "",
+                        "domain": cookie.domain.removesuffix(".local"),  # the jar adds it to `localhost`
+                        "path": cookie.path,
+                        "secure": cookie.secure,
+                        "httpOnly": cookie.has_nonstandard_attr("HttpOnly"),
+                        "sameSite": "Lax",
+                        "expires": cookie.expires or -1,
+                    }
+                ]
+            )
+
+    def _follow(self, answer: requests.Response) -> requests.Response:
+        for _ in range(MAX_REDIRECTS):
+            if "Location" not in answer.headers:
+                return answer
+            answer = self._http.get(urljoin(answer.url, answer.headers["Location"]))
+        raise AssertionError(f"more than {MAX_REDIRECTS} redirects, the last one to {answer.url}")
+
+
+@dataclass
+class FormReader(HTMLParser):
+    """The first form in ``<main>``: what it would send if nothing were changed."""
+
+    action: str = ""
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    was_found: bool = False
+    _is_in_main: bool = False
+    _is_open: bool = False
+    _select: str = ""
+    _textarea: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Called by the parser."""
+        values = {name: value or "" for name, value in attrs}
+        if tag == "main":
+            self._is_in_main = True
+        elif tag == "form":
+            self._is_open = self._is_in_main and not self.was_found
+            if self._is_open:
+                self.was_found, self.action = True, values.get("action", "")
+        elif self._is_open:
+            self._read_control(tag, values)
+
+    def _read_control(self, tag: str, values: Attributes) -> None:
+        name = values.get("name", "")
+        if tag == "select":
+            self._select = name
+        elif tag == "option" and (self._select not in self.fields or "selected" in values):
+            self.fields[self._select] = [values.get("value", "")]  # the first option, unless another one is selected
+        elif tag == "textarea":
+            self._textarea = name
+            self.fields[name] = [""]
+        elif tag == "input" and name and is_sent(values):
+            self.fields.setdefault(name, []).append(values.get("value", "on"))
+
+    def handle_data(self, data: str) -> None:
+        """Called by the parser."""
+        if self._textarea:
+            self.fields[self._textarea][0] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        """Called by the parser."""
+        if tag == "form":
+            self._is_open = False
+        elif tag == "textarea":
+            self.fields[self._textarea][0] = self.fields[self._textarea][0].removeprefix("\n")
+            self._textarea = ""
+
+
+def form_of(page: requests.Response) -> FormReader:
+    """The first form in the page's main part."""
+    reader = FormReader()
+    reader.feed(page.text)
+    assert reader.was_found, f"no form at {page.url} (status {page.status_code})"
+    return reader
+
+
+def is_sent(control: Attributes) -> bool:
+    """Whether an ``<input>`` is sent without a click on it."""
+    kind = control.get("type", "text")
+    return "checked" in control if kind in ("checkbox", "radio") else kind not in ("submit", "button", "image", "reset")
