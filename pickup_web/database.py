@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from flask import Flask
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import Engine, Insert, Table, event, insert, make_url
+from sqlalchemy import Connection, Engine, Insert, Table, event, insert, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from pickup_web import sqlite
@@ -62,11 +62,12 @@ def _insert(model: type[DeclarativeBase]) -> Insert:
     return insert(table_of(model))
 
 
-def relax(session: Session) -> None:
+def relax(transaction: Session | Connection) -> None:
     """The next transaction may be lost in a power cut, but not in a crash. Call it before the first write."""
-    connection: object = session.connection().connection.dbapi_connection
-    if isinstance(connection, sqlite.Connection):
-        connection.relax()
+    connection = transaction.connection() if isinstance(transaction, Session) else transaction
+    driver: object = connection.connection.dbapi_connection
+    if isinstance(driver, sqlite.Connection):
+        driver.relax()
 
 
 def engine_of(app: Flask) -> Engine:

@@ -20,7 +20,7 @@ SHOWN = 6  # characters of a secret
 MIN_SECRET = 16  # shorter secrets are not shown at all, because six characters would be too large a part
 
 NOT_RECORDED = "(not recorded)"
-NEVER = ("password", "csrf")  # a parameter with one of these words in its name is not recorded
+NEVER = re.compile("password|csrf")  # a parameter with one of these words in its name is not recorded
 SECRET = re.compile(  # a parameter with such a name is cut
     r".*(token|secret|assertion|verifier|cookie)|((device|user)_)?code|id_token_hint|request|resume"
     r"|d|p|q|dp|dq|qi|k"  # private members of a JSON Web Key (RFC 7518 §6)
@@ -57,7 +57,7 @@ def first_six(secret: str) -> str:
 
 def shown_value(name: str, value: Any, depth: int = 0) -> Any:
     """One parameter, claim or member. Its name decides how much is shown."""
-    if any(word in name for word in NEVER):
+    if NEVER.search(name):
         return NOT_RECORDED
     if isinstance(value, str):
         if SECRET.fullmatch(name):

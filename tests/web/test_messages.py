@@ -227,6 +227,7 @@ def test_any_note_becomes_a_row(any_note: Note) -> None:
 
 def test_only_the_newest_messages_are_kept(dispatch: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "KEEP", 10)
+    monkeypatch.setattr(messages, "PRUNE_EVERY", 5)
     recorder = recorder_of(dispatch)
     for number in range(4):
         for _ in range(5):
