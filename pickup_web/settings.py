@@ -74,7 +74,10 @@ class Settings(BaseSettings):
         description="The number of proxies in front of every service. That many entries of X-Forwarded-For, counted "
         "from the right, are trusted; with 0 the header is ignored.",
     )
-    demo_events: bool = Field(default=False, description="Shows each service's protocol events to anyone at /events.")
+    demo_events: bool = Field(
+        default=False,
+        description="Shows each service's protocol events and messages to anyone, at /events and /messages.",
+    )
 
     signing_algorithms: Annotated[tuple[Literal["RS256", "ES256", "EdDSA"], ...], NoDecode] = Field(
         default=("RS256", "ES256"),
