@@ -25,7 +25,7 @@ doctor: ## check this machine and the running stack; says how to fix each fault
 	@scripts/doctor
 
 ##@ Test it
-test: ## lint, types, unit and e2e; works in a fresh clone
+test: ## lint, types, unit and e2e; works in a fresh clone (THOROUGH=1, as in CI: more examples)
 	@scripts/venv test
 	@$(MAKE) --no-print-directory lint types unit e2e
 lint: ## ruff: rules and formatting
@@ -35,9 +35,11 @@ lint: ## ruff: rules and formatting
 types: ## mypy --strict
 	@scripts/venv test
 	$(BIN)/mypy
-unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout")
+unit: export PICKUP_THOROUGH := $(THOROUGH)
+unit: export PYTHONDONTWRITEBYTECODE :=  # else each process of the tests compiles all code again
+unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout"; THOROUGH=1 tries more examples)
 	@scripts/venv test
-	$(BIN)/pytest tests $(ARGS)
+	$(BIN)/pytest tests -p no:playwright -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER" URLs)
 	@scripts/e2e $(ARGS)
 interop: ## test the IdP with another client library: npm's openid-client (needs Node 20)

@@ -1,6 +1,7 @@
 """Docs/protocol.md says what we do about every requirement, and names tests that are there."""
 
 import ast
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def rows() -> list[Row]:
     return found
 
 
+@functools.cache
 def names_in(path: Path) -> set[str]:
     """The names of a file's tests."""
     tree = ast.parse(path.read_text("utf-8"))

@@ -21,6 +21,7 @@ from pickup_web.database import engine_of
 from tests.conftest import SiteClient
 from tests.idp.conftest import CHALLENGE, DISPATCH, VERIFIER, Provider, hidden
 from tests.idp.parties import ASSERTION_TYPE, SHOP, Party
+from tests.thorough import examples
 from tests.tokens import b64
 
 MARK = "<xss\"'>"  # turns up in a page only as text
@@ -32,7 +33,7 @@ quickly = settings(
     deadline=None,
     derandomize=True,  # the same requests on every machine: what fails here fails there
     database=None,
-    max_examples=150,
+    max_examples=examples(25, 150),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

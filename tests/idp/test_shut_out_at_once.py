@@ -27,6 +27,7 @@ from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.flow.test_session_ending import remove, tokens_with_consent
 from tests.idp.operations.test_people import ADMIN, ALEX, CAMERON, operate, person
 from tests.network import Network
+from tests.thorough import examples
 
 EMPTY: list[str] = []
 
@@ -278,7 +279,7 @@ def test_a_crash_after_the_commit_has_ended_all_sessions(
     act: str, either: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The act, the end of every session and the deliveries are one transaction; what is left is to send them."""
-    sids = sign_in_often(either, 120)
+    sids = sign_in_often(either, examples(12, 120))
     assert is_signed_in(either, sids[-1]), "control"
     do, reason = ACTS[act]
     with monkeypatch.context() as broken:
@@ -324,7 +325,7 @@ with app.app_context():
 @pytest.mark.parametrize("step", ["before the commit", "after the commit"])
 def test_kill_9_never_ends_only_some_sessions(step: str, either: Provider, clock: Clock) -> None:
     """A real process: either nothing has happened, or all sessions have ended and each app will hear of each."""
-    sids, settings = sign_in_often(either, 120), either.settings
+    sids, settings = sign_in_often(either, examples(12, 120)), either.settings
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),

@@ -28,6 +28,7 @@ from tests.conftest import START, Clock, close, eventually, make_settings, prepa
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider, another_worker
 from tests.network import Network
 from tests.postgres import Postgres
+from tests.thorough import THOROUGH, examples
 
 EMPTY: list[str] = []
 
@@ -104,7 +105,7 @@ def counted(provider: Provider) -> Iterator[Counter[str]]:
 # --- many apps ---
 
 
-@pytest.mark.parametrize("number", [2, 10, 100, 500])
+@pytest.mark.parametrize("number", [2, 10, 100, *([500] if THOROUGH else [])])
 def test_every_app_of_a_session_is_told_once(number: int, provider: Provider) -> None:
     """However many; each with a token for it alone, all of them written down when the wait is over."""
     apps = add_apps(provider, number)
@@ -148,7 +149,7 @@ def test_many_results_are_one_commit(provider: Provider, monkeypatch: pytest.Mon
 # --- many sessions ---
 
 
-@pytest.mark.parametrize("number", [200, 2000])
+@pytest.mark.parametrize("number", [200, examples(600, 2000)])
 def test_many_sessions_end_in_one_transaction(number: int, provider: Provider) -> None:
     """One commit; the number of statements grows with the sessions only by the batches of their parameters."""
     sids = add_sessions(provider, number, add_apps(provider, 2))
