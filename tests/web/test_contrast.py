@@ -9,7 +9,7 @@ import pickup_web
 
 SHEET = (Path(pickup_web.__file__).parent / "static" / "pickup.css").read_text("utf-8")
 DARK = SHEET.partition("@media (prefers-color-scheme: dark) {")[2].partition("\n}\n")[0]
-THEMES = ("dispatch", "manager", "idp")
+THEMES = ("dispatch", "manager", "idp", "learn")
 
 TEXT = [
     *[(text, ground) for text in ("text", "muted") for ground in ("page", "surface", "inset")],
