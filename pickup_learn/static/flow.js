@@ -95,12 +95,12 @@ function say(text) {
 function choose(key, { byKey = false } = {}) {
   const message = record.get(key);
   if (!message) return;
-  picture.select(key);
   page.dataset.open = "";
   const heading = detail.show(message);
+  picture.show(key); // after the details have taken their place
   complete(find("detail-body"));
   history.replaceState(null, "", `#${encodeURIComponent(key)}`);
-  if (!byKey && isSheet()) heading.focus(); // there the details lie over the picture
+  if (!byKey && isSheet()) heading.focus({ preventScroll: true }); // there the details lie over the picture
 }
 
 const isSheet = () => getComputedStyle(find("detail")).position === "fixed";

@@ -33,10 +33,16 @@ export class Picture {
     this.list.querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
     const button = this.#rows.get(key)?.item.firstElementChild;
     button?.setAttribute("aria-pressed", "true");
-    if (button) button.closest("details").open = true;
-    button?.scrollIntoView({ block: "nearest" });
     this.#oneTabStop();
     return button;
+  }
+
+  // Unfolds the message's act and scrolls to the message. Not called by draw(): new messages must not move the page.
+  show(key) {
+    const button = this.select(key);
+    if (!button) return;
+    button.closest("details").open = true;
+    button.scrollIntoView({ block: "nearest" });
   }
 
   // The keys of the messages, from top to bottom of the page.
