@@ -15,8 +15,8 @@ PICTURE = ROOT / "docs/images/four-clicks.png"
 SUMS = PICTURE.with_suffix(".sha256")
 SHOWN = (  # the provider's pages are not in the picture
     "e2e/pictures.py",
-    "pickup_*/templates/**/*",
-    "pickup_*/static/**/*",
+    "pickup_[dmw]*/templates/**/*",  # of Dispatch, Manager and what they share
+    "pickup_[dmw]*/static/**/*",
     "relying_party/templates/**/*",
     "relying_party/static/**/*",
     # and words that are in the code

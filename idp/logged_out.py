@@ -46,10 +46,10 @@ def unconfirmed(which: ColumnElement[bool]) -> Unconfirmed:
     return Unconfirmed(waiting, [name for name, state in rows if state != "pending" and name not in waiting])
 
 
-def page(missing: Unconfirmed, ended: int = 1) -> Response:
-    """The page. ``ended``: how many sessions were ended."""
+def page(missing: Unconfirmed, ended: int = 1, *, sid: str | None = None) -> Response:
+    """The page. ``ended``: how many sessions were ended; ``sid``: the one whose messages it links to."""
     response = make_response(
-        render_template("idp/logged_out.html", apps=all_apps(), unconfirmed=missing.sentences(), ended=ended)
+        render_template("idp/logged_out.html", apps=all_apps(), unconfirmed=missing.sentences(), ended=ended, sid=sid)
     )
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -73,7 +73,7 @@ def show() -> ResponseReturnValue:
         sid = None
     if sid is None or current_sso_session() is not None:  # the user has signed in again since
         return redirect(url_for("home"), 303)
-    return page(unconfirmed(Delivery.sid == sid))
+    return page(unconfirmed(Delivery.sid == sid), sid=sid)
 
 
 def all_apps() -> list[dict[str, str]]:

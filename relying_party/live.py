@@ -82,7 +82,9 @@ def status() -> Response:
 
 def reason_of(ending: Ending | None) -> dict[str, Any]:
     """The event's data, as the page shows it."""
-    return {"reason": ending.reason, "at": ending.at} if ending else {"reason": "You are logged out.", "at": None}
+    if ending is None:
+        return {"reason": "You are logged out.", "at": None, "by_logout_token": False}
+    return {"reason": ending.reason, "at": ending.at, "by_logout_token": ending.by_logout_token}
 
 
 def event(name: str, data: dict[str, Any]) -> str:

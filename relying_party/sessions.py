@@ -43,6 +43,7 @@ EXPIRED = "Your session expired."
 BACK_CHANNEL = "Your session was ended at the identity provider (IdP)."
 REPLACED = "Someone signed in again with this browser."
 LOGGED_OUT = "You logged out here."
+OWN_REASONS = (EXPIRED, REPLACED, LOGGED_OUT)  # any other reason came with a logout token
 
 T = TypeVar("T")
 _serializer = TaggedJSONSerializer()
@@ -54,6 +55,11 @@ class Ending:
 
     at: int
     reason: str
+
+    @property
+    def by_logout_token(self) -> bool:
+        """Whether the identity provider ended the session over the back channel."""
+        return self.reason not in OWN_REASONS
 
 
 class AppSession(CallbackDict[str, Any], SessionMixin):

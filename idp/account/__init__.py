@@ -128,7 +128,7 @@ def say(sentence: str, since: int) -> ResponseReturnValue:
 
 def logged_out(since: int, ended: int = 1) -> Response:
     """The "logged out" page, because this browser's session ended."""
-    response = logged_out_page(unconfirmed_since(since), ended)
+    response = logged_out_page(unconfirmed_since(since), ended, sid=g.sso_session.sid)
     delete_cookie(response)
     return response
 

@@ -165,7 +165,7 @@ def leave(logout_request: LogoutRequest, ended_sid: str | None = None) -> Respon
     if logout_request.redirect_uri:
         response = make_response(redirect(logout_request.redirect_uri, 303))
     else:
-        response = logged_out.page(logged_out.unconfirmed(Delivery.sid == ended_sid))
+        response = logged_out.page(logged_out.unconfirmed(Delivery.sid == ended_sid), sid=ended_sid)
     delete_cookie(response)
     if ended_sid:
         logged_out.remember(response, ended_sid)

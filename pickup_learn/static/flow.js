@@ -20,6 +20,7 @@ const presentation = new Presentation(find("present"), { dispatch: page.dataset.
 let services = [];
 let replay = null; // the timer of the next message
 let drawing = false;
+let asked = askedFor(); // the message that the address asks for, until it was found
 
 // --- what comes ---
 
@@ -35,6 +36,7 @@ stream.addEventListener("message", (event) => {
   record.add([message]);
   presentation.see([message]);
   draw();
+  chooseFromAddress();
 });
 stream.addEventListener("services", (event) => {
   services = JSON.parse(event.data);
@@ -92,6 +94,12 @@ function say(text) {
 
 // --- choosing ---
 
+function askedFor() {
+  const query = new URLSearchParams(location.search);
+  const wanted = { sid: query.get("sid"), state: query.get("state"), key: decodeURIComponent(location.hash.slice(1)) };
+  return wanted.sid || wanted.state || wanted.key ? wanted : null;
+}
+
 function choose(key, { byKey = false } = {}) {
   const message = record.get(key);
   if (!message) return;
@@ -115,12 +123,18 @@ function close() {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
-// "See what happened": ?sid=… opens the newest logout of that session; #KEY opens one message.
+// "See what happened" opens the logout of a session (?sid=…), or the one that ended with this state (?state=…).
+// #KEY opens one message. What it asks for may come a moment later than this page.
 function chooseFromAddress() {
-  const sid = new URLSearchParams(location.search).get("sid");
-  const logouts = record.all.filter((message) => message.sid === sid && message.kind === "backchannel_logout");
-  const key = decodeURIComponent(location.hash.slice(1)) || (sid && logouts.at(-1)?.key);
-  if (key) requestAnimationFrame(() => requestAnimationFrame(() => choose(key, { byKey: true })));
+  if (!asked) return;
+  const { sid, state, key } = asked;
+  const all = record.all;
+  const act = state && all.find((message) => message.state === state)?.act.id;
+  const logouts = all.filter((message) => message.kind === "backchannel_logout" && (message.sid === sid || message.act.id === act));
+  const found = key ? record.get(key) : logouts.at(-1);
+  if (!found) return;
+  asked = null;
+  requestAnimationFrame(() => requestAnimationFrame(() => choose(found.key, { byKey: true })));
 }
 
 find("close").addEventListener("click", close);

@@ -77,9 +77,9 @@ async function look(ending) {
   }
 }
 
-function signedOut({ reason, at }) {
+function signedOut({ reason, at, by_logout_token: byLogoutToken }) {
   if (over) return;
-  show("You are logged out", reason);
+  show("You are logged out", reason, byLogoutToken);
   const card = document.querySelector("[data-session-ended]");
   if (at) card.querySelector("[data-at]").textContent = ` at ${new Date(at * 1000).toLocaleTimeString("sv-SE")}`;
   if (here()) card.querySelector("[data-again]").href += `?next=${encodeURIComponent(here())}`;
@@ -94,13 +94,14 @@ function replaced(bySamePerson) {
   if (!bySamePerson) document.querySelector("[data-session-ended] [data-kept]")?.remove();
 }
 
-function show(title, reason) {
+function show(title, reason, byLogoutToken = false) {
   if (!over) document.title = `Logged out – ${document.title}`;
   over = true;
   stop();
   const card = page.content.cloneNode(true);
   card.querySelector("h1").textContent = title;
   card.querySelector("[data-reason]").textContent = reason;
+  if (!byLogoutToken) for (const part of card.querySelectorAll("[data-by-logout-token]")) part.remove();
   if (!typingIsKept()) card.querySelector("[data-kept]").remove();
   card.firstElementChild.dataset.sessionEnded = "";
   document.body.dataset.session = "ended";

@@ -65,7 +65,9 @@ def test_stream_reports_the_end_of_the_session_and_its_reason(
 
     monkeypatch.setattr(time, "sleep", logout_comes_meanwhile)
     (only,) = told
-    assert events_in(only) == [("signed-out", {"reason": "You logged out of Dispatch.", "at": START})]
+    assert events_in(only) == [
+        ("signed-out", {"reason": "You logged out of Dispatch.", "at": START, "by_logout_token": True})
+    ]
     assert pauses == [LOOK_SECONDS] * 3, "it polls often enough that users notice no delay"
 
 
@@ -84,7 +86,9 @@ def test_open_tab_does_not_keep_the_session_alive(shop: Shop, pauses: list[float
     told = watch(shop)
     next(told)
     clock.turn(IDLE_SECONDS)
-    assert events_in(next(told)) == [("signed-out", {"reason": "Your session expired.", "at": START + IDLE_SECONDS})]
+    assert events_in(next(told)) == [
+        ("signed-out", {"reason": "Your session expired.", "at": START + IDLE_SECONDS, "by_logout_token": False})
+    ]
     assert pauses == []
 
 
@@ -120,9 +124,13 @@ def test_signed_out_browser_is_told_immediately(shop: Shop) -> None:
     """The page was already outdated when it opened the stream: it gets the reason why its session ended."""
     browser = shop.sign_in()
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "Because."}))
-    assert events_in(stream(browser).text) == [("signed-out", {"reason": "Because.", "at": START})]
+    assert events_in(stream(browser).text) == [
+        ("signed-out", {"reason": "Because.", "at": START, "by_logout_token": True})
+    ]
     stranger = stream(shop.browser()).text
-    assert events_in(stranger) == [("signed-out", {"reason": "You are logged out.", "at": None})]
+    assert events_in(stranger) == [
+        ("signed-out", {"reason": "You are logged out.", "at": None, "by_logout_token": False})
+    ]
 
 
 def test_streams_are_limited_and_other_tabs_poll(shop: Shop) -> None:
@@ -176,7 +184,12 @@ def test_status_reports_the_same_as_the_stream(end: Callable[[Shop], Any], reaso
     assert json.loads(response.text)["signed_in"] is True
     assert response.headers["Cache-Control"] == "no-store"
     end(shop)
-    assert browser.get("/session/status").json == {"signed_in": False, "reason": reason, "at": START}
+    assert browser.get("/session/status").json == {
+        "signed_in": False,
+        "reason": reason,
+        "at": START,
+        "by_logout_token": True,
+    }
 
 
 def test_only_pages_of_signed_in_users_have_both_cards(shop: Shop) -> None:
@@ -227,7 +240,7 @@ def test_signed_out_response_has_no_marks(shop: Shop) -> None:
     """Without a session, the response discloses nothing about the previous one."""
     browser = shop.sign_in()
     shop.log_out(shop.provider.maker().logout_token())
-    assert set(json.loads(browser.get("/session/status").text)) == {"signed_in", "reason", "at"}
+    assert set(json.loads(browser.get("/session/status").text)) == {"signed_in", "reason", "at", "by_logout_token"}
 
 
 def test_pages_of_signed_in_users_are_not_cached(shop: Shop) -> None:

@@ -126,7 +126,12 @@ def test_unused_session_ends_after_half_an_hour(shop: Shop, clock: Clock) -> Non
     assert session_of(shop, browser).login
     clock.turn(1)
     assert who(browser) == "anonymous"
-    assert browser.get("/session/status").json == {"signed_in": False, "reason": EXPIRED, "at": START + IDLE_SECONDS}
+    assert browser.get("/session/status").json == {
+        "signed_in": False,
+        "reason": EXPIRED,
+        "at": START + IDLE_SECONDS,
+        "by_logout_token": False,
+    }
 
 
 def test_used_session_ends_at_the_absolute_timeout(shop: Shop, clock: Clock) -> None:
@@ -140,6 +145,7 @@ def test_used_session_ends_at_the_absolute_timeout(shop: Shop, clock: Clock) -> 
     assert browser.get("/session/status").json == {
         "signed_in": False,
         "reason": EXPIRED,
+        "by_logout_token": False,
         "at": START + ABSOLUTE_SECONDS,
     }
 
@@ -191,12 +197,17 @@ def test_ended_session_keeps_its_reason_for_a_day(shop: Shop, clock: Clock) -> N
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "You logged out of Dispatch."}))
     clock.turn(FORGET_SECONDS - 60)
     shop.state.sessions.clean_up()
-    told = {"signed_in": False, "reason": "You logged out of Dispatch.", "at": START}
+    told = {"signed_in": False, "reason": "You logged out of Dispatch.", "at": START, "by_logout_token": True}
     assert browser.get("/session/status").json == told
     clock.turn(3600 + 61)
     shop.state.sessions.clean_up()
     assert shop.rows() == []
-    assert browser.get("/session/status").json == {"signed_in": False, "reason": "You are logged out.", "at": None}
+    assert browser.get("/session/status").json == {
+        "signed_in": False,
+        "reason": "You are logged out.",
+        "at": None,
+        "by_logout_token": False,
+    }
 
 
 def test_second_end_keeps_the_first_reason(shop: Shop, clock: Clock) -> None:
@@ -205,7 +216,12 @@ def test_second_end_keeps_the_first_reason(shop: Shop, clock: Clock) -> None:
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "First."}))
     clock.turn(5)
     shop.log_out(shop.provider.maker().logout_token(reason_user={"en": "Second."}))
-    assert browser.get("/session/status").json == {"signed_in": False, "reason": "First.", "at": START}
+    assert browser.get("/session/status").json == {
+        "signed_in": False,
+        "reason": "First.",
+        "at": START,
+        "by_logout_token": True,
+    }
 
 
 # --- cleaning up ---
