@@ -1,4 +1,4 @@
-# One image for all three services; docker-compose.services.yml says which one a container runs.
+# One image for all four services; docker-compose.services.yml says which one a container runs.
 # Uses only features of the classic builder, so that it also builds without BuildKit.
 
 # By tag, not by digest, so that it builds on amd64 and arm64, and from a local image without a registry. Our own
@@ -18,6 +18,7 @@ COPY relying_party relying_party
 COPY pickup_web pickup_web
 COPY pickup_dispatch pickup_dispatch
 COPY pickup_manager pickup_manager
+COPY pickup_learn pickup_learn
 # chmod, because the checkout may have a strict umask. Compile the bytecode here, because the container's root file
 # system is read-only.
 RUN chmod -R a+rX . && python -m compileall -q .

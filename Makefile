@@ -17,7 +17,7 @@ up: ## start everything, with or without Docker (MODE=compose|local; TLS=1 for h
 	@scripts/stack up
 down: ## stop everything and keep the data
 	@scripts/stack down
-logs: ## follow the logs of all three services
+logs: ## follow the logs of all four services
 	@scripts/stack logs
 reset: ## restore the initial data, also while running
 	@scripts/stack reset
@@ -40,7 +40,7 @@ unit: export PYTHONDONTWRITEBYTECODE :=  # else each process of the tests compil
 unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout"; THOROUGH=1 tries more examples)
 	@scripts/venv test
 	$(BIN)/pytest tests -p no:playwright -n auto --maxprocesses 4 --dist worksteal $(ARGS)
-e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER" URLs)
+e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER LEARN" URLs)
 	@scripts/e2e $(ARGS)
 interop: ## test the IdP with another client library: npm's openid-client (needs Node 20)
 	@scripts/interop

@@ -1,9 +1,10 @@
-"""gunicorn's settings for each of the three services, in a container or as a local process."""
+"""gunicorn's settings for each of the four services, in a container or as a local process."""
 
 import ctypes
 import gc
 import os
 import socket
+import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -17,10 +18,13 @@ bind = os.environ.get("PICKUP_LISTEN", "127.0.0.1:8000")
 worker_class = "gthread"
 workers = 2
 threads = 16
+is_learn = "pickup_learn:create_app()" in sys.argv
+if is_learn:  # one collector, and a thread for each of 64 open tabs
+    workers, threads = 1, 80
 
 # Create the application once, before the workers are forked. They share its memory, and only one process creates
 # the tables, the seed data and the first signing key.
-preload_app = True
+preload_app = not is_learn  # a single worker shares nothing
 
 # Longer than clients keep an idle connection (Node 4 s, nginx 60 s, Go 90 s). If the server closes it first, a
 # request that is sent at that moment is lost.

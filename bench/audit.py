@@ -1,4 +1,4 @@
-"""Scenes of an audit, with bounds: ``python -m bench.audit [SCENE…] [--base "IDP DISPATCH MANAGER"]``.
+"""Scenes of an audit, with bounds: ``python -m bench.audit [SCENE…] [--base "IDP DISPATCH MANAGER LEARN"]``.
 
 Each scene loads the IdP as an attacker or a foreign client would, and prints each measured value with its bound.
 Exits with 1 if a bound is exceeded. Starts its own stack, or uses the one at ``--base``; in that case
@@ -384,7 +384,8 @@ def main() -> None:
     parser.add_argument(
         "scene", nargs="*", type=int, choices=[[], *SCENES], metavar="SCENE", help="1, 4, 5, 12; all by default"
     )
-    parser.add_argument("--base", default="", metavar='"IDP DISPATCH MANAGER"', help="base URLs of a running stack")
+    urls = '"IDP DISPATCH MANAGER LEARN"'
+    parser.add_argument("--base", default="", metavar=urls, help="base URLs of a running stack")
     parser.add_argument("--sign-ins", type=int, default=SIGN_INS, metavar="NUMBER", help="of scene 4")
     options = parser.parse_args()
     localhost.install()

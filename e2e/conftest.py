@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--base",
         default="",
-        metavar='"IDP DISPATCH MANAGER"',
+        metavar='"IDP DISPATCH MANAGER LEARN"',
         help="Base URLs of a stack that runs already, or the word `running`: what `make up` started here.",
     )
     group.addoption(

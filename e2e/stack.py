@@ -1,4 +1,4 @@
-"""The stack under test: three services of our own, or a stack that runs already, and hands to break it with."""
+"""The stack under test: four services of our own, or a stack that runs already, and hands to break it with."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).parent.parent
-SERVICES = ("idp", "dispatch", "manager")
-MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager"}
+SERVICES = ("idp", "dispatch", "manager", "learn")
+MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager", "learn": "pickup_learn"}
 START_SECONDS = 60  # a machine that is busy with something else
 SECONDS_TO_ANSWER = 5
 STOP_SECONDS = 10  # more than gunicorn's graceful_timeout
@@ -134,6 +134,7 @@ class Stack:
     idp_url: str
     dispatch: App
     manager: App
+    learn_url: str
     password: str
     client_secrets: Mapping[str, str]
     logout_wait: float  # seconds a user's redirect waits for the logout requests, at most
@@ -141,7 +142,7 @@ class Stack:
 
     def url(self, service: str) -> str:
         """A service's base URL."""
-        return self.idp_url if service == "idp" else self.app(service).url
+        return {"idp": self.idp_url, "learn": self.learn_url}.get(service) or self.app(service).url
 
     def app(self, service: str) -> App:
         """The app of that name."""
@@ -153,14 +154,15 @@ class Stack:
 
 
 def make_stack(urls: list[str], environment: Mapping[str, str], hands: StackControl | None) -> Stack:
-    """A stack at these addresses: provider, Dispatch, Manager."""
-    idp_url, dispatch_url, manager_url = (url.rstrip("/") for url in urls)
+    """A stack at these addresses: IdP, Dispatch, Manager, Learn."""
+    idp_url, dispatch_url, manager_url, learn_url = (url.rstrip("/") for url in urls)
     clients = ("dispatch", "manager", "admin")
     known = {client: environment.get(f"PICKUP_{client.upper()}_CLIENT_SECRET", "") for client in clients}
     return Stack(
         idp_url=idp_url,
         dispatch=App("dispatch", "Pickup Dispatch", dispatch_url, "/bookings", "Bookings"),
         manager=App("manager", "Pickup Manager", manager_url, "/overview", "Overview"),
+        learn_url=learn_url,
         password=environment["PICKUP_DEMO_PASSWORD"],
         client_secrets={f"pickup-{client}": secret for client, secret in known.items() if secret},
         logout_wait=float(environment.get("PICKUP_LOGOUT_WAIT") or 1.0),
@@ -172,7 +174,7 @@ def make_stack(urls: list[str], environment: Mapping[str, str], hands: StackCont
 
 
 class OwnProcesses(StackControl):
-    """The three services as processes of this test run: free ports, an empty folder for their data."""
+    """The four services as processes of this test run: free ports, an empty folder for their data."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -200,6 +202,7 @@ class OwnProcesses(StackControl):
             f"http://idp.localhost:{ports['idp']}",
             f"http://dispatch.localhost:{ports['dispatch']}/pickup-dispatch",
             f"http://manager.localhost:{ports['manager']}/pickup-manager",
+            f"http://learn.localhost:{ports['learn']}",
         ]
         return make_stack(urls, self.environment, self)
 

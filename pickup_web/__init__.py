@@ -37,7 +37,7 @@ def create_service(
     database_url: str,
     form_action: Sequence[str] = (),
 ) -> Flask:
-    """A Flask application with the parts that all three services share.
+    """A Flask application with the parts that all services share.
 
     ``name`` is also the theme; ``base_url`` is the public address without a trailing slash;
     the application is served below its path; ``form_action`` lists the other origins to which a form may

@@ -29,6 +29,7 @@ def register_pages(app: Flask, name: str, title: str, settings: Settings) -> Non
             "idp": settings.idp_url,
             "dispatch": settings.dispatch_url,
             "manager": settings.manager_url,
+            "learn": settings.learn_url,
         },
     )
 

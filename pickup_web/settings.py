@@ -15,6 +15,7 @@ REQUIRED = {
     "idp": ("dispatch_client_secret", "manager_client_secret", "demo_password"),
     "dispatch": ("dispatch_client_secret",),
     "manager": ("manager_client_secret",),
+    "learn": (),
 }
 
 
@@ -26,15 +27,18 @@ class Settings(BaseSettings):
     idp_port: int = Field(9000, ge=1, le=65535, description="Port of the OpenID Provider.")
     dispatch_port: int = Field(8080, ge=1, le=65535, description="Port of Pickup Dispatch.")
     manager_port: int = Field(8081, ge=1, le=65535, description="Port of Pickup Manager.")
+    learn_port: int = Field(8082, ge=1, le=65535, description="Port of Pickup Learn.")
 
     idp_url: str = Field("", description="The issuer. By default http://idp.localhost and the port.")
     dispatch_url: str = Field("", description="Base URL of Pickup Dispatch, without a trailing slash.")
     manager_url: str = Field("", description="Base URL of Pickup Manager, without a trailing slash.")
+    learn_url: str = Field("", description="Base URL of Pickup Learn, without a trailing slash.")
 
     data_dir: Path = Field(Path("var"), description="Folder of the SQLite files, one per service.")
     idp_database_url: str = Field("", description="Database of the IdP (SQLAlchemy URL); a file if empty.")
     dispatch_database_url: str = Field("", description="Database of Dispatch.")
     manager_database_url: str = Field("", description="Database of Manager.")
+    learn_database_url: str = Field("", description="Database of Learn: the messages that it collected.")
 
     secret_key: SecretStr = Field(
         description="This service's own key. Signs its cookies and forms, encrypts its tokens and secrets."
@@ -112,7 +116,8 @@ class Settings(BaseSettings):
         self.idp_url = self.idp_url or f"http://idp.localhost:{self.idp_port}"
         self.dispatch_url = self.dispatch_url or f"http://dispatch.localhost:{self.dispatch_port}/pickup-dispatch"
         self.manager_url = self.manager_url or f"http://manager.localhost:{self.manager_port}/pickup-manager"
-        for name in ("idp", "dispatch", "manager"):
+        self.learn_url = self.learn_url or f"http://learn.localhost:{self.learn_port}"
+        for name in ("idp", "dispatch", "manager", "learn"):
             url = getattr(self, f"{name}_url")
             self._check_url(f"PICKUP_{name.upper()}_URL", url)
             if not getattr(self, f"{name}_database_url"):

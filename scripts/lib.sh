@@ -4,8 +4,8 @@
 # shellcheck shell=sh disable=SC2086 # $services, $packages and $compose are lists of words
 
 run=.run
-services="idp dispatch manager"
-packages="idp relying_party pickup_web pickup_dispatch pickup_manager"
+services="idp dispatch manager learn"
+packages="idp relying_party pickup_web pickup_dispatch pickup_manager pickup_learn"
 umask 077   # only the user who runs this may read secrets, logs and data
 mkdir -p "$run"
 
@@ -86,7 +86,7 @@ random_password() {
 }
 
 # The services do not start without these. scripts/environment.py lists which service gets which.
-needed="PICKUP_IDP_SECRET_KEY PICKUP_DISPATCH_SECRET_KEY PICKUP_MANAGER_SECRET_KEY"
+needed="PICKUP_IDP_SECRET_KEY PICKUP_DISPATCH_SECRET_KEY PICKUP_MANAGER_SECRET_KEY PICKUP_LEARN_SECRET_KEY"
 needed="$needed PICKUP_DISPATCH_CLIENT_SECRET PICKUP_MANAGER_CLIENT_SECRET PICKUP_DEMO_PASSWORD"
 
 new_value() { case $1 in PICKUP_DEMO_PASSWORD) random_password ;; *) random_secret ;; esac }
@@ -118,18 +118,21 @@ make_env() {
 upper() { printf '%s' "$1" | tr '[:lower:]' '[:upper:]'; }
 
 port_of() {
-    case $1 in idp) default=9000 ;; dispatch) default=8080 ;; manager) default=8081 ;; esac
+    case $1 in idp) default=9000 ;; dispatch) default=8080 ;; manager) default=8081 ;; learn) default=8082 ;; esac
     eval "printf '%s' \"\${PICKUP_$(upper "$1")_PORT:-$default}\""
 }
 
 scheme=http   # or https, after use_tls
 url_of() {
-    case $1 in idp) path='' ;; *) path=/pickup-$1 ;; esac
+    case $1 in idp | learn) path='' ;; *) path=/pickup-$1 ;; esac
     eval "printf '%s' \"\${PICKUP_$(upper "$1")_URL:-$scheme://$1.localhost:$(port_of "$1")$path}\""
 }
 
 title_of() {
-    case $1 in nginx) echo nginx ;; idp) echo 'the IdP' ;; dispatch) echo 'Pickup Dispatch' ;; manager) echo 'Pickup Manager' ;; esac
+    case $1 in
+        nginx) echo nginx ;; idp) echo 'the IdP' ;;
+        dispatch) echo 'Pickup Dispatch' ;; manager) echo 'Pickup Manager' ;; learn) echo 'Pickup Learn' ;;
+    esac
 }
 
 module_of() { case $1 in idp) echo idp ;; *) echo "pickup_$1" ;; esac }

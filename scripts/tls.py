@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SERVICES = ("IDP", "DISPATCH", "MANAGER")
+SERVICES = ("IDP", "DISPATCH", "MANAGER", "LEARN")
 DAYS = 800  # Apple's systems accept at most 825
 RENEW_DAYS = 30
 

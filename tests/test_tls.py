@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
 ROOT = Path(__file__).parent.parent
-NAMES = {"IDP": "idp.localhost", "DISPATCH": "dispatch.localhost", "MANAGER": "manager.localhost"}
+NAMES = {name.upper(): f"{name}.localhost" for name in ("idp", "dispatch", "manager", "learn")}
 
 
 class Folders:
@@ -38,7 +38,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
 
 
 @pytest.mark.parametrize("name", list(NAMES.values()))
-def test_who_trusts_the_authority_trusts_the_three_addresses(folders: Folders, name: str) -> None:
+def test_who_trusts_the_authority_trusts_the_four_addresses(folders: Folders, name: str) -> None:
     """Checked as strictly as a browser does (RFC 5280)."""
     own, authority = x509.load_pem_x509_certificates(folders.prepare())
     (shown,) = x509.load_pem_x509_certificates((folders.public / "ca.pem").read_bytes())
@@ -69,7 +69,7 @@ def test_a_second_start_keeps_what_is_there_and_a_new_name_does_not(
 
 
 def test_nginx_has_the_ports_of_the_addresses(folders: Folders) -> None:
-    """The same three ports, outside and inside."""
+    """The same four ports, outside and inside."""
     folders.prepare()
     settings = (folders.private / "nginx.conf").read_text("utf-8")
     assert "listen 9001 ssl" in settings

@@ -76,3 +76,14 @@ def test_authlibs_server_is_known_in_tokens_only() -> None:
     for path in (ROOT / "idp").rglob("*.py"):
         if path.parent.name not in ("tokens", "clients") and path.name != "models.py":
             assert not [name for name in imports(path) if name.startswith("authlib")], path
+
+
+SHOWN = ("idp", "pickup_dispatch", "pickup_manager")  # what others copy
+
+
+@pytest.mark.parametrize("package", SHOWN)
+def test_what_others_copy_and_what_teaches_import_nothing_of_each_other(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        assert not [name for name in imports(path) if name.split(".")[0] == "pickup_learn"], path
+    for path in (ROOT / "pickup_learn").rglob("*.py"):
+        assert not [name for name in imports(path) if name.split(".")[0] == package], path

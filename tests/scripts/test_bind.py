@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PORTS = {"PICKUP_IDP_PORT": "1", "PICKUP_DISPATCH_PORT": "2", "PICKUP_MANAGER_PORT": "3"}  # nobody listens there
+PORTS = {f"PICKUP_{name}_PORT": str(port) for port, name in enumerate(("IDP", "DISPATCH", "MANAGER", "LEARN"), 1)}
 # An engine with all images. With RUNS=tls there are containers, and nginx is one of them.
 DOCKER = """#!/bin/sh
 echo "$*" >>"$CALLS"
@@ -94,5 +94,5 @@ def test_without_nginx_compose_publishes_on_the_loopback_whatever_is_set() -> No
     """``docker compose up`` without our scripts, too."""
     lines = [line.strip() for line in (ROOT / "docker-compose.yml").read_text("utf-8").splitlines()]
     published = [line for line in lines if line.startswith("ports:")]
-    assert len(published) == 3
+    assert len(published) == 4
     assert all(line.startswith('ports: ["127.0.0.1:$') for line in published)

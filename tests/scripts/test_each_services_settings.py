@@ -13,11 +13,12 @@ import yaml
 from pickup_web.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent.parent
-SERVICES = ("idp", "dispatch", "manager")
+SERVICES = ("idp", "dispatch", "manager", "learn")
 SECRETS = {
     "PICKUP_IDP_SECRET_KEY": "key of the IdP",
     "PICKUP_DISPATCH_SECRET_KEY": "key of Dispatch",
     "PICKUP_MANAGER_SECRET_KEY": "key of Manager",
+    "PICKUP_LEARN_SECRET_KEY": "key of Learn",
     "PICKUP_DISPATCH_CLIENT_SECRET": "secret of Dispatch",
     "PICKUP_MANAGER_CLIENT_SECRET": "secret of Manager",
     "PICKUP_ADMIN_CLIENT_SECRET": "secret of pickup-admin",
@@ -26,6 +27,7 @@ SECRETS = {
     "PICKUP_IDP_DATABASE_URL": "postgresql://idp:one@db/idp",
     "PICKUP_DISPATCH_DATABASE_URL": "postgresql://dispatch:two@db/dispatch",
     "PICKUP_MANAGER_DATABASE_URL": "postgresql://manager:three@db/manager",
+    "PICKUP_LEARN_DATABASE_URL": "postgresql://learn:four@db/learn",
 }
 # The IdP checks both client secrets, so it is the one service that shares them with their apps.
 MAY_HOLD = {
@@ -33,11 +35,14 @@ MAY_HOLD = {
     - {
         "key of Dispatch",
         "key of Manager",
+        "key of Learn",
         "postgresql://dispatch:two@db/dispatch",
         "postgresql://manager:three@db/manager",
+        "postgresql://learn:four@db/learn",
     },
     "dispatch": {"key of Dispatch", "secret of Dispatch", "postgresql://dispatch:two@db/dispatch"},
     "manager": {"key of Manager", "secret of Manager", "postgresql://manager:three@db/manager"},
+    "learn": {"key of Learn", "postgresql://learn:four@db/learn"},
 }
 HANDED_ON = {"PICKUP_DEMO_PLAIN_HTTP": "true", "PICKUP_IDP_PORT": "9000"}
 

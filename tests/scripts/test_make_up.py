@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-KEYS = ("PICKUP_IDP_SECRET_KEY", "PICKUP_DISPATCH_SECRET_KEY", "PICKUP_MANAGER_SECRET_KEY")
+KEYS = tuple(f"PICKUP_{name}_SECRET_KEY" for name in ("IDP", "DISPATCH", "MANAGER", "LEARN"))
 SECRETS = (*KEYS, "PICKUP_DISPATCH_CLIENT_SECRET", "PICKUP_MANAGER_CLIENT_SECRET", "PICKUP_DEMO_PASSWORD")
-PORTS = {"PICKUP_IDP_PORT": "1", "PICKUP_DISPATCH_PORT": "2", "PICKUP_MANAGER_PORT": "3"}  # nobody listens there
+PORTS = {f"PICKUP_{name}_PORT": str(port) for port, name in enumerate(("IDP", "DISPATCH", "MANAGER", "LEARN"), 1)}
 
 # Containers exist when RUNS is set. Of those, one publishes the port $PUBLISHED.
 DOCKER = """#!/bin/sh
@@ -126,13 +126,13 @@ def test_only_what_is_empty_or_missing_is_filled_in(checkout: Checkout, nothing:
 
 
 def test_an_env_file_with_one_key_for_all_gets_a_key_for_each(checkout: Checkout) -> None:
-    """Each a new one, because all three services knew the old one."""
+    """Each a new one, because all services knew the old one."""
     (checkout.folder / ".env").write_text("PICKUP_SECRET_KEY=known to all\n", "utf-8")
     assert checkout.up(PICKUP_DEMO_PLAIN_HTTP="true").returncode == 0
     values = checkout.dotenv()
     assert "known to all" not in values.values()
     assert "PICKUP_SECRET_KEY" not in values
-    assert len({values[name] for name in KEYS}) == 3
+    assert len({values[name] for name in KEYS}) == 4
 
 
 def test_a_complete_env_file_is_not_touched(checkout: Checkout) -> None:

@@ -18,12 +18,13 @@ REQUIRED = {
 
 def test_addresses_come_from_the_ports(tmp_path: Path) -> None:
     """One setting per address, each with a default; each service's database is a separate file."""
-    settings = make_settings(tmp_path, idp_port=1001, dispatch_port=1002, manager_port=1003)
+    settings = make_settings(tmp_path, idp_port=1001, dispatch_port=1002, manager_port=1003, learn_port=1004)
     assert settings.idp_url == "http://idp.localhost:1001"
     assert settings.dispatch_url == "http://dispatch.localhost:1002/pickup-dispatch"
     assert settings.manager_url == "http://manager.localhost:1003/pickup-manager"
-    databases = {settings.idp_database_url, settings.dispatch_database_url, settings.manager_database_url}
-    assert databases == {f"sqlite:///{tmp_path}/{name}.db" for name in ("idp", "dispatch", "manager")}
+    assert settings.learn_url == "http://learn.localhost:1004"
+    for name in ("idp", "dispatch", "manager", "learn"):
+        assert getattr(settings, f"{name}_database_url") == f"sqlite:///{tmp_path}/{name}.db"
 
 
 def test_configured_address_overrides_the_default(tmp_path: Path) -> None:

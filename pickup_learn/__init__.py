@@ -1,0 +1,53 @@
+"""Pickup Learn: shows each message of a sign-in and of a logout. It collects what the three services recorded.
+
+It is no relying party, and nobody signs in here, so the pages stay when everybody is signed out.
+"""
+
+from collections.abc import Callable
+
+from flask import Flask
+from flask.typing import ResponseReturnValue
+
+from pickup_learn import api, pages, stream
+from pickup_learn.collector import Collector, sources_of
+from pickup_learn.record import Base, Record
+from pickup_web import Settings, create_service
+from pickup_web.database import engine_of
+from pickup_web.seed import add_reset_command, prepare
+from pickup_web.settings import load_settings
+
+# fmt: off
+ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
+    ("/",                     "flow",         pages.flow),
+    ("/inspector",            "inspector",    pages.inspector),
+    ("/sessions",             "session_map",  pages.session_map),
+    ("/api/messages",         "messages",     api.messages),
+    ("/api/stream",           "stream",       stream.follow),
+]
+# fmt: on
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application: its record, its collector, its routes."""
+    settings = settings or load_settings("learn")
+    app = create_service(
+        __name__,
+        settings,
+        name="learn",
+        title="Pickup Learn",
+        base_url=settings.learn_url,
+        database_url=settings.learn_database_url,
+    )
+    engine = engine_of(app)
+    prepare(engine, Base.metadata)
+    add_reset_command(app, engine, lambda connection: None)  # noqa: ARG005 # it starts with nothing
+    app.jinja_env.globals["is_recording"] = settings.demo_events
+    if not settings.demo_events:
+        app.add_url_rule("/", "flow", pages.off)
+        return app
+    record = app.extensions["record"] = Record(engine)
+    collector = app.extensions["collector"] = Collector(record, sources_of(settings))
+    app.extensions["after_fork"].append(collector.start)
+    for path, name, view in ROUTES:
+        app.add_url_rule(path, name, view)
+    return app

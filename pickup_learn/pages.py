@@ -1,0 +1,25 @@
+"""The pages. What is on them is fetched from the API by their scripts."""
+
+from flask import render_template
+
+from pickup_learn.current import current_record
+
+
+def flow() -> str:
+    """``GET /``: the messages as arrows, the newest act on top."""
+    return render_template("flow.html", messages=current_record().newest(100))
+
+
+def inspector() -> str:
+    """``GET /inspector?key=…``: ID token and logout token side by side, and the checks that the receiver made."""
+    return render_template("inspector.html")
+
+
+def session_map() -> str:
+    """``GET /sessions``: the IdP's sessions and what hangs on each."""
+    return render_template("session_map.html")
+
+
+def off() -> str:
+    """``GET /`` without PICKUP_DEMO_EVENTS."""
+    return render_template("off.html")
