@@ -3,6 +3,7 @@
 from flask import Response, jsonify, request
 
 from pickup_learn.current import current_collector, current_record
+from pickup_learn.explanations import EXPLANATIONS
 from pickup_learn.join import shown
 from pickup_learn.record import NEWEST
 
@@ -17,3 +18,8 @@ def messages() -> Response:
     if is_known and len(found) == limit:
         last = found[-1]["seq"]  # there may be more
     return jsonify(messages=[shown(one) for one in found], last=last, services=current_collector().services())
+
+
+def explanations() -> Response:
+    """One sentence about each parameter, claim, header, kind of message and error."""
+    return jsonify(EXPLANATIONS)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pickup_learn.explanations import title_of
+
 Row = dict[str, Any]  # as a service recorded it: GET /messages
 Message = dict[str, Any]  # as this service shows it
 
@@ -46,5 +48,5 @@ def is_empty(value: object) -> bool:
 def shown(message: Message) -> Message:
     """The message as the API has it."""
     seen_by = list(dict.fromkeys(message["edges"].values()))
-    title = message["kind"].replace("_", " ").capitalize()
+    title = title_of(message["kind"])
     return {**{name: value for name, value in message.items() if name != "edges"}, "seen_by": seen_by, "title": title}
