@@ -23,6 +23,7 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/sessions",             "session_map",  pages.session_map),
     ("/api/messages",         "messages",     api.messages),
     ("/api/stream",           "stream",       stream.follow),
+    ("/api/sessions",         "sessions",     api.sessions),
     ("/api/explanations",     "explanations", api.explanations),
 ]
 # fmt: on

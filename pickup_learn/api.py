@@ -2,6 +2,7 @@
 
 from flask import Response, jsonify, request
 
+from pickup_learn import session_map
 from pickup_learn.current import current_collector, current_record
 from pickup_learn.explanations import EXPLANATIONS
 from pickup_learn.join import shown
@@ -18,6 +19,11 @@ def messages() -> Response:
     if is_known and len(found) == limit:
         last = found[-1]["seq"]  # there may be more
     return jsonify(messages=[shown(one) for one in found], last=last, services=current_collector().services())
+
+
+def sessions() -> Response:
+    """The newest IdP sessions, with the apps' sessions, tokens and deliveries."""
+    return jsonify(session_map.sessions(*current_record().latest_sessions(session_map.NEEDED)))
 
 
 def explanations() -> Response:

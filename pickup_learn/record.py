@@ -15,6 +15,7 @@ from pickup_web.database import add_rows, relax
 
 KEEP = 10_000  # joined messages, and as many events; older ones are deleted
 NEWEST = 500  # messages that a page starts with
+SESSIONS = 50  # IdP sessions on the session map
 ROUNDS = 4  # how far links are followed from a new message: code → state → sid …
 
 Event = dict[str, Any]
@@ -214,6 +215,41 @@ class Record:
         """One message."""
         with Session(self._engine) as session:
             return session.scalar(select(CollectedMessage.content).where(CollectedMessage.key == key))
+
+    def act(self, message: Message) -> list[Message]:
+        """The messages of this one's act and session, itself among them."""
+        with Session(self._engine) as session:
+            around = neighbours(session, {message["key"]: message})
+        return [message, *(one for one in around.values() if one["act"]["id"] == message["act"]["id"])]
+
+    def newest_of(self, kinds: Collection[str], limit: int, sid: str | None = None) -> list[Message]:
+        """The newest messages of these kinds, the newest first; with ``sid`` those of one session."""
+        kind = CollectedMessage.content["kind"].as_string()
+        at = CollectedMessage.content["at"].as_float()  # integers have 32 bits in PostgreSQL
+        query = select(CollectedMessage.content).where(kind.in_(kinds)).order_by(at.desc()).limit(limit)
+        if sid is not None:
+            of_session = select(Link.key).where(Link.value == f"sid:{sid}")
+            query = query.where(CollectedMessage.key.in_(of_session))
+        with Session(self._engine) as session:
+            return list(session.scalars(query))
+
+    def latest_sessions(self, kinds: Collection[str]) -> tuple[list[Event], list[Message], dict[str, str]]:
+        """The events of the newest IdP sessions, their messages of these kinds, and the people's names."""
+        newest = (
+            select(CollectedEvent.sid)
+            .where(CollectedEvent.sid.is_not(None))
+            .group_by(CollectedEvent.sid)
+            .order_by(func.max(CollectedEvent.seq).desc())
+            .limit(SESSIONS)
+        )
+        with Session(self._engine) as session:
+            sids = list(session.scalars(newest))
+            events = list(session.scalars(select(CollectedEvent.content).where(CollectedEvent.sid.in_(sids))))
+            keys = select(Link.key).where(Link.value.in_([f"sid:{sid}" for sid in sids]))
+            kind = CollectedMessage.content["kind"].as_string()
+            messages = select(CollectedMessage.content).where(CollectedMessage.key.in_(keys), kind.in_(kinds))
+            people = {person.sub: person.name for person in session.scalars(select(Person))}
+            return events, list(session.scalars(messages)), people
 
     # --- telling ---
 

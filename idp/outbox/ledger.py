@@ -243,4 +243,5 @@ def event_of(attempt: Attempt) -> dict[str, Any]:
         "milliseconds": attempt.milliseconds,
         "attempt": job.tries + 1,
         "answer": outcome.answer or None,
+        "next_try_at": attempt.next_try_at if attempt.state == "pending" else None,
     }
