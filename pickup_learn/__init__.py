@@ -25,6 +25,8 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/api/stream",           "stream",       stream.follow),
     ("/api/sessions",         "sessions",     api.sessions),
     ("/api/explanations",     "explanations", api.explanations),
+    ("/api/tokens",           "tokens",       api.tokens),
+    ("/api/checks/<path:key>", "checks",      api.checks),
 ]
 # fmt: on
 
@@ -47,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if not settings.demo_events:
         app.add_url_rule("/", "flow", pages.off)
         return app
+    app.config["ISSUER"] = settings.idp_url
     record = app.extensions["record"] = Record(engine)
     collector = app.extensions["collector"] = Collector(record, sources_of(settings))
     app.extensions["after_fork"].append(collector.start)

@@ -1,12 +1,16 @@
 """The API of the pages: what was collected, as JSON."""
 
-from flask import Response, jsonify, request
+from flask import Response, abort, current_app, jsonify, request
 
+from pickup_learn import checks as token_checks
 from pickup_learn import session_map
+from pickup_learn.acts import client_of
 from pickup_learn.current import current_collector, current_record
 from pickup_learn.explanations import EXPLANATIONS
-from pickup_learn.join import shown
+from pickup_learn.join import Message, shown
 from pickup_learn.record import NEWEST
+
+TOKENS = 200  # logout tokens to choose from
 
 
 def messages() -> Response:
@@ -29,3 +33,39 @@ def sessions() -> Response:
 def explanations() -> Response:
     """One sentence about each parameter, claim, header, kind of message and error."""
     return jsonify(EXPLANATIONS)
+
+
+def tokens() -> Response:
+    """The newest logout tokens, to choose from; the newest first."""
+    found = current_record().newest_of(["backchannel_logout"], TOKENS)
+    names = ("key", "at", "to", "outcome", "status", "sid", "act")
+    return jsonify(tokens=[{name: one[name] for name in names} for one in found if token_checks.token_of(one)])
+
+
+def checks(key: str) -> Response:
+    """The token of the message ``key``, the checks that its receiver made, and the key of the token beside it."""
+    record = current_record()
+    message = record.message(key)
+    if message is None or token_checks.token_of(message) is None:
+        abort(404)
+    act = record.act(message)
+    nonces = (one["request"].get("parameters", {}).get("nonce") for one in act)
+    refusals = (one["error_description"] or one["error"] for one in act if one["kind"] == "authorization_response")
+    found = token_checks.inspected(
+        message,
+        issuer=current_app.config["ISSUER"],
+        nonce=next((str(nonce) for nonce in nonces if nonce), None),
+        refusal=next((str(refusal) for refusal in refusals if refusal), None),
+    )
+    return jsonify(key=key, at=message["at"], beside=beside(message), **found)
+
+
+def beside(message: Message) -> str | None:
+    """The receiver's other token: of the same session, else the newest one, because a forgery may name no session."""
+    kinds = ("token_request",) if message["kind"] == "backchannel_logout" else ("backchannel_logout",)
+    sids = (message["sid"], None) if message.get("sid") else (None,)
+    for sid in sids:
+        for one in current_record().newest_of(kinds, NEWEST, sid):
+            if token_checks.token_of(one) and client_of(one) == client_of(message):
+                return str(one["key"])
+    return None

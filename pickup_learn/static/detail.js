@@ -104,7 +104,7 @@ export class Detail {
   }
 }
 
-function textOf(name, value) {
+export function textOf(name, value) {
   if (INSTANTS.has(name) && typeof value === "number") return `${value} (${clockOf(value * 1000).slice(0, 8)})`;
   return typeof value === "string" ? value : JSON.stringify(value);
 }

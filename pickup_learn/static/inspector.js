@@ -1,0 +1,165 @@
+// The token inspector: an ID token beside a logout token, and each check that the receiver made.
+
+import { textOf } from "./detail.js";
+import { el } from "./dom.js";
+import { follow, get } from "./follow.js";
+import { clockOf, nameOf } from "./words.js";
+
+const FIRST = ["typ", "events", "nonce", "lifetime", "jti", "iss", "aud", "sub", "sid", "iat", "exp", "alg", "kid"];
+const ALWAYS_DIFFERENT = ["iat", "exp"]; // no mark: two tokens are not issued in the same second
+const MARKS = { ok: ["✓", "Passed"], failed: ["✗", "Failed"], "not reached": ["–", "Not made"] };
+const NAMES = { id_token: "ID token", logout_token: "Logout token" };
+
+const page = document.getElementById("inspector");
+const find = (name) => page.querySelector(`[data-part=${name}]`);
+const explanations = await get("api/explanations");
+let chosen = new URLSearchParams(location.search).get("key"); // null: the newest logout token
+
+async function refresh() {
+  const { tokens } = await get("api/tokens");
+  fill(tokens);
+  const key = chosen ?? tokens[0]?.key;
+  const one = key ? await load(key) : null;
+  find("empty").hidden = Boolean(one);
+  find("found").hidden = !one;
+  if (!one) return;
+  const pair = [one, one.beside && (await load(one.beside))].filter(Boolean);
+  const state = JSON.stringify(pair);
+  if (find("found").dataset.state === state) return; // nothing new: leave what the reader has unfolded
+  find("found").dataset.state = state;
+  draw(...["id_token", "logout_token"].map((name) => pair.find(({ token }) => token.name === name)));
+}
+
+const load = (key) => get(`api/checks/${encodeURIComponent(key)}`).catch(() => null); // after a reset it is gone
+
+function fill(tokens) {
+  const choices = tokens.map(({ key, at, to, act, outcome }) => {
+    const result = { ok: "accepted", refused: "refused", no_answer: "no answer" }[outcome] ?? outcome;
+    return [key, [clockOf(at).slice(0, 8), nameOf(to), act.person, result].filter(Boolean).join(" · ")];
+  });
+  const select = find("token");
+  const now = JSON.stringify(choices);
+  if (select.dataset.now === now) return;
+  select.dataset.now = now;
+  const options = choices.map(([key, text]) => new Option(text, key, false, key === chosen));
+  select.replaceChildren(new Option("The newest one", "", false, !chosen), ...options);
+}
+
+// A refused token begins with the check at which it stopped.
+function draw(idToken, logoutToken) {
+  const [first, second] = [logoutToken, idToken].filter(Boolean).map((one, index) => checks(one, index === 0));
+  const tokens = comparison(idToken, logoutToken);
+  const parts = (logoutToken ?? idToken).refusal ? [first, tokens] : [tokens, first];
+  find("found").replaceChildren(...parts, ...(second ? [second] : []));
+}
+
+// --- the two tokens ---
+
+function comparison(idToken, logoutToken) {
+  const [one, other] = [idToken, logoutToken].map(valuesOf);
+  const names = [...new Set([...FIRST, ...Object.keys(other), ...Object.keys(one)])].filter((name) => name in one || name in other);
+  const headings = ["Name", title(NAMES.id_token, idToken), title(NAMES.logout_token, logoutToken), "What it is for"];
+  return el(
+    "section",
+    { class: "compare" },
+    el("h2", {}, "Side by side"),
+    el(
+      "table",
+      { class: "table", role: "table" },
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...headings.map((text) => el("th", { scope: "col", role: "columnheader" }, text)))),
+      el("tbody", { role: "rowgroup" }, ...names.map((name) => row(name, one, other))),
+    ),
+  );
+}
+
+const title = (name, one) => (one ? `${name} of ${clockOf(one.at).slice(0, 8)}` : name);
+
+function valuesOf(one) {
+  if (!one) return {};
+  const { header, claims } = one.token;
+  const lifetime = Number.isFinite(claims.exp - claims.iat) ? { lifetime: durationOf(claims.exp - claims.iat) } : {};
+  return { ...header, ...claims, ...lifetime };
+}
+
+const durationOf = (seconds) => (seconds % 60 ? `${seconds} seconds` : `${seconds / 60} minutes`);
+
+function row(name, one, other) {
+  const difference = explanations.differences[name];
+  const both = name in one && name in other;
+  const isDifferent = JSON.stringify(one[name]) !== JSON.stringify(other[name]) && !ALWAYS_DIFFERENT.includes(name);
+  const differs = isDifferent && (both || Boolean(difference));
+  const known = (differs && difference) || explanations.claims[name] || explanations.headers[name];
+  return el(
+    "tr",
+    { role: "row", class: differs && "differs" },
+    el("th", { scope: "row", role: "rowheader" }, el("code", {}, name), differs && el("span", { class: "badge warn" }, "differs")),
+    cell(NAMES.id_token, name, one),
+    cell(NAMES.logout_token, name, other),
+    el("td", { role: "cell" }, known?.text, known && el("span", { class: "clause" }, ` ${known.clause}`)),
+  );
+}
+
+function cell(label, name, values) {
+  const value = name in values ? el("code", {}, textOf(name, values[name])) : el("span", { class: "muted" }, "not in it");
+  return el("td", { role: "cell", "data-label": label }, value);
+}
+
+// --- the checks ---
+
+function checks(one, isOpen) {
+  const heading = `What ${nameOf(one.receiver)} checked of the ${one.token.name === "id_token" ? "ID token" : "logout token"}`;
+  return el(
+    "details",
+    { class: "part card", open: isOpen, "data-token": one.token.name },
+    el("summary", {}, el("h2", {}, heading)),
+    verdict(one),
+    el("ol", { class: "checks" }, ...one.checks.map(check)),
+  );
+}
+
+function verdict({ receiver, refusal, answered, checks: made }) {
+  const name = nameOf(receiver);
+  const stop = made.findIndex(({ result }) => result === "failed");
+  if (!answered) return notice("warn", `${name} did not answer. What it checked is not known.`);
+  if (stop >= 0) {
+    return notice("bad", `${name} refused the token at check ${stop + 1}, ${made[stop].name}: “${refusal}” It did not make the checks after it.`);
+  }
+  if (refusal) return notice("bad", `${name} refused the request before it checked the token: “${refusal}”`);
+  const missing = made.filter(({ line }) => !line).map(({ name }) => name);
+  if (missing.length) return notice("warn", `${name} accepted the token without the check of ${missing.join(", ")}: its source does not have this check.`);
+  return notice("good", `${name} accepted the token: it passed all ${made.length} checks.`);
+}
+
+const notice = (kind, text) => el("div", { class: `notice ${kind}` }, el("p", {}, text));
+
+function check({ name, text, clause, found, wanted, result, file, line }) {
+  const [mark, word] = MARKS[result];
+  const isInWords = (known) => typeof known === "string" && known.includes(" ");
+  const value = (known) => (isInWords(known) ? known : known === null ? "none" : el("code", {}, textOf(name, known)));
+  const facts = [
+    ["Found", value(found)],
+    ["Wanted", value(wanted)],
+    ["Source", el("code", {}, line ? `${file}:${line}` : `not in ${file}`)],
+  ];
+  return el(
+    "li",
+    { "data-result": result, "data-check": name },
+    el("span", { class: "mark", "aria-hidden": "true" }, mark),
+    el(
+      "div",
+      {},
+      el("p", {}, el("strong", {}, name), el("span", { class: "unseen" }, `: ${word}.`), ` ${text}`, el("span", { class: "clause" }, ` ${clause}`)),
+      el("dl", { class: "pairs" }, ...facts.map(([label, fact]) => el("div", {}, el("dt", {}, label), el("dd", {}, fact)))),
+    ),
+  );
+}
+
+const say = (text) => (find("status").textContent = text);
+const again = follow(refresh, say, (name, data) => name === "reset" || (name === "message" && data.tokens.length > 0));
+
+find("token").addEventListener("change", ({ target }) => {
+  chosen = target.value || null;
+  history.replaceState(null, "", chosen ? `?key=${encodeURIComponent(chosen)}` : location.pathname);
+  again();
+});
+page.dataset.ready = "";

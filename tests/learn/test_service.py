@@ -1,0 +1,134 @@
+"""The pages, the API and the stream of Pickup Learn."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pickup_learn
+from pickup_learn.stream import watch
+from tests.conftest import close, make_settings
+from tests.learn.rows import SID, Story, four_clicks
+from tests.learn.services import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    close(made.app)
+
+
+@pytest.fixture
+def after_four_clicks(world: World) -> World:
+    world.tell(four_clicks())
+    world.poll()
+    return world
+
+
+@pytest.mark.parametrize("path", ["/", "/inspector", "/sessions"])
+def test_each_page_is_shown(world: World, path: str) -> None:
+    answer = world.client.get(path)
+    assert answer.status_code == 200
+    assert "<h1>" in answer.text
+
+
+def test_without_the_demo_switch_the_page_says_how_to_turn_it_on_and_nothing_else_exists(tmp_path: Path) -> None:
+    app = pickup_learn.create_app(make_settings(tmp_path, demo_events=False))
+    client = app.test_client()
+    assert "PICKUP_DEMO_EVENTS=true" in client.get("/").text
+    for path in ("/inspector", "/sessions", "/api/messages", "/api/stream", "/api/sessions", "/api/tokens"):
+        assert client.get(path).status_code == 404
+    assert "collector" not in app.extensions
+    close(app)
+
+
+def test_messages_after_a_number_are_the_newer_ones(after_four_clicks: World) -> None:
+    everything = after_four_clicks.get("messages")
+    numbers = [message["seq"] for message in everything["messages"]]
+    assert numbers == sorted(numbers)
+    assert everything["last"] >= numbers[-1]
+    later = after_four_clicks.get(f"messages?after={numbers[-3]}")
+    assert [message["seq"] for message in later["messages"]] == numbers[-2:]
+    assert after_four_clicks.get("messages?after=0&limit=2")["last"] == numbers[1]
+
+
+def test_a_number_of_before_a_reset_gets_the_newest_messages(after_four_clicks: World) -> None:
+    last = after_four_clicks.get("messages")["last"]
+    assert len(after_four_clicks.get(f"messages?after={last + 10**9}")["messages"]) == len(four_clicks().keys())
+
+
+def test_the_session_map_has_the_session_with_its_apps(after_four_clicks: World) -> None:
+    (session,) = after_four_clicks.get("sessions")
+    assert (session["sid"], session["person"], session["reason"]) == (SID, "cameron", "Logout")
+    assert {app["name"] for app in session["apps"]} == {"dispatch", "manager"}
+
+
+def test_each_logout_token_can_be_chosen_and_stands_beside_the_id_token_of_its_session(
+    after_four_clicks: World,
+) -> None:
+    tokens = after_four_clicks.get("tokens")["tokens"]
+    assert [token["to"] for token in tokens] == ["dispatch", "manager"], "the newest first"
+    found = after_four_clicks.get(f"checks/{tokens[1]['key']}")
+    assert (found["receiver"], found["token"]["name"]) == ("manager", "logout_token")
+    other = after_four_clicks.get(f"checks/{found['beside']}")
+    assert (other["receiver"], other["token"]["name"], other["beside"]) == ("manager", "id_token", found["key"])
+    assert other["token"]["claims"]["sid"] == SID
+
+
+def test_a_forgery_that_names_no_session_stands_beside_the_receivers_newest_id_token(after_four_clicks: World) -> None:
+    story = after_four_clicks.sources["manager"].story
+    story.tell("manager", "forged", 400, outcome="refused", error_description="Both sub and sid are missing.", sid=None)
+    after_four_clicks.poll()
+    found = after_four_clicks.get(f"checks/{after_four_clicks.get('tokens')['tokens'][0]['key']}")
+    assert found["refusal"] == "Both sub and sid are missing."
+    assert after_four_clicks.get(f"checks/{found['beside']}")["receiver"] == "manager"
+
+
+def test_a_message_without_a_token_has_no_checks(after_four_clicks: World) -> None:
+    key = next(one["key"] for one in after_four_clicks.get("messages")["messages"] if one["kind"] == "sign_in")
+    for wanted in (key, "nothing"):
+        assert after_four_clicks.client.get(f"/api/checks/{wanted}").status_code == 404
+
+
+def events_of(stream: Iterator[str], count: int) -> list[tuple[str, Any]]:
+    """The next events of a stream: name and data."""
+    found: list[tuple[str, Any]] = []
+    while len(found) < count:
+        for part in next(stream).strip().split("\n\n"):
+            lines = dict(line.split(": ", 1) for line in part.splitlines())
+            if "event" in lines:
+                found.append((lines["event"], json.loads(lines["data"])))
+    return found
+
+
+def test_the_stream_tells_of_messages_events_services_and_resets_as_they_come(world: World) -> None:
+    stream = watch(world.record, world.collector, 0, None)
+    assert [name for name, _ in events_of(stream, 1)] == ["services"]
+    story = Story()
+    story.add("idp", "sign_in", "browser → idp", sid=SID)
+    story.event("idp", "op.session.created")
+    world.tell(story)
+    world.poll()
+    (first, message), (second, events) = events_of(stream, 2)
+    assert (first, message["kind"], message["act"]["sid"]) == ("message", "sign_in", SID)
+    assert (second, [event["name"] for event in events]) == ("events", ["op.session.created"])
+
+    world.sources["idp"].is_down = True
+    world.poll()
+    ((name, services),) = events_of(stream, 1)
+    assert (name, [service["name"] for service in services if not service["up"]]) == ("services", ["idp"])
+
+    world.app.test_cli_runner().invoke(args=["reset"])
+    world.sources["idp"].is_down = False
+    world.poll()
+    assert "reset" in [name for name, _ in events_of(stream, 2)]
+
+
+def test_a_stream_begins_behind_the_last_event_that_the_browser_got(after_four_clicks: World) -> None:
+    numbers = [message["seq"] for message in after_four_clicks.get("messages")["messages"]]
+    stream = watch(after_four_clicks.record, after_four_clicks.collector, numbers[-2], None)
+    name, message = events_of(stream, 2)[1]
+    assert (name, message["seq"]) == ("message", numbers[-1])
