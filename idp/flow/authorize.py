@@ -1,10 +1,10 @@
-"""[3] The authorization endpoint: which client asks, is the user signed in, and a code for the app.
+"""[3] [8] The authorization endpoint: which client asks, is the user signed in, and a code for the app.
 
 1. Is the client registered, and the redirect_uri with it? If not: an error page, never a redirect.
 2. Is the request valid? If not: redirect to the client with an error.
 3. Is the right user signed in, recently enough? If not: login.py asks for the password and returns here.
 4. Does the app request consent? If so: consent.py asks the user and returns here.
-5. Issue a code. If the user is already signed in through another app, steps 3 and 4 ask nothing: single sign-on.
+5. Issue a code. If the user is already signed in through another app, 3 and 4 ask nothing: single sign-on [8].
 """
 
 from flask import Response, redirect, request
@@ -58,6 +58,7 @@ def start_request(received: Received) -> ResponseReturnValue:
         # trusted: the one outside it is used, if it is registered.
         return refuse(client, parameters, error)
     pending = Pending(resolved, now())
+    # A form posted from another site comes without our SameSite=Lax cookie. A redirect to ourselves brings it.
     if received.lacks_cookie and client.check_redirect_uri(resolved.get("redirect_uri", "")):
         return redirect(pending.resume_url(), 303)
     return answer_request(pending, client)
@@ -77,8 +78,10 @@ def answer_request(pending: Pending, client: Client) -> ResponseReturnValue:
     # Core §3.1.2.6: the error cannot be returned in a mode that is not supported, so it is shown on a page.
     if pending.parameters.get("response_mode", "query") not in MODES:
         return unknown_response_mode(client, pending.parameters["response_mode"])
+    # Core §3.1.2.1: redirect_uri MUST exactly match one that the client registered.
     if not client.check_redirect_uri(pending.parameters.get("redirect_uri", "")):
         return unknown_redirect_uri(client, pending.parameters.get("redirect_uri"))
+    # Our own limit: state and nonce return in the app's URL, and servers reject long ones.
     if returned_length(pending.parameters) > MAX_RETURNED:
         return answer_too_long(client, pending.parameters)
     try:
@@ -89,16 +92,17 @@ def answer_request(pending: Pending, client: Client) -> ResponseReturnValue:
 
 
 def prompt_or_grant(authorization_request: AuthorizationRequest, pending: Pending) -> Response:
-    """Steps 3 to 5. With ``prompt=none`` each page becomes an error (Core §3.1.2.6)."""
+    """Items 3 to 5 of the list at the top. With ``prompt=none`` each page becomes an error (Core §3.1.2.6)."""
     session = current_sso_session()
     silent = "none" in authorization_request.prompts
     if session is None or must_sign_in_again(session, authorization_request, pending.asked_at):
         if silent:
             raise AuthorizationError("login_required", "The user must sign in first.")
         return ask_for_password(pending, authorization_request.client, pending.parameters.get("login_hint", ""))
+    # Core §3.1.2.2: the client named a user (id_token_hint or claims), but another one signed in on our login page.
     if authorization_request.sub and session.sub != authorization_request.sub:
-        raise AuthorizationError("login_required", "A different user is signed in.")  # after our login page
-    if pending.denied:
+        raise AuthorizationError("login_required", "A different user is signed in.")
+    if pending.denied:  # RFC 6749 §4.1.2.1
         raise AuthorizationError("access_denied", "The user denied the request.")
     if consent.is_missing(authorization_request, session, pending.asked_at):
         return consent.ask_for_consent(pending, authorization_request, session)
@@ -134,6 +138,7 @@ def refuse(client: Client, parameters: MultiDict[str, str], error: Authorization
     if returned_length(parameters) > MAX_RETURNED:
         return answer_too_long(client, parameters)
     mode, state = response_mode_of(parameters), parameters.get("state")
+    # Multiple Response Types §5: a response type with a token never uses the query, not even for its errors.
     if mode == "query" and "token" in (parameters.get("response_type") or ""):
         mode = "fragment"
     return authorization_response.refuse(client.client_id, redirect_uri, mode, state, error.error, str(error))
