@@ -1,4 +1,7 @@
-"""[4] The login page: the user enters the password once, which starts the session that all apps share."""
+"""[4] The login page: the user enters the password once, which starts the session that all apps share.
+
+BCL §2.1: ``sid`` identifies this session in ID tokens and logout tokens. sign_in/sso_session.py creates it.
+"""
 
 import functools
 import secrets
@@ -59,10 +62,11 @@ def sign_in() -> ResponseReturnValue:
         return too_many_at_once(waiting, client, username)
     cookie = None
     if user:
-        # Read the verified hash before a commit expires it: the password may change while another session is ended.
+        # Copy both values now. Ending another user's session commits, after which SQLAlchemy reloads the row, and the
+        # password may have changed.
         sub, verified_hash = user.sub, user.password_hash
         end_session_of_another(sub)
-        cookie = start_session(sub, verified_hash)
+        cookie = start_session(sub, verified_hash)  # None if the password has changed since it was checked
     if cookie is None:
         events.record(db.session, "op.login.failed", client_id=client and client.client_id)
         db.session.commit()
@@ -70,6 +74,7 @@ def sign_in() -> ResponseReturnValue:
         return login_page(waiting, client, username=username, error=wrong)
     failed_logins.forget(db.session, key)
     db.session.commit()
+    # RFC 9700 §4.12: 303, because a browser that follows 307 would post the password again.
     response = redirect(pending.resume_url() if pending else waiting["next"], 303)
     set_cookie(response, cookie)
     failed_logins.remember(response, username)
@@ -87,7 +92,7 @@ def end_session_of_another(sub: str) -> None:
 def too_many(waiting: dict[str, str], client: Client | None, username: str, seconds: int) -> Response:
     """After many wrong passwords, the next one is not checked until the wait is over."""
     response = login_page(waiting, client, username=username, error=failed_logins.sentence(seconds))
-    response.status_code, response.headers["Retry-After"] = 429, str(seconds)
+    response.status_code, response.headers["Retry-After"] = 429, str(seconds)  # RFC 6585 §4
     LOG.info("op.login.throttled", client_id=client and client.client_id)
     return response
 
@@ -115,7 +120,10 @@ def login_page(
 
 
 def authenticate(username: str, password: str) -> User | None:
-    """The user, if the password is right. Takes as long for an unknown name. :class:`passwords.TooManyAtOnce`."""
+    """The user, if the password is right; else None. Takes equally long for an unknown name.
+
+    Raises :class:`passwords.TooManyAtOnce`.
+    """
     name = username.strip().lower()
     # Usernames are printable; some databases reject queries with other characters.
     user = db.session.scalar(select(User).where(User.username == name)) if name.isprintable() else None

@@ -2,8 +2,8 @@
 
     redeem the code ─ lock the session ─ issue tokens ─ write the participation ─ sign the ID token ─ commit
 
-Authlib reads the request, authenticates the client and formats the response (tokens/authlib_server.py). This file
-decides what a code is exchanged for, in the order above.
+Authlib reads the request, authenticates the client, calls :func:`exchange_code` for a code, and formats the response
+(tokens/authlib_server.py, tokens/code_grant.py). This file decides what a code is exchanged for, in the order above.
 """
 
 from collections.abc import Mapping
@@ -47,13 +47,13 @@ def exchange_code(client: Client, form: Mapping[str, str]) -> dict[str, Any]:
     # Core §3.1.3.2: redirect_uri must be the one of the authorization request. RFC 7636 §4.6: code_verifier must match.
     check_redirect_uri(code, form.get("redirect_uri"))
     check_code_verifier(code, form.get("code_verifier"), is_public=client.is_public)
-    # The session cannot end from here until the commit. A logout waits for our commit, then notifies this app and
-    # revokes its tokens too.
+    # RFC 6749 §5.2: invalid_grant for a code of an ended session. Until our commit, the session cannot end: a logout
+    # waits for it, then notifies this app and revokes its tokens too.
     if not lock_if_active(code.sid):
         raise InvalidGrant("The session in which the code was issued has ended.")
     tokens = issue_tokens(client, code, with_refresh_token=client.check_grant_type("refresh_token"))
     if "openid" in code.scope.split():
-        # BCL §2.3: an app that got an ID token in this session is notified of its end.
+        # BCL §2.3: an app that got an ID token in this session is notified of its end. BCL §2.1: the token has the sid.
         record_participation(code.sid, client.client_id, code.sub)
         tokens["id_token"] = issue_id_token(
             client, code, nonce=code.nonce, access_token=tokens["access_token"], code=form["code"]
