@@ -1,4 +1,4 @@
-"""[10] RP-Initiated Logout 1.0: an app sends the browser here to end the session.
+"""[10] RP-Initiated Logout 1.0 (RPIL): an app sends the browser here to end the session.
 
 Whose session ends? The cookie decides: it is this browser's session or none. The app's
 ``id_token_hint`` only vouches: with a hint for this very session the user has asked for it, in an app
@@ -60,6 +60,7 @@ def answer(logout_request: LogoutRequest) -> ResponseReturnValue:
     session = current_sso_session()
     # RPIL §4: being logged out already is not an error. RPIL §3: without a valid hint there is no redirect.
     if session is None:
+        # The hint's session is active, but not in this browser, so the page must not say "logged out".
         if logout_request.hint_sid and not logout_request.redirect_uri and is_active(logout_request.hint_sid):
             return logged_out.nothing_ended()
         return leave(logout_request if logout_request.hint_sid else replace(logout_request, redirect_uri=None))
@@ -71,8 +72,10 @@ def answer(logout_request: LogoutRequest) -> ResponseReturnValue:
 
 def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     """The validated request; :class:`Refused` for the first error found."""
+    # RFC 6749 §3.1, by analogy: RPIL does not mention repeated parameters.
     if any(len(values) > 1 for _, values in parameters.lists()):
         raise Refused("A parameter appears more than once.", "The app's developer should send each parameter once.")
+    # RPIL §2: the OP MUST validate that it issued the ID token in id_token_hint.
     try:
         hint = verify_hint(parameters["id_token_hint"]) if parameters.get("id_token_hint") else None
     except HintError as error:
@@ -98,9 +101,11 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
         )
         sentence = f"post_logout_redirect_uri is not one of those registered for {client.name}."
         raise Refused(sentence, advice, "post_logout_redirect_uri", "client_id")
+    # Our own limit: servers reject long URLs.
     if len(quote_plus(parameters.get("state", ""))) > MAX_RETURNED:
         advice = f"It is returned in the app's URL, so it may have at most {MAX_RETURNED:,} characters."
         raise Refused("state is too long.", advice, "state")
+    # RPIL §2: if state was sent, it is passed back unchanged in the query.
     if target and client and parameters.get("state"):
         target = with_parameters(target, [("state", parameters["state"])])
     # RPIL §3: without a known client the URI cannot be verified, so there is no redirect.
