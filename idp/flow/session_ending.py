@@ -42,9 +42,9 @@ def mark_ended(db: Session, which: ColumnElement[bool], reason: Reason, default_
 
     Does not commit, so that the caller can add its own changes to the same transaction.
     """
-    # Lock these rows first. A request that is issuing tokens for one of these
-    # sessions either commits before this (and its tokens are revoked below) or finds the session ended. The rows
-    # are locked in one order, so that two callers wait for each other at most once and never deadlock.
+    # Lock these rows first. A request that is issuing tokens for one of these sessions either commits before this, and
+    # its tokens are revoked below, or finds the session ended. All callers lock the rows in the same order, so they
+    # never deadlock.
     active = select(SsoSession.sid).where(which, SsoSession.ended_at.is_(None))
     mine = update(SsoSession).where(SsoSession.sid.in_(active.order_by(SsoSession.sid).with_for_update()))
     mine = mine.where(SsoSession.ended_at.is_(None)).execution_options(synchronize_session=False)
@@ -57,9 +57,9 @@ def mark_ended(db: Session, which: ColumnElement[bool], reason: Reason, default_
 def queue_deliveries(
     db: Session, ended: Sequence[str], reason: Reason, default_policy: str, *, initiator: Client | None = None
 ) -> list[str]:
-    """Queue a delivery for each participant of the sessions that :func:`mark_ended` ended.
+    """BCL §2.3: queue a delivery for each participant of the sessions that :func:`mark_ended` ended.
 
-    Commits, with whatever was changed before, also if no session was ended. Returns the ids to send now.
+    Commits, with the caller's earlier changes, even if no session was ended. Returns the ids to send now.
     """
     participants = [each for sids in batches(ended) for each in participants_of(db, sids)]
     to_send = queue(db, participants, sentence_for(reason, initiator), default_policy)
@@ -72,9 +72,9 @@ def queue_deliveries(
 
 
 def end_participations(db: Session, client: Client, reason: Reason, default_policy: str) -> list[str]:
-    """End a client's part in every active session, and all its tokens; the sessions continue without it.
+    """End a client's participation in every active session, and revoke all its tokens; the sessions continue.
 
-    Commits, with whatever the caller changed before. Returns the ids of the deliveries to send now.
+    Commits, with the caller's earlier changes. Returns the ids of the deliveries to send now.
     """
     active = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
     mine = delete(Participation).where(Participation.client_id == client.client_id, Participation.sid.in_(active))
@@ -87,9 +87,10 @@ def end_participations(db: Session, client: Client, reason: Reason, default_poli
 
 
 def revoke_tokens(db: Session, sids: Collection[str], default_policy: str) -> None:
-    """BCL §2.7: the sessions' tokens are revoked; offline tokens only where the policy is ``all``.
+    """Revoke the sessions' tokens by each client's policy: ``session`` (not offline tokens), ``all`` or ``none``.
 
-    This includes the tokens of clients that got no ID token and so are not notified.
+    BCL §2.7: refresh tokens SHOULD be revoked, but normally not those with ``offline_access``. Tokens of clients that
+    got no ID token, and so are not notified, are revoked too.
     """
     its_policy = func.coalesce(Client.delete_tokens_on_logout, default_policy)
     for policy in ("session", "all"):
