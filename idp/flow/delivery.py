@@ -2,9 +2,9 @@
 
     claims (logout_token.py) ─ sign ─ POST ─ judge ─ next try
 
-The outbox calls :func:`deliver` for each row that it claimed, many side by side, and writes down each attempt
-(outbox/sender.py, outbox/ledger.py). A row exists before its first attempt, so a killed process loses nothing:
-at worst an app is told twice, because an attempt is written down after the answer and never before.
+The outbox calls :func:`deliver` for each row that it claimed, in parallel (BCL §2.3), and records each attempt
+(outbox/sender.py, outbox/ledger.py). A row exists before its first attempt, and an attempt is recorded after its
+answer. So a killed process loses no delivery; at worst an app is notified twice.
 """
 
 import json
@@ -22,7 +22,7 @@ from idp.outbox.ledger import LONGEST_PAUSE, Attempt, Job, Outcome
 from pickup_web.clock import now
 
 FIRST_PAUSE = 1  # second until the second attempt; doubled each time, up to LONGEST_PAUSE
-REFUSALS = 3  # answers of 400 that make it final; an app has no other status for a fault that passes (BCL §2.8)
+REFUSALS = 3  # a 400 is final the third time; BCL §2.8 gives an app no other status for a temporary fault
 MAX_ANSWER = 4096  # bytes of a client's answer that are read
 USER_AGENT = "Pickup-IdP (back-channel logout)"
 
@@ -32,7 +32,7 @@ LOG = structlog.get_logger()
 
 
 async def deliver(job: Job, *, issuer: str, sign: Sign, http: GuardedHttpClient) -> Attempt:
-    """One attempt at one client. What is wrong with the client is an outcome, never an exception."""
+    """One attempt at one client. A fault of the client is returned as an outcome, never raised."""
     if job.uri is None:
         gone = Outcome("The client no longer has a back-channel logout URI.", "not_sent")
         return Attempt(job, gone, now(), "not_sent", now())
@@ -45,9 +45,9 @@ async def deliver(job: Job, *, issuer: str, sign: Sign, http: GuardedHttpClient)
         reason=job.reason if job.tell_reason else None,
     )
     try:
-        # BCL §2.6 (3): with the algorithm that the client registered for its ID tokens.
+        # BCL §2.4: signed like an ID token. BCL §2.6 step 3: with the algorithm registered for the client's ID tokens.
         token = await sign(claims, job.alg or "", TYPE)
-    except Exception:  # a fault of ours, such as an algorithm without a key, is given up at the deadline, too
+    except Exception:  # our own fault, such as an algorithm without a key: retried until the deadline, as well
         LOG.exception("op.logout.try_failed", delivery=job.id)
         fault = Outcome("fault of the provider", "pending")
         return Attempt(job, fault, now(), *next_step(job, fault))
@@ -84,13 +84,13 @@ async def post(
 
 
 def judge(answer: Answer) -> Outcome:
-    """What a client's answer means. The status decides (BCL §2.8), however odd the body is; that is noted."""
+    """What a client's answer means. Only the status decides (BCL §2.8). An unusual body is noted in the ledger."""
     status = answer.status
     if status in (200, 204):  # BCL §2.8; some frameworks turn an empty 200 into 204
         return Outcome(answer.fault or "delivered", "delivered", status)
-    if 300 <= status < 400:
+    if 300 <= status < 400:  # not followed, because it would send the token to an address that is not registered
         return Outcome("redirect", "refused", status)
-    if status >= 500 or status in (408, 429):  # may pass
+    if status >= 500 or status in (408, 429):  # temporary
         return Outcome("server error", "pending", status)
     if "retry-after" in answer.headers:  # RFC 9110 §10.2.3: the client could not fetch our keys to check the token
         return Outcome("asked to come back", "pending", status, own_words(answer.body))
@@ -98,7 +98,10 @@ def judge(answer: Answer) -> Outcome:
 
 
 def next_step(job: Job, outcome: Outcome) -> tuple[str, int]:
-    """The delivery's new state, and when the next attempt is due if it is still pending."""
+    """The delivery's new state, and when the next attempt is due if it is still pending.
+
+    BCL §2.5: the OP sends again only after a fault that may be temporary, and after a delay.
+    """
     next_try_at = now() + round(spread(min(FIRST_PAUSE * 2**job.tries, LONGEST_PAUSE)))
     has_time = next_try_at < job.give_up_at
     if outcome.state == "pending" and not has_time:
@@ -115,10 +118,10 @@ def own_words(body: bytes) -> str:
         words = ": ".join(str(answer[name])[:200] for name in ("error", "error_description") if name in answer)
     except (ValueError, TypeError, RecursionError):
         return ""
-    # Databases do not take every character.
+    # Some databases reject NUL and other unprintable characters.
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
 
 
 def spread(seconds: float) -> float:
-    """A little more, at random, so that what was started together does not stay together."""
+    """Up to 30 % more, at random, so that deliveries queued together are not all retried at the same time."""
     return seconds * random.uniform(1, 1.3)  # noqa: S311 # no secret depends on it
