@@ -1,1 +1,1 @@
-"""The story: the eight steps of a sign-in and a logout at the IdP, one file a step."""
+"""The IdP's eight steps of a sign-in and a logout, one file per step. README.md lists all sixteen in order."""

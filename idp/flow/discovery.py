@@ -1,4 +1,4 @@
-"""[1] The provider metadata (Discovery 1.0 §3) and the JWK Set."""
+"""[1] The provider metadata (Discovery 1.0 §3) and the JWK Set (Core §10.1)."""
 
 from flask import Response, jsonify
 
@@ -61,7 +61,11 @@ def openid_configuration() -> Response:
 
 
 def jwks() -> Response:
-    """``GET /oauth2/jwks``: the public keys. Cached for less time than a new key is published before it signs."""
+    """``GET /oauth2/jwks``: the public keys (RFC 7517 §5).
+
+    Core §10.1.1: keys are rotated by adding new ones to this set. A new key is published for longer than
+    ``max-age`` before it signs.
+    """
     return public(current_provider().keys.jwks(), max_age=60)
 
 
