@@ -1,9 +1,9 @@
-"""[16] Tells the open tab the moment its session ends, and why.
+"""[16] Tells an open tab that its session has ended, and why. No specification requires this.
 
-A page that shows a session opens an event stream (static/live.js). The stream looks at the session's
-row a few times a second: whichever worker or replica took the logout token, the row knows. Each
-stream holds a thread, so a process carries a set number of them; tabs beyond that ask now and then.
-Neither of the two is a use of the session: who went away is signed out by the idle clock, tab or no tab.
+A page with a session opens an event stream (static/live.js). The stream reads the session's row a few times a second,
+so it does not matter which worker or replica received the logout token. Each stream occupies a thread, so a process
+has a limited number of streams; further tabs poll. Neither extends the session: an open tab does not keep an absent
+user signed in.
 """
 
 import json
@@ -62,18 +62,18 @@ def watch(
             return
         if time.monotonic() >= next_beat:
             next_beat += HEARTBEAT_SECONDS
-            yield event("beat", {})  # no mere comment: the script must notice, too, when nothing comes any more
+            yield event("beat", {})  # not a comment line, because the script must notice when beats stop
         time.sleep(LOOK_SECONDS)
 
 
 def tell_pushed(context: AppContext, sid: str | None, reason: str) -> None:
-    """The tab has been told. The request's own context is over: the stream outlives it."""
+    """Emit that the tab was told. Needs ``context``, because the request's own context ends before the stream."""
     with context:
         emit("rp.tab.notified", sid=sid, outcome=reason)
 
 
 def status() -> Response:
-    """``GET /session/status``: the same, for asking; or whose session it is, by the marks of their pages."""
+    """``GET /session/status``: the same for a tab that polls. An active session has the page's hashes (page_marks)."""
     session = current_session()
     session.watched_only = True
     signed_in = session.login is not None
@@ -93,12 +93,12 @@ def event(name: str, data: dict[str, Any]) -> str:
 
 
 def stream(events: Iterator[str]) -> Response:
-    """The answer that carries ``events``."""
-    # X-Accel-Buffering: a proxy such as nginx must pass each event on at once.
+    """The response with ``events``."""
+    # X-Accel-Buffering: tells nginx to pass each event on immediately.
     return uncached(Response(events, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"}))
 
 
 def uncached(response: Response) -> Response:
-    """Tomorrow's answer is another one."""
+    """Not cached, because the next response may differ."""
     response.headers["Cache-Control"] = "no-store"
     return response
