@@ -136,7 +136,7 @@ def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[
         "claims": claims,
         "id_token_header": jws.read_header(tokens["id_token"]),
         "userinfo": userinfo,
-        "id_token": tokens["id_token"],  # RP-Initiated Logout §2: the id_token_hint
+        "id_token": tokens["id_token"],  # RPIL §2: the id_token_hint
         "access_token": tokens["access_token"],
         "access_token_expires_at": now() + tokens["expires_in"],
         "refresh_token": tokens.get("refresh_token"),
@@ -149,7 +149,7 @@ def stored_login(tokens: dict[str, Any], claims: dict[str, Any], userinfo: dict[
 def end_session_endpoint() -> str | None:
     """Stored with the session, so that logging out needs no request for the metadata.
 
-    RP-Initiated Logout §2.1: a provider that supports it has this endpoint. Not every provider does.
+    RP-Initiated Logout 1.0 (RPIL) §2.1: a provider that supports it has this endpoint. Not every provider does.
     """
     try:
         return current_state().provider.endpoint("end_session_endpoint")

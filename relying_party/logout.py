@@ -1,4 +1,6 @@
-"""[9] Logging out: first in this app, then at the provider, which notifies the other apps (RP-Initiated Logout 1.0).
+"""[9] Logging out: first in this app, then at the provider, which notifies the other apps.
+
+The request to the provider follows OpenID Connect RP-Initiated Logout 1.0 (RPIL).
 
 The route takes POST only, and its cookie is SameSite=Lax, so another site cannot log a user out. A neighbouring host
 such as blog.example.com is the same site for the browser; Sec-Fetch-Site tells it apart.
@@ -34,16 +36,16 @@ def logout() -> ResponseReturnValue:
     emit("rp.session.ended", sid=login["claims"].get("sid"), outcome=LOGGED_OUT)
     tell_application(ended, LOGGED_OUT)
     endpoint = login.get("end_session_endpoint")
-    if not endpoint:  # the provider does not support RP-Initiated Logout (§2.1)
+    if not endpoint:  # RPIL §2.1: without it, the provider does not support RP-Initiated Logout
         return redirect(url_for("relying_party.logged_out"), 303)
     session["rp_logout_state"] = secrets.token_urlsafe(32)
     parameters = {
-        # RP-Initiated Logout §2: RECOMMENDED, a hint about the user's session with this client.
+        # RPIL §2: RECOMMENDED, a hint about the user's session with this client.
         "id_token_hint": login["id_token"],
         "client_id": login["client_id"],
-        # §3.1: has to be registered as one of post_logout_redirect_uris.
+        # RPIL §3.1: has to be registered as one of post_logout_redirect_uris.
         "post_logout_redirect_uri": state.config.url("/logged-out"),
-        # §2: the provider passes it back to the post_logout_redirect_uri.
+        # RPIL §2: the provider passes it back to the post_logout_redirect_uri.
         "state": session["rp_logout_state"],
     }
     separator = "&" if "?" in endpoint else "?"
@@ -51,7 +53,7 @@ def logout() -> ResponseReturnValue:
 
 
 def logged_out() -> ResponseReturnValue:
-    """``GET /logged-out?state=…``: the post_logout_redirect_uri (RP-Initiated Logout §3)."""
+    """``GET /logged-out?state=…``: the post_logout_redirect_uri (RPIL §3)."""
     session = current_session()
     expected = session.pop("rp_logout_state", None)
     answered = request.args.get("state", "")
@@ -59,7 +61,8 @@ def logged_out() -> ResponseReturnValue:
     if session.login is not None:
         return redirect(home_url(), 303)
     if expected and hmac.compare_digest(expected.encode(), answered.encode()):
-        # We do not know which apps the provider has reached. The app's own template may link to such a page.
+        # We do not know which apps the provider has reached. An app's own template may link to the provider's page
+        # about it.
         return message_page(
             TITLE, f"{ENDED_HERE} {ASKED}", retry_url=retry_url, own_template="relying_party/logged_out.html"
         )

@@ -105,7 +105,7 @@ def credentials_in(answer: dict[str, Any]) -> tuple[str, str, int]:
 
 
 def metadata(config: Config, auth_method: str) -> dict[str, Any]:
-    """The registration request: Registration §2, RP-Initiated Logout §3.1 and BCL §2.2."""
+    """The registration request: Registration §2, RPIL §3.1 and BCL §2.2."""
     return {
         "client_name": config.client_name,
         "application_type": "web",
