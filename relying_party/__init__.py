@@ -3,8 +3,9 @@
     rp = RelyingParty()
     rp.init_app(app)
 
-Signing in and out, sessions that somebody else can end, and the address where the provider says so.
-Reading order: login.py, sessions.py, logout.py, backchannel.py, logout_token.py, live.py; guard.py is what views use.
+Signs users in and out, and keeps their sessions on the server, where a logout token from the provider can end them.
+Reading order: provider.py, login.py, id_token.py, sessions.py, logout.py, backchannel.py, logout_token.py, live.py.
+Views use guard.py.
 """
 
 import threading
@@ -92,7 +93,7 @@ class RelyingParty:
 
 
 def exempt_from_csrf(app: Flask) -> None:
-    """The provider's POST comes without a cookie and without a form of ours: see backchannel.py."""
+    """The provider's POST has no cookie and no CSRF token; see backchannel.py."""
     if csrf := app.extensions.get("csrf"):  # Flask-WTF's
         csrf.exempt(backchannel.backchannel_logout)
         csrf.exempt(backchannel.wrong_method)
@@ -108,7 +109,7 @@ def make_blueprint() -> Blueprint:
         static_url_path="/rp-static",
     )
     for method, path, name, view in ROUTES:
-        # No OPTIONS of Flask's own: at /bclogout that is a wrong method, too, and has its answer below.
+        # No automatic OPTIONS from Flask, because at /bclogout it is a wrong method too, answered below.
         blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
     others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
     blueprint.add_url_rule("/bclogout", "wrong_method", backchannel.wrong_method, methods=others)

@@ -1,7 +1,8 @@
 """The exceptions of this package.
 
-``error`` is the error code in the response (RFC 6749 §5.2). ``str(exception)`` is a sentence for the developer of
-the identity provider. ``evidence`` is for our own log only.
+``error`` is the error code in the response (RFC 6749 §5.2). ``str(exception)`` is a sentence in the response: after a
+logout token for the developer of the identity provider, after a failed sign-in for the user. ``evidence`` is for our
+own log only.
 """
 
 

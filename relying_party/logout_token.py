@@ -1,4 +1,4 @@
-"""[15] Validates a logout token: Back-Channel Logout 1.0 (BCL) §2.6, one function per step, in its order. Pure.
+"""[15] Validates a logout token: Back-Channel Logout 1.0 (BCL) §2.6, in the order of its steps. Pure.
 
 The IdP makes this token in ``idp/flow/logout_token.py``.
 """
@@ -57,6 +57,7 @@ def validate_logout_token(
     sub, sid = check_subject_or_session(claims)
     check_events(claims)
     check_no_nonce(claims)
+    # Steps 9 to 11 are OPTIONAL: compare with a session. We do not, because the session may have ended already (§2.7).
     return LogoutToken(issuer, sub, sid, check_jti(claims), issued, expires, reason_for_user(claims))
 
 

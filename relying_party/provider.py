@@ -138,7 +138,7 @@ class Provider:
             token_endpoint_auth_method=secret_in if client.client_secret else "none",
             scope=self.config.scopes,
             redirect_uri=self.config.url("/oauth2client"),
-            code_challenge_method="S256",
+            code_challenge_method="S256",  # RFC 7636 §4.2
             default_timeout=TIMEOUT,
         )
         self._connect(session, self._new_connections)
@@ -200,6 +200,7 @@ class Provider:
         return status, answer
 
     def _check_https(self, url: str) -> None:
+        # Discovery §7.1: the connections to the provider use TLS.
         if urlsplit(url).scheme != "https" and not self.config.allow_plain_http:
             raise ProviderError("The identity provider's URL is not https.", url)
 

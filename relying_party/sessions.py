@@ -1,4 +1,4 @@
-"""[7] Server-side sessions, so that a logout token can end a session without its browser.
+"""[7] Server-side sessions, so that a logout token can end a session without its browser (BCL §2.7).
 
 A session is found by the browser's cookie, by (iss, sid) and by (iss, sub). All workers and replicas read the same
 table in each request, so a logout applies to all of them immediately.
@@ -137,7 +137,7 @@ class SessionStore:
         session.new_cookie = cookie
 
     def remember_login(self, session: AppSession, login: dict[str, Any], *, most: int) -> None:
-        """Store a sign-in that this browser starts. Only the ``most`` newest are kept."""
+        """Store a sign-in that this browser starts. Older ones than the newest ``most`` are dropped."""
         if session.browser_key is None:
             self._create_anonymous(session)
         with self._db.begin() as db:
