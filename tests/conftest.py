@@ -173,17 +173,8 @@ class Built:
 
     def start(self, name: str) -> Flask:
         """The service as if it had just been built: initial data and settings, empty caches."""
-        app = self.apps[name]
         self.restore(name)
-        app.extensions["messages"]._queue.clear()
-        app.config.clear()
-        app.config.update(app.extensions["first config"])
-        app.extensions["health"]._checked_at = 0
-        if rp := app.extensions.get("relying_party"):
-            rp.provider.reset()
-        if provider := app.extensions.get("idp"):
-            provider.keys._loaded, provider.keys._loaded_at = {}, 0
-        return app
+        return as_built(self.apps[name])
 
     def keep(self, name: str, snapshot: str) -> None:
         """Take a snapshot of the service's database."""
@@ -278,6 +269,19 @@ def prepared(app: Flask, base_url: str) -> Flask:
     engine = engine_of(app)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    return app
+
+
+def as_built(app: Flask) -> Flask:
+    """``app`` with its initial settings and empty caches."""
+    app.extensions["messages"]._queue.clear()
+    app.config.clear()
+    app.config.update(app.extensions["first config"])
+    app.extensions["health"]._checked_at = 0
+    if rp := app.extensions.get("relying_party"):
+        rp.provider.reset()
+    if provider := app.extensions.get("idp"):
+        provider.keys._loaded, provider.keys._loaded_at = {}, 0
     return app
 
 

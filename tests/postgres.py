@@ -38,11 +38,27 @@ class Postgres:
     def new_database(self) -> URL:
         """The URL of a new, empty database."""
         name = f"d{next(self.numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def keep(self, database: URL) -> None:
+        """Take a snapshot of a database to which nothing is connected."""
+        self.execute(f"CREATE DATABASE {database.database}_kept TEMPLATE {database.database}")
+
+    def restore(self, database: URL) -> None:
+        """Restore the snapshot of a database."""
+        self.execute(
+            f"DROP DATABASE {database.database} WITH (FORCE)",
+            f"CREATE DATABASE {database.database} TEMPLATE {database.database}_kept",
+        )
+
+    def execute(self, *statements: str) -> None:
+        """Run statements that PostgreSQL allows only outside a transaction."""
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            for statement in statements:
+                connection.execute(text(statement))
         engine.dispose()
-        return self.url(name)
 
 
 def programs() -> Path | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ from urllib.parse import quote_plus, urlencode
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, select
+from sqlalchemy import URL, Engine, select
 from sqlalchemy.orm import Session
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
+from idp import create_app
 from idp.background.loop import Background
 from idp.flow import delivery
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
@@ -29,8 +31,9 @@ from idp.tokens.signing_keys import SigningKeys
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event
-from tests.conftest import PASSWORD, Built, SiteClient, client_of
+from tests.conftest import PASSWORD, START, Built, SiteClient, as_built, client_of, close, make_settings, prepared
 from tests.network import Network, query_of
+from tests.postgres import Postgres
 from tests.tokens import b64, read
 
 if TYPE_CHECKING:
@@ -268,6 +271,49 @@ def provider(idp: Flask, settings: Settings, network: Network) -> Provider:
     network.add(settings.dispatch_url, apps[DISPATCH])
     network.add(settings.manager_url, apps[MANAGER])
     return Provider(idp, settings, network, apps)
+
+
+@dataclass
+class BuiltOnPostgres:
+    """The IdP with PostgreSQL, built once for all tests; its seeded database is kept as a template."""
+
+    app: Flask
+    settings: Settings
+    server: Postgres
+    database: URL
+
+
+@pytest.fixture(scope="session")
+def built_on_postgres(
+    postgres: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
+    cheap_cryptography: None,  # noqa: ARG001 # before the first password
+) -> Iterator[BuiltOnPostgres]:
+    """See :class:`BuiltOnPostgres`."""
+    database = postgres.new_database()
+    url = database.render_as_string(hide_password=False)
+    settings = make_settings(tmp_path_factory.mktemp("postgres"), idp_database_url=url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: START)
+        app = prepared(create_app(settings), settings.idp_url)
+    close(app)
+    postgres.keep(database)
+    yield BuiltOnPostgres(app, settings, postgres, database)
+    close(app)
+
+
+@pytest.fixture
+def provider_on_postgres(built_on_postgres: BuiltOnPostgres, network: Network) -> Iterator[Provider]:
+    """The IdP with PostgreSQL, with two simulated apps on the network."""
+    app, settings = built_on_postgres.app, built_on_postgres.settings
+    built_on_postgres.server.restore(built_on_postgres.database)
+    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
+    network.add(settings.idp_url, as_built(app))
+    network.add(settings.dispatch_url, apps[DISPATCH])
+    network.add(settings.manager_url, apps[MANAGER])
+    yield Provider(app, settings, network, apps)
+    network.release_all()
+    close(app)
 
 
 @pytest.fixture(scope="session")

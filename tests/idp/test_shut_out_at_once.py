@@ -6,14 +6,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-import idp as idp_service
 from idp.flow import login
 from idp.models import Delivery, Participation, SsoSession, Token, User, hash_of
 from idp.operations import OperationError, people, sessions
@@ -22,30 +21,20 @@ from idp.outbox.reasons import Reason
 from idp.sign_in.sso_session import COOKIE
 from idp.tokens.refresh_grant import RefreshGrant
 from pickup_web.database import db
-from tests.conftest import PASSWORD, START, Clock, SiteClient, close, make_settings, prepared, settle
-from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.conftest import PASSWORD, START, Clock, SiteClient, settle
+from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.flow.test_session_ending import remove, tokens_with_consent
 from tests.idp.operations.test_people import ADMIN, ALEX, CAMERON, operate, person
-from tests.network import Network
 from tests.thorough import examples
 
 EMPTY: list[str] = []
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path, network: Network) -> Iterator[Provider]:
+def either(request: pytest.FixtureRequest) -> Provider:
     """The provider, on one database and on the other."""
-    if request.param == "sqlite":
-        yield request.getfixturevalue("provider")
-        return
-    url = request.getfixturevalue("postgres").new_database().render_as_string(hide_password=False)
-    settings = make_settings(tmp_path, idp_database_url=url)
-    app = prepared(idp_service.create_app(settings), settings.idp_url)
-    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
-    for address, there in ((settings.dispatch_url, apps[DISPATCH]), (settings.manager_url, apps[MANAGER])):
-        network.add(address, there)
-    yield Provider(app, settings, network, apps)
-    close(app)
+    provider: Provider = request.getfixturevalue("provider" if request.param == "sqlite" else "provider_on_postgres")
+    return provider
 
 
 def sign_in_often(provider: Provider, number: int) -> list[str]:

@@ -1,29 +1,18 @@
 """The same with PostgreSQL, which cannot be asked for everything that an address can hold."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-import idp as idp_service
-from tests.conftest import close, make_settings, prepared
 from tests.idp.admin_api.conftest import ACCOUNT, SESSIONS, Program, add_program, problem
 from tests.idp.conftest import Provider
-from tests.network import Network
-from tests.postgres import Postgres
 
 
 @pytest.fixture
-def on_postgres(postgres: Postgres, tmp_path: Path, network: Network) -> Iterator[Program]:
+def on_postgres(provider_on_postgres: Provider) -> Program:
     """A program at a provider with a database there."""
-    url = postgres.new_database().render_as_string(hide_password=False)
-    settings = make_settings(tmp_path, idp_database_url=url)
-    app = prepared(idp_service.create_app(settings), settings.idp_url)
-    program = add_program(Provider(app, settings, network, {}))
+    program = add_program(provider_on_postgres)
     program.provider.sign_in()
     program.take_token()
-    yield program
-    close(app)
+    return program
 
 
 def test_no_name_has_a_nul_in_it(on_postgres: Program) -> None:

@@ -1,17 +1,8 @@
 """Every list, search and page of the console with PostgreSQL, which refuses more than SQLite does."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-import idp as idp_service
 from idp.models import Delivery, SsoSession
-from tests.conftest import close, make_settings, prepared
-from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.console.conftest import after, operator
-from tests.network import Network
-from tests.postgres import Postgres
 
 ODD = (
     "",
@@ -24,28 +15,11 @@ ODD = (
 )  # nothing, wild cards, no text, a cab, what SQL is written with
 
 
-@pytest.fixture
-def on_postgres(postgres: Postgres, tmp_path: Path, network: Network) -> Iterator[Provider]:
-    """The provider of the other tests, but for its database."""
-    url = postgres.new_database().render_as_string(hide_password=False)
-    settings = make_settings(tmp_path, idp_database_url=url)
-    app = prepared(idp_service.create_app(settings), settings.idp_url)
-    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
-    for address, site in (
-        (settings.idp_url, app),
-        (settings.dispatch_url, apps[DISPATCH]),
-        (settings.manager_url, apps[MANAGER]),
-    ):
-        network.add(address, site)
-    yield Provider(app, settings, network, apps)
-    close(app)
-
-
-def test_every_search_is_answered_and_a_session_is_ended(on_postgres: Provider) -> None:
-    browser = on_postgres.sign_in()
-    on_postgres.tokens(browser)
-    on_postgres.tokens(browser, MANAGER)
-    admin = operator(on_postgres)
+def test_every_search_is_answered_and_a_session_is_ended(provider_on_postgres: Provider) -> None:
+    browser = provider_on_postgres.sign_in()
+    provider_on_postgres.tokens(browser)
+    provider_on_postgres.tokens(browser, MANAGER)
+    admin = operator(provider_on_postgres)
     lists = [f"{section}?search={odd}" for section in ("applications", "people", "sessions") for odd in ODD]
     filters = [f"deliveries?{name}={odd}" for name in ("client_id", "person", "sid", "state") for odd in ODD]
     pages = ["sessions?search=a&all=1&page=2", "deliveries.csv", "", f"applications/{DISPATCH}", "keys", "settings"]
@@ -53,11 +27,11 @@ def test_every_search_is_answered_and_a_session_is_ended(on_postgres: Provider) 
         assert admin.get(f"/console/{path}".rstrip("/")).status_code == 200, path
     for path in ("applications", "people", "sessions", "deliveries"):
         assert admin.get(f"/console/{path}/a%00b").status_code == 404
-    sid = next(row.sid for row in on_postgres.rows(SsoSession) if row.sub == "248289761002")
+    sid = next(row.sid for row in provider_on_postgres.rows(SsoSession) if row.sub == "248289761002")
     admin.get(f"/console/sessions/{sid}/end")
     page = after(admin, admin.submit(f"/console/sessions/{sid}/end"))
     assert "2 apps were notified." in page
-    row = on_postgres.rows(Delivery)[0]
+    row = provider_on_postgres.rows(Delivery)[0]
     assert "was notified" in after(admin, admin.submit(f"/console/deliveries/{row.id}/send-again"))
     page = after(admin, admin.submit(f"/console/applications/{MANAGER}/remove"))
     assert "Removed Pickup Manager. No logout request was sent." in page

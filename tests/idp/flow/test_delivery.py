@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,7 +11,6 @@ import requests
 from sqlalchemy.orm import Session
 from werkzeug import Response
 
-from idp import create_app
 from idp.flow import delivery
 from idp.flow.delivery import FIRST_PAUSE, MAX_ANSWER
 from idp.flow.session_ending import end_session
@@ -35,10 +33,9 @@ from idp.outbox.reasons import Reason
 from idp.tokens.signing_keys import SigningKeys
 from pickup_web import events
 from pickup_web.database import engine_of
-from tests.conftest import START, Clock, SiteClient, close, eventually, make_settings, prepared, settle
+from tests.conftest import START, Clock, SiteClient, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider, another_worker
-from tests.network import Network, Request
-from tests.postgres import Postgres
+from tests.network import Request
 
 
 def log_out(provider: Provider, browser: SiteClient) -> None:
@@ -285,12 +282,9 @@ def test_unrecordable_result_does_not_affect_others(provider: Provider) -> None:
     assert {attempt.jti for attempt in provider.attempts()} == {MANAGER, DISPATCH, "another"}
 
 
-def test_long_outcome_is_shortened(postgres: Postgres, network: Network, tmp_path: Path) -> None:
+def test_long_outcome_is_shortened(provider_on_postgres: Provider) -> None:
     """PostgreSQL rejects a text that SQLite accepts; the row must not stay pending because of it."""
-    url = postgres.new_database().render_as_string(hide_password=False)
-    settings = make_settings(tmp_path, idp_database_url=url)
-    app = prepared(create_app(settings), settings.idp_url)
-    provider = Provider(app, settings, network, {MANAGER: PaperApp()})
+    provider = provider_on_postgres
     provider.change_client(MANAGER, backchannel_logout_uri=manager_uri(provider) + "/\u00fc")
     browser = provider.sign_in()
     provider.end_session(browser, id_token_hint=provider.tokens(browser, MANAGER)["id_token"])
@@ -300,7 +294,6 @@ def test_long_outcome_is_shortened(postgres: Postgres, network: Network, tmp_pat
     assert row.outcome == attempt.outcome == "the logout URI contains characters that…"
     (event,) = provider.events("op.logout.refused")
     assert event.outcome == "the logout URI contains characters that no URL has"
-    close(app)
 
 
 def test_rejection_is_recorded_with_the_apps_text(provider: Provider, cameron: SiteClient) -> None:

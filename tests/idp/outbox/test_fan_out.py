@@ -7,14 +7,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from secrets import token_hex
 
 import pytest
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
-from idp import create_app
 from idp.background.loop import Background
 from idp.flow.session_ending import SESSIONS_A_STATEMENT, end_participations, mark_ended, queue_deliveries
 from idp.models import IDLE_SECONDS, Client, Delivery, Participation, SsoSession, User
@@ -24,10 +22,9 @@ from idp.outbox.http import Answer, GuardedHttpClient, Request, in_background
 from idp.outbox.ledger import LEASE_SECONDS, claim_due
 from idp.outbox.reasons import Reason
 from pickup_web.database import engine_of
-from tests.conftest import START, Clock, close, eventually, make_settings, prepared, settle
+from tests.conftest import START, Clock, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider, another_worker
 from tests.network import Network
-from tests.postgres import Postgres
 from tests.thorough import THOROUGH, examples
 
 EMPTY: list[str] = []
@@ -397,12 +394,9 @@ def test_control_sessions_that_are_used_do_not_expire(provider: Provider, clock:
 # --- the other database ---
 
 
-def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path: Path, clock: Clock) -> None:
+def test_postgresql_does_the_same(provider_on_postgres: Provider, network: Network, clock: Clock) -> None:
     """Sessions that expire under the eyes of four processes; what is due is taken once; the ledger is found."""
-    url = postgres.new_database().render_as_string(hide_password=False)
-    settings = make_settings(tmp_path, idp_database_url=url)
-    app = prepared(create_app(settings), settings.idp_url)
-    provider = Provider(app, settings, network, {})
+    provider = provider_on_postgres
     apps = add_apps(provider, 3)
     network.refuse(f"http://{apps[0]}.")
     add_sessions(provider, 20, apps)
@@ -429,10 +423,9 @@ def test_postgresql_does_the_same(postgres: Postgres, network: Network, tmp_path
         assert len("".join(export_csv(db, Search())).splitlines()) == 81
     assert (total, len(entries[0].attempts)) == (20, 2)
     add_sessions(provider, 3, apps)
-    with Session(engine_of(app)) as session:
+    with Session(engine_of(provider.app)) as session:
         removed = session.get_one(Client, apps[1])
         assert len(end_participations(session, removed, Reason.CLIENT_REMOVED, "session")) == 3
-    close(app)
 
 
 def test_the_bench_keeps_working() -> None:
