@@ -30,7 +30,7 @@ preload_app = not is_learn  # a single worker shares nothing
 # request that is sent at that moment is lost.
 keepalive = 120  # seconds
 
-UNREAD_SECONDS = 1.0
+BODY_SECONDS = 5.0  # for a request's body
 MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CONTENT_LENGTH)
 
 graceful_timeout = 3  # seconds; open event streams do not end by themselves, so do not wait long
@@ -59,19 +59,25 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
         hook()
 
 
-def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noqa: ARG001 # gunicorn passes them
-    """Read a body that the application did not read, such as that of a refused form, for one second at most.
+def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passes both
+    """Start the time limit of the body, if the request has one.
 
-    The connection is then ready for the next request. gunicorn would read it too, but its time limit restarts with each
-    byte, so a client that sends single bytes would occupy the thread.
+    A socket timeout restarts with each byte, so a client that sends single bytes could hold the thread.
     """
-    if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
-        return
-    enough = threading.Timer(UNREAD_SECONDS, stop_reading, [environ["gunicorn.socket"]])
-    enough.start()
-    with suppress(Exception):  # if it is cut off or malformed, gunicorn closes the connection
-        environ["wsgi.input"].read(MAX_UNREAD)
-    enough.cancel()
+    if not {"CONTENT-LENGTH", "TRANSFER-ENCODING"}.isdisjoint(name for name, _ in req.headers):
+        req.body_timer = threading.Timer(BODY_SECONDS, stop_reading, [req.unreader.sock])
+        req.body_timer.start()
+
+
+def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noqa: ARG001 # gunicorn passes them
+    """Read a body that the application did not read, such as that of a refused form, within the same time limit.
+
+    The connection is then ready for the next request. gunicorn would read it too, but without our time limit.
+    """
+    if hasattr(req, "body_timer"):
+        with suppress(Exception):  # if it is cut off or malformed, gunicorn closes the connection
+            environ["wsgi.input"].read(MAX_UNREAD)
+        req.body_timer.cancel()
 
 
 def stop_reading(connection: socket.socket) -> None:

@@ -7,7 +7,6 @@ user signed in.
 """
 
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,12 +15,11 @@ from typing import Any
 from flask import Response, current_app, jsonify, request
 from flask.ctx import AppContext
 
-from relying_party import incoming
 from relying_party.sessions import Ending, SessionStore
 from relying_party.state import current_session, current_state, emit, page_marks
 
 LOOK_SECONDS = 0.25  # how often a stream polls its session: the longest delay
-HEARTBEAT_SECONDS = 5  # if the server hides the connection, only writing detects a closed tab
+HEARTBEAT_SECONDS = 1  # a closed tab is noticed when the server cannot send the second of two heartbeats
 STREAM_SECONDS = 300  # then the browser reconnects by itself
 
 
@@ -36,26 +34,21 @@ def live() -> Response:
     if not request.environ.get("wsgi.multithread") or not places.acquire(blocking=False):
         return uncached(Response("No stream is free; ask for the status now and then.", 503, {"Retry-After": "2"}))
     tell = partial(tell_pushed, current_app.app_context(), sid)
-    response = stream(watch(current_state().sessions, session.key, incoming.connection(), tell))
+    response = stream(watch(current_state().sessions, session.key, tell))
     response.call_on_close(places.release)
     return response
 
 
-def watch(
-    sessions: SessionStore,
-    key: str,
-    connection: socket.socket | None,
-    tell: Callable[[str], None] = lambda _reason: None,
-) -> Iterator[str]:
+def watch(sessions: SessionStore, key: str, tell: Callable[[str], None] = lambda _reason: None) -> Iterator[str]:
     """The stream of an active session: heartbeats, then at most one event.
 
-    It ends when the tab is closed, so that a user who opens many pages does not use up the streams. ``tell`` is called
-    with the reason after the tab was told.
+    When the tab is closed, sending a heartbeat fails and the server closes the stream. ``tell`` is called with the
+    reason after the tab was told.
     """
     yield "retry: 1000\n\n"
     end = time.monotonic() + STREAM_SECONDS
     next_beat = time.monotonic() + HEARTBEAT_SECONDS
-    while time.monotonic() < end and not incoming.is_closed(connection):
+    while time.monotonic() < end:
         if ending := sessions.ending(key):
             yield event("signed-out", reason_of(ending))
             tell(ending.reason)

@@ -9,7 +9,7 @@ const page = document.getElementById("signed-out"); // the card's template; its 
 const POLL_MS = 2000; // how often to poll if no stream is available,
 const POLLS = 15; // and how many polls to make before requesting a stream again
 const TICK_MS = 5000; // a clock that missed three ticks was suspended
-const SILENCE_MS = 15000; // a stream silent for so long is broken; the server sends a heartbeat every five seconds
+const SILENCE_MS = 15000; // a stream silent for so long is broken; the server sends a heartbeat every second
 
 const others = new BroadcastChannel(`relying party ${page.dataset.live}`);
 let source; // the event stream, in the tab that holds the lock

@@ -1,7 +1,6 @@
 """``POST /bclogout`` of a running application: Back-Channel Logout 1.0 §2.5 to §2.8, all 32 vectors."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable
 from io import BytesIO
@@ -11,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from relying_party import EndedSession, backchannel, protocol_event, session_ended, sessions
+from relying_party import EndedSession, protocol_event, session_ended, sessions
 from relying_party.backchannel import MAX_BODY
 from relying_party.errors import ReplayedToken
 from relying_party.logout_token import LogoutToken
@@ -438,28 +437,6 @@ def test_chunked_body_is_limited(shop: Shop, ann: FlaskClient, make: TokenMaker)
     assert_refused(response)
     assert endless.tell() <= MAX_BODY
     assert who(ann) == "a user"
-
-
-@pytest.mark.parametrize("is_slow", [True, False], ids=["slow", "control-in-time"])
-def test_slow_body_is_cut_off(
-    is_slow: bool, shop: Shop, ann: FlaskClient, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """BCL-71: a slow body blocks a thread for a few seconds at most; a socket timeout would not ensure that."""
-    monkeypatch.setattr(backchannel, "BODY_SECONDS", 0.05)
-    ours, senders = socket.socketpair()
-    body = f"logout_token={make.logout_token()}".encode()
-    senders.sendall(body[:-1] if is_slow else body)
-    with ours, senders, ours.makefile("rb") as stream:
-        response = shop.app.test_client().post(
-            "/bclogout",
-            content_type=FORM,
-            environ_overrides={"wsgi.input": stream, "CONTENT_LENGTH": str(len(body)), "werkzeug.socket": ours},
-        )
-    if is_slow:
-        assert_refused(response, "cannot be read")
-    else:
-        assert_accepted(response)
-    assert who(ann) == ("a user" if is_slow else "anonymous")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from relying_party import live
-from relying_party.incoming import is_closed
 from relying_party.live import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAM_SECONDS
 from relying_party.sessions import IDLE_SECONDS, TOUCH_SECONDS
 from tests.conftest import START, Clock
@@ -31,7 +29,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def watch(shop: Shop) -> Iterator[str]:
     """The stream of the only session."""
     (row,) = shop.rows()
-    return live.watch(shop.state.sessions, row.id_hash, None)
+    return live.watch(shop.state.sessions, row.id_hash)
 
 
 def stream(browser: FlaskClient, *, threads: bool = True) -> TestResponse:
@@ -108,7 +106,7 @@ def test_polling_does_not_count_as_use(look: str, shop: Shop, clock: Clock) -> N
 
 def test_deleted_session_counts_as_ended(shop: Shop, pauses: list[float]) -> None:  # noqa: ARG001 # no waiting
     """A deleted row means that the session ended; it is not an error."""
-    assert events_in(list(live.watch(shop.state.sessions, "no such key", None))[1])[0][0] == "signed-out"
+    assert events_in(list(live.watch(shop.state.sessions, "no such key"))[1])[0][0] == "signed-out"
 
 
 def test_stream_is_neither_cached_nor_buffered(shop: Shop) -> None:
@@ -251,14 +249,3 @@ def test_pages_of_signed_in_users_are_not_cached(shop: Shop) -> None:
     script = browser.get("/rp-static/live.js")
     assert script.headers["Cache-Control"] == "no-cache", "Flask's default for files"
     script.close()
-
-
-def test_closed_tab_frees_its_place_at_the_next_poll() -> None:
-    """An open stream occupies a thread; a user who browses quickly must not use them all up."""
-    ours, browsers = socket.socketpair()
-    with ours, browsers:
-        assert not is_closed(ours), "the tab is open and sends nothing"
-        browsers.close()
-        assert is_closed(ours), "the tab is closed"
-    assert is_closed(ours), "a broken connection counts as closed"
-    assert not is_closed(None), "the server hides the connection, so only the heartbeat detects it"
