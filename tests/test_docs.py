@@ -77,7 +77,7 @@ def links(document: Path) -> Iterator[str]:
 
 
 @each_document
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     """Pictures, too."""
     assert [link for link in links(document) if not (document.parent / link).exists()] == []
 

@@ -1,4 +1,4 @@
-"""/account: a person sees and ends their own sessions, changes their password, and is told what happened."""
+"""/account: users see and end their own sessions, change their password, and get a confirmation."""
 
 import re
 from html import unescape
@@ -20,24 +20,24 @@ ACTS = ["/account/end-others", "/account/log-out-everywhere", "/account/password
 
 
 def alive(provider: Provider) -> set[str]:
-    """The sids of sessions that live."""
+    """The sids of active sessions."""
     return {row.sid for row in provider.rows(SsoSession) if row.ended_at is None}
 
 
 def words(page: TestResponse) -> str:
-    """What a page says, without its markup."""
+    """The text of a page, without markup."""
     main = page.text.partition("<main")[2]
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
 
 
 def answer(browser: SiteClient, path: str, **fields: str) -> TestResponse:
-    """Open the page that asks, and say yes."""
+    """Open the confirmation page, and confirm."""
     browser.get(path)
     return browser.submit(path, **fields)
 
 
 def notices(browser: SiteClient) -> str:
-    """What the account page says that has happened."""
+    """The message on the account page."""
     return " ".join(re.findall(r'role="status">.*?<p>(.*?)</p>', browser.get("/account").text, re.DOTALL))
 
 
@@ -60,8 +60,8 @@ def sid_of(provider: Provider, user_agent: str) -> str:
 # --- the page ---
 
 
-def test_the_page_shows_each_session_with_its_browser_times_and_apps(cameron: SiteClient, phone: SiteClient) -> None:
-    """And marks the one it is looked at with, which comes first."""
+def test_page_shows_browser_times_and_apps_of_each_session(cameron: SiteClient, phone: SiteClient) -> None:
+    """The current session is marked and listed first."""
     del phone
     page = words(cameron.get("/account"))
     assert "In 2 browsers." in page
@@ -72,12 +72,12 @@ def test_the_page_shows_each_session_with_its_browser_times_and_apps(cameron: Si
     assert page.count("This browser") == 1
 
 
-def test_somebody_elses_sessions_are_nobodys_business(provider: Provider, cameron: SiteClient) -> None:
-    """Not shown, not ended, not even known."""
+def test_other_users_sessions_are_inaccessible(provider: Provider, cameron: SiteClient) -> None:
+    """It is neither shown nor ended, and its existence is not disclosed."""
     browser = provider.sign_in(username="alex")
     assert "In this browser only." in words(browser.get("/account"))
     (sid,) = (row.sid for row in provider.rows(SsoSession) if row.sub == CAMERON)
-    browser.get("/account/password")  # has a form, whose token is good here
+    browser.get("/account/password")  # has a form whose token is valid here
     for path in (f"/account/sessions/{sid}/end", "/account/sessions/no-such/end"):
         assert browser.get(path).status_code == 404
         assert browser.submit(path).status_code == 404
@@ -86,8 +86,8 @@ def test_somebody_elses_sessions_are_nobodys_business(provider: Provider, camero
     del cameron
 
 
-def test_what_a_browser_calls_itself_is_only_text(provider: Provider) -> None:
-    """Somebody else's User-Agent must not become markup here."""
+def test_user_agent_is_escaped(provider: Provider) -> None:
+    """Another user's User-Agent must not become markup here."""
     browser = provider.browser()
     browser.environ_base["HTTP_USER_AGENT"] = "<script>alert(1)</script> Firefox/143.0"
     provider.sign_in(browser)
@@ -96,8 +96,8 @@ def test_what_a_browser_calls_itself_is_only_text(provider: Provider) -> None:
     assert "Firefox" in words(page)
 
 
-def test_many_sessions_come_in_pages(provider: Provider, cameron: SiteClient) -> None:
-    """With links that need no script; any number in the address is fine."""
+def test_many_sessions_are_paged(provider: Provider, cameron: SiteClient) -> None:
+    """With links that work without a script; any number in the URL is accepted."""
     with provider.database() as rows:
         row = {"sub": CAMERON, "auth_time": START, "amr": ["pwd"], "user_agent": "", "expires_at": START + 999}
         times = {"created_at": START - 5, "last_seen_at": START - 5}
@@ -115,10 +115,8 @@ def test_many_sessions_come_in_pages(provider: Provider, cameron: SiteClient) ->
 # --- ending ---
 
 
-def test_nothing_ends_before_the_question_is_answered(
-    provider: Provider, cameron: SiteClient, phone: SiteClient
-) -> None:
-    """A link may be followed by anything; the question says what will be."""
+def test_nothing_ends_without_confirmation(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
+    """A link can be followed by a prefetching browser; the page shows the consequences."""
     both, sid = alive(provider), sid_of(provider, IPHONE)
     assert "Your session in Safari on iPhone ends." in words(cameron.get(f"/account/sessions/{sid}/end"))
     assert "One session ends; this browser stays signed in." in words(cameron.get("/account/end-others"))
@@ -128,18 +126,16 @@ def test_nothing_ends_before_the_question_is_answered(
 
 
 @pytest.mark.parametrize("token", ["", "made up"])
-def test_another_site_can_end_nothing(token: str, provider: Provider, cameron: SiteClient) -> None:
-    """Each form has a token of its own."""
+def test_other_site_cannot_end_a_session(token: str, provider: Provider, cameron: SiteClient) -> None:
+    """Each form needs its own token."""
     sid = provider.session().sid
     for path in (*ACTS, f"/account/sessions/{sid}/end"):
         assert cameron.post(path, data={"csrf_token": token}).status_code == 400
     assert alive(provider) == {sid}
 
 
-def test_the_question_says_which_apps_are_told_and_which_are_not_and_why(
-    provider: Provider, cameron: SiteClient
-) -> None:
-    """So that nobody believes to be logged out where they are not."""
+def test_confirmation_lists_which_apps_are_notified_and_why_not(provider: Provider, cameron: SiteClient) -> None:
+    """So that users know in which apps they stay signed in."""
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     page = words(cameron.get(f"/account/sessions/{provider.session().sid}/end"))
     assert "Also logged out Pickup Dispatch" in page
@@ -147,10 +143,8 @@ def test_the_question_says_which_apps_are_told_and_which_are_not_and_why(
     assert "Pickup Manager (not notified of a logout)" in words(cameron.get("/account"))
 
 
-def test_another_browser_is_signed_out_and_this_one_stays(
-    provider: Provider, cameron: SiteClient, phone: SiteClient
-) -> None:
-    """The page says so; a second click says that it was over."""
+def test_ending_another_session_keeps_this_one(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
+    """The page confirms it; a second click reports that it had ended."""
     sid = sid_of(provider, IPHONE)
     done = answer(cameron, f"/account/sessions/{sid}/end")
     assert (done.status_code, done.location) == (303, "/account")
@@ -158,11 +152,11 @@ def test_another_browser_is_signed_out_and_this_one_stays(
     assert phone.get("/account").status_code == 302
     answer(cameron, f"/account/sessions/{sid}/end")
     assert "That session has already ended." in notices(cameron)
-    assert cameron.get(f"/account/sessions/{sid}/end").status_code == 303, "also of an old question"
+    assert cameron.get(f"/account/sessions/{sid}/end").status_code == 303, "an old confirmation page too"
 
 
-def test_who_ends_the_session_in_hand_ends_at_the_logged_out_page(provider: Provider, cameron: SiteClient) -> None:
-    """Without its cookie, and without a way back to the page."""
+def test_ending_this_session_shows_the_logged_out_page(provider: Provider, cameron: SiteClient) -> None:
+    """Its cookie is deleted, and the page has no link back."""
     page = answer(cameron, f"/account/sessions/{provider.session().sid}/end")
     assert "You are logged out" in words(page)
     assert cameron.get_cookie(COOKIE, "idp.localhost") is None
@@ -171,8 +165,8 @@ def test_who_ends_the_session_in_hand_ends_at_the_logged_out_page(provider: Prov
     assert len(provider.logout_tokens(DISPATCH)) == 1
 
 
-def test_all_others_end_and_how_many_is_said(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
-    """With none there is nothing to end."""
+def test_ending_all_others_reports_their_number(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
+    """Without other sessions there is nothing to end."""
     provider.sign_in()
     answer(cameron, "/account/end-others")
     assert "2 other sessions have ended. Only this browser is signed in." in notices(cameron)
@@ -182,8 +176,8 @@ def test_all_others_end_and_how_many_is_said(provider: Provider, cameron: SiteCl
     assert "No other session has ended." in notices(cameron)
 
 
-def test_log_out_everywhere_ends_this_one_too(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
-    """At the logged-out page, which counts them."""
+def test_log_out_everywhere_includes_this_session(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
+    """The logged-out page shows their number."""
     page = answer(cameron, "/account/log-out-everywhere")
     assert "You are logged out everywhere All your 2 sessions have ended" in words(page)
     assert alive(provider) == set()
@@ -191,8 +185,8 @@ def test_log_out_everywhere_ends_this_one_too(provider: Provider, cameron: SiteC
     assert len(provider.logout_tokens(MANAGER)) == 2
 
 
-def test_an_app_that_could_not_be_told_is_named(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
-    """On the account page and on the logged-out page; the logout itself is done."""
+def test_app_that_could_not_be_notified_is_named(provider: Provider, cameron: SiteClient, phone: SiteClient) -> None:
+    """On the account page and on the logged-out page; the logout itself succeeds."""
     provider.apps[MANAGER].status = 503
     answer(cameron, "/account/end-others")
     assert "Not notified yet: Pickup Manager." in notices(cameron)
@@ -203,25 +197,23 @@ def test_an_app_that_could_not_be_told_is_named(provider: Provider, cameron: Sit
     del phone
 
 
-def test_the_question_whether_to_log_out_leads_to_everywhere(provider: Provider, cameron: SiteClient) -> None:
-    """Who thinks of one browser may mean all."""
+def test_confirmation_page_offers_log_out_everywhere(provider: Provider, cameron: SiteClient) -> None:
+    """A user who means one browser may prefer all."""
     assert 'href="/account/log-out-everywhere"' in provider.end_session(cameron).text
 
 
-# --- who is not signed in ---
+# --- users who are not signed in ---
 
 
 @pytest.mark.parametrize("path", ACTS)
-def test_without_a_session_nothing_can_be_done(
-    path: str, provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
-    """A question leads to the sign-in and back to itself; an answer is refused."""
+def test_account_requires_a_session(path: str, provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """A GET redirects to the sign-in and back; a POST is rejected."""
     clock.turn(3 * 3600)
     asked = cameron.get(path)
     assert (asked.status_code, asked.location) == (302, f"/login?next={path}")
     cameron.get(asked.location)
     assert cameron.submit(path).status_code == 401
-    assert len(alive(provider)) == 1, "until the clock looks"
+    assert len(alive(provider)) == 1, "until the background loop ends it"
 
 
 # --- the password ---
@@ -230,14 +222,14 @@ def test_without_a_session_nothing_can_be_done(
 def change(
     browser: SiteClient, old: str = PASSWORD, new: str = "another one", again: str = "another one"
 ) -> TestResponse:
-    """Fill in the form."""
+    """Fill in the password form."""
     return answer(browser, "/account/password", old=old, new=new, again=again)
 
 
-def test_who_changes_the_password_stays_signed_in_and_the_others_go(
+def test_password_change_keeps_this_session_and_ends_the_others(
     provider: Provider, cameron: SiteClient, phone: SiteClient
 ) -> None:
-    """And is told how many those were."""
+    """The page says how many ended."""
     assert change(cameron).status_code == 303
     assert "Your password is changed. One other session has ended." in notices(cameron)
     assert phone.get("/account").status_code == 302
@@ -257,10 +249,10 @@ def test_who_changes_the_password_stays_signed_in_and_the_others_go(
     ],
     ids=["wrong-old", "too-short", "too-long", "not-the-same", "nothing"],
 )
-def test_what_is_wrong_is_said_at_its_field_and_nothing_changes(
+def test_invalid_password_form_shows_errors_and_changes_nothing(
     given: dict[str, str], field: str, sentence: str, provider: Provider, cameron: SiteClient, phone: SiteClient
 ) -> None:
-    """What was typed does not come back."""
+    """The typed passwords are not sent back."""
     page = change(cameron, **given)
     assert page.status_code == 422
     assert re.search(rf'id="{field}-error">.*?{sentence}', page.text, re.DOTALL)
@@ -271,18 +263,18 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_changes(
 
 
 @pytest.mark.parametrize("password", ["ünïcödé 🚕 cab", "        ", "x" * 1024])
-def test_any_characters_will_do(password: str, provider: Provider, cameron: SiteClient) -> None:
-    """Length is what counts; spaces at the ends are part of it."""
+def test_password_can_contain_any_characters(password: str, provider: Provider, cameron: SiteClient) -> None:
+    """Only length matters; spaces at the ends count."""
     assert change(cameron, new=password, again=password).status_code == 303
     browser = provider.browser()
     done = provider.enter_password(browser, provider.authorize(browser), "cameron", password)
     assert "code=" in done.location
 
 
-def test_a_browser_is_not_sent_the_names_of_a_hundred_apps(
+def test_message_names_a_limited_number_of_apps(
     cameron: SiteClient, phone: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They travel in a cookie, and beyond 4 kB a browser drops it, and what it says."""
+    """They are sent in a cookie, and browsers drop one larger than 4 kB, so the message would be lost."""
     del phone
     names = [f"App {number} {hash(str(number))}" for number in range(200)]
     monkeypatch.setattr("idp.account.unconfirmed_since", lambda _: Unconfirmed(names, names))

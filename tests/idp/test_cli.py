@@ -18,7 +18,7 @@ def client(provider: Provider, client_id: str) -> Client:
     return next(row for row in provider.rows(Client) if row.client_id == client_id)
 
 
-def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: SiteClient) -> None:
+def test_new_value_applies_to_the_next_logout(provider: Provider, cameron: SiteClient) -> None:
     """With the back-channel URI removed, Manager is not notified; with the URI restored, it is."""
     uri = f"{provider.url(MANAGER)}/bclogout"
     assert run(provider, MANAGER, "backchannel_logout_uri", "").exit_code == 0
@@ -34,7 +34,7 @@ def test_a_value_is_set_and_the_next_logout_obeys(provider: Provider, cameron: S
 
 
 @pytest.mark.parametrize("value", ["none", "session", "all"])
-def test_the_policy_is_one_of_three(value: str, provider: Provider) -> None:
+def test_only_three_policies_are_accepted(value: str, provider: Provider) -> None:
     """An empty value restores the default."""
     assert run(provider, DISPATCH, "delete_tokens_on_logout", value).exit_code == 0
     assert client(provider, DISPATCH).delete_tokens_on_logout == value
@@ -53,7 +53,7 @@ def test_the_policy_is_one_of_three(value: str, provider: Provider) -> None:
     ],
     ids=["unknown-client", "unknown-policy", "unknown-name", "BCL-07-not-absolute", "BCL-07-fragment"],
 )
-def test_an_invalid_value_is_refused_with_a_message(arguments: tuple[str, ...], says: str, provider: Provider) -> None:
+def test_invalid_value_is_rejected_with_a_message(arguments: tuple[str, ...], says: str, provider: Provider) -> None:
     """BCL-07: an absolute address without a fragment; nothing is changed otherwise."""
     before = vars(client(provider, MANAGER))["backchannel_logout_uri"]
     result = run(provider, *arguments)
@@ -62,7 +62,7 @@ def test_an_invalid_value_is_refused_with_a_message(arguments: tuple[str, ...], 
     assert client(provider, MANAGER).backchannel_logout_uri == before
 
 
-def test_a_change_is_an_event(provider: Provider) -> None:
+def test_change_records_an_event(provider: Provider) -> None:
     """The timeline shows why the app was not notified."""
     run(provider, MANAGER, "backchannel_logout_uri", "")
     (event,) = provider.events("op.client.changed")

@@ -1,4 +1,4 @@
-"""Every way in which a session ends: by its own door, with its reason, heard by every app that took part, once."""
+"""Every way a session ends: each has its reason, and every participating app is notified once."""
 
 import threading
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from tests.idp.parties import Party
 
 @dataclass
 class Scene:
-    """Cameron, signed in at both apps in the first browser; in the second one, too, if the ending is made there."""
+    """Cameron, signed in at both apps in the first browser, and in the second one if the ending is triggered there."""
 
     provider: Provider
     clock: Clock
@@ -34,7 +34,7 @@ class Scene:
     first_sid: str
 
     def second(self) -> SiteClient:
-        """Another browser of the same person."""
+        """Another browser of the same user."""
         return self.provider.sign_in()
 
 
@@ -81,7 +81,7 @@ def by_nobody_using_it(scene: Scene) -> None:
 
 def by_the_clock(scene: Scene) -> None:
     for _ in range(ABSOLUTE_SECONDS // 3600):
-        assert scene.first.get("/account").status_code == 200, "it is used"
+        assert scene.first.get("/account").status_code == 200, "the session is used"
         scene.clock.turn(3600)
     scene.provider.state.background.poll()
 
@@ -138,7 +138,7 @@ def scene(provider: Provider, cameron: SiteClient, clock: Clock) -> Scene:
 
 
 @each_ending
-def test_every_ending_has_its_reason_and_reaches_every_app_once(
+def test_every_ending_notifies_every_app_once_with_its_reason(
     end: Callable[[Scene], None], reason: str, sentence: str, scene: Scene
 ) -> None:
     """In the session row, in the events, and in the message that the apps show."""
@@ -153,7 +153,7 @@ def test_every_ending_has_its_reason_and_reaches_every_app_once(
 
 
 @each_ending
-def test_after_every_ending_the_tokens_and_the_cookie_are_invalid(
+def test_every_ending_invalidates_tokens_and_cookie(
     end: Callable[[Scene], None], reason: str, sentence: str, scene: Scene
 ) -> None:
     """At userinfo, at introspection and at the token endpoint."""
@@ -166,7 +166,7 @@ def test_after_every_ending_the_tokens_and_the_cookie_are_invalid(
     assert not scene.provider.works(tokens["access_token"])
     assert not scene.provider.post("/oauth2/introspect", token=tokens["access_token"]).get_json()["active"]
     assert scene.provider.refresh(tokens["refresh_token"]).get_json()["error"] == "invalid_grant"
-    if reason != "replaced":  # there the browser has a session again, of another person
+    if reason != "replaced":  # there another user has a session in the browser
         answer = scene.provider.authorize(scene.first, prompt="none")
         assert "error=login_required" in answer.location
     del sentence
@@ -195,7 +195,7 @@ def test_introspection_after_the_ending_follows_the_token_policy(
     assert active() == [plain, offline]
 
 
-# --- by the clock ---
+# --- expiry ---
 
 
 @pytest.mark.usefixtures("cameron")
@@ -219,7 +219,7 @@ def test_exactly_one_worker_ends_an_expired_session(over: int, provider: Provide
     assert [len(provider.logout_tokens(app)) for app in (DISPATCH, MANAGER)] == [1, 1]
 
 
-def test_a_visit_does_not_revive_an_expired_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_visit_does_not_revive_an_expired_session(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """Also before the background loop has ended it."""
     clock.turn(IDLE_SECONDS)
     assert cameron.get("/account").status_code == 302, "to the sign-in"
@@ -231,7 +231,7 @@ def test_a_visit_does_not_revive_an_expired_session(provider: Provider, cameron:
 # --- a client is removed ---
 
 
-def test_a_removed_client_is_notified_and_the_session_continues(provider: Provider, cameron: SiteClient) -> None:
+def test_removed_client_is_notified_and_the_session_continues(provider: Provider, cameron: SiteClient) -> None:
     """Its participation ends, the session does not."""
     gone, stays = provider.tokens(cameron, DISPATCH), provider.tokens(cameron, MANAGER)
     with Session(engine_of(provider.app)) as rows:
@@ -246,7 +246,7 @@ def test_a_removed_client_is_notified_and_the_session_continues(provider: Provid
 
 
 @pytest.mark.parametrize("response_type", ["id_token token", "code token", "code id_token token"])
-def test_a_client_removed_during_its_request_gets_no_valid_token(
+def test_client_removed_during_its_request_gets_no_valid_token(
     response_type: str, provider: Provider, shop: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its request was checked just before. Any token it still gets is revoked, and its participation ends."""
@@ -267,14 +267,14 @@ def test_a_client_removed_during_its_request_gets_no_valid_token(
     assert shop.id in {row.client_id for row in provider.rows(Client)}, "its id is not free while its tokens live"
 
 
-# --- at the very moment ---
+# --- races ---
 
 
 @pytest.mark.parametrize("act", ["disable", "reset"])
-def test_a_sign_in_that_is_under_way_with_the_old_password_fails(
+def test_concurrent_sign_in_with_the_old_password_fails(
     act: str, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the check of the password and the session an operator acts: no session is left behind."""
+    """An operator acts between the password check and the creation of the session: no session remains."""
     authenticate = login.authenticate
 
     def slowly(username: str, password: str) -> User | None:
@@ -294,10 +294,10 @@ def test_a_sign_in_that_is_under_way_with_the_old_password_fails(
 
 
 @pytest.mark.parametrize("act", ["disable", "password"])
-def test_a_password_changed_while_ending_another_session_starts_none(
+def test_password_changed_during_the_sign_in_creates_no_session(
     act: str, provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ending that session commits; what was verified before must still be what counts afterwards."""
+    """Ending that session commits, so the verified state must be checked again afterwards."""
     browser, end_session = provider.sign_in(username="alex"), session_ending.end_session
 
     def changed_meanwhile(*arguments: Any, **options: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Error pages that a person understands: what happened, whose setting is wrong, the exact value, what to change."""
+"""Error pages for users: what happened, which setting is wrong, the exact value, how to correct it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EVIL = "https://evil.example/<script>?a=b&c='\""
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and what its page must say: what happened, the value received, and who changes what."""
+    """A request, and the required text of its page: what happened, the value received, and who must change it."""
 
     send: Callable[[Provider, SiteClient], TestResponse]
     title: str
@@ -32,7 +32,7 @@ def authorize(**changes: Any) -> Callable[[Provider, SiteClient], TestResponse]:
 
 
 def log_out(**parameters: str) -> Callable[[Provider, SiteClient], TestResponse]:
-    """A logout request; HINT stands for a good hint of Dispatch."""
+    """A logout request; HINT stands for a valid hint of Dispatch."""
 
     def send(provider: Provider, browser: SiteClient) -> TestResponse:
         hint = provider.tokens(browser)["id_token"]
@@ -98,9 +98,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_an_error_page_names_the_cause_the_setting_and_the_fix(
-    case: Case, provider: Provider, cameron: SiteClient
-) -> None:
+def test_error_page_names_cause_setting_and_fix(case: Case, provider: Provider, cameron: SiteClient) -> None:
     """RPL-25, RPL-26, AUTH-03: with the exact value received, as text; 400, and no redirect."""
     page = case.send(provider, cameron)
     assert page.status_code == 400
@@ -112,8 +110,8 @@ def test_an_error_page_names_the_cause_the_setting_and_the_fix(
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_an_error_page_reveals_no_registered_value(case: Case, provider: Provider, cameron: SiteClient) -> None:
-    """RPL-31: no token, no registered address, no state; nothing of it is stored or told to others."""
+def test_error_page_reveals_no_registered_value(case: Case, provider: Provider, cameron: SiteClient) -> None:
+    """RPL-31: no token, registered URI or state is shown; nothing is stored or sent."""
     hint = provider.tokens(cameron)["id_token"]
     page = case.send(provider, cameron)
     assert hint.rpartition(".")[2] not in page.text
@@ -125,16 +123,16 @@ def test_an_error_page_reveals_no_registered_value(case: Case, provider: Provide
     assert page.headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_a_long_value_is_shortened_and_says_so(provider: Provider, cameron: SiteClient) -> None:
-    """A page says what is wrong, and only that."""
+def test_long_value_is_shown_shortened(provider: Provider, cameron: SiteClient) -> None:
+    """A page shows only what is wrong."""
     text = words(provider.authorize(cameron, redirect_uri="https://evil.example/" + "x" * 5000))
     assert "… (5021 characters)" in text
     assert "x" * (MAX_FACT + 1) not in text
 
 
 @pytest.mark.parametrize("path", ["/login", "/consent"])
-def test_a_form_that_came_too_late_says_so(path: str, provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """Nothing was done, and where to start again."""
+def test_late_form_is_reported(path: str, provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """Nothing was done; the page says where to start again."""
     page = provider.authorize(cameron, prompt="consent")
     clock.turn(PENDING_SECONDS + 1)
     text = words(cameron.submit(path, request=hidden(page, "request"), answer="allow", username="x", password="x"))
@@ -143,8 +141,8 @@ def test_a_form_that_came_too_late_says_so(path: str, provider: Provider, camero
     assert "Go back to the app" in text
 
 
-def test_an_error_page_offers_log_out_only_to_signed_in_users(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-26: nobody is trapped."""
+def test_error_page_offers_log_out_only_to_signed_in_users(provider: Provider, cameron: SiteClient) -> None:
+    """RPL-26: a signed-in user can always log out."""
     for browser, offered in ((cameron, True), (provider.browser(), False)):
         page = provider.end_session(browser, client_id="unknown")
         assert ("Log out here" in page.text) is offered
@@ -155,17 +153,15 @@ OF_A_KNOWN_APP = ("redirect-uri-unknown", "redirect-uri-missing", "response-mode
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_error_page_offers_a_way_on(case: Case, provider: Provider, cameron: SiteClient) -> None:
-    """The app's start page, where the operator registered one for a known app; and always our own."""
+def test_every_error_page_has_a_link_to_continue(case: Case, provider: Provider, cameron: SiteClient) -> None:
+    """The app's start page, if the operator registered one; and always our own."""
     page = case.send(provider, cameron)
     assert 'href="/">Go to the start page<' in page.text
     if case in [CASES[name] for name in OF_A_KNOWN_APP]:
         assert f'href="{provider.url(DISPATCH)}/">Go to Pickup Dispatch<' in page.text
 
 
-def test_an_error_page_links_to_no_address_of_an_app_without_a_start_page(
-    provider: Provider, cameron: SiteClient
-) -> None:
+def test_error_page_does_not_link_to_an_app_without_a_start_page(provider: Provider, cameron: SiteClient) -> None:
     """An app that registered itself has none: it cannot place a link on our page."""
     provider.change_client(DISPATCH, home_url=None)
     page = provider.authorize(cameron, redirect_uri=EVIL)

@@ -1,4 +1,4 @@
-"""What a sign-in flow costs: its statements and its commits, so that nobody adds one unnoticed."""
+"""The cost of a sign-in flow in statements and commits, so that an increase is noticed."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from tests.idp.conftest import Provider
 
 
 def test_single_sign_on_takes_ten_statements_and_two_commits(provider: Provider, cameron: SiteClient) -> None:
-    """Measured: more than half of a flow's time goes into them."""
-    provider.tokens(cameron)  # keys are loaded by now
+    """They take more than half of a flow's time."""
+    provider.tokens(cameron)  # loads the keys
     sent: list[str] = []
     event.listen(engine_of(provider.app), "before_cursor_execute", lambda *args: sent.append(args[2].split()[0]))
     event.listen(engine_of(provider.app), "commit", lambda _: sent.append("COMMIT"))
@@ -24,8 +24,8 @@ def test_single_sign_on_takes_ten_statements_and_two_commits(provider: Provider,
     assert sorted(sent) == ["COMMIT", "INSERT", "INSERT", "INSERT", "SELECT", "UPDATE", "UPDATE"]
 
 
-def test_the_bench_signs_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """``python -m bench`` keeps working; its figures are for people, and nothing depends on them."""
+def test_bench_signs_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``python -m bench`` keeps working. Its figures are informative only."""
     figures = list(bench.flow(tmp_path, 1))
     assert [figure.value.split()[2:] for figure in figures[:2]] == [["4", "statements"], ["6", "statements"]]
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""HEAD at the provider: see tests/web/test_head.py."""
+"""HEAD at the IdP: see tests/web/test_head.py."""
 
 from idp.models import Delivery, SsoSession
 from tests.conftest import SiteClient
@@ -8,8 +8,8 @@ from tests.idp.operations.test_people import CAMERON
 from tests.web.test_head import contents, head_everywhere
 
 
-def test_no_head_changes_anything_at_the_provider(provider: Provider, cameron: SiteClient) -> None:
-    """An operator's browser, and a person's own."""
+def test_head_changes_nothing_at_the_idp(provider: Provider, cameron: SiteClient) -> None:
+    """An operator's browser, and a user's."""
     sid = provider.session().sid
     admin = operator(provider)
     own = next(row.sid for row in provider.rows(SsoSession) if row.sid != sid)

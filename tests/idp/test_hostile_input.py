@@ -1,6 +1,6 @@
-"""Whatever is sent to whichever address of the provider: an answer of ours, never a fault, never a stranger's address.
+"""Arbitrary input to every endpoint of the IdP: never a 500, and never a redirect to an unregistered address.
 
-Good requests with a few things spoilt reach further into the code than noise does, so there are both.
+Valid requests with a few alterations reach more code than random input, so the tests use both.
 """
 
 import json
@@ -24,20 +24,20 @@ from tests.idp.parties import ASSERTION_TYPE, SHOP, Party
 from tests.thorough import examples
 from tests.tokens import b64
 
-MARK = "<xss\"'>"  # turns up in a page only as text
+MARK = "<xss\"'>"  # must be escaped in a page
 PATHS = sorted({path.replace("<client_id>", "x") for _, path, _, _ in ROUTES} | {"/events", "/healthz", "/nowhere"})
 METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"]
 FORM = "application/x-www-form-urlencoded"
 
 quickly = settings(
     deadline=None,
-    derandomize=True,  # the same requests on every machine: what fails here fails there
+    derandomize=True,  # the same requests on every machine, so that failures are reproducible
     database=None,
     max_examples=examples(25, 150),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-# --- what is sent ---
+# --- input ---
 
 ODD = [
     b"",
@@ -45,7 +45,7 @@ ODD = [
     b"\x00",
     b"a\x00b",
     b"\xff\xfe",
-    b"\xed\xa0\x80",  # half a character
+    b"\xed\xa0\x80",  # a lone surrogate
     "\u202eüñ✓🚕".encode(),
     b"\r\nSet-Cookie: a=b",
     MARK.encode(),
@@ -175,12 +175,12 @@ json_values: Any = st.recursive(
 
 
 def encoded(pairs: list[tuple[str, bytes]]) -> str:
-    """As a query or a form's body, byte by byte."""
+    """As a query or a form body, percent-encoded by byte."""
     return "&".join(f"{quote_from_bytes(name.encode())}={quote_from_bytes(value)}" for name, value in pairs)
 
 
 def spoilt(good: dict[str, str], pairs: list[tuple[str, bytes]], twice: bool) -> str:
-    """A good request with these things changed, or, if ``twice``, there beside the good ones."""
+    """A valid request with these changes; if ``twice``, they are added to the valid parameters."""
     changed = {name for name, _ in pairs}
     kept = [(name, value.encode()) for name, value in good.items() if twice or name not in changed]
     return encoded(kept + pairs)
@@ -196,12 +196,12 @@ POSTS: dict[str, dict[str, str]] = {
 }
 FORMS = ["/login", "/consent", "/oidc/logout/confirm"]
 
-# --- what is never answered ---
+# --- forbidden responses ---
 
 
 @dataclass
 class World:
-    """The provider, a browser that is signed in, and a client for everything."""
+    """The IdP, a signed-in browser, and a client for every flow."""
 
     provider: Provider
     browser: SiteClient
@@ -209,7 +209,7 @@ class World:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where a browser may be sent: addresses of ours, and those that are registered."""
+        """The permitted redirect targets: our own and the registered addresses."""
         ours = [self.provider.issuer + "/", "/"]
         apps = [f"{self.provider.url(DISPATCH)}/oauth2client", f"{self.provider.settings.manager_url}/oauth2client"]
         out = [f"{self.provider.url(DISPATCH)}/logged-out", f"{self.provider.settings.manager_url}/logged-out"]
@@ -218,7 +218,7 @@ class World:
     def post_of_program(
         self, path: str, pairs: list[tuple[str, bytes]], *, twice: bool = False, proof: str = "basic"
     ) -> TestResponse:
-        """A client's server asks, with a proof of one kind or none."""
+        """A request of a client's server, with one kind of authentication or none."""
         good, basic = dict(POSTS[path]), self.provider.basic(self.shop.id, self.shop.secret)
         if proof == "post":
             good |= {"client_id": self.shop.id, "client_secret": self.shop.secret}
@@ -230,14 +230,14 @@ class World:
         return self.provider.app.test_client().post(path, data=sent, content_type=FORM, headers=headers)
 
     def post_of_person(self, path: str, pairs: list[tuple[str, bytes]], *, twice: bool = False) -> TestResponse:
-        """A form of ours, with the token of its page."""
+        """A form of ours, with its page's token."""
         page = self.shop.ask(self.browser, prompt="consent")
         good = {"request": hidden(page, "request"), "answer": "deny", "username": "x", "password": "x"}
         good["csrf_token"] = self.browser.csrf_token or ""
         return self.browser.post(path, data=spoilt(good, pairs, twice), content_type=FORM)
 
     def check(self, response: TestResponse) -> None:
-        """The promises."""
+        """The checks of every response."""
         assert response.status_code < 500
         for name, value in response.headers:
             assert not set("\r\n\0") & set(value), name
@@ -251,7 +251,7 @@ class World:
                 self.check_address(action)
 
     def check_address(self, address: str) -> None:
-        """A path of ours, or exactly a registered address with parameters behind it."""
+        """Accepts a path of ours, or a registered address with added parameters."""
         bare = re.split("[?#]", address)[0]
         is_path_of_ours = bare.startswith("/") and not bare.startswith(("//", "/\\")) and not urlsplit(address).netloc
         assert is_path_of_ours or bare.startswith(self.provider.issuer + "/") or bare in self.addresses, address
@@ -259,12 +259,12 @@ class World:
 
 @pytest.fixture
 def world(shop: Party, cameron: SiteClient) -> Iterator[World]:
-    """See :class:`World`. Like PostgreSQL, its database takes no NUL in a text."""
+    """See :class:`World`. Like PostgreSQL, its database accepts no NUL in a text."""
 
     def no_nul(_connection: Any, _cursor: Any, _statement: str, parameters: Any, *_: Any) -> None:
         rows = parameters if isinstance(parameters, list) else [parameters]
         assert not any(isinstance(value, str) and "\0" in value for row in rows for value in row), (
-            "PostgreSQL refuses it"
+            "PostgreSQL rejects it"
         )
 
     engine = engine_of(shop.provider.app)
@@ -273,7 +273,7 @@ def world(shop: Party, cameron: SiteClient) -> Iterator[World]:
     event.remove(engine, "before_cursor_execute", no_nul)
 
 
-# --- good requests, spoilt ---
+# --- altered requests ---
 
 
 @quickly
@@ -287,7 +287,7 @@ def world(shop: Party, cameron: SiteClient) -> Iterator[World]:
 def test_authorization_requests(
     pairs: list[tuple[str, bytes]], twice: bool, as_post: bool, own: bool, response_type: str, world: World
 ) -> None:
-    """AUTH-02, AUTH-03, BCP-01: with a session and a client that may do everything, or a first-party one with PKCE."""
+    """AUTH-02, AUTH-03, BCP-01: signed in, with a client allowed to do everything, or a first-party one with PKCE."""
     good = world.shop.parameters(response_type=response_type) if not own else world.provider.parameters()
     sent = spoilt(good, pairs, twice)
     if as_post:
@@ -298,8 +298,8 @@ def test_authorization_requests(
 
 @quickly
 @given(pairs=changes(ASKED), twice=st.booleans())
-def test_authorization_requests_of_strangers(pairs: list[tuple[str, bytes]], twice: bool, world: World) -> None:
-    """AUTH-02: nobody is signed in: the login page, an error, or a page that says why."""
+def test_authorization_requests_without_a_session(pairs: list[tuple[str, bytes]], twice: bool, world: World) -> None:
+    """AUTH-02: without a session: the login page, an error, or a page with the reason."""
     sent = spoilt(world.shop.parameters(), pairs, twice)
     world.check(world.provider.app.test_client().get("/oauth2/authorize?" + sent))
 
@@ -314,19 +314,19 @@ def to(paths: Iterable[str]) -> st.SearchStrategy[Spoilt]:
 
 @quickly
 @given(request=to(POSTS), twice=st.booleans(), proof=st.sampled_from(["basic", "post", "jwt", "none"]))
-def test_posts_of_programs(request: Spoilt, twice: bool, proof: str, world: World) -> None:
-    """TOK-02, REV-01, INT-01: from a client that proves who it is, in whatever way, and from one that does not."""
+def test_posts_of_clients(request: Spoilt, twice: bool, proof: str, world: World) -> None:
+    """TOK-02, REV-01, INT-01: from a client with any kind of authentication, and from one without."""
     world.check(world.post_of_program(*request, twice=twice, proof=proof))
 
 
 @quickly
 @given(request=to(FORMS), twice=st.booleans())
-def test_forms_of_people(request: Spoilt, twice: bool, world: World) -> None:
-    """AUTH-22, RPL-21: with the page's own token, so that it gets past the first check."""
+def test_forms_of_users(request: Spoilt, twice: bool, world: World) -> None:
+    """AUTH-22, RPL-21: with the page's token, so that it passes the first check."""
     world.check(world.post_of_person(*request, twice=twice))
 
 
-# Those that have brought down servers: each of them in each parameter, by itself.
+# Values that have crashed servers: each of them in each parameter.
 HARD = [
     b"9" * 30,
     b"\x00",
@@ -348,8 +348,8 @@ EACH = [
 
 
 @pytest.mark.parametrize(("method", "path", "name"), EACH)
-def test_each_parameter_by_itself(method: str, path: str, name: str, world: World) -> None:
-    """A good request but for this."""
+def test_each_parameter_alone(method: str, path: str, name: str, world: World) -> None:
+    """A valid request except for this parameter."""
     for value in HARD:
         pairs = [(name, value)]
         if method == "GET":
@@ -361,7 +361,7 @@ def test_each_parameter_by_itself(method: str, path: str, name: str, world: Worl
             world.check(world.post_of_program(path, pairs, proof="none" if name.startswith("client") else "basic"))
 
 
-# --- noise ---
+# --- random input ---
 
 
 @quickly
@@ -376,7 +376,7 @@ def test_each_parameter_by_itself(method: str, path: str, name: str, world: Worl
     extra=headers,
     signed_in=st.booleans(),
 )
-def test_noise_at_every_address(
+def test_random_input_at_every_address(
     path: str, method: str, query: list[tuple[str, bytes]], body: bytes, content_type: str, extra: dict[str, str],
     signed_in: bool, world: World,
 ) -> None:  # fmt: skip
@@ -422,7 +422,7 @@ MEMBERS = [
 @quickly
 @given(wrong=st.dictionaries(st.sampled_from(MEMBERS), json_values, max_size=3), manage=st.booleans())
 def test_registrations(wrong: dict[str, Any], manage: bool, world: World) -> None:
-    """REG-05: any JSON in any member; what is accepted works at the authorization endpoint."""
+    """REG-05: any JSON in any member; accepted values must work at the authorization endpoint."""
     good = {"redirect_uris": [f"{SHOP}/cb"], "client_name": "Noise"}
     body = json.dumps({**good, **wrong})
     client = world.provider.app.test_client()
@@ -465,13 +465,13 @@ def test_registrations(wrong: dict[str, Any], manage: bool, world: World) -> Non
     )
 )
 def test_signed_request_objects(claims: dict[str, Any], world: World) -> None:
-    """ROB-05: a client that signs nonsense gets an error; nobody is sent to an address of the nonsense."""
+    """ROB-05: a client that signs invalid claims gets an error; the browser is not sent to an address in them."""
     request = world.shop.request_object(**claims)
     world.check(world.shop.ask(world.browser, request=request))
 
 
-def test_a_large_body_is_refused_before_it_is_read(world: World) -> None:
-    """BCL-71's sister: 413, as a page of ours."""
+def test_large_body_is_rejected_unread(world: World) -> None:
+    """Like BCL-71: 413, as a page of ours."""
     for path in ("/oauth2/token", "/oauth2/authorize", "/oauth2/register", "/login", "/oidc/logout"):
         response = world.browser.post(path, data=b"a=" + b"x" * 300_000, content_type=FORM)
         assert response.status_code in (400, 413)

@@ -1,4 +1,4 @@
-"""The database does not hold the private signing keys, only their ciphertext: its reader cannot sign."""
+"""The database stores the private signing keys encrypted, so read access does not allow signing."""
 
 import pytest
 from joserfc import jwt
@@ -25,16 +25,16 @@ def signer(ring: SigningKeys, alg: str) -> str:
 
 
 def private_parts(ring: SigningKeys) -> list[str]:
-    """What only the signer may know."""
+    """The private members of a key."""
     return [str(loaded.key.as_dict(private=True)["d"]) for loaded in ring._keys()]
 
 
 def files_of(provider: Provider) -> bytes:
-    """All that is on the disk, also what was written last."""
+    """The content of all database files, including the newest writes."""
     return b"".join(path.read_bytes() for path in provider.settings.data_dir.glob("idp.db*"))
 
 
-def test_no_private_key_is_in_the_database(provider: Provider, engine: Engine) -> None:
+def test_database_contains_no_private_key(provider: Provider, engine: Engine) -> None:
     """Neither those of the first start nor those of a rotation."""
     with Session(engine) as db:
         rotate(db, ALGORITHMS)
@@ -44,8 +44,8 @@ def test_no_private_key_is_in_the_database(provider: Provider, engine: Engine) -
     assert [part for part in parts if part.encode() in content] == []
 
 
-def test_keys_of_an_earlier_version_are_encrypted_at_the_start(provider: Provider, engine: Engine) -> None:
-    """They keep their names, and what they signed stays valid."""
+def test_start_encrypts_keys_of_an_earlier_version(provider: Provider, engine: Engine) -> None:
+    """They keep their kids, and existing signatures stay valid."""
     clear = make_key("ES256", START)
     kid, jwk = clear.kid, dict(clear.private_jwk)
     with Session(engine) as db, db.begin():
@@ -61,8 +61,8 @@ def test_keys_of_an_earlier_version_are_encrypted_at_the_start(provider: Provide
     assert jwk["d"] in private_parts(SigningKeys(engine, ALGORITHMS))
 
 
-def test_keys_of_an_earlier_version_can_be_read_until_then(engine: Engine) -> None:
-    """Another replica may not have been started again yet."""
+def test_unencrypted_keys_of_an_earlier_version_are_readable(engine: Engine) -> None:
+    """Another replica may not have been restarted yet."""
     with Session(engine) as db, db.begin():
         for row in db.query(SigningKey):
             db.delete(row)
@@ -71,10 +71,10 @@ def test_keys_of_an_earlier_version_can_be_read_until_then(engine: Engine) -> No
     assert jwt.decode(ring.sign({"a": 1}, alg="RS256", typ="JWT"), ring.public_keys()).claims == {"a": 1}
 
 
-def test_with_another_key_in_the_settings_new_ones_sign_and_the_old_ones_verify(
+def test_new_secret_key_creates_keys_and_keeps_the_old_ones_for_verifying(
     provider: Provider, engine: Engine, clock: Clock
 ) -> None:
-    """Whoever loses .env keeps the data: what was signed before stays valid for as long as after a rotation."""
+    """A user who loses .env keeps the data: existing signatures stay valid as long as after a rotation."""
     old = SigningKeys(engine, ALGORITHMS)
     token, kids = old.sign({"a": 1}, alg="RS256", typ="JWT"), {signer(old, alg) for alg in ALGORITHMS}
     use_key(engine, "another key")
@@ -90,8 +90,8 @@ def test_with_another_key_in_the_settings_new_ones_sign_and_the_old_ones_verify(
         use_key(engine, provider.settings.secret_key.get_secret_value())
 
 
-def test_with_the_same_key_a_start_makes_no_new_keys(provider: Provider, engine: Engine) -> None:
-    """A restart is no rotation."""
+def test_restart_creates_no_new_keys(provider: Provider, engine: Engine) -> None:
+    """A restart does not rotate the keys."""
     before = SigningKeys(engine, ALGORITHMS).jwks()
     follow_settings(engine, provider.settings)
     assert SigningKeys(engine, ALGORITHMS).jwks() == before

@@ -1,4 +1,4 @@
-"""kill -9: a real process dies at each step of an ending, and another one finishes what it began. Nothing is lost."""
+"""kill -9: a real process is killed at each step of an ending, and another one completes it. No logout is lost."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ from tests.tokens import read
 really_ask, really_connect = GuardedHttpClient.ask, socket.socket.connect
 SID = "the session of the killed"
 
-# Ends the session and sends the deliveries, as a worker does; at the step that it is told, it is killed.
+# Ends the session and sends the deliveries, as a worker does; it is killed at the given step.
 VICTIM = """
 import os, signal, sys
 from sqlalchemy.orm import Session
@@ -71,7 +71,7 @@ app.extensions["idp"].outbox.send(deliveries)
 
 @dataclass
 class App:
-    """Listens on this machine; writes down the logout tokens it is sent."""
+    """Listens on this machine; records the logout tokens it receives."""
 
     port: int = 0
     status: int = 200
@@ -108,7 +108,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
 
 @pytest.fixture
 def engine(own_settings: Settings, app: App, clock: Clock) -> Iterator[Engine]:
-    """The provider's database, with a session in which one app took part. The time is that of the other processes."""
+    """The IdP's database, with a session of one app. The time is the other processes' real time."""
     clock.now = datetime.now(UTC).timestamp()
     at = int(clock())
     engine = create_engine(own_settings.idp_database_url)
@@ -126,14 +126,14 @@ def engine(own_settings: Settings, app: App, clock: Clock) -> Iterator[Engine]:
             access_hash="a", family="f", client_id=DISPATCH, sid=SID, sub=user.sub, scope="openid", auth_time=at,
             amr=[], issued_at=at, access_expires_at=at + 600,
         )  # fmt: skip
-        db.execute(update(SigningKey).values(signs_from=at))  # they were made when every other test begins
+        db.execute(update(SigningKey).values(signs_from=at))  # they were created at the tests' START
         db.add_all([session, Participation(sid=SID, client_id=DISPATCH, sub=user.sub, since=at), token])
     yield engine
     engine.dispose()
 
 
 def kill(step: str, settings: Settings) -> None:
-    """A process that ends the session, and is killed at this step; or not, if there is no such step."""
+    """A process that ends the session, and is killed at this step; or not, if the step is "never"."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -152,7 +152,7 @@ def kill(step: str, settings: Settings) -> None:
 
 
 def survive(engine: Engine, clock: Clock) -> Delivery:
-    """Another process, after the lease of the first one; returns what became of the one delivery."""
+    """Another process, after the lease of the first one; returns the state of the only delivery."""
     http = GuardedHttpClient(allow_plain_http=True, allow_private_addresses=True)
     worker = another_worker(engine, http, "http://idp.localhost:9000")
     worker.poll()
@@ -165,7 +165,7 @@ def survive(engine: Engine, clock: Clock) -> Delivery:
 
 
 def attempts(engine: Engine) -> list[str]:
-    """What the ledger knows, try by try."""
+    """The attempts in the ledger, in order."""
     with Session(engine) as db:
         return list(db.scalars(select(DeliveryAttempt.outcome).order_by(DeliveryAttempt.at)))
 
@@ -179,8 +179,8 @@ def test_control_an_uninterrupted_process_leaves_nothing_to_do(
     assert (len(app.tokens), attempts(engine)) == (1, ["delivered"])
 
 
-def test_before_the_commit_nothing_has_happened(app: App, engine: Engine, own_settings: Settings, clock: Clock) -> None:
-    """The session lives, with its tokens; whoever tries next ends it."""
+def test_crash_before_the_commit_ends_nothing(app: App, engine: Engine, own_settings: Settings, clock: Clock) -> None:
+    """The session is active, with its tokens; the next caller ends it."""
     kill("before the commit", own_settings)
     with Session(engine) as db:
         assert db.get_one(SsoSession, SID).ended_at is None
@@ -192,10 +192,10 @@ def test_before_the_commit_nothing_has_happened(app: App, engine: Engine, own_se
 
 
 @pytest.mark.parametrize("step", ["before the post", "during the post", "before it is written", "in the pause"])
-def test_after_the_commit_the_app_is_told(
+def test_crash_after_the_commit_loses_no_notification(
     step: str, app: App, engine: Engine, own_settings: Settings, clock: Clock
 ) -> None:
-    """By another process, once the lease is over. An app whose answer was lost hears it twice, with another jti."""
+    """By another process after the lease. An app whose response was lost is notified twice, with another jti."""
     app.status = 503 if step == "in the pause" else 200
     kill(step, own_settings)
     told = {"before the post": 0, "during the post": 1, "before it is written": 1, "in the pause": 1}[step]

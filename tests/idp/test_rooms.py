@@ -1,4 +1,4 @@
-"""Who may import whom: the story in idp/flow/ reads from top to bottom, and its machinery never calls it."""
+"""Import rules: the story in idp/flow/ reads from top to bottom, and the modules below never import it."""
 
 import ast
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def rooms() -> dict[str, set[str]]:
     return found
 
 
-def test_no_room_imports_a_room_above_it() -> None:
+def test_rooms_import_only_rooms_below_them() -> None:
     floor = {room: number for number, group in enumerate(FLOORS) for room in group}
     upwards = {
         (room, used)
@@ -67,12 +67,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("pattern", PURE)
-def test_steps_that_need_no_request_import_no_flask(pattern: str) -> None:
+def test_steps_without_a_request_import_no_flask(pattern: str) -> None:
     for path in (ROOT / "idp").glob(pattern):
         assert not [name for name in imports(path) if name.split(".")[0] == "flask"], path
 
 
-def test_authlibs_server_is_known_in_tokens_only() -> None:
+def test_only_tokens_imports_authlibs_server() -> None:
     for path in (ROOT / "idp").rglob("*.py"):
         if path.parent.name not in ("tokens", "clients") and path.name != "models.py":
             assert not [name for name in imports(path) if name.startswith("authlib")], path

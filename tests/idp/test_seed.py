@@ -1,4 +1,4 @@
-"""The demo people, the two apps and the first key: loaded once, and again by a reset."""
+"""The demo users, the two apps and the first key: loaded once, and again by a reset."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ Restart: TypeAlias = Callable[..., None]
 
 
 def dump(provider: Provider) -> dict[str, list[dict[str, Any]]]:
-    """Every row of the provider's own tables, without the hashes of passwords, which are salted."""
+    """Every row of the IdP's own tables, except password hashes, which are salted."""
     with provider.database() as db:
         return {
             table.name: [
@@ -33,15 +33,15 @@ def dump(provider: Provider) -> dict[str, list[dict[str, Any]]]:
         }
 
 
-def test_the_people_of_the_issue_are_there(provider: Provider) -> None:
-    """Admin, an operator, cameron and alex; each with a subject of their own."""
+def test_seed_has_the_demo_users(provider: Provider) -> None:
+    """Admin, an operator, cameron and alex; each with a different subject."""
     people = {user.username: user.role for user in provider.rows(User)}
     assert people == {"admin": "operator", "cameron": "user", "alex": "user"}
     assert len({user.sub for user in provider.rows(User)}) == 3
 
 
 @pytest.mark.parametrize("client_id", [DISPATCH, MANAGER])
-def test_the_apps_are_registered_with_their_addresses(client_id: str, provider: Provider) -> None:
+def test_seed_registers_the_apps_with_their_addresses(client_id: str, provider: Provider) -> None:
     """Callback, back-channel and post-logout addresses; PKCE required; sid required (BCL-09)."""
     client = next(row for row in provider.rows(Client) if row.client_id == client_id)
     url = provider.url(client_id)
@@ -54,16 +54,16 @@ def test_the_apps_are_registered_with_their_addresses(client_id: str, provider: 
     assert client.secret_hash != provider.secret(client_id)
 
 
-def test_loading_twice_is_loading_once(provider: Provider) -> None:
-    """A second start finds everything there and changes nothing."""
+def test_second_load_changes_nothing(provider: Provider) -> None:
+    """A second start changes nothing."""
     before = dump(provider)
     again = idp_service.create_app(provider.settings)
     assert dump(provider) == before
     close(again)
 
 
-def test_a_start_does_not_bring_back_what_an_operator_changed(provider: Provider) -> None:
-    """Data survives down and up."""
+def test_start_keeps_an_operators_changes(provider: Provider) -> None:
+    """Data survives a restart."""
     provider.change_client(MANAGER, backchannel_logout_uri=None, name="Fleet")
     before = dump(provider)
     close(idp_service.create_app(provider.settings))
@@ -71,7 +71,7 @@ def test_a_start_does_not_bring_back_what_an_operator_changed(provider: Provider
 
 
 def test_changed_settings_are_applied_and_sessions_continue(provider: Provider, cameron: SiteClient) -> None:
-    """A new address or password in the settings holds after the next start; nobody is signed out."""
+    """A new address or password in the settings applies after the next start; all users stay signed in."""
     provider.change_client(MANAGER, delete_tokens_on_logout="all")
     settings = provider.settings.model_copy(
         update={"manager_url": "https://m.example/x", "demo_password": SecretStr("another one")}
@@ -80,14 +80,14 @@ def test_changed_settings_are_applied_and_sessions_continue(provider: Provider, 
     with again.app_context():
         manager = db.session.get_one(Client, MANAGER)
         assert manager.backchannel_logout_uri == "https://m.example/x/bclogout"
-        assert manager.delete_tokens_on_logout == "all", "what an operator changed otherwise stays"
+        assert manager.delete_tokens_on_logout == "all", "other changes of an operator are kept"
         assert authenticate("cameron", "another one")
         assert authenticate("cameron", PASSWORD) is None
     close(again)
     assert provider.authorize(cameron).status_code == 303
 
 
-# --- what an operator or a person changed stays, whichever setting changes ---
+# --- changes by an operator or a user survive any change of settings ---
 
 CHANGES: dict[str, Any] = {
     "dispatch_url": "https://d.example/x",
@@ -103,7 +103,7 @@ NEW_URIS = ["https://m.example/x/oauth2client", "https://elsewhere.example/cb"]
 
 @pytest.fixture
 def restart(provider: Provider) -> Restart:
-    """Starts the service on the same data, with other settings."""
+    """Restarts the service on the same data, with other settings."""
 
     def restart(**changes: Any) -> None:
         close(idp_service.create_app(provider.settings.model_copy(update=changes)))
@@ -112,12 +112,12 @@ def restart(provider: Provider) -> Restart:
 
 
 def person(provider: Provider, username: str) -> User:
-    """The person who has this name now."""
+    """The user who has this username now."""
     return next(user for user in provider.rows(User) if user.username == username)
 
 
 @pytest.mark.parametrize("setting", CHANGES)
-def test_no_changed_setting_gives_back_a_role(provider: Provider, restart: Restart, setting: str) -> None:
+def test_changed_setting_does_not_restore_a_role(provider: Provider, restart: Restart, setting: str) -> None:
     """A demoted operator stays a user, and a promoted user stays an operator."""
     admin, cameron = person(provider, "admin").sub, person(provider, "cameron").sub
     with provider.app.test_request_context():
@@ -128,10 +128,10 @@ def test_no_changed_setting_gives_back_a_role(provider: Provider, restart: Resta
 
 
 @pytest.mark.parametrize("setting", CHANGES)
-def test_no_changed_setting_gives_back_a_password_that_a_person_changed(
+def test_changed_setting_does_not_restore_a_changed_password(
     provider: Provider, restart: Restart, setting: str
 ) -> None:
-    """Only those who still have the demo password follow it."""
+    """Only accounts that still have the demo password get the new one."""
     with provider.app.test_request_context():
         people.reset_password(db.session, person(provider, "cameron").sub, "admin", CHOSEN)
     restart(**{setting: CHANGES[setting]})
@@ -140,8 +140,8 @@ def test_no_changed_setting_gives_back_a_password_that_a_person_changed(
         assert authenticate("alex", "another one" if setting == "demo_password" else PASSWORD)
 
 
-def test_a_password_that_a_user_set_to_the_demo_password_is_not_replaced(provider: Provider, restart: Restart) -> None:
-    """It was typed by a person, so no setting replaces it."""
+def test_demo_password_chosen_by_a_user_is_not_replaced(provider: Provider, restart: Restart) -> None:
+    """The user chose it, so no setting replaces it."""
     with provider.app.test_request_context():
         people.reset_password(db.session, person(provider, "cameron").sub, "admin", PASSWORD)
     restart(demo_password=SecretStr("another one"))
@@ -150,10 +150,10 @@ def test_a_password_that_a_user_set_to_the_demo_password_is_not_replaced(provide
 
 
 @pytest.mark.parametrize("setting", CHANGES)
-def test_a_removed_person_stays_removed_and_the_name_stays_with_its_new_owner(
+def test_removed_user_stays_removed_and_the_username_keeps_its_new_owner(
     provider: Provider, restart: Restart, setting: str
 ) -> None:
-    """The start does not stop on a user name that is taken."""
+    """A username that is in use does not stop the start."""
     removed = person(provider, "cameron").sub
     with provider.app.test_request_context():
         people.remove_person(db.session, removed, "admin")
@@ -166,15 +166,15 @@ def test_a_removed_person_stays_removed_and_the_name_stays_with_its_new_owner(
     assert row.removed_at
 
 
-def test_a_disabled_person_stays_disabled(provider: Provider, restart: Restart) -> None:
-    """A new demo password opens no account that is shut."""
+def test_disabled_user_stays_disabled(provider: Provider, restart: Restart) -> None:
+    """A new demo password does not enable a disabled account."""
     with provider.app.test_request_context():
         people.disable_person(db.session, person(provider, "alex").sub, "admin")
     restart(**CHANGES)
     assert person(provider, "alex").disabled_at
 
 
-def test_an_address_that_an_operator_changed_does_not_follow_the_settings(provider: Provider, restart: Restart) -> None:
+def test_address_changed_by_an_operator_ignores_the_settings(provider: Provider, restart: Restart) -> None:
     """Only the addresses that came from the old setting are replaced, one by one."""
     uris = [f"{provider.url(MANAGER)}/oauth2client", NEW_URIS[1]]
     provider.change_client(MANAGER, redirect_uris=uris, backchannel_logout_uri="https://relay.example/bclogout")
@@ -186,10 +186,10 @@ def test_an_address_that_an_operator_changed_does_not_follow_the_settings(provid
 
 
 @pytest.mark.parametrize("setting", [name for name in CHANGES if name != "manager_url"])
-def test_the_address_of_one_app_is_independent_of_other_settings(
+def test_address_of_one_app_is_independent_of_other_settings(
     provider: Provider, restart: Restart, setting: str
 ) -> None:
-    """An operator's changes to Manager outlive every change but that of its own address."""
+    """An operator's changes to Manager survive every change except that of its own address."""
     provider.change_client(MANAGER, redirect_uris=NEW_URIS, name="Fleet", may_introspect=False, scopes=["openid"])
     restart(**{setting: CHANGES[setting]})
     manager = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
@@ -198,8 +198,8 @@ def test_the_address_of_one_app_is_independent_of_other_settings(
 
 
 @pytest.mark.parametrize("setting", CHANGES)
-def test_a_removed_app_stays_removed(provider: Provider, restart: Restart, setting: str) -> None:
-    """Its secret opens nothing again; and nothing comes back when its row is gone."""
+def test_removed_app_stays_removed(provider: Provider, restart: Restart, setting: str) -> None:
+    """Its secret stays invalid, and nothing is recreated after its row is deleted."""
     provider.change_client(MANAGER, removed_at=START, secret_hash=None)
     restart(**{setting: CHANGES[setting]})
     manager = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
@@ -210,8 +210,8 @@ def test_a_removed_app_stays_removed(provider: Provider, restart: Restart, setti
     assert MANAGER not in [row.client_id for row in provider.rows(Client)]
 
 
-def test_a_new_secret_is_applied_and_a_removed_one_is_refused(provider: Provider, restart: Restart) -> None:
-    """The client for scripts is there while the settings have its secret."""
+def test_new_secret_is_applied_and_a_removed_one_is_rejected(provider: Provider, restart: Restart) -> None:
+    """The client for scripts exists only while the settings have its secret."""
 
     def is_good(client_id: str, secret: str) -> bool:
         return next(row for row in provider.rows(Client) if row.client_id == client_id).check_client_secret(secret)
@@ -225,8 +225,8 @@ def test_a_new_secret_is_applied_and_a_removed_one_is_refused(provider: Provider
     assert is_good("pickup-admin", "for scripts")
 
 
-def test_data_of_an_earlier_version_is_taken_to_be_as_the_settings_were(provider: Provider, restart: Restart) -> None:
-    """It has no record of what was applied: addresses, roles and passwords stay as they are; later changes count."""
+def test_data_of_an_earlier_version_counts_as_unchanged(provider: Provider, restart: Restart) -> None:
+    """It has no record of applied settings: addresses, roles and passwords are kept; later changes apply."""
     with provider.database() as session:
         session.execute(delete(AppliedSetting))
     provider.change_client(MANAGER, redirect_uris=NEW_URIS)
@@ -239,8 +239,8 @@ def test_data_of_an_earlier_version_is_taken_to_be_as_the_settings_were(provider
         assert authenticate("alex", "another one")
 
 
-def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, cameron: SiteClient) -> None:
-    """Also while it runs; tokens out there stay verifiable, the sessions are gone."""
+def test_reset_restores_the_seed_and_keeps_the_key(provider: Provider, cameron: SiteClient) -> None:
+    """Also while the service runs; existing tokens stay verifiable, the sessions are deleted."""
     kids = [row.kid for row in provider.rows(SigningKey)]
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     result = provider.app.test_cli_runner().invoke(args=["reset"])
@@ -250,13 +250,13 @@ def test_a_reset_brings_back_the_seed_and_keeps_the_key(provider: Provider, came
     assert provider.events() == []
     client = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
     assert client.backchannel_logout_uri == f"{provider.url(MANAGER)}/bclogout"
-    assert provider.authorize(cameron).status_code == 200, "the old cookie is nobody's"
+    assert provider.authorize(cameron).status_code == 200, "the old cookie is invalid"
     provider.sign_in(cameron)
 
 
 @pytest.mark.usefixtures("clock")
-def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
-    """Each base URL is one setting; passwords and secrets come from settings, too."""
+def test_seed_takes_addresses_and_passwords_from_settings(tmp_path: Path) -> None:
+    """Each base URL is one setting; passwords and secrets come from settings too."""
     settings = make_settings(tmp_path, dispatch_url="https://d.example/x", demo_password=SecretStr("another one"))
     app = idp_service.create_app(settings)
     with app.app_context():
@@ -267,8 +267,8 @@ def test_settings_fill_in_addresses_and_passwords(tmp_path: Path) -> None:
     close(app)
 
 
-def test_only_names_of_settings_are_filled_in() -> None:
-    """Other braces stay as they are, in lists and tables alike."""
+def test_only_setting_names_are_replaced() -> None:
+    """Other braces are kept, in lists and tables."""
     addresses = {"dispatch_url": "https://d.example"}
     value = {"a": ["{dispatch_url}/x", "{other}"], "b": 1, "c": {"d": "{dispatch_url}"}}
     filled = {"a": ["https://d.example/x", "{other}"], "b": 1, "c": {"d": "https://d.example"}}

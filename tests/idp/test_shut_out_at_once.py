@@ -1,4 +1,4 @@
-"""Operations at the same moment as sign-ins and refreshes, or killed: nothing slips through, on both databases."""
+"""Operations concurrent with sign-ins and refreshes, or interrupted by kill -9, on both databases."""
 
 import os
 import signal
@@ -32,13 +32,13 @@ EMPTY: list[str] = []
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest) -> Provider:
-    """The provider, on one database and on the other."""
+    """The IdP, on each of the two databases."""
     provider: Provider = request.getfixturevalue("provider" if request.param == "sqlite" else "provider_on_postgres")
     return provider
 
 
 def sign_in_often(provider: Provider, number: int) -> list[str]:
-    """Cameron in so many browsers, in each of them at Dispatch; a browser's cookie is its session's ``sid``."""
+    """Cameron in several browsers, each signed in at Dispatch; a browser's cookie is its session's ``sid``."""
     sids, at = [f"sid{index}" for index in range(number)], {"auth_time": START, "amr": EMPTY}
     with provider.database() as rows:
         for sid in sids:
@@ -61,7 +61,7 @@ def is_signed_in(provider: Provider, sid: str) -> bool:
 
 
 def keep_signing_in(provider: Provider, password: str, stop: threading.Event, offline: str) -> None:
-    """Somebody who tries again and again, and has an offline token from before."""
+    """A user who retries repeatedly, and has an offline token from before."""
     while True:
         is_last = stop.is_set()
         browser = provider.browser()
@@ -76,7 +76,7 @@ def keep_signing_in(provider: Provider, password: str, stop: threading.Event, of
 
 @pytest.mark.parametrize("act", ["disable", "remove", "reset"])
 def test_no_session_or_token_is_created_while_access_is_removed(act: str, either: Provider) -> None:
-    """Whatever a sign-in or a refresh had read before: afterwards there is no session and no token."""
+    """Whatever a sign-in or a refresh had read before, no session and no token exists afterwards."""
     either.change_client(DISPATCH, scopes=["openid", "offline_access"])
     browser = either.sign_in(scope="openid")
     offline = tokens_with_consent(either, browser, scope="openid offline_access")["refresh_token"]
@@ -109,10 +109,10 @@ def test_no_session_or_token_is_created_while_access_is_removed(act: str, either
 
 
 @pytest.mark.parametrize("act", ["end", "disable"])
-def test_an_ending_waits_for_a_refresh_that_is_under_way_and_takes_its_tokens_too(
+def test_ending_waits_for_a_concurrent_refresh_and_revokes_its_tokens(
     act: str, either: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither fails: both take the session or the person first, and the token after it."""
+    """Neither fails: both lock the session or the person first, and the token after it."""
     either.change_client(DISPATCH, scopes=["openid", "offline_access"])
     browser = either.sign_in(scope="openid")
     tokens = either.tokens(browser, DISPATCH, scope="openid")
@@ -144,10 +144,8 @@ def test_an_ending_waits_for_a_refresh_that_is_under_way_and_takes_its_tokens_to
     assert not [row for row in either.rows(Token) if row.revoked_at is None]
 
 
-def test_a_client_that_is_removed_during_a_refresh_has_no_token_left(
-    either: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever is first: the new token is one of the client's, and dies with the others."""
+def test_client_removed_during_a_refresh_keeps_no_token(either: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In either order: the new token belongs to the client, and is revoked with the others."""
     refresh_token = either.tokens(either.sign_in(), DISPATCH)["refresh_token"]
     removal, claim = threading.Thread(target=remove, args=(either, DISPATCH)), RefreshGrant.authenticate_refresh_token
 
@@ -166,8 +164,8 @@ def test_a_client_that_is_removed_during_a_refresh_has_no_token_left(
     assert not [row for row in either.rows(Token) if row.revoked_at is None]
 
 
-def test_two_operators_cannot_shut_out_each_other(either: Provider) -> None:
-    """One of them is left, whoever was faster."""
+def test_two_operators_cannot_lock_out_each_other(either: Provider) -> None:
+    """One operator remains, whichever request was faster."""
     operate(either, people.set_role, ALEX, "operator", "admin")
     together = threading.Barrier(2)
 
@@ -184,8 +182,8 @@ def test_two_operators_cannot_shut_out_each_other(either: Provider) -> None:
     assert sorted(person(either, sub).disabled_at is None for sub in (ADMIN, ALEX)) == [False, True]
 
 
-def test_lists_searches_and_ends_work_on_either_database(either: Provider) -> None:
-    """JSON, patterns and groups are where databases differ."""
+def test_lists_searches_and_endings_work_on_either_database(either: Provider) -> None:
+    """JSON, patterns and grouping differ between databases."""
     browser = either.sign_in()
     either.tokens(browser, DISPATCH)
     either.sign_in(SiteClient(either.app))
@@ -205,8 +203,8 @@ def test_lists_searches_and_ends_work_on_either_database(either: Provider) -> No
 @pytest.mark.parametrize(
     "scope", ["maps.offline_access", "offline_access.maps", "maps.offline-access", "offline-access", "Offline_Access"]
 )
-def test_only_the_exact_scope_makes_a_token_outlive_its_session(scope: str, either: Provider) -> None:
-    """A scope of some API that looks like offline_access is no such thing (Core §11), whatever the database's LIKE."""
+def test_only_the_exact_scope_keeps_a_token_valid_after_its_session(scope: str, either: Provider) -> None:
+    """A scope that only looks like offline_access does not count (Core §11), whatever the database's LIKE matches."""
     either.change_client(DISPATCH, scopes=["openid", scope])
     tokens = either.tokens(either.sign_in(), DISPATCH, scope=f"openid {scope}")
     sid = either.session().sid
@@ -241,7 +239,7 @@ ACTS: dict[str, tuple[Callable[[Provider], object], str]] = {
 
 
 def is_done(provider: Provider, act: str) -> bool:
-    """Whether the act itself is in the database."""
+    """Whether the operation is in the database."""
     them = person(provider, CAMERON)
     if act == "end all":
         return len(provider.events("op.session.end_requested")) == 1
@@ -252,7 +250,7 @@ def is_done(provider: Provider, act: str) -> bool:
 
 
 def assert_all_hear_of_it_once(provider: Provider, sids: list[str], reason: str) -> None:
-    """Another worker sends what is left; a second round finds nothing to do."""
+    """Another worker sends the rest; a second round finds nothing to do."""
     for _ in range(2):
         provider.state.background.poll()
         settle(provider.state.outbox)
@@ -264,10 +262,10 @@ def assert_all_hear_of_it_once(provider: Provider, sids: list[str], reason: str)
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_crash_after_the_commit_has_ended_all_sessions(
+def test_crash_after_the_commit_has_ended_all_sessions(
     act: str, either: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The act, the end of every session and the deliveries are one transaction; what is left is to send them."""
+    """The operation, the end of every session and the deliveries are one transaction; only sending remains."""
     sids = sign_in_often(either, examples(12, 120))
     assert is_signed_in(either, sids[-1]), "control"
     do, reason = ACTS[act]
@@ -313,7 +311,7 @@ with app.app_context():
 
 @pytest.mark.parametrize("step", ["before the commit", "after the commit"])
 def test_kill_9_never_ends_only_some_sessions(step: str, either: Provider, clock: Clock) -> None:
-    """A real process: either nothing has happened, or all sessions have ended and each app will hear of each."""
+    """A real process: either nothing has happened, or all sessions have ended and each app will be notified."""
     sids, settings = sign_in_often(either, examples(12, 120)), either.settings
     environment = {
         **os.environ,

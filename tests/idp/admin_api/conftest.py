@@ -1,4 +1,4 @@
-"""A program of an operator's, and what it asks the admin API."""
+"""A service client, and its requests to the admin API."""
 
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Program:
         )
 
     def take_token(self, **parameters: str) -> str:
-        """A good one."""
+        """A valid token."""
         response = self.ask_for_token(**parameters)
         assert response.status_code == 200, response.text
         self.token = str(response.get_json()["access_token"])
@@ -50,11 +50,11 @@ class Program:
         return client.open(PREFIX + path, method=method, headers=headers, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
-        """Read something."""
+        """Sends GET."""
         return self.call("GET", path, **options)
 
     def delete(self, path: str, **options: Any) -> TestResponse:
-        """End something."""
+        """Sends DELETE."""
         return self.call("DELETE", path, **options)
 
 
@@ -77,7 +77,7 @@ def add_program(provider: Provider, **values: Any) -> Program:
 
 @pytest.fixture
 def program(provider: Provider, cameron: SiteClient) -> Program:
-    """One that may do everything; Cameron is signed in at both apps."""
+    """A client with every scope; Cameron is signed in at both apps."""
     del cameron  # first: she may bring a database
     program = add_program(provider)
     program.take_token()
@@ -85,7 +85,7 @@ def program(provider: Provider, cameron: SiteClient) -> Program:
 
 
 def problem(response: TestResponse, status: int, key: str) -> dict[str, Any]:
-    """The error, which has the one shape that all have."""
+    """The error, in the format that all errors have."""
     assert response.status_code == status, response.text
     assert response.mimetype == "application/problem+json"
     assert response.headers["Cache-Control"] == "no-store"

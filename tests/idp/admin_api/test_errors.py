@@ -1,4 +1,4 @@
-"""Whatever goes wrong has one shape, and says what to do about it."""
+"""All errors have the same format, and say how to correct the request."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ from tests.idp.conftest import Provider
         ("/identityStores/people/accounts/%00", "account"),
     ],
 )
-def test_what_is_not_there_is_named(path: str, entity: str, program: Program) -> None:
-    """404: which of the things in the path it is."""
+def test_missing_object_is_named(path: str, entity: str, program: Program) -> None:
+    """404: names the missing object of the path."""
     assert problem(program.get(path), 404, "notFound")["entityName"] == entity
 
 
-def test_an_error_repeats_what_was_asked_for(program: Program) -> None:
-    """The members of the body, all of them."""
+def test_error_repeats_the_request(program: Program) -> None:
+    """All members of the body."""
     assert problem(program.get("/clients/unknown"), 404, "notFound") == {
         "title": "Not Found",
         "status": 404,
@@ -46,25 +46,25 @@ def test_an_error_repeats_what_was_asked_for(program: Program) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/clients/", "/clients//x", "/clients/a/b", "/identityStores"])
-def test_a_path_that_is_none_is_an_error_of_the_same_shape(path: str, program: Program) -> None:
-    """No page for people, no redirect; with a token or without."""
+def test_unknown_path_has_the_same_error_format(path: str, program: Program) -> None:
+    """No HTML page, no redirect; with or without a token."""
     problem(program.get(path), 404, "notFound")
     problem(Program(program.provider).get(path), 404, "notFound")
 
 
-def test_below_another_version_there_is_nothing(provider: Provider) -> None:
-    """A program that was written for a later one is told so in the shape it expects."""
+def test_unknown_version_has_the_same_error_format(provider: Provider) -> None:
+    """A client written for a later version gets the error in the format it expects."""
     problem(provider.browser().get("/admin/api/v2/clients"), 404, "notFound")
 
 
-def test_control_elsewhere_people_get_a_page(provider: Provider) -> None:
-    """The shape is the API's own."""
+def test_control_other_paths_return_a_page(provider: Provider) -> None:
+    """Only the API uses this format."""
     assert provider.browser().get("/administration").mimetype == "text/html"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-def test_a_method_that_there_is_not(method: str, program: Program) -> None:
-    """RFC 9110 §15.5.6: 405, with those that there are; and no form's token is asked for."""
+def test_unsupported_method_is_rejected(method: str, program: Program) -> None:
+    """RFC 9110 §15.5.6: 405, with the allowed methods; no CSRF token is required."""
     answer = program.call(method, "/clients")
     problem(answer, 405, "methodNotAllowed")
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD"}
@@ -72,20 +72,20 @@ def test_a_method_that_there_is_not(method: str, program: Program) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded", "text/plain"])
-def test_a_body_is_refused(method: str, media_type: str, program: Program) -> None:
-    """RFC 9110 §15.5.16: 415; whoever sends one thinks that it does something. Nothing was done."""
+def test_body_is_rejected(method: str, media_type: str, program: Program) -> None:
+    """RFC 9110 §15.5.16: 415, because the client expects an effect of the body. Nothing was done."""
     problem(program.call(method, SESSIONS, data="{}", content_type=media_type), 415, "unsupportedMediaType")
     assert program.provider.session().ended_at is None
 
 
 @pytest.mark.parametrize("options", [{"data": b"x" * 300_000}, {"headers": {"Transfer-Encoding": "chunked"}}])
-def test_a_body_is_not_even_read(options: dict[str, Any], program: Program) -> None:
-    """However long it is, or says nothing about it."""
+def test_body_is_not_read(options: dict[str, Any], program: Program) -> None:
+    """Of any length, with or without a Content-Length."""
     problem(program.delete(SESSIONS, **options), 415, "unsupportedMediaType")
 
 
-def test_control_a_type_without_a_body_is_no_offence(program: Program) -> None:
-    """Many programs send one always."""
+def test_control_content_type_without_a_body_is_accepted(program: Program) -> None:
+    """Many programs always send one."""
     assert program.get("/clients", content_type="application/json").status_code == 200
 
 
@@ -107,8 +107,8 @@ def test_control_a_type_without_a_body_is_no_offence(program: Program) -> None:
         ("clientId=" + 256 * "x", ["clientId"]),
     ],
 )
-def test_a_query_that_cannot_be_is_refused_by_name(query: str, fields: list[str], program: Program) -> None:
-    """400: each field with a sentence. A slip of the pen must not find everything."""
+def test_invalid_query_is_rejected_by_field(query: str, fields: list[str], program: Program) -> None:
+    """400: each field with a message. A typo must not return everything."""
     errors = problem(program.get(f"/deliveries?{query}"), 400, "invalidQuery")["fieldErrors"]
     assert sorted(error["field"] for error in errors) == fields
     for error in errors:
@@ -117,14 +117,14 @@ def test_a_query_that_cannot_be_is_refused_by_name(query: str, fields: list[str]
         assert error["message"].endswith(".")
 
 
-def test_an_operation_without_a_query_takes_none(program: Program) -> None:
-    """``?dryRun=true`` would not be one."""
+def test_operation_without_a_query_rejects_one(program: Program) -> None:
+    """``?dryRun=true`` is not supported."""
     problem(program.delete(f"{SESSIONS}?dryRun=true"), 400, "invalidQuery")
     assert program.provider.session().ended_at is None
 
 
-def test_a_fault_of_our_own_says_nothing_about_itself(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """500, in the same shape."""
+def test_internal_error_discloses_nothing(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500, in the same format."""
 
     def fails(*_: object) -> None:
         raise RuntimeError("a secret detail")

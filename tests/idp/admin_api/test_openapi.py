@@ -1,4 +1,4 @@
-"""``openapi.json`` says what is so: schemathesis asks everything it can think of, and compares."""
+"""Schemathesis sends requests of every kind and compares the responses with ``openapi.json``."""
 
 import re
 from collections import defaultdict
@@ -21,7 +21,7 @@ LISTING = "GET /identityStores/{identityStoreName}/accounts/{accountId}/sessions
 
 @pytest.fixture
 def description(provider: Provider) -> dict[str, Any]:
-    """The document, as anybody may fetch it."""
+    """The public document."""
     response = Program(provider).get("/openapi.json")
     assert (response.status_code, response.mimetype) == (200, "application/json")
     return dict(response.get_json())
@@ -29,7 +29,7 @@ def description(provider: Provider) -> dict[str, Any]:
 
 @dataclass
 class Findings:
-    """What schemathesis did, and what it found."""
+    """The result of a schemathesis run."""
 
     statuses: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     checks: set[str] = field(default_factory=set)
@@ -37,7 +37,7 @@ class Findings:
 
 
 def examine(app: Flask, description: dict[str, Any], token: str | None, found: Findings) -> None:
-    """All phases of schemathesis: the examples, the edges, random requests, and chains of them. The same each time."""
+    """Runs all phases of schemathesis, reproducibly: examples, edge cases, random requests, sequences."""
     settings = {
         "seed": 1,
         "analysis": {"constants": {"enabled": False}},  # words of our own code are no better than others
@@ -72,7 +72,7 @@ def note(event: events.ScenarioFinished, found: Findings) -> None:
 
 
 def add_names(description: dict[str, Any], **names: str) -> None:
-    """Put names of things that are there beside those that are made up."""
+    """Adds existing ids to the generated ones."""
     for operations in description["paths"].values():
         for operation in operations.values():
             for parameter in operation["parameters"]:
@@ -81,8 +81,8 @@ def add_names(description: dict[str, Any], **names: str) -> None:
                     parameter["example"] = known
 
 
-def test_every_operation_does_what_the_document_says(program: Program, description: dict[str, Any]) -> None:
-    """Status, media type, headers and shape of each answer; what is wrong is refused; what has ended is not there."""
+def test_every_operation_matches_the_document(program: Program, description: dict[str, Any]) -> None:
+    """Status, media type, headers and format of each response. Invalid requests are rejected."""
     assert program.delete(SESSIONS).status_code == 204
     program.provider.sign_in()
     (session,) = program.get(SESSIONS).get_json()
@@ -110,10 +110,8 @@ def test_every_operation_does_what_the_document_says(program: Program, descripti
 
 
 @pytest.mark.parametrize("lie", ["status", "shape", "scope"])
-def test_control_a_document_that_is_wrong_is_found_out(
-    lie: str, provider: Provider, description: dict[str, Any]
-) -> None:
-    """A status, a member or a permission that there is not."""
+def test_control_wrong_document_is_detected(lie: str, provider: Provider, description: dict[str, Any]) -> None:
+    """A wrong status, member or permission."""
     operation = description["paths"]["/clients"]["get"]
     description["paths"] = {"/clients": {"get": operation}}
     if lie == "status":
@@ -128,8 +126,8 @@ def test_control_a_document_that_is_wrong_is_found_out(
     assert found.faults
 
 
-def test_the_document_describes_every_route_and_no_other(provider: Provider, description: dict[str, Any]) -> None:
-    """But itself; it has a name for each and says which scope it needs."""
+def test_document_describes_exactly_the_routes(provider: Provider, description: dict[str, Any]) -> None:
+    """Except itself; each operation has a name and its scope."""
     described = {(method, path) for path, operations in description["paths"].items() for method in operations}
     routes = {
         (method.lower(), re.sub(r"<(\w+)>", lambda name: f"{{{camel(name[1])}}}", rule.rule.removeprefix(PREFIX)))
@@ -150,7 +148,7 @@ def camel(name: str) -> str:
     return re.sub(r"_(\w)", lambda letter: letter[1].upper(), name)
 
 
-def test_the_page_lists_every_operation_with_its_scope() -> None:
+def test_page_lists_every_operation_with_its_scope() -> None:
     """docs/admin-api.md, in the order of the route map."""
     page = Path("docs/admin-api.md").read_text("utf-8")
     rows = re.findall(r"^\| `([A-Z]+)` \| `(\S+)` \| `(\S+)` \|$", page, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What a program sees and does: the same as an operator in the console."""
+"""A service client has the same view and operations as an operator in the console."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ ACCOUNTS = "/identityStores/people/accounts"
 
 
 def a_session(program: Program) -> dict[str, Any]:
-    """Cameron's one session."""
+    """Cameron's only session."""
     (session,) = program.get(SESSIONS).get_json()
     return dict(session)
 
@@ -25,8 +25,8 @@ def a_session(program: Program) -> dict[str, Any]:
 # --- accounts ---
 
 
-def test_accounts_are_listed_and_searched(program: Program) -> None:
-    """By user name."""
+def test_accounts_can_be_listed_and_searched(program: Program) -> None:
+    """By username."""
     assert [one["username"] for one in program.get(ACCOUNTS).get_json()] == ["admin", "alex", "cameron"]
     (found,) = program.get(f"{ACCOUNTS}?search=reyes").get_json()
     assert found == program.get(ACCOUNT).get_json()
@@ -47,8 +47,8 @@ def test_accounts_are_listed_and_searched(program: Program) -> None:
 # --- sessions ---
 
 
-def test_a_session_tells_which_apps_share_it(program: Program) -> None:
-    """Device, times, and what would become of each app's tokens."""
+def test_session_lists_its_apps(program: Program) -> None:
+    """Device, times, and what the logout would do to each app's tokens."""
     row = program.provider.session()
     session = a_session(program)
     assert session == program.get(f"{SESSIONS}/{row.sid}").get_json()
@@ -58,7 +58,7 @@ def test_a_session_tells_which_apps_share_it(program: Program) -> None:
     assert apps[MANAGER].items() >= {"told": True, "whyNot": "", "policy": "session", "accessTokens": 1}.items()
 
 
-def test_an_app_that_is_not_told_says_why(program: Program) -> None:
+def test_app_that_is_not_notified_has_the_reason(program: Program) -> None:
     """The same sentence as in the console."""
     program.provider.change_client(MANAGER, backchannel_logout_uri=None)
     apps = {app["clientId"]: app for app in a_session(program)["apps"]}
@@ -67,8 +67,8 @@ def test_an_app_that_is_not_told_says_why(program: Program) -> None:
     assert apps[DISPATCH]["told"] is True
 
 
-def test_ending_a_session_ends_it_everywhere(program: Program, cameron: SiteClient) -> None:
-    """204 and empty; through the one door: tokens die, both apps are told, the reason is an operator's."""
+def test_ended_session_ends_in_all_apps(program: Program, cameron: SiteClient) -> None:
+    """204 and empty; tokens are revoked, both apps are notified, the reason is an operator's."""
     provider = program.provider
     sid = a_session(program)["id"]
     answer = program.delete(f"{SESSIONS}/{sid}")
@@ -83,15 +83,15 @@ def test_ending_a_session_ends_it_everywhere(program: Program, cameron: SiteClie
     assert provider.authorize(cameron).status_code == 200, "the browser is asked for the password"
 
 
-def test_the_record_says_which_program_it_was(program: Program) -> None:
-    """The client's id stands where an operator's name would."""
+def test_record_names_the_service_client(program: Program) -> None:
+    """The client id is in the place of an operator's name."""
     program.delete(f"{SESSIONS}/{a_session(program)['id']}")
     by = [event.detail["by"] for event in program.provider.events() if "by" in event.detail]
     assert by == ["scripts"]
 
 
-def test_a_session_ends_once(program: Program) -> None:
-    """404 when it has ended already, however it did; it is not to be seen any more, either."""
+def test_session_can_be_ended_once(program: Program) -> None:
+    """404 if it has ended before, for any reason; it can no longer be read either."""
     path = f"{SESSIONS}/{a_session(program)['id']}"
     assert program.delete(path).status_code == 204
     assert problem(program.delete(path), 404, "notFound")["entityName"] == "session"
@@ -99,8 +99,8 @@ def test_a_session_ends_once(program: Program) -> None:
     assert len(program.provider.events("op.session.ended")) == 1
 
 
-def test_a_session_is_its_accounts_only(program: Program) -> None:
-    """Somebody else's path does not lead to it, and does not end it."""
+def test_session_is_found_only_under_its_account(program: Program) -> None:
+    """Another account's path neither finds nor ends it."""
     sid = a_session(program)["id"]
     path = f"{ACCOUNTS}/{ALEX}/sessions/{sid}"
     problem(program.get(path), 404, "notFound")
@@ -108,8 +108,8 @@ def test_a_session_is_its_accounts_only(program: Program) -> None:
     assert program.provider.session().ended_at is None
 
 
-def test_all_sessions_of_an_account_end_and_nobody_elses(program: Program) -> None:
-    """204 also when there is none left: what was asked for is so. 404 only for nobody's account."""
+def test_ending_all_sessions_affects_only_that_account(program: Program) -> None:
+    """204 also if no session is left. 404 only for an unknown account."""
     provider = program.provider
     provider.sign_in()
     provider.sign_in(username="alex")
@@ -122,8 +122,8 @@ def test_all_sessions_of_an_account_end_and_nobody_elses(program: Program) -> No
     problem(program.delete(f"{ACCOUNTS}/nobody/sessions"), 404, "notFound")
 
 
-def test_an_app_that_hangs_keeps_no_program_waiting(program: Program) -> None:
-    """The answer comes after the set wait at most; the delivery stays in the ledger."""
+def test_hanging_app_does_not_delay_the_response(program: Program) -> None:
+    """The response comes after at most the configured wait; the delivery stays in the ledger."""
     provider = program.provider
     provider.apps[MANAGER].status = 503
     assert program.delete(SESSIONS).status_code == 204
@@ -134,7 +134,7 @@ def test_an_app_that_hangs_keeps_no_program_waiting(program: Program) -> None:
 
 
 def test_clients_are_listed_without_their_secrets(program: Program) -> None:
-    """All that is registered, and nothing that opens a door."""
+    """The whole registration, without credentials."""
     clients = {client["clientId"]: client for client in program.get("/clients").get_json()}
     assert set(clients) == {DISPATCH, MANAGER, "scripts"}
     assert clients[MANAGER] == program.get(f"/clients/{MANAGER}").get_json()
@@ -142,8 +142,8 @@ def test_clients_are_listed_without_their_secrets(program: Program) -> None:
     assert [one["clientId"] for one in program.get("/clients?search=dispatch").get_json()] == [DISPATCH]
 
 
-def test_no_answer_holds_a_secret_or_the_hash_of_one(program: Program) -> None:
-    """Every path that can be read, against everything the tables keep to themselves."""
+def test_no_response_contains_a_secret_or_its_hash(program: Program) -> None:
+    """Every readable path, compared with every secret column of the tables."""
     provider = program.provider
     delivered = program.delete(f"{SESSIONS}/{a_session(program)['id']}")
     assert delivered.status_code == 204
@@ -167,8 +167,8 @@ def test_no_answer_holds_a_secret_or_the_hash_of_one(program: Program) -> None:
 # --- deliveries ---
 
 
-def test_deliveries_are_found_by_what_is_known_of_them(program: Program, clock: Clock) -> None:
-    """Each filter by itself; together they narrow down."""
+def test_deliveries_can_be_filtered(program: Program, clock: Clock) -> None:
+    """Each filter alone, and combined."""
     sid = a_session(program)["id"]
     program.provider.apps[MANAGER].status = 401
     program.delete(f"{SESSIONS}/{sid}")
@@ -186,8 +186,8 @@ def test_deliveries_are_found_by_what_is_known_of_them(program: Program, clock: 
     assert found(f"state=refused&clientId={DISPATCH}") == found("clientId=%00") == []
 
 
-def test_one_delivery_tells_every_try(program: Program) -> None:
-    """In the app's own words; the list leaves the tries out."""
+def test_delivery_lists_every_attempt(program: Program) -> None:
+    """With the app's own text; the list omits the attempts."""
     refusal = '{"error": "invalid_request", "error_description": "no such session"}'
     program.provider.apps[MANAGER].status, program.provider.apps[MANAGER].body = 401, refusal
     program.delete(SESSIONS)
@@ -201,8 +201,8 @@ def test_one_delivery_tells_every_try(program: Program) -> None:
     assert attempt["answer"] == "invalid_request: no such session"
 
 
-def test_a_delivery_is_sent_again(program: Program) -> None:
-    """202 with the entry as it is then; another token, so that it does not look like a replay."""
+def test_delivery_can_be_resent(program: Program) -> None:
+    """202 with the current entry; a new token, so that it does not look like a replay."""
     provider = program.provider
     provider.apps[MANAGER].status = 401
     program.delete(SESSIONS)
@@ -217,7 +217,7 @@ def test_a_delivery_is_sent_again(program: Program) -> None:
     assert first["sid"] == second["sid"]
 
 
-def test_a_delivery_that_has_nowhere_to_go_is_not_sent(program: Program) -> None:
+def test_delivery_without_an_address_is_not_resent(program: Program) -> None:
     """409 with the reason; nothing changes."""
     program.delete(SESSIONS)
     eventually(lambda: len(program.get("/deliveries?state=delivered").get_json()) == 2)
@@ -231,7 +231,7 @@ def test_a_delivery_that_has_nowhere_to_go_is_not_sent(program: Program) -> None
 # --- page by page ---
 
 
-def test_lists_come_page_by_page(program: Program) -> None:
+def test_lists_are_paged(program: Program) -> None:
     """The items in the body, how many in X-Total-Count, the other pages in Link (RFC 8288)."""
     seen, path, relations = [], f"{ACCOUNTS}?size=1&search=a", []
     for _ in range(3):
@@ -248,27 +248,27 @@ def test_lists_come_page_by_page(program: Program) -> None:
 
 
 @pytest.mark.parametrize("path", [ACCOUNTS, SESSIONS, "/clients", "/deliveries"])
-def test_a_page_after_the_last_is_empty(path: str, program: Program) -> None:
-    """And says where the last one is."""
+def test_page_after_the_last_is_empty(path: str, program: Program) -> None:
+    """With the number of the last page."""
     answer = program.get(f"{path}?page=1000000&size=200")
     assert answer.get_json() == []
     assert 'page=0&size=200>; rel="last"' in answer.headers["Link"]
 
 
-def test_a_head_request_counts_without_fetching(program: Program) -> None:
+def test_head_request_returns_the_count(program: Program) -> None:
     """RFC 9110 §9.3.2."""
     answer = program.call("HEAD", "/clients")
     assert (answer.status_code, answer.headers["X-Total-Count"], answer.data) == (200, "3", b"")
 
 
-def test_the_links_keep_what_was_asked_for(program: Program) -> None:
-    """Also what has to be escaped."""
+def test_links_keep_the_query(program: Program) -> None:
+    """Including values that must be escaped."""
     answer = program.get("/clients", query_string={"search": "p&ckup ü", "size": "1"})
     assert "search=p%26ckup+%C3%BC" in answer.headers["Link"]
 
 
-def test_with_an_issuer_that_has_a_path_everything_is_below_it(tmp_path: Path) -> None:
-    """Links, errors and the description, whatever the request's own Host says."""
+def test_issuer_with_a_path_prefixes_every_url(tmp_path: Path) -> None:
+    """Links, errors and the description, whatever the request's Host header."""
     issuer = "https://op.example/tenant/a"
     addresses = {"dispatch_url": "https://d.example/x", "manager_url": "https://m.example/x"}
     app = idp_service.create_app(make_settings(tmp_path, idp_url=issuer, demo_plain_http=False, **addresses))
@@ -282,8 +282,8 @@ def test_with_an_issuer_that_has_a_path_everything_is_below_it(tmp_path: Path) -
     close(app)
 
 
-def test_the_description_is_for_everybody(provider: Provider) -> None:
-    """It tells where a token is to be had; the apps' own pages do not change with it."""
+def test_description_is_public(provider: Provider) -> None:
+    """It says where to get a token; the apps' pages are unaffected."""
     document = provider.browser().get(f"{PREFIX}/openapi.json").get_json()
     flow = document["components"]["securitySchemes"]["clientCredentials"]["flows"]["clientCredentials"]
     assert flow["tokenUrl"] == f"{provider.issuer}/oauth2/token"

@@ -1,4 +1,4 @@
-"""The same with PostgreSQL, which cannot be asked for everything that an address can hold."""
+"""The admin API with PostgreSQL, which rejects some values that a URL can contain."""
 
 import pytest
 
@@ -8,15 +8,15 @@ from tests.idp.conftest import Provider
 
 @pytest.fixture
 def on_postgres(provider_on_postgres: Provider) -> Program:
-    """A program at a provider with a database there."""
+    """A service client of an IdP with a PostgreSQL database."""
     program = add_program(provider_on_postgres)
     program.provider.sign_in()
     program.take_token()
     return program
 
 
-def test_no_name_has_a_nul_in_it(on_postgres: Program) -> None:
-    """In the path: there is no such thing. In the query: nothing is found."""
+def test_nul_in_a_name_finds_nothing(on_postgres: Program) -> None:
+    """In the path: 404. In the query: no results."""
     for path in ["/clients/%00", "/deliveries/%00", f"{SESSIONS}/%00", ACCOUNT[:-12] + "%00"]:
         problem(on_postgres.get(path), 404, "notFound")
     for query in ["sessionId", "clientId", "accountId", "outcome"]:
@@ -25,8 +25,8 @@ def test_no_name_has_a_nul_in_it(on_postgres: Program) -> None:
         assert on_postgres.get(f"{path}?search=%00").get_json() == []
 
 
-def test_sessions_and_pages_are_the_same_there(on_postgres: Program) -> None:
-    """Listing, ending, and what is left."""
+def test_sessions_and_pages_work_with_postgresql(on_postgres: Program) -> None:
+    """Listing, ending, and the remaining sessions."""
     listed = on_postgres.get(SESSIONS)
     assert listed.headers["X-Total-Count"] == "1"
     path = f"{SESSIONS}/{listed.get_json()[0]['id']}"

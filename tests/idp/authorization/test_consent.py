@@ -1,4 +1,4 @@
-"""Asking a person whether an app may know what it asks for, and access that outlives the session."""
+"""The consent page, for the scopes an app requests and for access beyond the session."""
 
 import re
 from typing import Any
@@ -25,14 +25,14 @@ def answer(browser: SiteClient, page: TestResponse, choice: str) -> TestResponse
 
 
 def allow(browser: SiteClient, page: TestResponse) -> Answer:
-    """Say yes."""
+    """Consent."""
     return answer_of(answer(browser, page, "allow"))
 
 
 # --- the page ---
 
 
-def test_the_consent_page_names_the_app_and_the_scopes(shop: Party, cameron: SiteClient) -> None:
+def test_consent_page_names_the_app_and_the_scopes(shop: Party, cameron: SiteClient) -> None:
     """AUTH-15, AUTH-23, REG-12: in words, for the person who decides; with fixed ids for automation (DEC-06)."""
     page = shop.ask(cameron, prompt="consent", scope="openid profile email unheard_of")
     text = words(page)
@@ -45,7 +45,7 @@ def test_the_consent_page_names_the_app_and_the_scopes(shop: Party, cameron: Sit
         assert element in page.text
 
 
-def test_the_page_is_safe_to_show(shop: Party, cameron: SiteClient) -> None:
+def test_consent_page_has_security_headers(shop: Party, cameron: SiteClient) -> None:
     """AUTH-22, BCP-06, BCP-08: not framed, not stored; its form may lead to this client only."""
     page = shop.ask(cameron, prompt="consent")
     assert page.headers["X-Frame-Options"] == "DENY"
@@ -54,8 +54,8 @@ def test_the_page_is_safe_to_show(shop: Party, cameron: SiteClient) -> None:
     assert "dispatch" not in page.headers["Content-Security-Policy"]
 
 
-def test_a_name_with_markup_is_a_name(register: Registrar, cameron: SiteClient, provider: Provider) -> None:
-    """REG-12: whoever registers names itself; neither page lets it write more than text."""
+def test_name_with_markup_is_escaped(register: Registrar, cameron: SiteClient, provider: Provider) -> None:
+    """REG-12: a client chooses its name; neither page shows it as markup."""
     party = register(client_name="<script>alert(1)</script>", policy_uri=f"{SHOP}/p?<b>", tos_uri=f'{SHOP}/"onclick="x')
     for page in (party.ask(cameron, prompt="consent"), party.ask(provider.browser())):
         assert "<script>alert" not in page.text
@@ -64,7 +64,7 @@ def test_a_name_with_markup_is_a_name(register: Registrar, cameron: SiteClient, 
         assert "&lt;script&gt;" in page.text
 
 
-def test_what_a_client_registered_about_itself_is_linked_on_both_pages(
+def test_both_pages_show_the_clients_logo_and_links(
     register: Registrar, cameron: SiteClient, provider: Provider
 ) -> None:
     """REG-12: its picture, which the page's policy lets in, and its policies."""
@@ -79,21 +79,19 @@ def test_what_a_client_registered_about_itself_is_linked_on_both_pages(
 
 
 @pytest.mark.parametrize("token", ["", "made up"])
-def test_another_site_cannot_answer(token: str, shop: Party, cameron: SiteClient, provider: Provider) -> None:
-    """AUTH-22: the form has a token of its own."""
+def test_other_site_cannot_consent(token: str, shop: Party, cameron: SiteClient, provider: Provider) -> None:
+    """AUTH-22: the form needs its own token."""
     page = shop.ask(cameron, prompt="consent")
     data = {"request": hidden(page, "request"), "answer": "allow", "csrf_token": token}
     assert cameron.post("/consent", data=data).status_code == 400
     assert provider.rows(Consent) == []
 
 
-# --- the answer ---
+# --- the decision ---
 
 
-def test_a_yes_returns_to_the_app_and_is_stored_for_this_request(
-    shop: Party, cameron: SiteClient, provider: Provider
-) -> None:
-    """AUTH-23: one question a request, no loop."""
+def test_consent_redirects_to_the_app_and_is_stored(shop: Party, cameron: SiteClient, provider: Provider) -> None:
+    """AUTH-23: one page per request, no loop."""
     page = shop.ask(cameron, prompt="consent", state="the same")
     back = allow(cameron, page)
     assert back["state"] == "the same"
@@ -103,8 +101,8 @@ def test_a_yes_returns_to_the_app_and_is_stored_for_this_request(
     assert [event.outcome for event in provider.events("op.consent.answered")] == ["allowed"]
 
 
-def test_after_a_yes_prompt_none_is_silent(shop: Party, cameron: SiteClient) -> None:
-    """AUTH-12, AUTH-23: the session remembers."""
+def test_prompt_none_succeeds_after_consent(shop: Party, cameron: SiteClient) -> None:
+    """AUTH-12, AUTH-23: the session stores the consent."""
     allow(cameron, shop.ask(cameron, prompt="consent"))
     assert "code" in shop.answer(cameron, prompt="none").parameters
 
@@ -114,10 +112,10 @@ def test_after_a_yes_prompt_none_is_silent(shop: Party, cameron: SiteClient) -> 
     [("code", None, "query"), ("code id_token", None, "fragment"), ("code", "form_post", "form_post")],
 )
 @pytest.mark.parametrize("choice", ["deny", "", "ALLOW", "whatever"])
-def test_any_other_answer_is_returned_to_the_app_as_access_denied(
+def test_refusal_returns_access_denied_to_the_app(
     choice: str, response_type: str, mode: str | None, place: str, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """AUTH-23, ERR-03: access_denied, in the place of the answer; nothing is given."""
+    """AUTH-23, ERR-03: access_denied, where the response would be; nothing is issued."""
     page = shop.ask(cameron, prompt="consent", response_type=response_type, response_mode=mode)
     back = answer_of(answer(cameron, page, choice))
     assert (back.place, back["error"], back["state"]) == (place, "access_denied", "a state")
@@ -126,17 +124,17 @@ def test_any_other_answer_is_returned_to_the_app_as_access_denied(
     assert provider.rows(Consent) == []
 
 
-def test_each_request_that_wants_a_question_gets_one(shop: Party, cameron: SiteClient, clock: Clock) -> None:
-    """AUTH-15: prompt=consent asks, although it was allowed before."""
+def test_prompt_consent_always_asks(shop: Party, cameron: SiteClient, clock: Clock) -> None:
+    """AUTH-15: prompt=consent asks even if the user consented before."""
     allow(cameron, shop.ask(cameron, prompt="consent"))
     clock.turn(1)
     assert 'id="allow"' in shop.ask(cameron, prompt="consent").text
 
 
-def test_password_and_consent_in_one_request_are_two_questions_in_a_row(
+def test_prompt_login_consent_shows_both_pages_once(
     shop: Party, cameron: SiteClient, clock: Clock, provider: Provider
 ) -> None:
-    """AUTH-14, AUTH-15: prompt=login consent; a slow answer starts neither of them again."""
+    """AUTH-14, AUTH-15: prompt=login consent; a slow user is not asked again."""
     clock.turn(60)
     page = shop.ask(cameron, prompt="login consent", max_age="1")
     assert 'id="password"' in page.text
@@ -147,25 +145,25 @@ def test_password_and_consent_in_one_request_are_two_questions_in_a_row(
     assert "code" in allow(cameron, question).parameters
 
 
-def test_a_question_without_an_answer_gives_nothing(shop: Party, cameron: SiteClient) -> None:
-    """AUTH-15: the way back, typed into the address bar, asks again."""
+def test_resume_url_does_not_skip_consent(shop: Party, cameron: SiteClient) -> None:
+    """AUTH-15: typing the resume URL shows the page again."""
     page = shop.ask(cameron, prompt="consent")
     again = cameron.get("/oauth2/authorize", query_string={"resume": hidden(page, "request")})
     assert 'id="allow"' in again.text
 
 
 def test_consent_to_fewer_scopes_does_not_cover_more(shop: Party, cameron: SiteClient) -> None:
-    """AUTH-23: two tabs of one app; what was allowed in one is not allowed for the other's longer list."""
+    """AUTH-23: two tabs of one app; consent in one does not cover the longer list of the other."""
     wide = shop.ask(cameron, prompt="consent", scope="openid email profile")
     allow(cameron, shop.ask(cameron, prompt="consent", scope="openid"))
     again = cameron.get("/oauth2/authorize", query_string={"resume": hidden(wide, "request")})
     assert 'id="allow"' in again.text
 
 
-def test_another_users_consent_does_not_count_for_the_user_asked(
+def test_consent_of_another_user_does_not_count(
     shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
-    """RPL-16's sister: Cameron was asked, Alex sits there now: Alex is asked."""
+    """Like RPL-16: Cameron was asked, but now Alex is signed in, so Alex is asked."""
     page = shop.ask(cameron, prompt="consent")
     clock.turn(60)
     provider.sign_in(cameron, username="alex", prompt="login")
@@ -175,8 +173,8 @@ def test_another_users_consent_does_not_count_for_the_user_asked(
 
 
 @pytest.mark.parametrize("spoil", ["", "a.b.c", "{}x"])
-def test_a_tampered_request_leads_nowhere(spoil: str, shop: Party, cameron: SiteClient, provider: Provider) -> None:
-    """AUTH-02: the parameters were checked before; nobody puts others in their place."""
+def test_tampered_consent_form_is_rejected(spoil: str, shop: Party, cameron: SiteClient, provider: Provider) -> None:
+    """AUTH-02: the checked parameters cannot be replaced."""
     page = shop.ask(cameron, prompt="consent")
     response = cameron.submit("/consent", request=spoil.format(hidden(page, "request")), answer="allow")
     assert response.status_code == 400
@@ -185,15 +183,15 @@ def test_a_tampered_request_leads_nowhere(spoil: str, shop: Party, cameron: Site
 
 
 def test_login_page_open_for_too_long_says_so(shop: Party, cameron: SiteClient, clock: Clock) -> None:
-    """An hour; then the app asks anew."""
+    """After an hour, the app must start again."""
     page = shop.ask(cameron, prompt="consent")
     clock.turn(PENDING_SECONDS + 1)
     response = cameron.submit("/consent", request=hidden(page, "request"), answer="allow")
     assert (response.status_code, "open for too long" in response.text) == (400, True)
 
 
-def test_a_no_leads_to_no_address_that_was_taken_back_meanwhile(shop: Party, cameron: SiteClient) -> None:
-    """AUTH-03: the client changed its addresses while the question was open."""
+def test_refusal_does_not_redirect_to_a_removed_uri(shop: Party, cameron: SiteClient) -> None:
+    """AUTH-03: the client changed its addresses while the page was open."""
     page = shop.ask(cameron, prompt="consent")
     changed = shop.information | {"redirect_uris": [f"{SHOP}/new"]}
     assert shop.manage("PUT", json=changed).status_code == 200
@@ -222,17 +220,17 @@ def offline_shop(register: Registrar) -> Party:
 
 
 def offline_tokens(party: Party, browser: SiteClient, **changes: str) -> dict[str, Any]:
-    """A login with the person's consent to offline access."""
+    """A login with the user's consent to offline access."""
     code = allow(browser, party.ask(browser, **{**OFFLINE, **changes}))["code"]
     response = party.redeem(code)
     assert response.status_code == 200, response.text
     return dict(response.get_json())
 
 
-def test_offline_access_is_given_with_consent_and_outlives_the_session(
+def test_offline_access_continues_after_the_session(
     offline_shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
-    """TOK-10, TOK-14, BCL-58: the logout ends the session's own tokens, and these go on."""
+    """TOK-10, TOK-14, BCL-58: the logout revokes the session's own tokens only."""
     tokens = offline_tokens(offline_shop, cameron)
     assert "offline_access" in tokens["scope"].split()
     provider.end_session(cameron, id_token_hint=tokens["id_token"])
@@ -244,10 +242,10 @@ def test_offline_access_is_given_with_consent_and_outlives_the_session(
 
 
 @pytest.mark.parametrize("changes", [{"prompt": None}, {"prompt": "login"}, {"prompt": "none"}])
-def test_without_the_question_it_is_left_out(
+def test_offline_access_is_ignored_without_consent(
     changes: dict[str, str | None], offline_shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """TOK-10, Core §11: ignored, not an error; the refresh token dies with the session."""
+    """TOK-10, Core §11: ignored, not an error; the refresh token ends with the session."""
     page = offline_shop.ask(cameron, scope="openid offline_access", **changes)
     back = answer_of(page if page.status_code == 303 else provider.enter_password(cameron, page))
     tokens = offline_shop.redeem(back["code"]).get_json()
@@ -256,15 +254,15 @@ def test_without_the_question_it_is_left_out(
     assert offline_shop.refresh(tokens["refresh_token"]).get_json()["error"] == "invalid_grant"
 
 
-def test_a_client_not_registered_for_refresh_tokens_gets_none(register: Registrar, cameron: SiteClient) -> None:
+def test_client_without_refresh_grant_gets_no_refresh_token(register: Registrar, cameron: SiteClient) -> None:
     """TOK-10, REG-07: the default is the code grant alone."""
     assert "refresh_token" not in offline_tokens(register(), cameron)
 
 
-def test_an_offline_refresh_keeps_what_the_id_token_says_of_the_login(
+def test_offline_refresh_keeps_the_id_tokens_login_claims(
     offline_shop: Party, cameron: SiteClient, provider: Provider, clock: Clock
 ) -> None:
-    """TOK-12: also after the logout; and the client takes part in no session by it."""
+    """TOK-12: also after the logout; the refresh records no participation."""
     tokens = offline_tokens(offline_shop, cameron)
     provider.end_session(cameron, id_token_hint=tokens["id_token"])
     clock.turn(3600)

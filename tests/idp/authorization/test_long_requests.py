@@ -1,4 +1,4 @@
-"""Requests that are too long for a URL: what is large stays on the server, up to one bound, with one page above it."""
+"""Requests too long for a URL are stored on the server, up to a limit; above it the user gets an error page."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def long_claims(size: int) -> str:
 
 
 def assert_too_long(response: TestResponse) -> None:
-    """The one page: what happened, how long a request may be, and who changes what."""
+    """The error page: what happened, the limit, and who must change what."""
     assert response.status_code == 413
     assert "request is too long" in words(response)
     assert f"{MAX_REQUEST:,}" in response.text
@@ -39,10 +39,10 @@ def assert_too_long(response: TestResponse) -> None:
 
 
 @pytest.mark.parametrize("size", [5_000, 12_000, 18_000])
-def test_a_long_post_from_another_site_finds_the_session(
+def test_long_post_from_another_site_uses_the_session(
     size: int, browser: Browser, provider: Provider, shop: Party
 ) -> None:
-    """AUTH-01: like a short one, without a second password; no address on the way is long."""
+    """AUTH-01: like a short one, without a second password; no URL is long."""
     browser.open(f"{provider.issuer}/oauth2/authorize?{urlencode(provider.parameters())}")
     browser.submit("/login", username="cameron", password="correct horse")
     fields = shop.parameters(state="by post", response_mode="form_post", claims=long_claims(size))
@@ -53,7 +53,7 @@ def test_a_long_post_from_another_site_finds_the_session(
 
 
 @pytest.mark.parametrize("size", [5_000, 18_000])
-def test_a_long_request_waits_for_the_password_and_the_answer(size: int, shop: Party, provider: Provider) -> None:
+def test_long_request_continues_after_login_and_consent(size: int, shop: Party, provider: Provider) -> None:
     """AUTH-26: through the login page and the consent page."""
     browser = provider.browser()
     claims = long_claims(size)
@@ -66,16 +66,16 @@ def test_a_long_request_waits_for_the_password_and_the_answer(size: int, shop: P
     assert "code" in answer_of(browser.get(allowed.location)).parameters
 
 
-def test_a_page_of_a_long_request_can_be_loaded_again(shop: Party, provider: Provider) -> None:
-    """AUTH-26: the address keeps its meaning for a while, and not for ever."""
+def test_page_of_a_long_request_can_be_reloaded(shop: Party, provider: Provider) -> None:
+    """AUTH-26: the URL stays valid for a limited time."""
     browser = provider.browser()
     first = browser.post("/oauth2/authorize", data=shop.parameters(claims=long_claims(5_000)))
     for _ in range(2):
         assert hidden(browser.get(first.location), "request")
 
 
-def test_the_address_of_a_long_request_ends(shop: Party, provider: Provider, clock: Clock) -> None:
-    """AUTH-26: then a page says so."""
+def test_url_of_a_long_request_expires(shop: Party, provider: Provider, clock: Clock) -> None:
+    """AUTH-26: afterwards a page says so."""
     browser = provider.browser()
     first = browser.post("/oauth2/authorize", data=shop.parameters(claims=long_claims(5_000)))
     clock.turn(LONG_REQUEST_SECONDS + 1)
@@ -86,16 +86,16 @@ def test_the_address_of_a_long_request_ends(shop: Party, provider: Provider, clo
 @pytest.mark.parametrize("path", ["/oauth2/authorize", "/oidc/logout"])
 @pytest.mark.parametrize("size", [MAX_REQUEST + 1, 300_000], ids=["above-the-bound", "above-every-form"])
 @pytest.mark.parametrize("with_cookie", [True, False])
-def test_above_the_bound_there_is_one_clear_page(
+def test_request_above_the_limit_gets_an_error_page(
     with_cookie: bool, size: int, path: str, provider: Provider, cameron: SiteClient
 ) -> None:
-    """AUTH-01, RPL-02: 413, and nothing is kept."""
+    """AUTH-01, RPL-02: 413, and nothing is stored."""
     browser = cameron if with_cookie else provider.browser()
     assert_too_long(browser.post(path, data={"client_id": DISPATCH, "state": "x" * size}))
     assert provider.rows(LongRequest) == []
 
 
-def test_a_request_that_will_be_refused_is_not_kept(shop: Party, provider: Provider) -> None:
+def test_invalid_long_request_is_not_stored(shop: Party, provider: Provider) -> None:
     """AUTH-03: from an unknown client, or with an address that is not the client's own."""
     for changes in ({"client_id": "unknown"}, {"redirect_uri": "https://evil.example/"}):
         response = provider.browser().post(
@@ -105,8 +105,8 @@ def test_a_request_that_will_be_refused_is_not_kept(shop: Party, provider: Provi
     assert provider.rows(LongRequest) == []
 
 
-def test_a_wrong_password_keeps_nothing(shop: Party, provider: Provider) -> None:
-    """AUTH-26: until the right one, the request waits in the page."""
+def test_wrong_password_stores_nothing(shop: Party, provider: Provider) -> None:
+    """AUTH-26: until the right password, the request stays in the page."""
     browser = provider.browser()
     first = browser.post("/oauth2/authorize", data=shop.parameters(claims=long_claims(5_000)))
     page = browser.get(first.location)
@@ -117,8 +117,8 @@ def test_a_wrong_password_keeps_nothing(shop: Party, provider: Provider) -> None
     assert response.status_code == 303
 
 
-def test_long_requests_are_kept_in_bounds(shop: Party, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AUTH-26: anyone can send them; the newest are kept, and those whose time is over go."""
+def test_number_of_stored_requests_is_limited(shop: Party, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUTH-26: anyone can send them, so only the newest are stored, and expired ones are deleted."""
     monkeypatch.setattr("idp.authorization.pending.MAX_KEPT", 3)
     browser = provider.browser()
     locations = [
@@ -129,8 +129,8 @@ def test_long_requests_are_kept_in_bounds(shop: Party, provider: Provider, monke
     assert hidden(browser.get(locations[-1]), "request")
 
 
-def test_long_requests_go_with_the_time(shop: Party, provider: Provider, clock: Clock) -> None:
-    """AUTH-26: also if no other comes."""
+def test_expired_long_requests_are_deleted(shop: Party, provider: Provider, clock: Clock) -> None:
+    """AUTH-26: also without new requests."""
     provider.browser().post("/oauth2/authorize", data=shop.parameters(claims=long_claims(5_000)))
     clock.turn(LONG_REQUEST_SECONDS + 1)
     provider.state.background.run_maintenance()
@@ -142,7 +142,7 @@ def test_long_requests_go_with_the_time(shop: Party, provider: Provider, clock: 
 def test_values_returned_in_the_url_are_limited_in_length(
     how: str, name: str, shop: Party, cameron: SiteClient
 ) -> None:
-    """AUTH-08: a page of ours says so, in place of a Location that no server takes."""
+    """AUTH-08: an error page, because no server accepts such a Location."""
     changes = {name: "x" * (MAX_RETURNED + 1), "response_type": "id_token" if name == "nonce" else "code"}
     if how == "refused":
         changes["prompt"] = "none login"
@@ -152,7 +152,7 @@ def test_values_returned_in_the_url_are_limited_in_length(
     assert f"({MAX_RETURNED + 1} characters)" in response.text
 
 
-def test_what_returns_in_a_form_may_be_longer(shop: Party, cameron: SiteClient) -> None:
+def test_values_returned_in_a_form_can_be_longer(shop: Party, cameron: SiteClient) -> None:
     """AUTH-08, FP-01."""
     state = "x" * (MAX_RETURNED + 1)
     response = cameron.post("/oauth2/authorize", data=shop.parameters(state=state, response_mode="form_post"))
@@ -163,12 +163,12 @@ def test_what_returns_in_a_form_may_be_longer(shop: Party, cameron: SiteClient) 
 
 
 def hint(provider: Provider, browser: SiteClient) -> str:
-    """An ID token of this session, as long as an app may have made it."""
+    """An ID token of this session, as long as the IdP could have issued it."""
     return str(provider.tokens(browser, nonce="n" * 5_000)["id_token"])
 
 
-def test_a_long_logout_from_another_site_comes_round_with_its_cookie(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-02: like a short one; the hint is checked at once and is in no address."""
+def test_long_logout_from_another_site_is_repeated_with_the_cookie(provider: Provider, cameron: SiteClient) -> None:
+    """RPL-02: like a short one; the hint is checked immediately and is in no URL."""
     back = f"{provider.url(DISPATCH)}/logged-out"
     data = {"id_token_hint": hint(provider, cameron), "post_logout_redirect_uri": back, "state": "s"}
     first = provider.app.test_client(use_cookies=False).post("/oidc/logout", data=data)
@@ -180,16 +180,16 @@ def test_a_long_logout_from_another_site_comes_round_with_its_cookie(provider: P
     assert provider.session().ended_at is not None
 
 
-def test_a_long_logout_that_is_wrong_is_refused_at_once(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-11: it is not sent round."""
+def test_invalid_long_logout_is_rejected_immediately(provider: Provider, cameron: SiteClient) -> None:
+    """RPL-11: it is not stored and redirected."""
     data = {"id_token_hint": hint(provider, cameron)[:-5] + "AAAAA"}
     response = provider.app.test_client(use_cookies=False).post("/oidc/logout", data=data)
     assert (response.status_code, "Location" in response.headers) == (400, False)
     assert provider.rows(LongRequest) == []
 
 
-def test_the_way_back_to_a_long_logout_ends(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """RPL-02: nobody ends a session with an address of yesterday."""
+def test_resume_url_of_a_long_logout_expires(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """RPL-02: an old URL cannot end a session."""
     data = {"id_token_hint": hint(provider, cameron)}
     first = provider.app.test_client(use_cookies=False).post("/oidc/logout", data=data)
     clock.turn(LONG_REQUEST_SECONDS + 1)
@@ -199,17 +199,15 @@ def test_the_way_back_to_a_long_logout_ends(provider: Provider, cameron: SiteCli
 
 
 @pytest.mark.parametrize("resume", ["", "made up", "a.b.c"])
-def test_a_way_back_to_the_logout_that_is_not_ours_is_a_page(
-    resume: str, provider: Provider, cameron: SiteClient
-) -> None:
-    """RPL-16: the session lives."""
+def test_forged_resume_url_of_a_logout_gets_an_error_page(resume: str, provider: Provider, cameron: SiteClient) -> None:
+    """RPL-16: the session stays active."""
     response = cameron.get("/oidc/logout", query_string={"resume": resume})
     assert (response.status_code, "open for too long" in response.text) == (400, True)
     assert provider.session().ended_at is None
 
 
-def test_a_state_that_does_not_fit_into_the_address_is_refused(provider: Provider, cameron: SiteClient) -> None:
-    """RPL-24: the session lives, and the page offers to log out."""
+def test_logout_state_too_long_for_the_url_is_rejected(provider: Provider, cameron: SiteClient) -> None:
+    """RPL-24: the session stays active, and the page offers to log out."""
     data: dict[str, Any] = {
         "id_token_hint": provider.tokens(cameron)["id_token"],
         "post_logout_redirect_uri": f"{provider.url(DISPATCH)}/logged-out",

@@ -19,17 +19,17 @@ REQUEST_URI = f"{SHOP}/request.jwt#abc"
 
 
 def ask(party: Party, browser: SiteClient, request: str, **outside: str | None) -> TestResponse:
-    """A request with an object, and beside it the least that Core §6.1 wants, or what is said."""
+    """A request with an object, and the minimum that Core §6.1 requires outside, or the given parameters."""
     least = {"client_id": party.id, "response_type": "code", "scope": "openid", "redirect_uri": party.uri}
     sent = {name: value for name, value in {**least, **outside, "request": request}.items() if value is not None}
     return browser.get("/oauth2/authorize", query_string=sent)
 
 
-# --- what it says counts ---
+# --- its parameters apply ---
 
 
 def test_parameters_in_the_object_override_those_outside(shop: Party, cameron: SiteClient) -> None:
-    """ROB-03: state, nonce and scope of the object; a parameter that it does not have counts from outside."""
+    """ROB-03: state, nonce and scope of the object; other parameters apply from outside."""
     request = shop.request_object(state="inner", nonce="inner nonce", scope="openid email", max_age=9999)
     answer = answer_of(ask(shop, cameron, request, state="outer", nonce="outer nonce", prompt="none"))
     assert answer["state"] == "inner"
@@ -38,13 +38,13 @@ def test_parameters_in_the_object_override_those_outside(shop: Party, cameron: S
     assert tokens["scope"] == "openid email"
 
 
-def test_state_and_nonce_may_be_inside_only(shop: Party, cameron: SiteClient) -> None:
+def test_state_and_nonce_can_be_only_inside(shop: Party, cameron: SiteClient) -> None:
     """ROB-01, ROB-03: the object is never ignored."""
     answer = answer_of(ask(shop, cameron, shop.request_object(state="inner")))
     assert answer["state"] == "inner"
 
 
-def test_claims_may_be_an_object_inside_and_max_age_a_number(shop: Party, cameron: SiteClient) -> None:
+def test_claims_can_be_an_object_and_max_age_a_number(shop: Party, cameron: SiteClient) -> None:
     """ROB-03, UI-10: JSON in JSON."""
     request = shop.request_object(claims={"id_token": {"nickname": {"essential": True}}}, max_age=3600)
     answer = answer_of(ask(shop, cameron, request))
@@ -60,27 +60,27 @@ def test_client_and_response_type_must_be_the_same_inside_and_outside(
     assert answer["error"] == "invalid_request_object"
 
 
-def test_response_type_is_needed_outside(shop: Party, cameron: SiteClient) -> None:
-    """ROB-03: RFC 6749 wants it there."""
+def test_response_type_is_required_outside(shop: Party, cameron: SiteClient) -> None:
+    """ROB-03: RFC 6749 requires it there."""
     answer = answer_of(ask(shop, cameron, shop.request_object(), response_type=None))
     assert answer["error"] == "invalid_request_object"
 
 
-def test_the_client_is_needed_outside(shop: Party, cameron: SiteClient) -> None:
-    """AUTH-03: without it nobody knows whose key to take; a page."""
+def test_client_id_is_required_outside(shop: Party, cameron: SiteClient) -> None:
+    """AUTH-03: without it the signing key is unknown; an error page."""
     response = ask(shop, cameron, shop.request_object(), client_id=None)
     assert (response.status_code, "Location" in response.headers) == (400, False)
 
 
-def test_the_way_to_answer_may_be_inside(shop: Party, cameron: SiteClient) -> None:
+def test_response_mode_can_be_inside(shop: Party, cameron: SiteClient) -> None:
     """FP-05: response_mode=form_post in the object."""
     answer = answer_of(ask(shop, cameron, shop.request_object(response_mode="form_post")))
     assert answer.place == "form_post"
     assert "code" in answer.parameters
 
 
-def test_pkce_may_be_inside(register: Registrar, cameron: SiteClient, provider: Provider) -> None:
-    """PKCE-05: where the client must use it."""
+def test_pkce_can_be_inside(register: Registrar, cameron: SiteClient, provider: Provider) -> None:
+    """PKCE-05: if the client must use it."""
     party = register(token_endpoint_auth_method="none", jwks={"keys": [shop_key.public_jwk()]})
     challenge = provider.parameters()["code_challenge"]
     inside = party.request_object(code_challenge=challenge, code_challenge_method="S256")
@@ -90,39 +90,39 @@ def test_pkce_may_be_inside(register: Registrar, cameron: SiteClient, provider: 
 # --- redirect_uri: the outer one, the inner one, and neither ---
 
 
-def test_a_good_inner_address_makes_up_for_a_bad_outer_one(shop: Party, cameron: SiteClient) -> None:
+def test_valid_inner_uri_overrides_an_invalid_outer_one(shop: Party, cameron: SiteClient) -> None:
     """ROB-04."""
     answer = answer_of(ask(shop, cameron, shop.request_object(), redirect_uri="https://evil.example/"))
     assert answer.address == shop.uri
     assert "code" in answer.parameters
 
 
-def test_a_bad_inner_address_is_a_page_although_the_outer_one_is_good(shop: Party, cameron: SiteClient) -> None:
-    """ROB-04, AUTH-03: what the object says wins, and it is not registered."""
+def test_invalid_inner_uri_gets_an_error_page(shop: Party, cameron: SiteClient) -> None:
+    """ROB-04, AUTH-03: the object's value has priority, and it is not registered."""
     response = ask(shop, cameron, shop.request_object(redirect_uri="https://evil.example/"))
     assert (response.status_code, "Location" in response.headers) == (400, False)
 
 
 @pytest.mark.parametrize("outside", [{"redirect_uri": "https://evil.example/"}, {"redirect_uri": None}])
-def test_a_refused_object_never_redirects_to_its_own_uri(
+def test_rejected_object_never_redirects_to_its_own_uri(
     outside: dict[str, str | None], shop: Party, cameron: SiteClient
 ) -> None:
-    """ROB-04: its inner address is not believed, the outer one is not registered: a page."""
+    """ROB-04: the inner URI is not trusted, and the outer one is not registered: an error page."""
     forged = shop.request_object(rsa_key("a thief's key"))
     response = ask(shop, cameron, forged, **outside)
     assert (response.status_code, "Location" in response.headers) == (400, False)
 
 
-# --- what is refused ---
+# --- rejected objects ---
 
 
 def hmac_with_public_key(party: Party) -> str:
-    """The public key, which everybody has, taken for a shared secret."""
+    """The public key used as a shared secret."""
     return jws({"alg": "HS256", "kid": shop_key.kid}, read(party.request_object())[1], shop_key.public_pem())
 
 
 def typed(party: Party, typ: Any) -> str:
-    """A good object, with this type in its header."""
+    """A valid object, with this type in its header."""
     claims = read(party.request_object())[1]
     return jws({"alg": "RS256", "kid": party.key.kid, "typ": typ}, claims, party.key)
 
@@ -167,10 +167,8 @@ BAD: dict[str, Callable[[Party], str]] = {
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("how", ["GET", "POST"])
-def test_an_object_that_cannot_be_believed_is_refused(
-    how: str, make: Callable[[Party], str], shop: Party, cameron: SiteClient
-) -> None:
-    """ROB-05 … ROB-07: invalid_request_object, to the outer address, which is the client's own; the outer state."""
+def test_untrusted_object_is_rejected(how: str, make: Callable[[Party], str], shop: Party, cameron: SiteClient) -> None:
+    """ROB-05 … ROB-07: invalid_request_object, to the registered outer URI, with the outer state."""
     outside = {"client_id": shop.id, "response_type": "code", "redirect_uri": shop.uri, "scope": "openid", "state": "s"}
     sent = {**outside, "request": make(shop)}
     if how == "GET":
@@ -199,7 +197,7 @@ def test_optional_or_extra_claims_are_accepted(changes: dict[str, Any], shop: Pa
 @pytest.mark.parametrize(
     "typ", ["JWT", "oauth-authz-req+jwt", "application/oauth-authz-req+jwt", "OAuth-Authz-Req+JWT"]
 )
-def test_an_object_may_say_its_type(typ: str, shop: Party, cameron: SiteClient) -> None:
+def test_object_can_have_a_type(typ: str, shop: Party, cameron: SiteClient) -> None:
     """ROB-05, RFC 9101 §10.8, RFC 7515 §4.1.9: older clients send none, or JWT."""
     assert "code" in answer_of(ask(shop, cameron, typed(shop, typ))).parameters
 
@@ -212,20 +210,20 @@ def test_registered_algorithm_excludes_the_others(register: Registrar, cameron: 
     assert "code" in answer_of(ask(party, cameron, party.request_object(ec_key("ec"), "ES256"))).parameters
 
 
-def test_a_client_without_keys_signs_nothing(register: Registrar, cameron: SiteClient) -> None:
+def test_client_without_keys_cannot_sign_an_object(register: Registrar, cameron: SiteClient) -> None:
     """ROB-05."""
     party = register()
     assert answer_of(ask(party, cameron, party.request_object()))["error"] == "invalid_request_object"
 
 
-def test_both_ways_at_once_are_an_error(shop: Party, cameron: SiteClient) -> None:
+def test_object_by_value_and_by_reference_is_an_error(shop: Party, cameron: SiteClient) -> None:
     """ROB-07."""
     answer = answer_of(ask(shop, cameron, shop.request_object(), request_uri=REQUEST_URI))
     assert answer["error"] == "invalid_request"
 
 
-def test_an_object_waits_through_the_login_page(shop: Party, provider: Provider) -> None:
-    """ROB-03, AUTH-26: and is not asked for again afterwards."""
+def test_object_applies_after_the_login_page(shop: Party, provider: Provider) -> None:
+    """ROB-03, AUTH-26: it is not fetched again afterwards."""
     browser = provider.browser()
     page = ask(shop, browser, shop.request_object(state="inner"))
     answer = answer_of(provider.enter_password(browser, page))
@@ -237,7 +235,7 @@ def test_an_object_waits_through_the_login_page(shop: Party, provider: Provider)
 
 @pytest.fixture
 def referrer(register: Registrar) -> Party:
-    """A client whose request is at an address."""
+    """A client whose request object is at a URL."""
     keys = {"keys": [shop_key.public_jwk()]}
     return register(jwks=keys, request_uris=[REQUEST_URI], grant_types=GRANTS, response_types=["code", "code id_token"])
 
@@ -250,14 +248,12 @@ def refer(party: Party, browser: SiteClient, uri: str = REQUEST_URI, **outside: 
 
 
 def put(party: Party, body: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
-    """What is at the address."""
+    """The content at the URL."""
     party.provider.network.answer(f"{SHOP}/request.jwt", status, body, headers)
 
 
 @pytest.mark.parametrize("content_type", ["application/jwt", "application/oauth-authz-req+jwt", "text/plain"])
-def test_an_object_is_fetched_from_its_registered_address(
-    content_type: str, referrer: Party, cameron: SiteClient
-) -> None:
+def test_object_is_fetched_from_its_registered_uri(content_type: str, referrer: Party, cameron: SiteClient) -> None:
     """ROB-02, ROB-08: with GET, without the fragment; its content type does not matter."""
     put(referrer, referrer.request_object(state="far away") + "\n", headers={"Content-Type": content_type})
     answer = answer_of(refer(referrer, cameron, redirect_uri="https://evil.example/"))
@@ -267,7 +263,7 @@ def test_an_object_is_fetched_from_its_registered_address(
 
 
 def test_each_request_fetches_the_object_again(referrer: Party, cameron: SiteClient) -> None:
-    """ROB-08: no object of yesterday."""
+    """ROB-08: objects are not cached."""
     for state in ("one", "two"):
         put(referrer, referrer.request_object(state=state))
         assert answer_of(refer(referrer, cameron))["state"] == state
@@ -286,7 +282,7 @@ def test_each_request_fetches_the_object_again(referrer: Party, cameron: SiteCli
         "x",
     ],
 )
-def test_an_address_that_is_not_registered_is_not_called(uri: str, referrer: Party, cameron: SiteClient) -> None:
+def test_unregistered_uri_is_not_requested(uri: str, referrer: Party, cameron: SiteClient) -> None:
     """ROB-08, ROB-09: the whole value, the fragment included."""
     put(referrer, referrer.request_object())
     before = len(referrer.provider.network.exchanges)
@@ -300,7 +296,7 @@ def test_an_address_that_is_not_registered_is_not_called(uri: str, referrer: Par
     [(404, "{}"), (302, "{}"), (500, ""), (200, "x" * 100_000), (200, "\xff")],
     ids=["not-there", "redirect", "broken", "too-large", "not-ascii"],
 )
-def test_an_object_that_cannot_be_had_is_said_to_the_client(
+def test_unavailable_object_is_reported_to_the_client(
     status: int, body: str, referrer: Party, cameron: SiteClient
 ) -> None:
     """ROB-05, ROB-08: invalid_request_uri; no redirect is followed."""
@@ -311,13 +307,13 @@ def test_an_object_that_cannot_be_had_is_said_to_the_client(
 
 
 @pytest.mark.parametrize("fault", ["refuse", "time_out"])
-def test_a_site_that_is_down_is_said_to_the_client(fault: str, referrer: Party, cameron: SiteClient) -> None:
+def test_unreachable_site_is_reported_to_the_client(fault: str, referrer: Party, cameron: SiteClient) -> None:
     """ROB-08."""
     getattr(referrer.provider.network, fault)(SHOP)
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_uri"
 
 
-def test_a_request_without_a_place_to_wait_is_refused_immediately(
+def test_request_above_the_fetch_limit_is_rejected_immediately(
     referrer: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ROB-08: neither for the object nor for the client's keys; the address is not called."""
@@ -329,7 +325,7 @@ def test_a_request_without_a_place_to_wait_is_refused_immediately(
     assert answer_of(ask(referrer, cameron, referrer.request_object()))["error"] == "temporarily_unavailable"
 
 
-def test_a_fetched_object_must_be_signed(referrer: Party, cameron: SiteClient) -> None:
+def test_fetched_object_must_be_signed(referrer: Party, cameron: SiteClient) -> None:
     """ROB-05."""
     put(referrer, referrer.request_object(rsa_key("a thief's key")))
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_object"
@@ -337,7 +333,7 @@ def test_a_fetched_object_must_be_signed(referrer: Party, cameron: SiteClient) -
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_object"
 
 
-def test_an_error_inside_goes_where_the_object_wants_its_answers(referrer: Party, cameron: SiteClient) -> None:
+def test_error_in_the_object_uses_the_objects_response_mode(referrer: Party, cameron: SiteClient) -> None:
     """ERR-03: hybrid: the fragment; the state of the object."""
     put(referrer, referrer.request_object(state="inner", prompt="none login", response_type="code id_token"))
     answer = answer_of(refer(referrer, cameron, response_type="code id_token", state="outer"))

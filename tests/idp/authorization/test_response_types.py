@@ -1,4 +1,4 @@
-"""What an app may ask for at the authorization endpoint, and the way the answer travels back.
+"""The response types and response modes of the authorization endpoint.
 
 Multiple Response Types 1.0, Form Post Response Mode 1.0, Core §3.2 and §3.3.
 """
@@ -41,14 +41,14 @@ def place_of(response_type: str, mode: str | None) -> str:
     return mode or ("query" if response_type == "code" else "fragment")
 
 
-# --- what is given, and where ---
+# --- the response and its place ---
 
 
 @pytest.mark.parametrize(("response_type", "mode"), COMBINATIONS)
-def test_each_response_type_in_each_mode_gives_what_its_words_say(
+def test_each_response_type_returns_its_members_in_each_mode(
     response_type: str, mode: str | None, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """DISC-06, DISC-07, FP-05, ISS-01, ISS-02: exactly that, with state and iss, and in no other place."""
+    """DISC-06, DISC-07, FP-05, ISS-01, ISS-02: exactly these members, with state and iss, in one place only."""
     answer = shop.answer(cameron, response_type=response_type, response_mode=mode)
     assert (answer.place, answer.address) == (place_of(response_type, mode), f"{SHOP}/cb")
     wanted = set().union(*(GIVEN[word] for word in response_type.split()))
@@ -64,10 +64,10 @@ def test_each_response_type_in_each_mode_gives_what_its_words_say(
 
 
 @pytest.mark.parametrize(("response_type", "mode"), COMBINATIONS)
-def test_errors_travel_the_same_way(
+def test_errors_are_returned_in_the_same_way(
     response_type: str, mode: str | None, shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """ERR-01, ERR-03, FP-02, ISS-01: the error in the place of the answer, with state and iss."""
+    """ERR-01, ERR-03, FP-02, ISS-01: the error is where the response would be, with state and iss."""
     answer = shop.answer(cameron, response_type=response_type, response_mode=mode, prompt="none login")
     assert (answer.place, answer.address) == (place_of(response_type, mode), f"{SHOP}/cb")
     assert set(answer.parameters) == {"error", "error_description"} | ENVELOPE
@@ -85,21 +85,21 @@ def test_login_required_is_returned_in_the_fragment_too(response_type: str, shop
 def test_without_a_response_type_the_error_is_in_the_query_or_the_form(
     mode: str | None, shop: Party, cameron: SiteClient
 ) -> None:
-    """AUTH-06, ERR-03: no type is known, so it goes as for a code."""
+    """AUTH-06, ERR-03: no type is known, so the rules for a code apply."""
     answer = shop.answer(cameron, response_type=None, response_mode=mode)
     assert (answer.place, answer["error"]) == (mode or "query", "invalid_request")
 
 
 @pytest.mark.parametrize("response_type", [*HYBRID, *IMPLICIT])
-def test_tokens_never_stand_in_a_query(response_type: str, shop: Party, cameron: SiteClient) -> None:
-    """ERR-05: response_mode=query is refused, and not even the error is put there."""
+def test_tokens_are_never_in_a_query(response_type: str, shop: Party, cameron: SiteClient) -> None:
+    """ERR-05: response_mode=query is rejected, and the error is not in the query either."""
     answer = shop.answer(cameron, response_type=response_type, response_mode="query")
     assert (answer.place, answer["error"]) == ("fragment", "invalid_request")
 
 
 @pytest.mark.parametrize("mode", ["web_message", "jwt", "QUERY", "query "])
-def test_a_mode_we_do_not_have_is_a_page(mode: str, shop: Party, cameron: SiteClient) -> None:
-    """ERR-04: there is no way to answer as it is wanted; 400, and no redirect."""
+def test_unsupported_mode_gets_an_error_page(mode: str, shop: Party, cameron: SiteClient) -> None:
+    """ERR-04: the requested mode is impossible; 400, and no redirect."""
     response = shop.ask(cameron, response_mode=mode)
     assert response.status_code == 400
     assert "Location" not in response.headers
@@ -107,7 +107,7 @@ def test_a_mode_we_do_not_have_is_a_page(mode: str, shop: Party, cameron: SiteCl
 
 
 @pytest.mark.parametrize("response_type", ["id_token code", "token id_token code", " code  id_token "])
-def test_the_order_of_the_words_does_not_matter(response_type: str, register: Registrar, cameron: SiteClient) -> None:
+def test_response_type_order_does_not_matter(response_type: str, register: Registrar, cameron: SiteClient) -> None:
     """REG-09: neither in the registration nor in the request."""
     party = register.of_type("id_token token code", "id_token code")
     answer = party.answer(cameron, response_type=response_type)
@@ -124,10 +124,10 @@ def test_the_order_of_the_words_does_not_matter(response_type: str, register: Re
         pytest.param("code token", "unauthorized_client", id="BCP-04-not-registered"),
     ],
 )
-def test_a_type_that_is_not_ours_or_not_registered_is_refused(
+def test_unsupported_or_unregistered_type_is_rejected(
     response_type: str, error: str, register: Registrar, cameron: SiteClient, provider: Provider
 ) -> None:
-    """REG-08, BCP-04: a client may use its registered types only; nothing is written."""
+    """REG-08, BCP-04: a client can only use its registered types; nothing is written."""
     party, codes = register.of_type("code id_token"), len(provider.rows(AuthorizationCode))
     answer = party.answer(cameron, response_type=response_type)
     assert (answer.place, answer["error"]) == ("fragment", error)
@@ -135,8 +135,8 @@ def test_a_type_that_is_not_ours_or_not_registered_is_refused(
 
 
 @pytest.mark.parametrize("response_type", [*HYBRID, *IMPLICIT])
-def test_our_own_apps_get_no_tokens_at_the_front(response_type: str, provider: Provider, cameron: SiteClient) -> None:
-    """BCP-04: switched on client by client, and off for the two apps."""
+def test_own_apps_get_no_front_channel_tokens(response_type: str, provider: Provider, cameron: SiteClient) -> None:
+    """BCP-04: allowed per client, and not for the two apps."""
     answer = answer_of(provider.authorize(cameron, response_type=response_type))
     assert (answer.place, answer["error"]) == ("fragment", "unauthorized_client")
 
@@ -155,15 +155,15 @@ def test_pkce_works_with_every_code(shop: Party, cameron: SiteClient) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("state", ["-._~" * 32, "a b&c=d%20+/?#", '"><script>', "ümläut ✓"])
 def test_state_comes_back_unchanged_in_each_mode(state: str, mode: str, shop: Party, cameron: SiteClient) -> None:
-    """AUTH-08, FP-01: encoded as the place wants it, and the same when it is read."""
+    """AUTH-08, FP-01: encoded for its place, and decoded to the same value."""
     response = shop.ask(cameron, response_mode=mode, state=state)
     assert answer_of(response)["state"] == state
     assert "<script>" not in response.text.replace("<script src=", "")
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_registered_query_stays_as_it_is_in_each_mode(mode: str, register: Registrar, cameron: SiteClient) -> None:
-    """AUTH-05: character by character; not decoded and written anew."""
+def test_registered_query_is_unchanged_in_each_mode(mode: str, register: Registrar, cameron: SiteClient) -> None:
+    """AUTH-05: character by character; not decoded and encoded again."""
     uri = f"{SHOP}/cb?a=%2f%20x&b&c=~1+2"
     party = register(redirect_uris=[uri])
     response = party.ask(cameron, response_mode=mode)
@@ -176,8 +176,8 @@ def test_a_registered_query_stays_as_it_is_in_each_mode(mode: str, register: Reg
 # --- form_post ---
 
 
-def test_the_form_posts_itself_and_nothing_else_may_happen_on_its_page(shop: Party, cameron: SiteClient) -> None:
-    """FP-01 … FP-04: not stored; its script is a file of ours; it may lead to the app and nowhere else."""
+def test_form_post_page_only_submits_its_form(shop: Party, cameron: SiteClient) -> None:
+    """FP-01 … FP-04: not cacheable; its script is our own file; it can only be sent to the app."""
     response = shop.ask(cameron, response_mode="form_post")
     assert "Location" not in response.headers
     assert response.headers["Cache-Control"] == "no-store"
@@ -191,8 +191,8 @@ def test_the_form_posts_itself_and_nothing_else_may_happen_on_its_page(shop: Par
     script.close()
 
 
-def test_after_the_password_the_answer_is_a_form_too(shop: Party, provider: Provider) -> None:
-    """FP-05, FP-04: through the login page, whose own policy lets the form's redirect pass."""
+def test_form_post_works_after_the_login_page(shop: Party, provider: Provider) -> None:
+    """FP-05, FP-04: the login page's policy allows the form's redirect."""
     browser = provider.browser()
     page = shop.ask(browser, response_mode="form_post", response_type="code id_token")
     assert f"form-action 'self' {origin_of(SHOP)}" in page.headers["Content-Security-Policy"]
@@ -206,10 +206,10 @@ def test_after_the_password_the_answer_is_a_form_too(shop: Party, provider: Prov
 
 @pytest.mark.parametrize("response_type", ALL_TYPES)
 @pytest.mark.parametrize("nonce", [None, ""])
-def test_a_nonce_is_needed_where_an_id_token_comes_through_the_browser(
+def test_nonce_is_required_for_front_channel_id_tokens(
     nonce: str | None, response_type: str, shop: Party, cameron: SiteClient
 ) -> None:
-    """AUTH-11: code and code token do without; all with an ID token at the front must have one."""
+    """AUTH-11: optional for code and code token; required if an ID token is in the front channel."""
     answer = shop.answer(cameron, response_type=response_type, nonce=nonce)
     if "id_token" not in response_type:
         assert "code" in answer.parameters
@@ -219,7 +219,7 @@ def test_a_nonce_is_needed_where_an_id_token_comes_through_the_browser(
 
 
 @pytest.mark.parametrize("response_type", [*HYBRID, *IMPLICIT])
-def test_the_nonce_comes_back_in_every_id_token(response_type: str, shop: Party, cameron: SiteClient) -> None:
+def test_nonce_is_in_every_id_token(response_type: str, shop: Party, cameron: SiteClient) -> None:
     """IDT-02, IDT-06."""
     answer = shop.answer(cameron, response_type=response_type, nonce="n-0S6_WzA2Mj")
     tokens = [answer["id_token"]] if "id_token" in answer.parameters else []
@@ -239,17 +239,17 @@ HASHES: dict[str, Callable[[bytes], Any]] = {
 
 
 def half(value: str, alg: str) -> str:
-    """Core §3.3.2.11, by the text: left half, base64url, no padding."""
+    """Core §3.3.2.11: left half, base64url, no padding."""
     digest = HASHES[alg](value.encode()).digest()
     return b64(digest[: len(digest) // 2])
 
 
 @pytest.mark.parametrize("alg", HASHES)
 @pytest.mark.parametrize("response_type", [*HYBRID, *IMPLICIT])
-def test_the_hashes_tie_the_id_token_to_what_travels_with_it(
+def test_hashes_bind_the_id_token_to_code_and_access_token(
     response_type: str, alg: str, register: Registrar, cameron: SiteClient, provider: Provider
 ) -> None:
-    """IDT-05, IDT-07, JWK-03: c_hash and at_hash by the algorithm that the client registered, which also signs."""
+    """IDT-05, IDT-07, JWK-03: c_hash and at_hash by the client's registered signing algorithm."""
     party = register.of_type(response_type, id_token_signed_response_alg=alg)
     answer = party.answer(cameron, response_type=response_type)
     published = KeySet.import_key_set(provider.browser().get("/oauth2/jwks").get_json())
@@ -269,8 +269,8 @@ def test_the_hashes_tie_the_id_token_to_what_travels_with_it(
 
 
 @pytest.mark.parametrize("response_type", ["code id_token", "code id_token token"])
-def test_both_id_tokens_of_a_hybrid_flow_say_the_same(response_type: str, shop: Party, cameron: SiteClient) -> None:
-    """IDT-06, SUI-11, BCL-03: who, by whom, when they signed in, and in which session."""
+def test_both_id_tokens_of_a_hybrid_flow_agree(response_type: str, shop: Party, cameron: SiteClient) -> None:
+    """IDT-06, SUI-11, BCL-03: user, issuer, time of sign-in, and session."""
     answer = shop.answer(cameron, response_type=response_type)
     front, back = read(answer["id_token"])[1], read(shop.redeem(answer["code"]).get_json()["id_token"])[1]
     for claim in ("iss", "sub", "aud", "auth_time", "sid", "nonce", "amr"):
@@ -281,10 +281,10 @@ NAMES = {"name", "email", "given_name", "email_verified", "picture"}
 
 
 @pytest.mark.parametrize("response_type", ALL_TYPES)
-def test_scope_claims_are_in_the_id_token_only_where_nothing_else_brings_them(
+def test_scope_claims_are_in_the_id_token_only_without_userinfo(
     response_type: str, shop: Party, cameron: SiteClient
 ) -> None:
-    """IDT-09, Core §5.4: with response_type id_token there is no userinfo; everywhere else they stay out."""
+    """IDT-09, Core §5.4: with response_type id_token there is no userinfo; otherwise they are not included."""
     answer = shop.answer(cameron, response_type=response_type)
     tokens = [answer["id_token"]] if "id_token" in answer.parameters else []
     if "code" in answer.parameters:
@@ -294,7 +294,7 @@ def test_scope_claims_are_in_the_id_token_only_where_nothing_else_brings_them(
         assert bool(set(read(token)[1]) & NAMES) is (response_type == "id_token")
 
 
-def test_no_claim_is_ever_null_or_empty(shop: Party, cameron: SiteClient) -> None:
+def test_no_claim_is_null_or_empty(shop: Party, cameron: SiteClient) -> None:
     """IDT-04: in any ID token."""
     answer = shop.answer(cameron, response_type="code id_token token")
     back = shop.redeem(answer["code"]).get_json()["id_token"]
@@ -306,10 +306,10 @@ def test_no_claim_is_ever_null_or_empty(shop: Party, cameron: SiteClient) -> Non
 # --- what is bound to what ---
 
 
-def test_a_code_used_twice_revokes_the_access_token_of_the_front_too(
+def test_second_use_of_a_code_revokes_the_front_channel_token(
     shop: Party, cameron: SiteClient, provider: Provider
 ) -> None:
-    """CODE-04: hybrid: they came from one request, so they go together."""
+    """CODE-04: hybrid: both came from one request."""
     answer = shop.answer(cameron, response_type="code token")
     assert shop.redeem(answer["code"]).status_code == 200
     assert provider.works(answer["access_token"])
@@ -317,14 +317,14 @@ def test_a_code_used_twice_revokes_the_access_token_of_the_front_too(
     assert not provider.works(answer["access_token"])
 
 
-def test_a_logout_revokes_the_access_token_of_the_front(shop: Party, cameron: SiteClient, provider: Provider) -> None:
+def test_logout_revokes_the_front_channel_token(shop: Party, cameron: SiteClient, provider: Provider) -> None:
     """TOK-14, BCL-58."""
     answer = shop.answer(cameron, response_type="id_token token")
     provider.end_session(cameron, id_token_hint=answer["id_token"])
     assert not provider.works(answer["access_token"])
 
 
-def test_a_front_channel_token_is_not_for_offline_use(shop: Party, cameron: SiteClient, provider: Provider) -> None:
+def test_front_channel_token_has_no_offline_access(shop: Party, cameron: SiteClient, provider: Provider) -> None:
     """TOK-10, Core §11: offline access needs a code."""
     provider.change_client(shop.id, scopes=["openid", "offline_access"])
     answer = shop.answer(cameron, response_type="id_token token", scope="openid offline_access")
@@ -336,10 +336,10 @@ def test_a_front_channel_token_is_not_for_offline_use(shop: Party, cameron: Site
 
 
 @pytest.mark.parametrize("response_type", ["code id_token", "code id_token token"])
-def test_an_id_token_at_the_front_makes_the_client_take_part(
+def test_front_channel_id_token_records_the_participation(
     response_type: str, shop: Party, cameron: SiteClient, provider: Provider, register: Registrar
 ) -> None:
-    """BCL-24: also before the code is redeemed; and it hears of the logout with the same sub and sid (BCL-18)."""
+    """BCL-24: even before the code is redeemed; its logout token has the same sub and sid (BCL-18)."""
     answer = shop.answer(cameron, response_type=response_type)
     claims = read(answer["id_token"])[1]
     assert shop.id in {row.client_id for row in provider.rows(Participation)}
@@ -348,8 +348,8 @@ def test_an_id_token_at_the_front_makes_the_client_take_part(
     assert (told["sub"], told["sid"], told["aud"]) == (claims["sub"], claims["sid"], shop.id)
 
 
-def test_code_token_takes_part_when_the_code_is_redeemed(shop: Party, cameron: SiteClient, provider: Provider) -> None:
-    """BCL-24: the front gives no ID token, the token endpoint does."""
+def test_code_token_participates_at_redemption(shop: Party, cameron: SiteClient, provider: Provider) -> None:
+    """BCL-24: only the token endpoint returns an ID token."""
     answer = shop.answer(cameron, response_type="code token")
     assert shop.id not in {row.client_id for row in provider.rows(Participation)}
     shop.redeem(answer["code"])
@@ -357,10 +357,10 @@ def test_code_token_takes_part_when_the_code_is_redeemed(shop: Party, cameron: S
 
 
 @pytest.mark.parametrize("response_type", ALL_TYPES)
-def test_a_logout_at_the_same_moment_wins(
+def test_concurrent_logout_wins(
     response_type: str, shop: Party, cameron: SiteClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCL-24, BCL-36: the session ends between the look at it and the answer: no token outlives it unheard."""
+    """BCL-24, BCL-36: the session ends between the check and the response: no token stays valid unnoticed."""
     is_missing = consent.is_missing
 
     def end_first(wanted: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
@@ -370,7 +370,7 @@ def test_a_logout_at_the_same_moment_wins(
 
     monkeypatch.setattr(consent, "is_missing", end_first)
     answer = shop.answer(cameron, response_type=response_type, prompt="none")
-    if response_type == "code":  # worth nothing
+    if response_type == "code":  # the code is invalid
         assert shop.redeem(answer["code"]).get_json()["error"] == "invalid_grant"
     else:
         assert answer["error"] == "login_required"

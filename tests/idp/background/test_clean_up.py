@@ -1,4 +1,4 @@
-"""What nobody can need any more goes, a little each minute; what was left unfinished is finished."""
+"""Unneeded rows are deleted, a few each minute; unfinished work is completed."""
 
 import pytest
 from sqlalchemy import select
@@ -15,10 +15,8 @@ def client_ids(provider: Provider) -> set[str]:
     return {client.client_id for client in provider.rows(Client)}
 
 
-def test_a_client_that_registered_itself_and_is_not_used_goes(
-    register: Registrar, provider: Provider, clock: Clock
-) -> None:
-    """REG-17: many are made and forgotten; those that an operator registered stay."""
+def test_unused_self_registered_client_is_deleted(register: Registrar, provider: Provider, clock: Clock) -> None:
+    """REG-17: many are created and never used; clients of an operator are kept."""
     by_hand, forgotten = client_ids(provider), register()
     clock.turn(UNUSED_SECONDS + 1)
     fresh = register()
@@ -28,38 +26,36 @@ def test_a_client_that_registered_itself_and_is_not_used_goes(
 
 
 @pytest.mark.parametrize("response_type", ["code", "id_token", "code id_token"])
-def test_control_a_client_that_was_used_stays(
-    response_type: str, register: Registrar, provider: Provider, clock: Clock
-) -> None:
-    """REG-17: also if nobody has signed in for a night, or for a season, and nothing else is left of it."""
+def test_control_used_client_is_kept(response_type: str, register: Registrar, provider: Provider, clock: Clock) -> None:
+    """REG-17: even if no user has signed in for months, and no other trace of it exists."""
     used, browser = register.of_type(response_type), provider.sign_in()
     if response_type == "code":
         used.tokens(browser)
     else:
         used.answer(browser, response_type=response_type, nonce="n")
     for _ in range(4):
-        provider.state.background.poll()  # it ends what has expired,
-        settle(provider.state.outbox)  # and the apps are told
+        provider.state.background.poll()  # ends expired sessions,
+        settle(provider.state.outbox)  # and notifies the apps
         look_later(provider, clock, LEDGER_SECONDS + CODE_SECONDS)
     assert not [row for kind in (Token, Participation, Delivery) for row in provider.rows(kind)]
     assert used.id in client_ids(provider)
     used.answer(provider.sign_in(), response_type=response_type, nonce="n")
 
 
-def test_control_a_client_that_was_only_asked_for_goes(
+def test_control_client_without_a_redeemed_code_is_deleted(
     register: Registrar, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """A code that it never redeemed is no use of it."""
+    """A code that was never redeemed does not count as use."""
     forgotten = register.of_type("code")
     forgotten.answer(cameron)
     look_later(provider, clock, UNUSED_SECONDS + 1)
     assert forgotten.id not in client_ids(provider)
 
 
-def test_a_client_of_an_earlier_version_stays_while_there_is_a_trace_of_it(
+def test_client_of_an_earlier_version_is_kept_while_referenced(
     register: Registrar, provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """Its use was not noted then; but it takes part in a session, or the ledger tells of it."""
+    """Its use was not recorded then, but it has a participation or a ledger entry."""
     used = register.of_type("code")
     used.tokens(cameron)
     provider.change_client(used.id, used_at=None)
@@ -68,8 +64,8 @@ def test_a_client_of_an_earlier_version_stays_while_there_is_a_trace_of_it(
     assert used.id in client_ids(provider)
 
 
-def test_dead_tokens_and_old_codes_go(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """A used code is kept as long as what came of it can live, to notice a second use; then both go."""
+def test_invalid_tokens_and_old_codes_are_deleted(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """A used code is kept as long as its tokens can be valid, to detect reuse; then both are deleted."""
     provider.tokens(cameron)
     assert provider.rows(Token)
     first = {code.code_hash for code in provider.rows(AuthorizationCode)}
@@ -82,9 +78,7 @@ def test_dead_tokens_and_old_codes_go(provider: Provider, cameron: SiteClient, c
     assert not first & {code.code_hash for code in provider.rows(AuthorizationCode)}
 
 
-def test_a_used_code_stays_as_long_as_a_token_of_its_family(
-    provider: Provider, cameron: SiteClient, clock: Clock
-) -> None:
+def test_used_code_is_kept_as_long_as_its_tokens(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     """CODE-04, RFC 6749 §4.1.2: offline access is renewed for months, and a second use still revokes it."""
     code = provider.code(cameron)
     provider.redeem(code)
@@ -98,8 +92,8 @@ def test_a_used_code_stays_as_long_as_a_token_of_its_family(
     assert not provider.rows(AuthorizationCode)
 
 
-def test_it_is_done_in_small_pieces(register: Registrar, provider: Provider, clock: Clock) -> None:
-    """Never a stop; the rest goes the next time."""
+def test_clean_up_works_in_small_batches(register: Registrar, provider: Provider, clock: Clock) -> None:
+    """It never blocks for long; the rest is deleted the next time."""
     before = len(client_ids(provider))
     for _ in range(BATCH + 2):
         register()
@@ -114,16 +108,16 @@ def test_it_is_done_in_small_pieces(register: Registrar, provider: Provider, clo
 
 
 def look_later(provider: Provider, clock: Clock, seconds: int) -> None:
-    """What is old goes; a few times, as each time it is a little."""
+    """Deletes old rows; called a few times, because each call deletes few."""
     clock.turn(seconds)
     for _ in range(3):
         provider.state.background.run_maintenance()
 
 
-def test_the_ledger_and_its_sessions_go_after_three_months(
+def test_ledger_and_sessions_are_deleted_after_three_months(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """Not a day before; with every try and every app's part."""
+    """Not a day earlier; with all attempts and participations."""
     sid = provider.session().sid
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     look_later(provider, clock, LEDGER_SECONDS - 60)
@@ -135,7 +129,7 @@ def test_the_ledger_and_its_sessions_go_after_three_months(
 
 
 def test_pending_deliveries_are_not_deleted(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """However old; and so does its session."""
+    """However old they are; their sessions are kept too."""
     sid = provider.session().sid
     provider.network.refuse(provider.url(MANAGER))
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
@@ -144,10 +138,10 @@ def test_pending_deliveries_are_not_deleted(provider: Provider, cameron: SiteCli
     assert sid in {row.sid for row in provider.rows(SsoSession)}
 
 
-def test_a_removed_client_goes_when_the_ledger_no_longer_tells_of_it(
+def test_removed_client_is_deleted_after_its_ledger_entries(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """It has a name there until then, and an address for its last logouts."""
+    """Until then its name is shown, and its address is needed for its last logouts."""
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     provider.change_client(MANAGER, removed_at=int(clock()))
     look_later(provider, clock, 60)
@@ -160,10 +154,10 @@ def test_a_removed_client_goes_when_the_ledger_no_longer_tells_of_it(
 # --- a client that was removed during a code exchange ---
 
 
-def test_the_parts_of_a_removed_client_are_ended_though_the_process_was_killed(
+def test_participations_of_a_removed_client_end_after_a_crash(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """The session goes on without it."""
+    """The session continues without it."""
     provider.tokens(cameron)
     provider.change_client(DISPATCH, removed_at=int(clock()))
     provider.state.background.run_maintenance()

@@ -17,13 +17,13 @@ HOSTILE = '<script>alert("1")</script>{{7*7}}'
 
 @pytest.fixture
 def admin(provider: Provider) -> SiteClient:
-    """The browser of an operator who is signed in."""
+    """The browser of a signed-in operator."""
     return operator(provider)
 
 
 @pytest.fixture
 def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
-    """A third app's site; its name is in nobody's DNS."""
+    """A third app's site; its name is not in DNS."""
     monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])
     app = PaperApp(status=400)
     provider.network.add(RADIO, app)
@@ -31,7 +31,7 @@ def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
 
 
 def operator(provider: Provider, username: str = "admin", following: str = "/console") -> SiteClient:
-    """Sign in by the console's own door."""
+    """Sign in at the console."""
     browser = provider.browser()
     browser.get("/login", query_string={"next": following})
     assert browser.submit("/login", next=following, username=username, password=PASSWORD).status_code == 303
@@ -46,13 +46,13 @@ def send(browser: SiteClient, path: str, **fields: Any) -> TestResponse:
 
 
 def after(browser: SiteClient, answer: TestResponse) -> str:
-    """The words of the page that an act leads to."""
+    """The text of the page shown after an operation."""
     assert answer.status_code == 303, words(answer)
     return words(browser.get(answer.location))
 
 
 def form_of(browser: SiteClient, path: str) -> dict[str, Any]:
-    """What stands in the form of a page, as a browser would send it."""
+    """The fields of a page's form, as a browser would send them."""
     page = browser.get(path).text.partition("<main")[2]
     found: dict[str, Any] = {}
     for tag in re.findall(r"<input [^>]*>", page):

@@ -1,4 +1,4 @@
-"""Applications: registered, changed, checked and removed by a person who has only the pages."""
+"""Applications: registered, changed, checked and removed through the pages only."""
 
 import re
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ TYPED = {
 
 
 def typed(browser: SiteClient, path: str, **changes: Any) -> dict[str, Any]:
-    """The page's form with what was typed over it; None leaves a box unticked."""
+    """The page's form with changed fields; None unticks a box."""
     values = {**form_of(browser, path), **changes}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -46,7 +46,7 @@ def client(provider: Provider, client_id: str = "fleet-radio") -> Client:
 
 @pytest.fixture
 def registered(admin: SiteClient, radio: PaperApp) -> str:
-    """Fleet Radio, by the form; returns its secret."""
+    """Registers Fleet Radio with the form; returns its secret."""
     del radio
     page = admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, client_id="fleet-radio"))
     assert page.status_code == 201, words(page)
@@ -59,7 +59,7 @@ def registered(admin: SiteClient, radio: PaperApp) -> str:
 
 
 @pytest.mark.usefixtures("registered")
-def test_four_addresses_and_a_name_are_enough(provider: Provider) -> None:
+def test_application_needs_only_a_name_and_four_addresses(provider: Provider) -> None:
     row = client(provider)
     assert (row.name, row.home_url, row.scopes) == ("Fleet Radio", f"{RADIO}/", ["openid", "profile", "email"])
     assert row.redirect_uris == [f"{RADIO}/oauth2client", f"{RADIO}/other"]
@@ -72,7 +72,7 @@ def test_four_addresses_and_a_name_are_enough(provider: Provider) -> None:
 
 
 @pytest.mark.usefixtures("radio")
-def test_the_secret_is_shown_once_with_all_that_the_app_needs(admin: SiteClient, provider: Provider) -> None:
+def test_secret_is_shown_once_with_the_apps_settings(admin: SiteClient, provider: Provider) -> None:
     page = admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, client_id="fleet-radio"))
     text = words(page)
     for needed in (
@@ -90,7 +90,7 @@ def test_the_secret_is_shown_once_with_all_that_the_app_needs(admin: SiteClient,
 
 
 @pytest.mark.usefixtures("radio")
-def test_a_second_click_registers_no_twin(admin: SiteClient, provider: Provider) -> None:
+def test_second_click_registers_no_duplicate(admin: SiteClient, provider: Provider) -> None:
     values = typed(admin, REGISTER, **TYPED)
     assert admin.submit(REGISTER, **values).status_code == 201
     again = admin.submit(REGISTER, **values)
@@ -99,7 +99,7 @@ def test_a_second_click_registers_no_twin(admin: SiteClient, provider: Provider)
     assert len([row for row in provider.rows(Client) if row.name == "Fleet Radio"]) == 1
 
 
-def test_a_script_for_the_admin_api_needs_no_redirect_uri(admin: SiteClient, provider: Provider) -> None:
+def test_service_client_for_the_admin_api_needs_no_redirect_uri(admin: SiteClient, provider: Provider) -> None:
     """RFC 6749 §4.4: it signs nobody in."""
     ticked = {"response_types": None, "grant_types": ["client_credentials"], "redirect_uris": "", "client_id": "script"}
     page = admin.submit(REGISTER, **typed(admin, REGISTER, client_name="Script", scope="account:read", **ticked))
@@ -148,9 +148,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.usefixtures("radio")
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_bad_form_comes_back_with_a_sentence_and_what_was_typed(
-    case: str, admin: SiteClient, provider: Provider
-) -> None:
+def test_invalid_form_shows_errors_and_keeps_the_input(case: str, admin: SiteClient, provider: Provider) -> None:
     changes, sentence = REFUSED[case]
     before = len(provider.rows(Client))
     page = admin.submit(REGISTER, **typed(admin, REGISTER, **{**TYPED, **changes}))
@@ -163,13 +161,13 @@ def test_a_bad_form_comes_back_with_a_sentence_and_what_was_typed(
 
 
 @pytest.mark.usefixtures("radio")
-def test_a_fault_under_more_settings_is_in_sight(admin: SiteClient) -> None:
+def test_error_under_more_settings_is_visible(admin: SiteClient) -> None:
     page = admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, read_timeout="x"))
     assert '<details class="card more" open>' in page.text
 
 
 def test_every_field_is_explained_with_an_example(admin: SiteClient) -> None:
-    """A newcomer has only the page's own words."""
+    """A new user has only the page's explanations."""
     for field in fields(is_new=True):
         if field.kind in ("text", "url", "textarea") and field.name != "retry_seconds":
             assert "For example: " in field.hint or field.name == "jwks", field.name
@@ -177,14 +175,14 @@ def test_every_field_is_explained_with_an_example(admin: SiteClient) -> None:
     assert "You need up to four URLs" in words(page)
 
 
-def test_the_documentation_lists_every_field_with_the_words_of_the_form() -> None:
+def test_documentation_lists_every_field_of_the_form() -> None:
     """docs/console.md, *All settings*. To update the page, paste these rows."""
     page = Path("docs/console.md").read_text("utf-8")
     rows = [f"| {field.label} | `{field.name}` | {field.hint} |" for field in fields(is_new=True)]
     assert re.findall(r"^\| .+ \| `[a-z_]+` \| .*\|$", page, re.MULTILINE) == rows
 
 
-def test_the_admin_api_describes_a_setting_with_the_words_of_the_form(admin: SiteClient) -> None:
+def test_admin_api_describes_settings_as_the_form_does(admin: SiteClient) -> None:
     document = admin.get("/admin/api/v1/openapi.json").get_json()
     member = document["components"]["schemas"]["RegisteredClient"]["properties"]["backchannelLogoutUri"]
     (field,) = (field for field in fields(is_new=True) if field.name == "backchannel_logout_uri")
@@ -192,13 +190,13 @@ def test_the_admin_api_describes_a_setting_with_the_words_of_the_form(admin: Sit
     assert field.hint.startswith(member["description"])
 
 
-def test_the_form_offers_what_the_provider_can() -> None:
+def test_form_offers_the_supported_values() -> None:
     assert set(FLOWS) == set(RESPONSE_TYPES)
     assert set(METHODS) == set(KNOWN_METHODS)
 
 
 @pytest.mark.usefixtures("radio")
-def test_a_hostile_name_is_text(admin: SiteClient) -> None:
+def test_hostile_name_is_escaped(admin: SiteClient) -> None:
     admin.submit(REGISTER, **typed(admin, REGISTER, **{**TYPED, "client_name": HOSTILE}, client_id="fleet-radio"))
     for path in ("", "/fleet-radio", "/fleet-radio/edit", "/fleet-radio/remove", "/fleet-radio/secret"):
         page = admin.get("/console/applications" + path)
@@ -209,7 +207,7 @@ def test_a_hostile_name_is_text(admin: SiteClient) -> None:
 # --- the list ---
 
 
-def test_the_list_tells_what_matters(admin: SiteClient, provider: Provider, registered: str) -> None:
+def test_list_shows_the_important_settings(admin: SiteClient, provider: Provider, registered: str) -> None:
     del registered
     text = words(admin.get("/console/applications"))
     assert "Pickup Dispatch pickup-dispatch" in text
@@ -219,14 +217,14 @@ def test_the_list_tells_what_matters(admin: SiteClient, provider: Provider, regi
 
 
 @pytest.mark.usefixtures("registered")
-def test_an_application_is_found_and_what_is_not_there_is_said(admin: SiteClient) -> None:
+def test_search_finds_applications_and_reports_no_match(admin: SiteClient) -> None:
     found = words(admin.get("/console/applications?search=radio"))
     assert "Fleet Radio" in found
     assert "Pickup Manager" not in found
     assert "No such application" in words(admin.get("/console/applications?search=%25"))
 
 
-def test_a_long_list_comes_in_pages(admin: SiteClient, provider: Provider) -> None:
+def test_long_list_is_paged(admin: SiteClient, provider: Provider) -> None:
     names: dict[str, Any] = {
         "redirect_uris": [],
         "post_logout_redirect_uris": [],
@@ -246,7 +244,7 @@ def test_a_long_list_comes_in_pages(admin: SiteClient, provider: Provider) -> No
     assert ">Next<" not in last.text
 
 
-def test_software_that_registered_itself_is_marked(register: Registrar, provider: Provider) -> None:
+def test_self_registered_client_is_marked(register: Registrar, provider: Provider) -> None:
     party = register()
     admin = operator(provider)
     assert "registered itself" in words(admin.get("/console/applications"))
@@ -260,7 +258,7 @@ def test_software_that_registered_itself_is_marked(register: Registrar, provider
 @pytest.mark.usefixtures("radio")
 @pytest.mark.parametrize("client_id", [DISPATCH, MANAGER])
 def test_saving_without_a_change_changes_nothing(client_id: str, admin: SiteClient, provider: Provider) -> None:
-    """The form knows every value: none is lost on the way through it."""
+    """The form contains every value, so none is lost by saving."""
     path = f"/console/applications/{client_id}/edit"
     before = values_of(client(provider, client_id))
     assert "Saved" in after(admin, admin.submit(path, **form_of(admin, path)))
@@ -324,7 +322,7 @@ def a_certificate() -> str:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_bad_change_changes_nothing(admin: SiteClient, provider: Provider) -> None:
+def test_invalid_change_changes_nothing(admin: SiteClient, provider: Provider) -> None:
     path = "/console/applications/fleet-radio/edit"
     page = admin.submit(path, **typed(admin, path, client_name="Other", redirect_uris="nowhere"))
     assert page.status_code == 422
@@ -332,8 +330,8 @@ def test_a_bad_change_changes_nothing(admin: SiteClient, provider: Provider) -> 
     assert client(provider).name == "Fleet Radio"
 
 
-def test_a_secret_of_the_settings_is_not_said_to_have_been_shown(admin: SiteClient) -> None:
-    """It was never shown here; once an operator makes another one, that one was."""
+def test_secret_from_the_settings_is_not_reported_as_shown(admin: SiteClient) -> None:
+    """The IdP never showed it; a new secret made by an operator was shown."""
     path = f"/console/applications/{DISPATCH}"
     assert "Client secret from the settings: PICKUP_DISPATCH_CLIENT_SECRET" in words(admin.get(path))
     assert "shown once" not in words(admin.get(path))
@@ -342,7 +340,7 @@ def test_a_secret_of_the_settings_is_not_said_to_have_been_shown(admin: SiteClie
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_client_id_stays(admin: SiteClient, provider: Provider) -> None:
+def test_client_id_cannot_be_changed(admin: SiteClient, provider: Provider) -> None:
     path = "/console/applications/fleet-radio/edit"
     assert 'name="client_id"' not in admin.get(path).text
     admin.submit(path, **typed(admin, path, client_id=DISPATCH, client_name="Other"))
@@ -350,14 +348,14 @@ def test_the_client_id_stays(admin: SiteClient, provider: Provider) -> None:
     assert client(provider, DISPATCH).name == "Pickup Dispatch"
 
 
-def test_the_page_says_what_a_changed_setting_updates_and_reset_restores(admin: SiteClient) -> None:
+def test_page_explains_what_settings_and_reset_change(admin: SiteClient) -> None:
     page = words(admin.get(f"/console/applications/{DISPATCH}/edit"))
     assert "the new value replaces the one here" in page
     assert "“make reset” restores everything" in page
 
 
 @pytest.mark.usefixtures("registered")
-def test_who_needs_a_secret_from_now_on_is_told_so(admin: SiteClient, provider: Provider) -> None:
+def test_change_to_a_secret_method_shows_the_new_secret(admin: SiteClient, provider: Provider) -> None:
     path = "/console/applications/fleet-radio/edit"
     admin.submit(path, **typed(admin, path, token_endpoint_auth_method="none"))
     assert client(provider).secret_hash is None
@@ -367,7 +365,9 @@ def test_who_needs_a_secret_from_now_on_is_told_so(admin: SiteClient, provider: 
     assert "A new secret for Fleet Radio" in page
 
 
-def test_a_new_secret_is_asked_for_and_shown_once(registered: str, admin: SiteClient, provider: Provider) -> None:
+def test_new_secret_needs_confirmation_and_is_shown_once(
+    registered: str, admin: SiteClient, provider: Provider
+) -> None:
     path = "/console/applications/fleet-radio/secret"
     assert "The old secret stops working immediately" in words(admin.get(path))
     assert client(provider).check_client_secret(registered), "the question alone changes nothing"
@@ -379,7 +379,7 @@ def test_a_new_secret_is_asked_for_and_shown_once(registered: str, admin: SiteCl
 
 
 @pytest.mark.usefixtures("registered")
-def test_who_has_no_secret_gets_none(admin: SiteClient, provider: Provider) -> None:
+def test_public_application_gets_no_secret_page(admin: SiteClient, provider: Provider) -> None:
     provider.change_client("fleet-radio", token_endpoint_auth_method="none", secret_hash=None)
     answer = send(admin, "/console/applications/fleet-radio/secret")
     assert answer.status_code == 409
@@ -390,7 +390,7 @@ def test_who_has_no_secret_gets_none(admin: SiteClient, provider: Provider) -> N
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_check_says_in_words_whether_the_app_can_be_told(admin: SiteClient, provider: Provider) -> None:
+def test_check_reports_whether_the_app_can_be_notified(admin: SiteClient, provider: Provider) -> None:
     path = "/console/applications/fleet-radio"
     admin.get(path)
     page = after(admin, admin.submit(f"{path}/check"))
@@ -403,8 +403,8 @@ def test_the_check_says_in_words_whether_the_app_can_be_told(admin: SiteClient, 
 # --- removing ---
 
 
-def test_removing_asks_says_what_dies_and_says_what_happened(provider: Provider, cameron: SiteClient) -> None:
-    """Its sessions are told; the people's sessions and their other apps go on."""
+def test_removal_shows_its_consequences_and_result(provider: Provider, cameron: SiteClient) -> None:
+    """Its apps are notified; the users' sessions and other apps continue."""
     tokens, kept = provider.tokens(cameron, MANAGER), provider.tokens(cameron, DISPATCH)
     admin = operator(provider)
     path = f"/console/applications/{MANAGER}/remove"
@@ -432,7 +432,7 @@ def tokens_sub(tokens: dict[str, Any]) -> str:
     return str(read(tokens["id_token"])[1]["sub"])
 
 
-def test_removing_what_cannot_be_told_says_so(provider: Provider, cameron: SiteClient) -> None:
+def test_removal_of_an_unreachable_app_says_so(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     admin = operator(provider)
@@ -443,8 +443,8 @@ def test_removing_what_cannot_be_told_says_so(provider: Provider, cameron: SiteC
 
 
 @pytest.mark.usefixtures("radio")
-def test_of_two_operators_the_second_is_told_that_the_form_is_stale(admin: SiteClient, provider: Provider) -> None:
-    """What the first saved holds, and what the second typed is still there."""
+def test_stale_form_of_a_second_operator_is_rejected(admin: SiteClient, provider: Provider) -> None:
+    """The first operator's values apply, and the second one's input is kept in the form."""
     path = f"/console/applications/{DISPATCH}/edit"
     first, second = form_of(admin, path), form_of(admin, path)
     assert admin.submit(path, **{**first, "read_timeout": "9"}).status_code == 303

@@ -1,4 +1,4 @@
-"""Deliveries: the ledger on a page, its filters, its export, and sending again."""
+"""Deliveries: the ledger on a page, its filters, its export, and resending."""
 
 import csv
 import re
@@ -15,7 +15,7 @@ from tests.reading import words
 
 @pytest.fixture
 def logged_out(provider: Provider, cameron: SiteClient) -> SiteClient:
-    """Cameron has logged out of Dispatch; Manager was away. An operator looks."""
+    """Cameron has logged out of Dispatch while Manager was down. An operator opens the ledger."""
     provider.apps[MANAGER].status = 401
     provider.apps[MANAGER].body = '{"error": "invalid_request", "error_description": "' + "wrong <b>key</b>" + '"}'
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
@@ -23,14 +23,14 @@ def logged_out(provider: Provider, cameron: SiteClient) -> SiteClient:
 
 
 def rows_of(browser: SiteClient, query: str = "") -> list[str]:
-    """The apps that stand in the ledger."""
+    """The apps listed in the ledger."""
     page = browser.get(f"/console/deliveries?part=table&{query}")
     assert page.status_code == 200
     assert "<html" not in page.text, "only the part that changes"
     return [name for name in ("Pickup Dispatch", "Pickup Manager") if f">{name}</a>" in page.text]
 
 
-def test_the_ledger_tells_each_app_and_each_try(logged_out: SiteClient) -> None:
+def test_ledger_shows_each_app_and_each_attempt(logged_out: SiteClient) -> None:
     page = logged_out.get("/console/deliveries")
     text = words(page)
     assert "cameron “You logged out of Pickup Dispatch.” 2027-01-15 08:00:00 UTC 1 delivered 1 refused" in text, (
@@ -44,9 +44,7 @@ def test_the_ledger_tells_each_app_and_each_try(logged_out: SiteClient) -> None:
     assert '<a class="button quiet slim" id="refresh" href="/console/deliveries">Refresh</a>' in page.text
 
 
-def test_the_ledger_has_one_part_for_each_ending_and_the_newest_is_open(
-    logged_out: SiteClient, provider: Provider, clock: Clock
-) -> None:
+def test_ledger_groups_by_ending_with_the_newest_open(logged_out: SiteClient, provider: Provider, clock: Clock) -> None:
     clock.turn(60)
     provider.end_session(cameron := provider.sign_in(), id_token_hint=provider.tokens(cameron)["id_token"])
     page = logged_out.get("/console/deliveries")
@@ -55,7 +53,7 @@ def test_the_ledger_has_one_part_for_each_ending_and_the_newest_is_open(
     assert text.index("08:01:00 UTC 1 delivered") < text.index("08:00:00 UTC 1 delivered 1 refused")
 
 
-def test_an_ending_that_continues_on_the_next_page_says_so(logged_out: SiteClient, provider: Provider) -> None:
+def test_ending_continued_on_the_next_page_says_so(logged_out: SiteClient, provider: Provider) -> None:
     row = provider.delivery(DISPATCH)
     values = {column.key: getattr(row, column.key) for column in Delivery.__table__.columns if column.key != "id"}
     with provider.database() as db:
@@ -83,23 +81,23 @@ def test_an_ending_that_continues_on_the_next_page_says_so(logged_out: SiteClien
         ("page=2", []),
     ],
 )
-def test_the_ledger_is_narrowed_down(query: str, found: list[str], logged_out: SiteClient) -> None:
+def test_ledger_can_be_filtered(query: str, found: list[str], logged_out: SiteClient) -> None:
     assert rows_of(logged_out, query) == found
 
 
-def test_the_session_narrows_it_down_too(logged_out: SiteClient, provider: Provider) -> None:
+def test_ledger_can_be_filtered_by_session(logged_out: SiteClient, provider: Provider) -> None:
     sid = provider.rows(Delivery)[0].sid
     assert rows_of(logged_out, f"sid={sid}") == ["Pickup Dispatch", "Pickup Manager"]
 
 
-def test_the_filters_stay_in_the_form_and_in_the_export(logged_out: SiteClient) -> None:
+def test_filters_are_kept_in_form_and_export(logged_out: SiteClient) -> None:
     page = logged_out.get("/console/deliveries?state=refused&person=cameron")
     assert '<option value="refused" selected>' in page.text
     assert 'name="person" value="cameron"' in page.text
     assert 'href="/console/deliveries.csv?person=cameron&amp;state=refused"' in page.text
 
 
-def test_the_export_holds_what_the_page_shows(logged_out: SiteClient) -> None:
+def test_export_matches_the_page(logged_out: SiteClient) -> None:
     answer = logged_out.get("/console/deliveries.csv?state=refused")
     assert answer.mimetype == "text/csv"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="deliveries.csv"'
@@ -107,20 +105,20 @@ def test_the_export_holds_what_the_page_shows(logged_out: SiteClient) -> None:
     assert (line["app"], line["outcome"], line["status"]) == (MANAGER, "refused", "401")
 
 
-def test_an_empty_ledger_says_what_will_be_here(admin: SiteClient) -> None:
+def test_empty_ledger_explains_itself(admin: SiteClient) -> None:
     assert "No deliveries When a session ends, each notified app is listed here." in words(
         admin.get("/console/deliveries")
     )
 
 
-def test_a_hostile_name_and_filter_are_text(logged_out: SiteClient, provider: Provider) -> None:
+def test_hostile_name_and_filter_are_escaped(logged_out: SiteClient, provider: Provider) -> None:
     provider.change_client(MANAGER, name=HOSTILE)
     page = logged_out.get("/console/deliveries", query_string={"sid": f'">{HOSTILE}', "person": f'">{HOSTILE}'})
     assert "<script>alert" not in page.text
     assert "<script>alert" not in logged_out.get("/console/deliveries").text
 
 
-def test_a_long_ledger_comes_in_pages(logged_out: SiteClient, provider: Provider) -> None:
+def test_long_ledger_is_paged(logged_out: SiteClient, provider: Provider) -> None:
     row = provider.delivery(DISPATCH)
     values = {column.key: getattr(row, column.key) for column in Delivery.__table__.columns if column.key != "id"}
     with provider.database() as db:
@@ -133,7 +131,7 @@ def test_a_long_ledger_comes_in_pages(logged_out: SiteClient, provider: Provider
 # --- one of them ---
 
 
-def test_one_deliverys_page_tells_every_try(logged_out: SiteClient, provider: Provider) -> None:
+def test_delivery_page_lists_every_attempt(logged_out: SiteClient, provider: Provider) -> None:
     text = words(logged_out.get(f"/console/deliveries/{provider.delivery(MANAGER).id}"))
     (attempt,) = (one for one in provider.attempts() if one.outcome == "refused")
     assert "Delivery to Pickup Manager Refused" in text
@@ -141,7 +139,7 @@ def test_one_deliverys_page_tells_every_try(logged_out: SiteClient, provider: Pr
     assert f"invalid_request: wrong <b>key</b> {attempt.jti}" in text
 
 
-def test_sending_again_tells_the_app_once_more(logged_out: SiteClient, provider: Provider, clock: Clock) -> None:
+def test_resending_notifies_the_app_again(logged_out: SiteClient, provider: Provider, clock: Clock) -> None:
     row = provider.delivery(MANAGER)
     provider.apps[MANAGER].status = 200
     clock.turn(5)
@@ -161,7 +159,9 @@ def test_sending_again_tells_the_app_once_more(logged_out: SiteClient, provider:
         ("is away", "Sent again, but Pickup Manager was not notified: connection refused. The next try is soon."),
     ],
 )
-def test_sending_again_in_vain_says_why(fault: str, sentence: str, logged_out: SiteClient, provider: Provider) -> None:
+def test_failed_resending_shows_the_reason(
+    fault: str, sentence: str, logged_out: SiteClient, provider: Provider
+) -> None:
     if fault == "is away":
         provider.network.refuse(provider.url(MANAGER))
     logged_out.get("/console/deliveries")
@@ -169,7 +169,7 @@ def test_sending_again_in_vain_says_why(fault: str, sentence: str, logged_out: S
     assert sentence in after(logged_out, answer)
 
 
-def test_what_has_nowhere_to_go_is_not_sent(logged_out: SiteClient, provider: Provider) -> None:
+def test_delivery_without_a_uri_is_not_resent(logged_out: SiteClient, provider: Provider) -> None:
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     row = provider.delivery(MANAGER)
     logged_out.get("/console/deliveries")

@@ -1,4 +1,4 @@
-"""Who gets in, and what every form of the console has in common."""
+"""Access to the console, and rules for all its forms."""
 
 import html
 import re
@@ -19,7 +19,7 @@ PEOPLE = {"admin": "248289761001", "cameron": "248289761002", "alex": "248289761
 
 
 def address(path: str, provider: Provider) -> str:
-    """A route's path, with something that there is in it."""
+    """A route's path, with an existing object."""
     values = {"<client_id>": DISPATCH, "<sub>": PEOPLE["cameron"], "<delivery_id>": "none"}
     values["<sid>"] = next(row.sid for row in provider.rows(SsoSession) if row.sub == PEOPLE["cameron"])
     for name, value in values.items():
@@ -28,7 +28,7 @@ def address(path: str, provider: Provider) -> str:
 
 
 def state(provider: Provider) -> dict[str, list[str]]:
-    """What must not have changed."""
+    """The data that must not change."""
     kinds: list[type[Base]] = [Client, User, SigningKey, SsoSession]
     columns = {
         kind: [column.key for column in kind.__table__.columns if column.key != "last_seen_at"] for kind in kinds
@@ -46,7 +46,7 @@ each_page, each_form = pytest.mark.parametrize("path", GETS), pytest.mark.parame
 
 @each_page
 @pytest.mark.usefixtures("cameron")
-def test_a_page_is_shown_to_an_operator(path: str, provider: Provider) -> None:
+def test_page_is_shown_to_an_operator(path: str, provider: Provider) -> None:
     answer = operator(provider).get(address(path, provider))
     assert answer.status_code == (404 if "delivery_id" in path else 200), answer.text
     assert answer.headers["Cache-Control"] == "no-store"
@@ -57,7 +57,7 @@ def test_a_page_is_shown_to_an_operator(path: str, provider: Provider) -> None:
 
 @pytest.mark.parametrize("path", GETS)
 @pytest.mark.usefixtures("cameron")
-def test_the_navigation_says_where_one_is(path: str, provider: Provider) -> None:
+def test_navigation_marks_the_current_section(path: str, provider: Provider) -> None:
     page = operator(provider).get(address(path, provider))
     if page.mimetype == "text/html":
         section = path.split("/")[1].capitalize() if "/" in path else "Overview"
@@ -66,14 +66,14 @@ def test_the_navigation_says_where_one_is(path: str, provider: Provider) -> None
 
 
 @each_page
-def test_a_page_asks_a_stranger_for_the_password(path: str, provider: Provider, cameron: SiteClient) -> None:
+def test_page_asks_an_anonymous_user_to_sign_in(path: str, provider: Provider, cameron: SiteClient) -> None:
     del cameron
     answer = provider.browser().get(address(path, provider))
     assert (answer.status_code, answer.location.partition("?")[0]) == (302, "/login")
 
 
 @each_page
-def test_a_page_is_not_shown_to_anybody_else(path: str, provider: Provider, cameron: SiteClient) -> None:
+def test_page_is_not_shown_to_other_users(path: str, provider: Provider, cameron: SiteClient) -> None:
     answer = cameron.get(address(path, provider))
     assert answer.status_code == 403
     assert "Pickup Dispatch" not in answer.text
@@ -81,7 +81,7 @@ def test_a_page_is_not_shown_to_anybody_else(path: str, provider: Provider, came
 
 @each_form
 @pytest.mark.parametrize("who", ["stranger", "cameron", "no CSRF token"])
-def test_a_form_changes_nothing_for_who_may_not_send_it(
+def test_form_sent_without_permission_changes_nothing(
     path: str, who: str, provider: Provider, cameron: SiteClient
 ) -> None:
     browser = {"stranger": provider.browser(), "cameron": cameron}.get(who) or operator(provider)
@@ -104,7 +104,7 @@ def test_a_form_changes_nothing_for_who_may_not_send_it(
         "/deliveries/%00",
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_not_found(path: str, admin: SiteClient) -> None:
+def test_unknown_object_returns_404(path: str, admin: SiteClient) -> None:
     answer = admin.get("/console" + path)
     assert answer.status_code == 404
     assert "There is nothing here" in answer.text
@@ -114,13 +114,13 @@ def test_what_there_is_not_is_not_found(path: str, admin: SiteClient) -> None:
     "query", ["page=0", "page=-1", "page=x", "page=99999999999999999999", "page=2&_scheme=javascript"]
 )
 @pytest.mark.parametrize("path", ["applications", "people", "sessions", "deliveries"])
-def test_any_page_number_is_answered(path: str, query: str, admin: SiteClient) -> None:
+def test_any_page_number_is_accepted(path: str, query: str, admin: SiteClient) -> None:
     assert admin.get(f"/console/{path}?{query}").status_code == 200
 
 
 @pytest.mark.parametrize("below", ["", "/op"], ids=["", "an issuer with a path"])
-def test_every_link_leads_somewhere(below: str, own_settings: Settings, tmp_path: Path, network: Network) -> None:
-    """From page to page, as somebody who clicks on everything."""
+def test_every_console_link_works(below: str, own_settings: Settings, tmp_path: Path, network: Network) -> None:
+    """Follows every link, page by page."""
     settings = make_settings(tmp_path, idp_url=own_settings.idp_url + below)
     app = prepared(idp_service.create_app(settings), settings.idp_url)
     network.add(settings.idp_url, app)

@@ -1,4 +1,4 @@
-"""People: added, shut out, given a new password, by a person who has only the pages."""
+"""People: added, disabled, given a new password, through the pages only."""
 
 import re
 from typing import Any
@@ -16,19 +16,19 @@ ROBIN = {"username": "Robin", "name": "Robin Okoye", "email": "robin@pickup.exam
 
 
 def can_sign_in(provider: Provider, username: str, password: str = PASSWORD) -> bool:
-    """By a browser of their own."""
+    """With their own browser."""
     browser = provider.browser()
     browser.get("/login?next=/account")
     return browser.submit("/login", next="/account", username=username, password=password).status_code == 303
 
 
 def alive(provider: Provider, sub: str = "248289761002") -> int:
-    """How many of a person's sessions live."""
+    """The number of a person's active sessions."""
     return len([row for row in provider.rows(SsoSession) if row.sub == sub and row.ended_at is None])
 
 
 def password_on(page: Any) -> str:
-    """The one that is shown once."""
+    """The password that is shown once."""
     found = re.search(r'id="password">([^<]+)<', page.text)
     assert found, words(page)
     return found[1]
@@ -37,7 +37,7 @@ def password_on(page: Any) -> str:
 # --- adding ---
 
 
-def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: SiteClient, provider: Provider) -> None:
+def test_new_person_can_sign_in_with_the_shown_password(admin: SiteClient, provider: Provider) -> None:
     page = send(admin, "/console/people/add", **ROBIN)
     assert page.status_code == 201
     text = words(page)
@@ -52,10 +52,10 @@ def test_somebody_new_can_sign_in_with_the_password_that_is_shown_once(admin: Si
 
 
 @pytest.mark.parametrize(("ticked", "verified"), [({"email_verified": "yes"}, True), ({}, False)])
-def test_the_operator_says_whether_the_address_is_verified(
+def test_operator_sets_whether_the_email_is_verified(
     ticked: dict[str, str], verified: bool, admin: SiteClient, provider: Provider
 ) -> None:
-    """Core §5.1: some apps refuse people whose ``email_verified`` is not true. The page shows which it is."""
+    """Core §5.1: some apps reject users whose ``email_verified`` is not true. The page shows the value."""
     send(admin, "/console/people/add", **ROBIN, **ticked)
     (row,) = (row for row in provider.rows(User) if row.username == "robin")
     assert row.claims["email_verified"] is verified
@@ -75,7 +75,7 @@ def test_the_operator_says_whether_the_address_is_verified(
         ({"role": "king"}, "Choose user or operator."),
     ],
 )
-def test_who_is_not_described_well_is_not_added(
+def test_invalid_person_is_not_added(
     changes: dict[str, str], sentence: str, admin: SiteClient, provider: Provider
 ) -> None:
     page = send(admin, "/console/people/add", **{**ROBIN, **changes})
@@ -85,7 +85,7 @@ def test_who_is_not_described_well_is_not_added(
     assert len(provider.rows(User)) == 3
 
 
-def test_a_hostile_name_is_text(admin: SiteClient, provider: Provider) -> None:
+def test_hostile_name_is_escaped(admin: SiteClient, provider: Provider) -> None:
     send(admin, "/console/people/add", **{**ROBIN, "name": HOSTILE})
     (row,) = (row for row in provider.rows(User) if row.username == "robin")
     path = f"/console/people/{row.sub}"
@@ -94,21 +94,21 @@ def test_a_hostile_name_is_text(admin: SiteClient, provider: Provider) -> None:
         assert HOSTILE in words(admin.get(page))
 
 
-def test_what_is_not_there_is_said(admin: SiteClient) -> None:
+def test_search_without_a_match_says_so(admin: SiteClient) -> None:
     assert "No such person" in words(admin.get("/console/people?search=zz%25"))
 
 
 # --- one person ---
 
 
-def test_a_persons_page_shows_account_and_sessions(provider: Provider, cameron: SiteClient) -> None:
+def test_person_page_shows_account_and_sessions(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     text = words(operator(provider).get(CAMERON))
     for part in ("Cameron Reyes", "Username cameron", "cameron@pickup.example", "Pickup Dispatch, Pickup Manager"):
         assert part in text
 
 
-def test_signing_out_shows_first_what_dies_and_then_says_what_happened(provider: Provider, cameron: SiteClient) -> None:
+def test_logging_a_person_out_shows_consequences_and_result(provider: Provider, cameron: SiteClient) -> None:
     tokens = provider.tokens(cameron)
     provider.sign_in()
     admin = operator(provider)
@@ -126,7 +126,7 @@ def test_signing_out_shows_first_what_dies_and_then_says_what_happened(provider:
     assert "Cameron Reyes had no active session." in again
 
 
-def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None:
+def test_person_can_be_disabled_and_enabled(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     admin = operator(provider)
     assert "1 session ends in all apps" in words(admin.get(f"{CAMERON}/disable"))
@@ -141,7 +141,7 @@ def test_disabling_and_enabling(provider: Provider, cameron: SiteClient) -> None
     assert can_sign_in(provider, "cameron")
 
 
-def test_a_new_password_is_shown_once_and_ends_the_sessions(provider: Provider, cameron: SiteClient) -> None:
+def test_new_password_is_shown_once_and_ends_the_sessions(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     admin = operator(provider)
     assert "The old password stops working" in words(admin.get(f"{CAMERON}/password"))
@@ -154,7 +154,7 @@ def test_a_new_password_is_shown_once_and_ends_the_sessions(provider: Provider, 
     assert can_sign_in(provider, "cameron", password_on(page))
 
 
-def test_who_is_removed_is_gone(provider: Provider, cameron: SiteClient) -> None:
+def test_removed_person_is_deleted(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     admin = operator(provider)
     assert "This cannot be undone." in words(admin.get(f"{CAMERON}/remove"))
@@ -166,7 +166,7 @@ def test_who_is_removed_is_gone(provider: Provider, cameron: SiteClient) -> None
     assert admin.get(CAMERON).status_code == 404
 
 
-def test_a_role_is_given_and_taken(admin: SiteClient, provider: Provider) -> None:
+def test_role_can_be_granted_and_revoked(admin: SiteClient, provider: Provider) -> None:
     assert "logging everyone out" in words(admin.get(f"{CAMERON}/role"))
     assert "Cameron Reyes is now an operator." in after(admin, admin.submit(f"{CAMERON}/role"))
     assert operator(provider, "cameron").get("/console").status_code == 200
@@ -175,7 +175,7 @@ def test_a_role_is_given_and_taken(admin: SiteClient, provider: Provider) -> Non
 
 
 @pytest.mark.parametrize("act", ["disable", "remove", "role"])
-def test_an_operator_does_not_shut_themselves_out(act: str, admin: SiteClient, provider: Provider) -> None:
+def test_operator_cannot_lock_themselves_out(act: str, admin: SiteClient, provider: Provider) -> None:
     answer = send(admin, f"{ADMIN}/{act}")
     assert answer.status_code == 409
     assert "You cannot do this to your own account; another operator can. Nothing has changed." in words(answer)

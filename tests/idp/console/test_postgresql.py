@@ -1,4 +1,4 @@
-"""Every list, search and page of the console with PostgreSQL, which refuses more than SQLite does."""
+"""Every list, search and page of the console with PostgreSQL, which rejects more than SQLite does."""
 
 from idp.models import Delivery, SsoSession
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
@@ -15,7 +15,7 @@ ODD = (
 )  # nothing, wild cards, no text, a cab, what SQL is written with
 
 
-def test_every_search_is_answered_and_a_session_is_ended(provider_on_postgres: Provider) -> None:
+def test_searches_and_ending_work_with_postgresql(provider_on_postgres: Provider) -> None:
     browser = provider_on_postgres.sign_in()
     provider_on_postgres.tokens(browser)
     provider_on_postgres.tokens(browser, MANAGER)

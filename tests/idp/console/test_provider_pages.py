@@ -16,7 +16,7 @@ from tests.reading import words
 # --- overview ---
 
 
-def test_the_header_says_console_and_leads_there(admin: SiteClient) -> None:
+def test_header_names_and_links_the_console(admin: SiteClient) -> None:
     page = admin.get("/console/people").text
     assert "<title>People · Console</title>" in page
     assert re.search(r'<a class="brand" href="/console">\s*<img [^>]*>\s*Console\s*</a>', page)
@@ -28,7 +28,7 @@ def count(browser: SiteClient, name: str) -> str:
     return browser.get("/console").text.partition(f'id="count-{name}">')[2].partition("<")[0]
 
 
-def test_the_overview_counts_what_matters(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_overview_shows_the_counts(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     provider.network.refuse(provider.url(MANAGER))
     admin = operator(provider)
     assert (count(admin, "sessions"), count(admin, "pending"), count(admin, "applications")) == (
@@ -45,7 +45,7 @@ def test_the_overview_counts_what_matters(provider: Provider, cameron: SiteClien
     assert count(operator(provider), "refused") == "0", "yesterday's is no news"
 
 
-def test_the_overview_shows_the_last_deliveries(provider: Provider, cameron: SiteClient) -> None:
+def test_overview_shows_the_last_deliveries(provider: Provider, cameron: SiteClient) -> None:
     admin = operator(provider)
     assert "No deliveries yet" in words(admin.get("/console"))
     provider.apps[MANAGER].status = 401
@@ -55,8 +55,8 @@ def test_the_overview_shows_the_last_deliveries(provider: Provider, cameron: Sit
     assert "Pickup Manager Refused cameron 2027-01-15 08:00:00 UTC" in text
 
 
-def test_the_overview_asks_no_service_before_it_is_shown(admin: SiteClient, provider: Provider) -> None:
-    """An app that hangs must not hold up the page; its script asks, or without script a link."""
+def test_overview_loads_before_the_services_are_checked(admin: SiteClient, provider: Provider) -> None:
+    """A hanging app must not delay the page; its script, or a link without scripts, starts the check."""
     before = len(provider.network.exchanges)
     page = admin.get("/console")
     assert len(provider.network.exchanges) == before
@@ -66,7 +66,7 @@ def test_the_overview_asks_no_service_before_it_is_shown(admin: SiteClient, prov
 
 
 @pytest.mark.parametrize("path", ["/console?ask=services", "/console?part=services"])
-def test_the_overview_says_which_service_answers(admin: SiteClient, provider: Provider, path: str) -> None:
+def test_overview_shows_which_service_answers(admin: SiteClient, provider: Provider, path: str) -> None:
     provider.apps[DISPATCH].status = 503
     provider.network.refuse(origin_of(provider.url(MANAGER)))
     page = admin.get(path)
@@ -83,14 +83,14 @@ def test_the_overview_says_which_service_answers(admin: SiteClient, provider: Pr
 # --- keys ---
 
 
-def test_the_keys_page_says_which_key_does_what(admin: SiteClient, provider: Provider) -> None:
+def test_keys_page_explains_each_key(admin: SiteClient, provider: Provider) -> None:
     text = words(admin.get("/console/keys"))
     for row in provider.rows(SigningKey):
         assert f"{row.kid} {row.alg} signs" in text
     assert "private" not in text
 
 
-def test_rotating_asks_and_says_what_happened(admin: SiteClient, provider: Provider, clock: Clock) -> None:
+def test_rotation_needs_confirmation_and_is_reported(admin: SiteClient, provider: Provider, clock: Clock) -> None:
     before = {row.kid for row in provider.rows(SigningKey)}
     assert "all sessions continue" in words(admin.get("/console/keys/rotate"))
     assert {row.kid for row in provider.rows(SigningKey)} == before, "the question alone changes nothing"
@@ -110,7 +110,7 @@ def test_rotating_asks_and_says_what_happened(admin: SiteClient, provider: Provi
 # --- settings ---
 
 
-def test_each_setting_stands_there_with_its_reason(admin: SiteClient) -> None:
+def test_each_setting_is_listed_with_its_description(admin: SiteClient) -> None:
     text = words(admin.get("/console/settings"))
     for name, field in Settings.model_fields.items():
         assert f"PICKUP_{name.upper()}" in text

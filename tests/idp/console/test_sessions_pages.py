@@ -1,4 +1,4 @@
-"""Sessions: seen, and ended after a look at what that does."""
+"""Sessions: listed, and ended after a confirmation page that shows the consequences."""
 
 from idp.models import Participation, SsoSession
 from tests.conftest import Clock, SiteClient
@@ -12,7 +12,7 @@ def sid_of(provider: Provider, sub: str = "248289761002") -> str:
     return next(row.sid for row in provider.rows(SsoSession) if row.sub == sub)
 
 
-def test_the_list_tells_who_where_and_with_which_apps(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+def test_list_shows_user_browser_and_apps(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
     del cameron
     clock.turn(600)
     text = words(operator(provider).get("/console/sessions"))
@@ -21,7 +21,7 @@ def test_the_list_tells_who_where_and_with_which_apps(provider: Provider, camero
     assert "Ada Minister , A browser this one" in text
 
 
-def test_sessions_are_found_and_ended_ones_on_request(provider: Provider, cameron: SiteClient) -> None:
+def test_search_finds_sessions_and_ended_ones_on_request(provider: Provider, cameron: SiteClient) -> None:
     provider.end_session(cameron, id_token_hint=provider.tokens(cameron)["id_token"])
     admin = operator(provider)
     assert "Cameron" not in words(admin.get("/console/sessions"))
@@ -32,7 +32,7 @@ def test_sessions_are_found_and_ended_ones_on_request(provider: Provider, camero
     assert "No such session" in words(admin.get("/console/sessions?search=nobody+at+all"))
 
 
-def test_a_sessions_page_tells_what_each_app_has(provider: Provider, cameron: SiteClient) -> None:
+def test_session_page_shows_the_tokens_of_each_app(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     provider.change_client(MANAGER, backchannel_logout_uri=None)
     text = words(operator(provider).get(f"/console/sessions/{sid_of(provider)}"))
@@ -42,7 +42,7 @@ def test_a_sessions_page_tells_what_each_app_has(provider: Provider, cameron: Si
     assert f"{manager} 1 access, 1 refresh, 0 offline session" in text
 
 
-def test_before_the_end_the_page_says_what_dies_and_who_is_told(provider: Provider, cameron: SiteClient) -> None:
+def test_confirmation_shows_revoked_tokens_and_notified_apps(provider: Provider, cameron: SiteClient) -> None:
     """A dry run: nothing has happened."""
     provider.change_client(MANAGER, delete_tokens_on_logout="none")
     kept, dying = provider.tokens(cameron, MANAGER), provider.tokens(cameron)
@@ -65,7 +65,7 @@ def test_before_the_end_the_page_says_what_dies_and_who_is_told(provider: Provid
     assert [event.detail["by"] for event in provider.events("op.session.end_requested")] == ["admin"]
 
 
-def test_an_app_that_is_away_does_not_hold_up_the_operator(provider: Provider, cameron: SiteClient) -> None:
+def test_unreachable_app_does_not_delay_the_operator(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     provider.network.refuse(provider.url(MANAGER))
     admin, path = operator(provider), f"/console/sessions/{sid_of(provider)}/end"
@@ -75,7 +75,7 @@ def test_an_app_that_is_away_does_not_hold_up_the_operator(provider: Provider, c
     assert "Not confirmed yet. The IdP tries again." in page
 
 
-def test_who_ends_their_own_session_is_warned_and_out(provider: Provider, admin: SiteClient) -> None:
+def test_operator_is_warned_before_ending_their_own_session(provider: Provider, admin: SiteClient) -> None:
     path = f"/console/sessions/{sid_of(provider, '248289761001')}/end"
     assert "This is your own session" in words(admin.get(path))
     answer = admin.submit(path)
@@ -83,7 +83,7 @@ def test_who_ends_their_own_session_is_warned_and_out(provider: Provider, admin:
     assert admin.get(answer.location).location.startswith("/login")
 
 
-def test_what_a_browser_calls_itself_is_text(provider: Provider, cameron: SiteClient) -> None:
+def test_user_agent_is_shown_as_text(provider: Provider, cameron: SiteClient) -> None:
     del cameron
     with provider.database() as db:
         db.get_one(SsoSession, sid_of(provider)).user_agent = HOSTILE
@@ -92,6 +92,6 @@ def test_what_a_browser_calls_itself_is_text(provider: Provider, cameron: SiteCl
     assert HOSTILE in words(page)
 
 
-def test_a_session_without_apps_says_so(provider: Provider, admin: SiteClient) -> None:
+def test_session_without_apps_says_so(provider: Provider, admin: SiteClient) -> None:
     assert provider.rows(Participation) == []
     assert "No app yet" in words(admin.get(f"/console/sessions/{sid_of(provider, '248289761001')}"))

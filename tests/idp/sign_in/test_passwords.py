@@ -1,4 +1,4 @@
-"""How many passwords are hashed at once, and what a request is answered that finds no place."""
+"""The limit of simultaneous password hashes, and the response to a request above it."""
 
 import re
 import threading
@@ -23,14 +23,14 @@ PERSON = {"username": "robin", "name": "Robin Okoye", "email": "", "role": "user
 
 
 class SlowHasher:
-    """Hashes nothing until it may, and knows who is at it."""
+    """Hashes nothing before it is released, and records its callers."""
 
     def __init__(self) -> None:
         self.may_end = threading.Event()
         self.threads: list[str] = []
 
     def hash(self, password: str) -> str:
-        """A hash that anybody can read."""
+        """A readable hash."""
         self.threads.append(threading.current_thread().name)
         assert self.may_end.wait(10)
         return f"hash of {password}"
@@ -53,8 +53,8 @@ def many_requests(pool: HashingPool, hasher: SlowHasher, count: int) -> Iterator
             hasher.may_end.set()
 
 
-def test_never_more_threads_hash_than_the_pool_has(slow: SlowHasher) -> None:
-    """Each thread keeps 19 MiB, so what a process keeps does not depend on the number of requests."""
+def test_pool_limits_simultaneous_hashes(slow: SlowHasher) -> None:
+    """Each thread needs 19 MiB, so memory must not depend on the number of requests."""
     pool = HashingPool(threads=2, places=5)
     with many_requests(pool, slow, 5) as answers:
         eventually(lambda: len(slow.threads) == 2)
@@ -65,8 +65,8 @@ def test_never_more_threads_hash_than_the_pool_has(slow: SlowHasher) -> None:
     assert len(set(slow.threads)) <= 2
 
 
-def test_a_full_queue_refuses_immediately_and_serves_later(slow: SlowHasher) -> None:
-    """A refusal waits for nothing, or a flood would hold every thread of the process."""
+def test_full_queue_rejects_immediately_and_recovers(slow: SlowHasher) -> None:
+    """A rejection does not wait; otherwise a flood would occupy every thread of the process."""
     pool = HashingPool(threads=1, places=3)
     with many_requests(pool, slow, 3) as answers:
         eventually(lambda: pool._executor._work_queue.qsize() == 2)
@@ -78,8 +78,8 @@ def test_a_full_queue_refuses_immediately_and_serves_later(slow: SlowHasher) -> 
     assert "one too many" not in slow.threads
 
 
-def test_a_failure_gives_its_place_back() -> None:
-    """Otherwise eight of them would end all sign-ins."""
+def test_failure_frees_its_place() -> None:
+    """Otherwise eight failures would block all sign-ins."""
     pool = HashingPool(threads=1, places=1)
 
     def fail(_: str) -> str:
@@ -91,8 +91,8 @@ def test_a_failure_gives_its_place_back() -> None:
     assert pool.run(str.upper, "x") == "X"
 
 
-def test_a_request_that_has_a_place_may_hash_twice() -> None:
-    """A change of a password checks the old one and hashes the new one; it cannot be refused halfway."""
+def test_request_with_a_place_can_hash_twice() -> None:
+    """A password change verifies the old one and hashes the new one; it cannot be rejected halfway."""
     pool = HashingPool(threads=1, places=1)
     with pool.place():
         assert [pool.run(str.upper, text) for text in ("old", "new")] == ["OLD", "NEW"]
@@ -101,8 +101,8 @@ def test_a_request_that_has_a_place_may_hash_twice() -> None:
     assert pool.run(str.upper, "x") == "X"
 
 
-def test_a_new_process_has_threads_and_places_of_its_own(slow: SlowHasher) -> None:
-    """After a fork neither the threads are there nor the requests that held the places."""
+def test_new_process_has_its_own_threads_and_places(slow: SlowHasher) -> None:
+    """After a fork neither the threads nor the requests that held places exist."""
     pool = HashingPool(threads=1, places=1)
     with many_requests(pool, slow, 1):
         eventually(lambda: slow.threads)
@@ -110,25 +110,25 @@ def test_a_new_process_has_threads_and_places_of_its_own(slow: SlowHasher) -> No
         assert pool.run(str.upper, "x") == "X"
 
 
-def test_a_worker_starts_its_own_pool(provider: Provider) -> None:
+def test_worker_starts_its_own_pool(provider: Provider) -> None:
     """The hook after the fork is set."""
     assert passwords.pool.start in provider.app.extensions["after_fork"]
 
 
-def test_most_threads_are_left_for_other_pages() -> None:
-    """Of gunicorn's threads half may wait for hashes, and more wait than hash."""
+def test_most_threads_stay_free_for_other_pages() -> None:
+    """Half of gunicorn's threads may wait for hashes, and more wait than hash."""
     found = re.search(r"^threads = (\d+)$", (ROOT / "gunicorn.conf.py").read_text("utf-8"), re.M)
     assert found
     assert int(found[1]) >= 2 * PLACES
     assert THREADS < PLACES
 
 
-# --- every way to a hash ---
+# --- every operation with a hash ---
 
 
 @pytest.fixture
 def full() -> Iterator[ExitStack]:
-    """All places are taken by other requests, until the test says otherwise."""
+    """Other requests hold all places until the test releases them."""
     with ExitStack() as places:
         taken = [passwords.pool._free.acquire(blocking=False) for _ in range(PLACES)]
         assert all(taken)
@@ -138,17 +138,15 @@ def full() -> Iterator[ExitStack]:
 
 
 def says_so(response: TestResponse) -> None:
-    """503, when to come again, and a plain sentence."""
+    """503, Retry-After, and a plain message."""
     assert response.status_code == 503
     assert response.headers["Retry-After"] == str(RETRY_AFTER)
     assert "Too many passwords are being checked" in response.text
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_sign_in_without_a_place_is_answered_503_and_is_no_wrong_password(
-    provider: Provider, full: ExitStack
-) -> None:
-    """The form is there again, the same one; nothing was counted, recorded or looked at."""
+def test_sign_in_without_a_place_gets_503(provider: Provider, full: ExitStack) -> None:
+    """The same form is shown again; no attempt was counted or recorded."""
     browser = provider.browser()
     page = provider.authorize(browser)
     for _ in range(20):
@@ -162,7 +160,7 @@ def test_a_sign_in_without_a_place_is_answered_503_and_is_no_wrong_password(
 
 
 @pytest.mark.usefixtures("cameron", "full")
-def test_other_pages_do_not_wait_for_a_place(provider: Provider, cameron: SiteClient) -> None:
+def test_other_pages_need_no_place(provider: Provider, cameron: SiteClient) -> None:
     """Only a password needs one."""
     assert cameron.get("/account").status_code == 200
     assert provider.browser().get("/login?next=/account").status_code == 200
@@ -188,12 +186,12 @@ def reset_password(provider: Provider) -> Callable[[], TestResponse]:
 
 
 @pytest.mark.parametrize("prepare", [change_own_password, add_person, reset_password])
-def test_no_operation_hashes_past_the_limit(
+def test_every_operation_respects_the_limit(
     prepare: Callable[[Provider], Callable[[], TestResponse]],
     provider: Provider,
     request: pytest.FixtureRequest,
 ) -> None:
-    """And what was refused changed nothing, and counts as no wrong password."""
+    """A rejected request changed nothing, and does not count as a wrong password."""
     send = prepare(provider)
     before = {user.sub: user.password_hash for user in provider.rows(User)}
     full: ExitStack = request.getfixturevalue("full")

@@ -1,4 +1,4 @@
-"""Guessing passwords is slow, for everybody but the person themselves."""
+"""Password guessing is slowed down, but not for the user's own browser."""
 
 import threading
 from contextlib import suppress
@@ -15,21 +15,21 @@ from tests.idp.conftest import Provider
 def attempt(
     provider: Provider, password: str, username: str = "cameron", browser: SiteClient | None = None
 ) -> TestResponse:
-    """One try; in a browser that nobody knows, unless it is given."""
+    """One attempt, in an unknown browser unless one is given."""
     browser = browser or provider.browser()
     browser.get("/login?next=/account")
     return browser.submit("/login", next="/account", username=username, password=password)
 
 
 def guess(provider: Provider, times: int = FREE, username: str = "cameron", browser: SiteClient | None = None) -> None:
-    """Wrong passwords in a row."""
+    """Several wrong passwords in a row."""
     for number in range(times):
         assert attempt(provider, f"guess {number}", username, browser).status_code == 401
 
 
 @pytest.mark.parametrize("username", ["cameron", "nobody", " CAMERON "])
-def test_after_many_wrong_passwords_the_next_one_has_to_wait(username: str, provider: Provider, clock: Clock) -> None:
-    """Also the right one, or a guess would tell; and also for a name that nobody has, or it would tell that."""
+def test_many_wrong_passwords_cause_a_pause(username: str, provider: Provider, clock: Clock) -> None:
+    """The right one too, so that it discloses nothing; unknown names too, for the same reason."""
     guess(provider, FREE + 1, username)
     refused = attempt(provider, PASSWORD, username)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
@@ -38,8 +38,8 @@ def test_after_many_wrong_passwords_the_next_one_has_to_wait(username: str, prov
     assert attempt(provider, PASSWORD, username).status_code == (401 if username == "nobody" else 303)
 
 
-def test_the_pauses_grow_up_to_a_bound(provider: Provider, clock: Clock) -> None:
-    """Each is one try, whatever it was."""
+def test_pauses_grow_up_to_a_limit(provider: Provider, clock: Clock) -> None:
+    """Each attempt counts, whether right or wrong."""
     guess(provider, FREE + 1)
     pauses = []
     for _ in range(11):
@@ -49,8 +49,8 @@ def test_the_pauses_grow_up_to_a_bound(provider: Provider, clock: Clock) -> None
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, LONGEST_WAIT, LONGEST_WAIT]
 
 
-def test_the_right_password_resets_the_count(provider: Provider) -> None:
-    """Who mistypes now and then is never made to wait."""
+def test_right_password_resets_the_count(provider: Provider) -> None:
+    """A user who mistypes occasionally never waits."""
     browser = provider.browser()
     for _ in range(3):
         guess(provider, FREE - 1, browser=browser)
@@ -58,17 +58,17 @@ def test_the_right_password_resets_the_count(provider: Provider) -> None:
     assert provider.rows(FailedLogins) == []
 
 
-def test_a_guessing_attacker_does_not_lock_the_user_out(provider: Provider) -> None:
-    """In a browser they have used before; there they have guesses of their own."""
+def test_guessing_attacker_does_not_lock_the_user_out(provider: Provider) -> None:
+    """In a browser they have used before, which has its own count."""
     browser = provider.sign_in()
     guess(provider, FREE + 1)
-    assert attempt(provider, PASSWORD).status_code == 429, "control: a browser that nobody knows"
+    assert attempt(provider, PASSWORD).status_code == 429, "control: an unknown browser"
     assert attempt(provider, PASSWORD, browser=browser).status_code == 303
     guess(provider, FREE + 1, browser=browser)
     assert attempt(provider, PASSWORD, browser=browser).status_code == 429
 
 
-def test_a_device_cookie_is_valid_for_one_user_only(provider: Provider) -> None:
+def test_device_cookie_is_valid_for_one_user_only(provider: Provider) -> None:
     """Alex cannot guess Cameron's password faster by having an account."""
     browser = provider.sign_in(username="alex")
     guess(provider, FREE + 1)
@@ -76,24 +76,24 @@ def test_a_device_cookie_is_valid_for_one_user_only(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("value", ["", ".", "x", "made-up.0000", "ü.ü", "x" * 3000])
-def test_a_browser_cannot_make_itself_known(value: str, provider: Provider) -> None:
-    """What it remembers is sealed."""
+def test_device_cookie_cannot_be_forged(value: str, provider: Provider) -> None:
+    """The device cookie is signed."""
     guess(provider, FREE + 1)
     browser = provider.browser()
     browser.set_cookie("pickup_idp_known", value, domain="idp.localhost")
     assert attempt(provider, PASSWORD, browser=browser).status_code == 429
 
 
-def test_other_names_are_not_concerned(provider: Provider) -> None:
-    """One count a name."""
+def test_pause_does_not_affect_other_names(provider: Provider) -> None:
+    """Each name has its own count."""
     guess(provider, FREE + 1)
     assert attempt(provider, PASSWORD, "alex").status_code == 303
 
 
-def test_of_many_simultaneous_tries_one_is_checked(
+def test_one_of_many_simultaneous_attempts_is_checked(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both workers, all their threads, at the moment the pause is over."""
+    """Both workers and all their threads, when the pause ends."""
     guess(provider, FREE + 1)
     clock.turn(1)
     looked: list[str] = []
@@ -116,7 +116,7 @@ def test_of_many_simultaneous_tries_one_is_checked(
 
 
 def test_old_failures_are_deleted_and_the_table_stays_small(provider: Provider, clock: Clock) -> None:
-    """Names that somebody made up do not fill the disk; and none stands in the table."""
+    """Made-up names do not fill the disk, and no name is stored in clear."""
     guess(provider, FREE + 1)
     for number in range(5):
         guess(provider, 1, f"made-up-{number}")
@@ -127,8 +127,8 @@ def test_old_failures_are_deleted_and_the_table_stays_small(provider: Provider, 
     assert row.failures == 2
 
 
-def test_the_password_form_limits_guesses_of_the_old_password(cameron: SiteClient) -> None:
-    """Whoever sits down at a browser that is signed in."""
+def test_password_form_limits_guesses_of_the_old_password(cameron: SiteClient) -> None:
+    """For an attacker at a signed-in browser."""
 
     def change(old: str) -> TestResponse:
         cameron.get("/account/password")
@@ -139,8 +139,8 @@ def test_the_password_form_limits_guesses_of_the_old_password(cameron: SiteClien
     assert "Too many wrong passwords" in change(PASSWORD).text
 
 
-def test_many_at_once_are_no_more_than_one_by_one(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each try is counted before its password is looked at, so nobody sends a hundred while the tenth is looked at."""
+def test_parallel_requests_give_no_extra_guesses(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt is counted before its password is checked, so parallel requests give no extra guesses."""
     guess(provider, FREE - 1)
     looked: list[str] = []
     together, answers = threading.Barrier(8), []
@@ -161,12 +161,12 @@ def test_many_at_once_are_no_more_than_one_by_one(provider: Provider, monkeypatc
         one.start()
     for one in guessers:
         one.join()
-    assert len(looked) <= 2, "the last free one, and perhaps the one after it, which begins a pause"
+    assert len(looked) <= 2, "the last free attempt, and perhaps the next one, which begins a pause"
     assert sorted(answers) == [401] * len(looked) + [429] * (8 - len(looked))
 
 
 def test_deleting_the_device_cookie_gives_no_more_guesses(provider: Provider) -> None:
-    """At the form for a new one they are counted by the account, whatever the browser says of itself."""
+    """The form counts by account, whatever cookie the browser sends."""
     browser = provider.sign_in()
     browser.get("/account/password")
 

@@ -1,4 +1,4 @@
-"""``flask --app idp keys rotate``: the next key is known before it signs, the last one as long as it may be needed."""
+"""``flask --app idp keys rotate``: the new key is published before it signs, the old one as long as needed."""
 
 import functools
 import itertools
@@ -24,35 +24,35 @@ LATER = BEFORE_SIGNING_SECONDS + RELOAD_SECONDS + 1
 
 @pytest.fixture(autouse=True)
 def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RSA keys take time: a few are made for all tests here, and taken in turns."""
+    """Creating RSA keys takes time, so a few are created for all tests here and reused in turn."""
     made = itertools.cycle(rsa_keys())
     monkeypatch.setattr(RSAKey, "generate_key", lambda *_, **__: next(made))
 
 
 @functools.cache
 def rsa_keys() -> list[RSAKey]:
-    """The few."""
+    """The created keys."""
     return [RSAKey.generate_key(2048, private=True) for _ in range(3)]
 
 
 def rotate(provider: Provider) -> str:
-    """The command; returns what it says."""
+    """Runs the command; returns its output."""
     result = provider.app.test_cli_runner().invoke(args=["keys", "rotate"])
     assert result.exit_code == 0, result.output
     return str(result.output)
 
 
 def published(provider: Provider) -> dict[str, dict[str, Any]]:
-    """The key set, as the world reads it."""
+    """The published key set."""
     return {key["kid"]: key for key in provider.browser().get("/oauth2/jwks").get_json()["keys"]}
 
 
 def signer(provider: Provider, alg: str) -> str:
-    """Which key signs."""
+    """The kid of the key that signs."""
     return str(read(provider.state.keys.sign({}, alg=alg, typ="JWT"))[0]["kid"])
 
 
-def test_the_command_says_what_it_did(provider: Provider) -> None:
+def test_command_reports_the_new_keys(provider: Provider) -> None:
     """JWK-05: a new key for each algorithm, each an event."""
     said = rotate(provider)
     for alg in ALGORITHMS:
@@ -61,8 +61,8 @@ def test_the_command_says_what_it_did(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_a_key_is_published_before_it_signs_and_the_last_one_stays(alg: str, provider: Provider, clock: Clock) -> None:
-    """JWK-05, JWK-06: new kid and new material; whoever keeps the set for its minute knows it in time."""
+def test_new_key_is_published_before_it_signs_and_the_old_one_stays(alg: str, provider: Provider, clock: Clock) -> None:
+    """JWK-05, JWK-06: a new kid and a new key; clients that cache the set for a minute know it in time."""
     (old,) = (key for key in published(provider).values() if key["alg"] == alg)
     rotate(provider)
     clock.turn(RELOAD_SECONDS + 1)
@@ -72,18 +72,18 @@ def test_a_key_is_published_before_it_signs_and_the_last_one_stays(alg: str, pro
     assert signer(provider, alg) == old["kid"], "published, and not signing yet"
     clock.turn(LATER)
     assert signer(provider, alg) == new["kid"]
-    assert old["kid"] in published(provider), "what it signed is still out there"
+    assert old["kid"] in published(provider), "its tokens are still in use"
 
 
-def test_the_pause_is_longer_than_everybody_needs_to_notice() -> None:
-    """JWK-05, JWK-06, JWK-07: our own processes, and after them whoever keeps our key set for its max-age."""
+def test_pause_is_longer_than_all_caches() -> None:
+    """JWK-05, JWK-06, JWK-07: our own processes, and clients that cache the key set for its max-age."""
     assert BEFORE_SIGNING_SECONDS >= RELOAD_SECONDS + 60
 
 
-def test_the_last_key_stays_as_long_as_its_tokens_come_back(
+def test_old_key_stays_published_as_long_as_its_tokens_are_hints(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """JWK-05, RPL-11: an ID token of before is a good hint to the end of the longest session; then the key goes."""
+    """JWK-05, RPL-11: an older ID token is a valid hint until the longest session ends; then the key is removed."""
     hint = provider.tokens(cameron)["id_token"]
     old = read(hint)[0]["kid"]
     rotate(provider)
@@ -98,8 +98,8 @@ def test_the_last_key_stays_as_long_as_its_tokens_come_back(
     assert len(published(provider)) == len(ALGORITHMS)
 
 
-def test_every_process_follows_within_its_time(provider: Provider, clock: Clock) -> None:
-    """JWK-07: the keys are in the database; a worker looks there every half a minute."""
+def test_every_process_loads_the_new_key_in_time(provider: Provider, clock: Clock) -> None:
+    """JWK-07: the keys are in the database; a worker reads them every half minute."""
     other = SigningKeys(engine_of(provider.app), ALGORITHMS)
     assert len(other.jwks()["keys"]) == len(ALGORITHMS)
     rotate(provider)
@@ -111,8 +111,8 @@ def test_every_process_follows_within_its_time(provider: Provider, clock: Clock)
         assert read(other.sign({}, alg=alg, typ="JWT"))[0]["kid"] == signer(provider, alg)
 
 
-def test_rotating_twice_in_a_row_breaks_nothing(provider: Provider, clock: Clock) -> None:
-    """JWK-05: three sets at once; the youngest that may signs."""
+def test_two_rotations_in_a_row_work(provider: Provider, clock: Clock) -> None:
+    """JWK-05: three sets at once; the newest that may sign does."""
     rotate(provider)
     clock.turn(10)
     rotate(provider)
@@ -125,10 +125,10 @@ def test_rotating_twice_in_a_row_breaks_nothing(provider: Provider, clock: Clock
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_a_client_with_a_key_set_of_a_minute_ago_verifies_everything(
+def test_client_with_a_cached_key_set_verifies_every_token(
     alg: str, register: Registrar, cameron: SiteClient, clock: Clock
 ) -> None:
-    """JWK-05, JWK-06: through a whole rotation, with logins every ten seconds: no ID token that it cannot verify."""
+    """JWK-05, JWK-06: during a whole rotation, with logins every ten seconds, it can verify every ID token."""
     provider, party = register.provider, register(id_token_signed_response_alg=alg)
     known = KeySet.import_key_set({"keys": list(published(provider).values())})
     used = set()
@@ -144,8 +144,8 @@ def test_a_client_with_a_key_set_of_a_minute_ago_verifies_everything(
     assert len(used) == 2
 
 
-def test_traffic_during_a_rotation_sees_no_fault(provider: Provider, clock: Clock) -> None:
-    """Several threads sign and publish while keys come and go."""
+def test_requests_during_a_rotation_succeed(provider: Provider, clock: Clock) -> None:
+    """Several threads sign and publish during the rotation."""
     ring, stop = SigningKeys(engine_of(provider.app), ALGORITHMS), threading.Event()
 
     def traffic() -> None:
@@ -165,8 +165,8 @@ def test_traffic_during_a_rotation_sees_no_fault(provider: Provider, clock: Cloc
     assert [worker.exception() for worker in workers] == [None] * 4
 
 
-def test_logout_tokens_follow_the_rotation(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
-    """BCL-11: signed like ID tokens, by the key of the day; also for a session of before the rotation."""
+def test_logout_tokens_use_the_new_key(provider: Provider, cameron: SiteClient, clock: Clock) -> None:
+    """BCL-11: signed like ID tokens, with the current key; also for a session from before the rotation."""
     hint = provider.tokens(cameron)["id_token"]
     rotate(provider)
     clock.turn(LATER)
@@ -175,7 +175,7 @@ def test_logout_tokens_follow_the_rotation(provider: Provider, cameron: SiteClie
     assert read(raw)[0]["kid"] == signer(provider, "RS256") != read(hint)[0]["kid"]
 
 
-def test_no_private_part_is_ever_published(provider: Provider, clock: Clock) -> None:
+def test_private_members_are_never_published(provider: Provider, clock: Clock) -> None:
     """JWK-01: neither before nor during a rotation."""
     rotate(provider)
     clock.turn(RELOAD_SECONDS + 1)
@@ -184,7 +184,7 @@ def test_no_private_part_is_ever_published(provider: Provider, clock: Clock) -> 
         assert key["kty"] in ("RSA", "EC", "OKP")
 
 
-def test_each_kind_of_key_is_as_strong_as_it_should_be(provider: Provider, shop: Party) -> None:
+def test_keys_have_the_required_strength(provider: Provider, shop: Party) -> None:
     """JWK-04."""
     del provider, shop
     for alg, kind in (("ES256", ECKey), ("EdDSA", OKPKey)):

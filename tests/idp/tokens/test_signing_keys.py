@@ -1,4 +1,4 @@
-"""Signing keys: made once, kept, rotated without a restart, private for ever."""
+"""Signing keys: created once, stored, rotated without a restart, never disclosed."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tests.tokens import read
 
 
 def add_key(provider: Provider, kid: str, *, signs_from: int, published_until: int | None = None) -> None:
-    """Another key: its material is the first one's, which is made already."""
+    """Another key with the same key material, which is already created."""
     with provider.database() as db:
         first = db.query(SigningKey).filter_by(alg="RS256").one()
         private = {**first.private_jwk, "kid": kid}
@@ -29,12 +29,12 @@ def add_key(provider: Provider, kid: str, *, signs_from: int, published_until: i
 
 
 def kids(ring: SigningKeys, alg: str = "RS256") -> list[str]:
-    """The names of the published keys of one algorithm."""
+    """The kids of the published keys of one algorithm."""
     return [key["kid"] for key in ring.jwks()["keys"] if key["alg"] == alg]
 
 
 def signer(ring: SigningKeys) -> str:
-    """Which key signs."""
+    """The kid of the key that signs."""
     return str(read(ring.sign({}, alg="RS256", typ="JWT"))[0]["kid"])
 
 
@@ -44,8 +44,8 @@ def ring(provider: Provider) -> SigningKeys:
     return provider.state.keys
 
 
-def test_a_new_provider_has_one_key_for_each_algorithm_and_keeps_it(provider: Provider, ring: SigningKeys) -> None:
-    """JWK-05: made at the first start and not again: tokens out there stay verifiable."""
+def test_new_idp_creates_one_key_per_algorithm_and_keeps_it(provider: Provider, ring: SigningKeys) -> None:
+    """JWK-05: created at the first start only, so existing tokens stay verifiable."""
     before = [kids(ring, alg) for alg in ALGORITHMS]
     with provider.database() as db:
         make_first_keys(db, ALGORITHMS)
@@ -53,8 +53,8 @@ def test_a_new_provider_has_one_key_for_each_algorithm_and_keeps_it(provider: Pr
     assert [len(names) for names in before] == [1, 1, 1]
 
 
-def test_data_of_an_earlier_version_get_the_keys_they_lack(provider: Provider, ring: SigningKeys) -> None:
-    """JWK-05: it had RS256 only; what it signed stays verifiable, and a client may register the others."""
+def test_missing_keys_are_added_to_data_of_an_earlier_version(provider: Provider, ring: SigningKeys) -> None:
+    """JWK-05: it had only RS256; its signatures stay verifiable, and clients can register the other algorithms."""
     (first,) = kids(ring)
     with provider.database() as db:
         db.execute(delete(SigningKey).where(SigningKey.alg != "RS256"))
@@ -64,8 +64,8 @@ def test_data_of_an_earlier_version_get_the_keys_they_lack(provider: Provider, r
     assert after.algorithms() == list(ALGORITHMS)
 
 
-def test_a_new_key_is_published_before_it_signs(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
-    """JWK-05: so that whoever keeps the key set for a while knows it in time."""
+def test_new_key_is_published_before_it_signs(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
+    """JWK-05: so that clients with a cached key set know it in time."""
     (first,) = kids(ring)
     add_key(provider, "second", signs_from=START + 300)
     clock.turn(RELOAD_SECONDS + 1)
@@ -73,10 +73,10 @@ def test_a_new_key_is_published_before_it_signs(provider: Provider, ring: Signin
     assert signer(ring) == first
     clock.turn(300)
     assert signer(ring) == "second"
-    assert kids(ring) == [first, "second"], "what the first one signed is still verifiable"
+    assert kids(ring) == [first, "second"], "signatures of the first key stay verifiable"
 
 
-def test_a_retired_key_leaves_the_set_at_its_time(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
+def test_retired_key_is_removed_from_the_set_on_time(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
     """JWK-05."""
     add_key(provider, "old", signs_from=START - 10, published_until=START + 3600)
     assert "old" in kids(ring)
@@ -84,8 +84,8 @@ def test_a_retired_key_leaves_the_set_at_its_time(provider: Provider, ring: Sign
     assert "old" not in kids(ring)
 
 
-def test_another_workers_key_is_noticed_by_itself(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
-    """JWK-07: the keys are in the database; a process looks there now and then, and not for every token."""
+def test_key_of_another_worker_is_loaded_automatically(provider: Provider, ring: SigningKeys, clock: Clock) -> None:
+    """JWK-07: the keys are in the database; a process reads them periodically, not for every token."""
     kids(ring)
     add_key(provider, "second", signs_from=START)
     assert "second" not in kids(ring)
@@ -93,10 +93,10 @@ def test_another_workers_key_is_noticed_by_itself(provider: Provider, ring: Sign
     assert "second" in kids(ring)
 
 
-def test_a_private_key_is_imported_once_a_process(
+def test_private_key_is_imported_once_per_process(
     ring: SigningKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """27 milliseconds an import; a reload takes those it knows."""
+    """An import takes 27 milliseconds; a reload reuses known keys."""
     ring.jwks()
     monkeypatch.setattr(RSAKey, "import_key", None)
     clock.turn(RELOAD_SECONDS + 1)
@@ -104,7 +104,7 @@ def test_a_private_key_is_imported_once_a_process(
 
 
 def test_published_keys_verify_and_are_public(ring: SigningKeys) -> None:
-    """JWK-01, JWK-03: nothing of the private part leaves the process."""
+    """JWK-01, JWK-03: no private member leaves the process."""
     raw = ring.sign({"a": 1}, alg="RS256", typ="JWT")
     assert jwt.decode(raw, ring.public_keys(), algorithms=["RS256"]).claims == {"a": 1}
     assert not {"d", "p", "q", "dp", "dq", "qi"} & set(ring.jwks()["keys"][0])
@@ -121,10 +121,10 @@ def test_two_processes_that_start_together_agree(provider: Provider) -> None:
 # --- the clock ---
 
 
-def test_a_clock_that_was_ahead_at_the_first_start_stops_no_sign_in(
+def test_clock_ahead_at_the_first_start_does_not_prevent_sign_in(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
-    """The key's time has not come yet by the right clock; it is the only one, and it is published."""
+    """By the right clock the key is not valid yet; it is the only one, and it is published."""
     with provider.database() as db:
         db.query(SigningKey).update({"signs_from": START + 3600, "created_at": START + 3600})
     clock.turn(RELOAD_SECONDS + 1)
@@ -138,13 +138,13 @@ def test_a_clock_that_was_ahead_at_the_first_start_stops_no_sign_in(
 # --- the algorithms that are offered ---
 
 
-def test_eddsa_is_neither_offered_nor_published_unless_the_settings_say_so() -> None:
-    """Older key libraries stumble over a key of its kind."""
+def test_eddsa_is_off_by_default() -> None:
+    """Some key libraries fail on a key of its type."""
     assert Settings.model_fields["signing_algorithms"].default == ("RS256", "ES256")
 
 
 def test_only_offered_algorithms_are_published_and_sign(provider: Provider) -> None:
-    """A key that is in the database stays there, for the day it is switched on again."""
+    """The other key stays in the database, in case its algorithm is enabled again."""
     fewer = SigningKeys(engine_of(provider.app), ["RS256", "ES256"])
     assert [key["alg"] for key in fewer.jwks()["keys"]] == ["RS256", "ES256"]
     assert fewer.algorithms() == ["RS256", "ES256"]
@@ -152,7 +152,7 @@ def test_only_offered_algorithms_are_published_and_sign(provider: Provider) -> N
         fewer.sign({}, alg="EdDSA", typ="JWT")
 
 
-def test_switching_an_algorithm_on_makes_and_publishes_its_key(tmp_path: Path) -> None:
+def test_enabled_algorithm_gets_a_published_key(tmp_path: Path) -> None:
     """At the next start."""
     app = create_app(make_settings(tmp_path, signing_algorithms=("RS256", "ES256")))
     assert [key["alg"] for key in app.extensions["idp"].keys.jwks()["keys"]] == ["RS256", "ES256"]
@@ -162,10 +162,10 @@ def test_switching_an_algorithm_on_makes_and_publishes_its_key(tmp_path: Path) -
     close(app)
 
 
-def test_a_client_of_an_algorithm_that_was_switched_off_is_refused_in_words(
+def test_client_of_a_disabled_algorithm_gets_an_error_message(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not a fault of the server: the operator reads why, in the app's own error and at the token endpoint."""
+    """Not a server error: the operator finds the reason in the app's error and at the token endpoint."""
     provider.change_client(DISPATCH, id_token_signed_response_alg="EdDSA")
     tokens = provider.tokens(cameron, DISPATCH)
     monkeypatch.setattr(provider.state.settings, "signing_algorithms", ("RS256", "ES256"))
