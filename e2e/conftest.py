@@ -59,10 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Either the stories or the figures."""
+    """Either the stories or the figures. The longest stories come first, so that none runs alone at the end."""
     wanted = [item for item in items if bool(item.get_closest_marker("figures")) is config.getoption("figures")]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = wanted
+    items[:] = sorted(wanted, key=lambda item: "every_page" not in item.name)
 
 
 # --- the stack ----------------------------------------------------------------
@@ -94,7 +94,7 @@ def hands(stack: Stack) -> StackControl:
 
 @pytest.fixture(scope="session")
 def operator(stack: Stack) -> Operator:
-    """Somebody who acts in the console, without a browser on the screen."""
+    """An operator who uses the console over HTTP, without a browser."""
     return Operator(stack)
 
 
@@ -184,7 +184,7 @@ def camera(pytestconfig: pytest.Config, browser: Browser, here: App) -> Iterator
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
-    """Notes a measured figure, to be printed at the end; a story's report brings it here from its worker process."""
+    """Records a measured figure in the story's report, which also reaches the summary from a worker process."""
     return lambda name, value: request.node.user_properties.append((name, value))
 
 
