@@ -33,16 +33,16 @@ class Device:
     # --- what a person does ---
 
     def sign_in(self, app: App, user: str) -> AppPage:
-        """Open ``app`` as ``user``, who signed in over HTTP. For stories that begin after that."""
+        """Sign in over HTTP, then open ``app`` in a tab. For stories that are not about signing in."""
         return self.sign_in_at(app, user=user)[0]
 
     def sign_in_at(self, *apps: App, user: str, password: str = "") -> list[AppPage]:
-        """The same, with a tab for each of ``apps``, after one sign-in."""
+        """Sign in once over HTTP, then open each of ``apps`` in a tab."""
         self.sign_in_for(*[app.url + app.front for app in apps], user=user, password=password)
         return [self.open(app) for app in apps]
 
     def sign_in_for(self, *urls: str, user: str, password: str = "") -> None:
-        """This browser gets the cookies of ``user``, who signed in for these pages over HTTP."""
+        """Sign in over HTTP, open these pages, and copy the cookies to this browser."""
         browser = PlainBrowser(self._user_agent)
         browser.sign_in(urls[0], user, password or self._stack.password)
         for url in urls[1:]:
@@ -50,7 +50,7 @@ class Device:
         browser.give_cookies(self.context)
 
     def sign_in_by_hand(self, app: App, user: str) -> AppPage:
-        """Open ``app``, press its button and fill in the provider's form, as a person does."""
+        """Open ``app``, click "Sign in" and submit the IdP's form, as a user does."""
         page = AppPage(self.context.new_page(), app)
         page.open("/")
         page.sign_in_link.click()

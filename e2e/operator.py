@@ -15,7 +15,7 @@ from e2e.stack import Stack
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account at the provider."""
+    """A user of the IdP."""
 
     sub: str
     username: str
@@ -32,26 +32,26 @@ class Operator:
         self._browser.sign_in(self._console, "admin", stack.password)
 
     def add_person(self, name: str) -> Person:
-        """Somebody new, with a user name that no earlier run has used."""
+        """A new user, whose user name no earlier run has used."""
         username = f"{name.split()[0].lower()}-{secrets.token_hex(4)}"
         page = self._submit("/people/add", username=username, name=name)
         (sub,) = re.findall(r'href="[^"]*/people/([^"/]+)"', page.text)
         return Person(sub, username, name, shown_password(page))
 
     def reset_password(self, person: Person) -> None:
-        """The person gets another password."""
+        """Replace the user's password."""
         shown_password(self._submit(f"/people/{person.sub}/password"))
 
     def sign_out(self, person: Person) -> None:
-        """End all sessions of the person."""
+        """End all sessions of the user."""
         self._submit(f"/people/{person.sub}/sign-out")
 
     def disable(self, person: Person) -> None:
-        """The person cannot sign in any more."""
+        """Disable the account."""
         self._submit(f"/people/{person.sub}/disable")
 
     def remove(self, person: Person) -> None:
-        """The person has no account any more."""
+        """Remove the account."""
         self._submit(f"/people/{person.sub}/remove")
 
     def end_session(self, sid: str) -> None:
@@ -60,7 +60,7 @@ class Operator:
 
     @contextmanager
     def client_setting(self, client_id: str, **changes: str) -> Iterator[None]:
-        """The application's form has these values; afterwards it has the earlier ones, whatever happened."""
+        """Change the application's settings; restore the earlier values afterwards, also after an error."""
         path = f"/applications/{client_id}/edit"
         earlier = form_of(self._browser.open(self._console + path)).fields
         self._submit(path, **changes)
@@ -76,6 +76,6 @@ class Operator:
 
 
 def shown_password(page: requests.Response) -> str:
-    """The password that the console shows once."""
+    """The password that the page of the console shows."""
     (password,) = re.findall(r'id="password"[^>]*>([^<]+)<', page.text)
     return unescape(password)

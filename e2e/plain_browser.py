@@ -1,6 +1,6 @@
-"""A browser without windows and scripts: it follows redirects, sends forms and keeps cookies.
+"""An HTTP client that follows redirects, submits forms and keeps cookies, but runs no scripts.
 
-Stories that are not about signing in use it to sign in: it needs a tenth of the time of a real browser.
+Stories that are not about signing in use it to sign in: it is about ten times as fast as a real browser.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Attributes = dict[str, str]
 
 
 class PlainBrowser:
-    """One browser, with its own cookies."""
+    """One client with its own cookies."""
 
     def __init__(self, user_agent: str = "") -> None:
         self._http = PlainClient()
@@ -26,22 +26,22 @@ class PlainBrowser:
             self._http.headers["User-Agent"] = user_agent
 
     def open(self, url: str) -> requests.Response:
-        """The page at ``url``, or the one that it leads to."""
+        """The page at ``url``, or the page that it redirects to."""
         return self._follow(self._http.get(url))
 
     def send(self, page: requests.Response, **changes: str | list[str]) -> requests.Response:
-        """Send the first form of the page's main part; ``changes`` replace what its fields hold."""
+        """Submit the first form in ``<main>``; ``changes`` replace values of its fields."""
         form = form_of(page)
         return self._follow(self._http.post(urljoin(page.url, form.action), data={**form.fields, **changes}))
 
     def sign_in(self, url: str, user: str, password: str) -> requests.Response:
-        """Open ``url``, which asks for a password, and go through the sign-in page to it."""
+        """Open ``url`` and sign in on the page that it redirects to."""
         page = self.send(self.open(url), username=user, password=password)
         assert page.ok, f"{user} cannot sign in for {url}: {page.url} has status {page.status_code}"
         return page
 
     def give_cookies(self, context: BrowserContext) -> None:
-        """From now on the real browser is signed in where this one is."""
+        """Copy the cookies to a real browser, which is then signed in at the same services."""
         for cookie in self._http.cookies:
             context.add_cookies(
                 [
@@ -68,7 +68,7 @@ class PlainBrowser:
 
 @dataclass
 class FormReader(HTMLParser):
-    """The first form in ``<main>``: what it would send if nothing were changed."""
+    """Reads the first form in ``<main>``: its action, and the values that a browser would submit unchanged."""
 
     action: str = ""
     fields: dict[str, list[str]] = field(default_factory=dict)

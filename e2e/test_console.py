@@ -92,9 +92,7 @@ def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
         app.end()
 
 
-def test_a_session_that_an_operator_ends_is_over_in_every_tab(
-    office: ConsolePage, laptop: Device, stack: Stack
-) -> None:
+def test_every_tab_notices_a_session_that_an_operator_ends(office: ConsolePage, laptop: Device, stack: Stack) -> None:
     dispatch = laptop.sign_in(stack.dispatch, "alex")
     manager = laptop.open(stack.manager)
     sid = laptop.sid(stack.dispatch)
@@ -118,7 +116,7 @@ def test_a_session_that_an_operator_ends_is_over_in_every_tab(
     expect(office.row("Delivered")).to_have_count(2)
 
 
-def test_what_did_not_arrive_is_seen_and_sent_again(
+def test_an_operator_sees_a_failed_delivery_and_sends_it_again(
     office: ConsolePage, laptop: Device, stack: Stack, operator: Operator
 ) -> None:
     """The list is live: it tells without a click."""
@@ -151,7 +149,7 @@ def test_the_overview_says_that_all_three_services_answer(office: ConsolePage) -
     expect(office.main.get_by_text("answers", exact=True)).to_have_count(3)
 
 
-def test_a_ledger_that_gets_no_answer_says_so(office: ConsolePage) -> None:
+def test_the_delivery_list_says_when_it_cannot_be_updated(office: ConsolePage) -> None:
     """Such as when the operator's own session has ended meanwhile."""
     office.open("/deliveries")
     expect(office.main).to_contain_text("The list updates automatically.")
@@ -164,7 +162,7 @@ def test_a_ledger_that_gets_no_answer_says_so(office: ConsolePage) -> None:
     expect(office.main).to_contain_text("The list updates automatically.")
 
 
-def test_the_ledger_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:
+def test_the_delivery_list_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:
     office = ConsolePage.opened_by_operator(new_device(java_script_enabled=False), stack)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
     office.open(f"/deliveries?sid={laptop.sid(stack.dispatch)}")

@@ -60,7 +60,9 @@ def expect_told(page: AppPage, why: str) -> None:
 # --- by the person, on the account page ---
 
 
-def test_a_lost_phone_is_signed_out_from_the_laptop(laptop: Device, phone: Device, stack: Stack, kim: Person) -> None:
+def test_a_user_ends_the_session_of_a_lost_phone_from_the_laptop(
+    laptop: Device, phone: Device, stack: Stack, kim: Person
+) -> None:
     on_phone = sign_in_as_kim(phone, stack, kim)
     on_laptop = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
@@ -80,7 +82,7 @@ def test_a_lost_phone_is_signed_out_from_the_laptop(laptop: Device, phone: Devic
         page.expect_signed_in("Kim Ito")
 
 
-def test_a_person_who_logs_out_everywhere_is_logged_out_everywhere(
+def test_log_out_everywhere_ends_all_sessions_of_the_user(
     laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     pages = [*sign_in_as_kim(phone, stack, kim), *sign_in_as_kim(laptop, stack, kim)]
@@ -93,7 +95,7 @@ def test_a_person_who_logs_out_everywhere_is_logged_out_everywhere(
         expect_told(page, "You logged out everywhere.")
 
 
-def test_a_person_who_ends_all_others_stays_signed_in_here(
+def test_ending_all_other_sessions_keeps_the_current_one(
     laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone, on_laptop = sign_in_as_kim(phone, stack, kim), sign_in_as_kim(laptop, stack, kim)
@@ -108,7 +110,7 @@ def test_a_person_who_ends_all_others_stays_signed_in_here(
     expect(account.end_others).to_have_count(0)
 
 
-def test_who_ends_the_session_in_hand_is_logged_out_of_the_apps_too(laptop: Device, stack: Stack, kim: Person) -> None:
+def test_ending_the_current_session_logs_the_user_out_of_the_apps(laptop: Device, stack: Stack, kim: Person) -> None:
     pages = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.this_browser.get_by_role("link", name="Log out").click()
@@ -118,7 +120,7 @@ def test_who_ends_the_session_in_hand_is_logged_out_of_the_apps_too(laptop: Devi
         expect_told(page, "You logged out at the identity provider (IdP).")
 
 
-def test_who_changes_the_mind_at_the_question_is_still_signed_in(laptop: Device, stack: Stack, kim: Person) -> None:
+def test_a_user_who_cancels_the_confirmation_stays_signed_in(laptop: Device, stack: Stack, kim: Person) -> None:
     dispatch, _ = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.log_out_everywhere.click()
@@ -128,7 +130,7 @@ def test_who_changes_the_mind_at_the_question_is_still_signed_in(laptop: Device,
     dispatch.expect_signed_in("Kim Ito")
 
 
-def test_a_new_password_ends_the_other_sessions_and_the_old_one_opens_nothing(
+def test_a_password_change_ends_the_other_sessions_and_the_old_password_is_refused(
     laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone, on_laptop = sign_in_as_kim(phone, stack, kim), sign_in_as_kim(laptop, stack, kim)
@@ -153,7 +155,7 @@ def test_a_new_password_ends_the_other_sessions_and_the_old_one_opens_nothing(
     again.sign_in(kim.username, "a better one")
 
 
-def test_all_of_it_works_without_script_on_a_phone_and_by_keyboard(
+def test_the_account_page_works_on_a_phone_without_script_and_by_keyboard(
     new_device: NewDevice, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone = sign_in_as_kim(phone, stack, kim)
@@ -184,7 +186,7 @@ ENDINGS: list[tuple[Callable[[Operator, Person, str], None], str, str]] = [
 @pytest.mark.parametrize(
     ("end", "reason", "why"), ENDINGS, ids=["one-session", "signed-out", "password-reset", "disabled", "removed"]
 )
-def test_what_an_operator_ends_is_told_to_every_app_once(
+def test_each_app_gets_one_logout_token_when_an_operator_ends_a_session(
     end: Callable[[Operator, Person, str], None],
     reason: str,
     why: str,
@@ -200,7 +202,7 @@ def test_what_an_operator_ends_is_told_to_every_app_once(
     expect_ended(pages, cookies, record, sid, reason, why)
 
 
-def test_what_the_clock_ends_is_told_to_every_app_once(
+def test_each_app_gets_one_logout_token_when_a_session_expires(
     laptop: Device, record: Record, stack: Stack, hands: StackControl, kim: Person
 ) -> None:
     pages = sign_in_as_kim(laptop, stack, kim)
@@ -227,7 +229,7 @@ def expect_ended(pages: list[AppPage], cookies: list[str], record: Record, sid: 
 
 
 @pytest.mark.parametrize("shut_out", [Operator.disable, Operator.remove], ids=["disabled", "removed"])
-def test_who_is_shut_out_cannot_sign_in_again(
+def test_a_disabled_or_removed_user_cannot_sign_in(
     shut_out: Callable[[Operator, Person], None], laptop: Device, stack: Stack, operator: Operator, kim: Person
 ) -> None:
     laptop.may_complain(WRONG)

@@ -59,7 +59,7 @@ def published_key(stack: Stack) -> dict[str, Any]:
     return [key for key in keys if key["alg"] == "RS256"][-1]
 
 
-def test_who_has_not_the_providers_key_signs_nobody_out(
+def test_a_token_without_the_idp_signature_ends_no_session(
     victim: Victim, stack: Stack, subtests: pytest.Subtests
 ) -> None:
     public = published_key(stack)
@@ -73,7 +73,7 @@ def test_who_has_not_the_providers_key_signs_nobody_out(
         victim.is_not_moved_by(signed_with_the_public_key(victim.claims, public), because="algorithm")
 
 
-def test_a_genuine_id_token_is_no_logout_token(victim: Victim, laptop: Device, stack: Stack) -> None:
+def test_an_id_token_is_refused_as_a_logout_token(victim: Victim, laptop: Device, stack: Stack) -> None:
     own = tokens_of(laptop, stack, stack.manager, scope="openid").id_token
     victim.is_not_moved_by(own, because="events")
 

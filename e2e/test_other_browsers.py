@@ -10,7 +10,7 @@ from e2e.plain import is_signed_in, wait_until_signed_out
 from e2e.stack import Stack
 
 
-def test_a_closed_browser_is_signed_out_all_the_same_when_its_cookies_come_back(
+def test_cookies_of_a_closed_browser_are_worthless_after_a_logout_elsewhere(
     new_device: NewDevice, stack: Stack
 ) -> None:
     laptop = new_device()
@@ -35,7 +35,7 @@ def test_a_closed_browser_is_signed_out_all_the_same_when_its_cookies_come_back(
     [("cameron", "Cameron Reyes"), ("alex", "Alex Okafor")],
     ids=["of the same user", "of another user"],
 )
-def test_the_session_in_another_browser_goes_on(
+def test_a_logout_keeps_the_sessions_of_other_browsers(
     laptop: Device, new_device: NewDevice, stack: Stack, other_user: str, other_name: str
 ) -> None:
     phone = new_device()

@@ -18,7 +18,7 @@ IN_A_WHILE = 20  # seconds for services to start and a retry to come
 OUTAGE = r"(net::ERR_\w+|status of 50[24] \(.*\)) \(.*/session/(live|status)\)"
 
 
-def test_a_manager_that_is_down_holds_nobody_up_and_hears_of_the_logout_when_it_is_back(
+def test_a_logout_while_manager_is_down_is_fast_and_delivered_by_retry(
     laptop: Device, record: Record, stack: Stack, hands: StackControl, figure: Figure
 ) -> None:
     laptop.may_complain(OUTAGE)
@@ -63,7 +63,7 @@ def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
     expect(dispatch.notice).to_have_count(0)
 
 
-def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
+def test_a_logout_while_manager_hangs_waits_at_most_the_configured_time(
     laptop: Device, record: Record, stack: Stack, hands: StackControl, figure: Figure
 ) -> None:
     dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
@@ -80,7 +80,7 @@ def test_a_manager_that_hangs_holds_the_user_up_no_longer_than_the_set_wait(
     figure("redirect of a logout while Manager hangs", f"{waited:.0f} ms")
 
 
-def test_a_provider_that_is_killed_right_after_the_logout_delivers_it_when_it_is_back(
+def test_an_idp_killed_right_after_a_logout_delivers_it_after_its_restart(
     laptop: Device, record: Record, stack: Stack, hands: StackControl
 ) -> None:
     laptop.may_complain(OUTAGE)
@@ -97,7 +97,7 @@ def test_a_provider_that_is_killed_right_after_the_logout_delivers_it_when_it_is
     assert not is_signed_in(stack.manager, cookie), "what was promised before the crash is kept after it"
 
 
-def test_dispatch_says_that_manager_is_down_and_goes_on(laptop: Device, stack: Stack, hands: StackControl) -> None:
+def test_dispatch_stays_usable_and_says_that_manager_is_down(laptop: Device, stack: Stack, hands: StackControl) -> None:
     laptop.may_complain(OUTAGE)
     passenger = f"Nora {secrets.token_hex(4)}"  # the stack may keep the bookings of earlier runs
     laptop.sign_in(stack.dispatch, "cameron")

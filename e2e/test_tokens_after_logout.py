@@ -15,7 +15,7 @@ def status_with(access_token: str, url: str) -> int:
     return http.get(url, headers={"Authorization": f"Bearer {access_token}"}).status_code
 
 
-def test_with_session_the_old_tokens_are_refused_after_the_logout(laptop: Device, stack: Stack) -> None:
+def test_policy_session_refuses_old_tokens_after_the_logout(laptop: Device, stack: Stack) -> None:
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
     tokens = tokens_of(laptop, stack, stack.dispatch, scope="openid fleet.read")
     drivers = f"{stack.manager.url}/api/drivers"
@@ -30,7 +30,7 @@ def test_with_session_the_old_tokens_are_refused_after_the_logout(laptop: Device
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant"), "and nothing makes a new one"
 
 
-def test_with_none_the_tokens_live_on_and_no_logout_request_is_sent(
+def test_policy_none_keeps_tokens_and_sends_no_logout_request(
     laptop: Device, record: Record, stack: Stack, operator: Operator
 ) -> None:
     with operator.client_setting("pickup-manager", delete_tokens_on_logout="none"):

@@ -57,7 +57,9 @@ def form(laptop: Device, here: App, elsewhere: AppPage) -> FormPage:  # noqa: AR
 
 
 @pytest.mark.parametrize("here", ["dispatch", "manager"], indirect=True)
-def test_it_is_offered_again_to_the_same_person(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+def test_typed_text_is_offered_to_the_same_user_after_the_next_sign_in(
+    form: FormPage, elsewhere: AppPage, stack: Stack
+) -> None:
     elsewhere.log_out()
     expect(form.signed_out_card).to_contain_text("What you were typing is kept in this tab")
     expect(form.field, "nobody who passes by reads it").to_have_count(0)
@@ -73,7 +75,9 @@ def test_it_is_offered_again_to_the_same_person(form: FormPage, elsewhere: AppPa
     expect(form.offer).to_have_count(0)
 
 
-def test_whoever_else_signs_in_gets_nothing_of_it(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+def test_another_user_who_signs_in_gets_none_of_the_typed_text(
+    form: FormPage, elsewhere: AppPage, stack: Stack
+) -> None:
     elsewhere.log_out()
     form.sign_in_again.click()
     SignInPage(form.tab, stack).sign_in("alex")
@@ -84,7 +88,7 @@ def test_whoever_else_signs_in_gets_nothing_of_it(form: FormPage, elsewhere: App
     form.shows_none_of([TYPED])
 
 
-def test_it_can_be_thrown_away(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+def test_kept_text_can_be_discarded(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
     elsewhere.log_out()
     form.sign_in_again.click()
     SignInPage(form.tab, stack).sign_in("cameron")
@@ -96,7 +100,9 @@ def test_it_can_be_thrown_away(form: FormPage, elsewhere: AppPage, stack: Stack)
     assert TYPED not in form.what_is_kept()
 
 
-def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack) -> None:
+def test_a_form_submitted_after_the_logout_keeps_its_text(
+    form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack
+) -> None:
     laptop.may_complain(BLOCKED)
     laptop.may_complain("401")
     form.tab.route("**/session/*", lambda route: route.abort())  # the tab notices nothing, and no other one tells it
@@ -121,7 +127,7 @@ def test_what_was_sent_too_late_is_not_lost(form: FormPage, elsewhere: AppPage, 
     expect(form.field).to_have_value(TYPED)
 
 
-def test_a_form_that_is_shown_again_is_kept_too(
+def test_text_of_a_form_with_validation_errors_is_kept(
     form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack
 ) -> None:
     laptop.may_complain("422")
@@ -138,7 +144,7 @@ def test_a_form_that_is_shown_again_is_kept_too(
     expect(form.field).to_have_value(TYPED)
 
 
-def test_what_was_left_or_sent_in_time_is_not_offered(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
+def test_text_of_a_page_that_the_user_left_is_not_offered(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
     form.open("/profile")
     assert TYPED not in form.what_is_kept(), "they left the page"
     elsewhere.log_out()
@@ -149,7 +155,7 @@ def test_what_was_left_or_sent_in_time_is_not_offered(form: FormPage, elsewhere:
     expect(form.offer).to_have_count(0)
 
 
-def test_who_logs_out_leaves_nothing_behind(form: FormPage) -> None:
+def test_a_user_who_logs_out_leaves_no_typed_text(form: FormPage) -> None:
     form.log_out()
     form.expect_logged_out()
     assert TYPED not in form.what_is_kept()
@@ -166,7 +172,9 @@ def test_secrets_are_never_kept(form: FormPage, subtests: pytest.Subtests) -> No
 # --- all tabs, and tabs that were asleep ---
 
 
-def test_eight_tabs_load_share_one_stream_and_all_notice(laptop: Device, here: App, elsewhere: AppPage) -> None:
+def test_eight_tabs_share_one_event_stream_and_all_notice_the_logout(
+    laptop: Device, here: App, elsewhere: AppPage
+) -> None:
     tabs = [laptop.open(here) for _ in range(8)]
     for page in tabs:
         page.expect_signed_in("Cameron Reyes")
@@ -177,7 +185,9 @@ def test_eight_tabs_load_share_one_stream_and_all_notice(laptop: Device, here: A
         expect(page.signed_out_card).to_contain_text(f"You logged out of {elsewhere.app.title}.", timeout=SOON)
 
 
-def test_when_the_listening_tab_is_closed_another_one_listens(laptop: Device, here: App, elsewhere: AppPage) -> None:
+def test_another_tab_opens_the_stream_when_the_listening_tab_is_closed(
+    laptop: Device, here: App, elsewhere: AppPage
+) -> None:
     tabs = [laptop.open(here) for _ in range(2)]
     tabs[1].expect_signed_in("Cameron Reyes")
     for tab in [page for page in laptop.context.pages if page is not tabs[1].tab and page is not elsewhere.tab]:
@@ -186,7 +196,7 @@ def test_when_the_listening_tab_is_closed_another_one_listens(laptop: Device, he
     expect(tabs[1].signed_out_card).to_be_visible(timeout=SOON)
 
 
-def test_a_tab_without_a_stream_asks(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
+def test_a_tab_without_an_event_stream_polls(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
     # The answer of a server whose streams are all taken (RFC 9110 §15.3.5: 204 has no content). No other tab has one.
     laptop.context.route("**/session/live", lambda route: route.fulfill(status=204))
     form.tab.reload()
@@ -195,7 +205,7 @@ def test_a_tab_without_a_stream_asks(form: FormPage, elsewhere: AppPage, laptop:
 
 
 @pytest.mark.parametrize("how", ["sleep", "back-button cache"])
-def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
+def test_a_tab_that_was_suspended_checks_its_session_when_it_resumes(
     how: str, form: FormPage, elsewhere: AppPage, laptop: Device
 ) -> None:
     laptop.may_complain(BLOCKED)
@@ -219,7 +229,7 @@ def test_a_tab_that_comes_back_looks_before_anybody_believes_it(
 @pytest.mark.parametrize(
     ("user", "says"), [("cameron", "You signed in again."), ("alex", "A different user signed in with this browser.")]
 )
-def test_a_tab_of_the_session_before_says_that_it_is_out_of_date(
+def test_a_tab_of_an_earlier_session_says_that_it_is_out_of_date(
     user: str, says: str, form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack, here: App
 ) -> None:
     other_tab = laptop.open(here)

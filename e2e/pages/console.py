@@ -20,7 +20,7 @@ class ConsolePage:
 
     @classmethod
     def opened_by_operator(cls, device: Device, stack: Stack) -> "ConsolePage":
-        """Its overview, in a new tab of a browser in which ``admin`` signed in over HTTP."""
+        """Sign in as ``admin`` over HTTP and open the overview in a new tab."""
         device.sign_in_for(f"{stack.idp_url}/console", user="admin")
         page = cls(device.context.new_page(), stack).open()
         expect(page.heading).to_have_text("Overview")
