@@ -116,7 +116,8 @@ class Settings(BaseSettings):
         self.idp_url = self.idp_url or f"http://idp.localhost:{self.idp_port}"
         self.dispatch_url = self.dispatch_url or f"http://dispatch.localhost:{self.dispatch_port}/pickup-dispatch"
         self.manager_url = self.manager_url or f"http://manager.localhost:{self.manager_port}/pickup-manager"
-        self.learn_url = self.learn_url or f"http://learn.localhost:{self.learn_port}"
+        scheme = self.idp_url.partition(":")[0]  # a deployment with https may leave Learn out
+        self.learn_url = self.learn_url or f"{scheme}://learn.localhost:{self.learn_port}"
         for name in ("idp", "dispatch", "manager", "learn"):
             url = getattr(self, f"{name}_url")
             self._check_url(f"PICKUP_{name.upper()}_URL", url)
