@@ -228,9 +228,9 @@ fingerprint() {
 # Whether this stack uses the port, in either mode. Then the port becomes free when the stack is stopped.
 is_ours() {
     if have docker && [ -n "$(containers --filter "publish=$1" 2>/dev/null)" ]; then return 0; fi
-    for each in $services; do
+    for own in $services; do   # not "each": the callers use that name, and sh has no local variables
         # An earlier version did not write .port files.
-        if [ "$(cat "$run/$each.port" 2>/dev/null || echo "$1")" = "$1" ] && runs_locally "$each"; then return 0; fi
+        if [ "$(cat "$run/$own.port" 2>/dev/null || echo "$1")" = "$1" ] && runs_locally "$own"; then return 0; fi
     done
     return 1
 }
