@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from pickup_learn import api, pages, stream
+from pickup_learn import api, lessons, pages, stream
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
 from pickup_web import Settings, create_service
@@ -21,6 +21,10 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/",                     "flow",         pages.flow),
     ("/inspector",            "inspector",    pages.inspector),
     ("/sessions",             "session_map",  pages.session_map),
+    ("/tutorial",             "tutorial",     lessons.overview),
+    ("/tutorial/<name>",      "chapter",      lessons.chapter),
+    ("/tutorial/source/<path:path>", "source", lessons.source),
+    ("/api/steps",            "steps",        lessons.verdicts),
     ("/api/messages",         "messages",     api.messages),
     ("/api/stream",           "stream",       stream.follow),
     ("/api/sessions",         "sessions",     api.sessions),

@@ -1,0 +1,70 @@
+"""The pages of the tutorial, and what its steps ask the record."""
+
+from pathlib import Path
+from typing import Any
+
+from flask import Response, abort, current_app, jsonify, render_template, request, url_for
+from markupsafe import Markup
+from werkzeug.security import safe_join
+
+from pickup_learn import tutorial
+from pickup_learn.current import current_record
+from pickup_learn.steps import STEPS
+from pickup_web.clock import now
+
+ROOT = Path(__file__).parent.parent
+SHOWN = ("idp/", "relying_party/", "pickup_web/", "pickup_dispatch/", "pickup_manager/", "pickup_learn/")
+MESSAGES = 2_000  # the newest ones that a step looks at
+
+
+def overview() -> str:
+    """``GET /tutorial``: the chapters, with the learner's ticks."""
+    return render_template("tutorial.html", chapters=tutorial.chapters(), now=now() * 1000)
+
+
+def chapter(name: str) -> str:
+    """``GET /tutorial/NAME``: a chapter, or a page without steps."""
+    chapters = tutorial.chapters()
+    for number, found in enumerate(chapters):
+        if found.name == name:
+            following = chapters[number + 1] if number + 1 < len(chapters) else None
+            return render_template("chapter.html", chapter=found, following=following, html=html, now=now() * 1000)
+    text = tutorial.page(name)
+    if text is None:
+        abort(404)
+    title = text.partition("\n")[0].removeprefix("# ")
+    return render_template("page.html", title=title, text=html(text))
+
+
+def verdicts() -> Response:
+    """``GET /api/steps?since=MS&person=NAME`` → for each step whether it was seen, the answer, and the messages."""
+    since, person = request.args.get("since", 0, type=int), request.args.get("person", "")
+    messages = current_record().newest(MESSAGES)
+    people = sorted({one["act"]["person"] for one in messages if one["act"]["person"]})
+    mine = [
+        one
+        for one in sorted(messages, key=lambda message: int(message["at"]))
+        if one["at"] >= since and (not person or one["act"]["person"] in (person, None))
+    ]
+    steps = {name: check(mine)._asdict() for name, check in STEPS.items()}
+    return jsonify(steps=steps, people=people)
+
+
+def source(path: str) -> str:
+    """``GET /tutorial/source/PATH``: a file of this repository, with line numbers."""
+    found = safe_join(str(ROOT), path)
+    if not found or not path.startswith(SHOWN) or not path.endswith(".py") or not Path(found).is_file():
+        abort(404)
+    return render_template("source.html", path=path, lines=Path(found).read_text(encoding="utf-8").splitlines())
+
+
+def html(text: str) -> Markup:
+    """Markdown with this stack's addresses."""
+    addresses: dict[str, Any] = current_app.jinja_env.globals["addresses"]  # type: ignore[assignment] # Jinja: Any
+    defaults = {
+        "http://dispatch.localhost:8080/pickup-dispatch": addresses["dispatch"],
+        "http://manager.localhost:8081/pickup-manager": addresses["manager"],
+        "http://idp.localhost:9000": addresses["idp"],
+        "http://learn.localhost:8082": addresses["learn"],
+    }
+    return tutorial.html(text, defaults, url_for("source", path="PATH").removesuffix("PATH"))

@@ -1,0 +1,113 @@
+// The tutorial: keeps predictions and ticks in this browser, and asks the record which steps were seen.
+// Without this script every part of each step is shown.
+
+import { el } from "./dom.js";
+
+const KEY = "pickup tutorial";
+const page = document.getElementById("tutorial");
+const find = (name, part = page) => part.querySelector(`[data-part=${name}]`);
+const steps = [...page.querySelectorAll("[data-step]")];
+let progress = load();
+let asking; // the timer of the next question
+
+function load() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY));
+    if (kept?.since) return kept;
+  } catch {
+    // unreadable, or storage is off: begin again
+  }
+  return { since: Number(page.dataset.now), person: "", predictions: {}, done: {} };
+}
+
+function keep() {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(progress));
+  } catch {
+    // storage is off: the ticks last as long as the page
+  }
+}
+
+async function ask() {
+  const query = new URLSearchParams({ since: progress.since, person: progress.person });
+  const { steps: verdicts, people } = await fetch(`${page.dataset.steps}?${query}`).then((answer) => answer.json());
+  for (const [name, { seen, answer, keys }] of Object.entries(verdicts)) {
+    if (!seen || progress.done[name]) continue;
+    progress.done[name] = { answer, keys };
+    const step = steps.find(({ dataset }) => dataset.step === name);
+    if (step) find("said").textContent = `Seen: ${step.querySelector("h2").textContent}.`;
+  }
+  keep();
+  fillPeople(people);
+  draw();
+}
+
+// Several messages come together; one question is enough.
+function askSoon() {
+  clearTimeout(asking);
+  asking = setTimeout(ask, 250);
+}
+
+function fillPeople(people) {
+  const select = find("person");
+  if (!select || select.options.length === people.length + 1) return;
+  select.replaceChildren(new Option("everybody", ""), ...people.map((name) => new Option(name, name)));
+  select.value = progress.person;
+}
+
+function draw() {
+  for (const tick of page.querySelectorAll("[data-tick]")) tick.toggleAttribute("data-done", tick.dataset.tick in progress.done);
+  const all = page.querySelectorAll("[data-tick]").length;
+  if (find("sum")) find("sum").textContent = `${Object.keys(progress.done).length} of ${all} steps seen. Your progress is kept in this browser.`;
+  steps.forEach(drawStep);
+}
+
+function drawStep(step) {
+  const name = step.dataset.step;
+  const done = progress.done[name];
+  const predicted = progress.predictions[name];
+  for (const part of step.querySelectorAll("[data-after]")) {
+    part.hidden = !(part.dataset.after === "check" ? done && predicted : predicted);
+  }
+  for (const option of step.querySelectorAll("input[type=radio]")) {
+    option.checked = Number(option.value) === predicted;
+    option.disabled = Boolean(done && predicted); // the answer is shown
+  }
+  step.dataset.state = done && predicted ? "done" : done ? "seen" : "open";
+  find("grade", step).textContent = gradeOf(step, done, predicted);
+  const evidence = find("evidence", step);
+  evidence.replaceChildren(done ? "✓ Seen. " : "Waiting for it …");
+  if (done?.keys?.length) {
+    evidence.append(el("a", { href: `${page.dataset.flow}#${encodeURIComponent(done.keys.at(-1))}` }, "Show the message"));
+  }
+}
+
+function gradeOf(step, done, predicted) {
+  if (!predicted) return "Choose one to read on.";
+  if (!done) return "Now do it. The answer appears when the record shows it.";
+  const right = done.answer ?? Number(step.dataset.right);
+  return predicted === right ? "Your prediction was right." : `Your prediction was number ${predicted}. It was number ${right}.`;
+}
+
+page.addEventListener("change", ({ target }) => {
+  if (target.matches("input[type=radio]")) {
+    progress.predictions[target.name] = Number(target.value);
+    keep();
+    draw();
+  } else if (target === find("person")) {
+    progress = { ...progress, person: target.value, done: {} };
+    ask();
+  }
+});
+
+find("again")?.addEventListener("click", () => {
+  progress = { since: Date.now(), person: progress.person, predictions: {}, done: {} };
+  ask();
+});
+
+for (const part of page.querySelectorAll("[data-after]")) part.hidden = true;
+draw();
+await ask();
+const stream = new EventSource(page.dataset.stream);
+stream.addEventListener("message", askSoon);
+page.dataset.ready = "";

@@ -1,0 +1,96 @@
+"""Reads docs/tutorial/*.md, the one source of the tutorial, and makes pages of it.
+
+A step is a heading followed by ``<!-- step: NAME -->``. Its paragraphs begin with **Do.**, **Predict.** (with a numbered
+list of options and the answer in ``<details>``), **See.**, **Why.**, **In the code.** and **Check.**
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+FOLDER = Path(__file__).parent.parent / "docs" / "tutorial"
+PARTS = ("Do", "Predict", "See", "Why", "In the code", "Check")
+STEP = re.compile(r"^## (?P<title>.+)\n<!-- step: (?P<name>[a-z-]+) -->\n", re.MULTILINE)
+PART = re.compile(rf"^\*\*({'|'.join(PARTS)})\.\*\*", re.MULTILINE)
+OPTION = re.compile(r"^\d\. (.+(?:\n   .+)*)", re.MULTILINE)
+ANSWER = re.compile(r"<details><summary>Answer</summary>\n(.+?)</details>", re.DOTALL)
+
+markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
+
+
+class Step(NamedTuple):
+    """One step, in parts that are Markdown."""
+
+    name: str
+    title: str
+    parts: Mapping[str, str]
+    options: tuple[str, ...]
+    answer: str  # begins with the number of the right option
+
+    @property
+    def right(self) -> int:
+        """The number of the right option."""
+        number = re.match(r"\s*\*\*(\d)", self.answer)
+        return int(number[1]) if number else 0
+
+
+class Chapter(NamedTuple):
+    """One file."""
+
+    name: str  # such as 1-sign-in
+    title: str
+    intro: str
+    steps: tuple[Step, ...]
+
+
+@cache
+def chapters() -> tuple[Chapter, ...]:
+    """The chapters in their order."""
+    return tuple(read_chapter(path) for path in sorted(FOLDER.glob("[0-9]-*.md")))
+
+
+def read_chapter(path: Path) -> Chapter:
+    """The chapter in a file."""
+    text = path.read_text(encoding="utf-8")
+    title, _, rest = text.removeprefix("# ").partition("\n")
+    intro, *steps = STEP.split(rest)
+    triples = zip(steps[::3], steps[1::3], steps[2::3], strict=True)
+    return Chapter(path.stem, title, intro, tuple(read_step(*triple) for triple in triples))
+
+
+def read_step(title: str, name: str, text: str) -> Step:
+    """The step with this heading."""
+    answer = ANSWER.search(text)
+    _, *pieces = PART.split(ANSWER.sub("", text))
+    parts = {label: piece.strip() for label, piece in zip(pieces[::2], pieces[1::2], strict=True)}
+    question = parts["Predict"]
+    options = tuple(option.replace("\n   ", " ") for option in OPTION.findall(question))
+    parts["Predict"] = OPTION.sub("", question).strip()
+    return Step(name, title, parts, options, answer[1].strip() if answer else "")
+
+
+@cache
+def page(name: str) -> str | None:
+    """A page without steps, such as the glossary; None if there is none of that name."""
+    path = FOLDER / f"{name}.md"
+    return path.read_text(encoding="utf-8") if re.fullmatch(r"[a-z-]+", name) and path.is_file() else None
+
+
+def html(text: str, addresses: Mapping[str, str], source: str) -> Markup:
+    """Markdown as HTML, with the addresses of this stack. ``source``: where the files of the repository are shown."""
+    rendered = markdown.render(definition_list(text))
+    for default, address in addresses.items():
+        rendered = rendered.replace(default, address)
+    rendered = re.sub(r'href="(\d-[a-z-]+|[a-z-]+)\.md"', r'href="\1"', rendered)
+    rendered = re.sub(r'href="\.\./\.\./([\w/.]+)"', rf'href="{source}\1"', rendered)
+    return Markup(rendered)  # noqa: S704 # our own files, no input
+
+
+def definition_list(text: str) -> str:
+    """The glossary's ``term`` and ``: text`` as a list that every Markdown reader shows in order."""
+    return re.sub(r"^(\*\*.+\*\*)\n: ", r"\1\\\n", text, flags=re.MULTILINE)
