@@ -65,7 +65,7 @@ def start(messages: Sequence[Message]) -> Verdict:
 
 
 def password(messages: Sequence[Message]) -> Verdict:
-    found = picked(messages, "sign_in", outcome="redirect")
+    found = [one for one in picked(messages, "sign_in") if one["status"] in (302, 303)]  # else the form is shown again
     return shown(found[-1:], 2 if found and found[-1]["to"] == "idp" else None)
 
 
@@ -100,7 +100,8 @@ def same_sid(messages: Sequence[Message]) -> Verdict:
 
 
 def three_sessions(messages: Sequence[Message]) -> Verdict:
-    return same_sid(messages)._replace(answer=3)
+    found = same_sid(messages)
+    return found._replace(answer=3) if found.seen else NOT_YET
 
 
 # --- 3. Log out ---
@@ -139,7 +140,9 @@ def last_claims(message: Message) -> dict[str, Any]:
 
 
 def no_nonce(messages: Sequence[Message]) -> Verdict:
-    return shown([one for one in logout_tokens(messages) if last_claims(one) and "nonce" not in last_claims(one)][-1:], 2)
+    return shown(
+        [one for one in logout_tokens(messages) if last_claims(one) and "nonce" not in last_claims(one)][-1:], 2
+    )
 
 
 def two_minutes(messages: Sequence[Message]) -> Verdict:
@@ -164,7 +167,9 @@ def garbage(messages: Sequence[Message]) -> Verdict:
 
 def unsigned(messages: Sequence[Message]) -> Verdict:
     refused = picked(messages, "backchannel_logout", to="manager", status=400)
-    return shown([one for one in refused if any(token["header"].get("alg") == "none" for token in one["tokens"])][-1:], 1)
+    return shown(
+        [one for one in refused if any(token["header"].get("alg") == "none" for token in one["tokens"])][-1:], 1
+    )
 
 
 def get(messages: Sequence[Message]) -> Verdict:

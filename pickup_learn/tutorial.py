@@ -1,7 +1,7 @@
 """Reads docs/tutorial/*.md, the one source of the tutorial, and makes pages of it.
 
-A step is a heading followed by ``<!-- step: NAME -->``. Its paragraphs begin with **Do.**, **Predict.** (with a numbered
-list of options and the answer in ``<details>``), **See.**, **Why.**, **In the code.** and **Check.**
+A step is a heading followed by ``<!-- step: NAME -->``. Its paragraphs begin with **Do.**, **Predict.** (with a
+numbered list of options and the answer in ``<details>``), **See.**, **Why.**, **In the code.** and **Check.**
 """
 
 import re

@@ -1,0 +1,131 @@
+"""The tutorial, walked as a learner does: each step gets its tick from what the browser really did, and no earlier."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from e2e import axe
+from e2e.device import Device
+from e2e.operator import Operator
+from e2e.plain import http, post_logout_token
+from e2e.record import Record
+from e2e.stack import Stack, StackControl
+from pickup_learn import tutorial
+
+DONE = re.compile("done|seen")
+IN_A_WHILE = 20_000  # milliseconds for a stopped service to start and a retry to come
+CHAPTERS = {chapter.name: [step.name for step in chapter.steps] for chapter in tutorial.chapters()}
+
+
+class Guide:
+    """The tutorial in a tab of the learner's browser."""
+
+    def __init__(self, device: Device, stack: Stack) -> None:
+        self.tab: Page = device.context.new_page()
+        self.url = f"{stack.learn_url}/tutorial"
+        self.open("")  # the tutorial begins: from here on messages count
+
+    def open(self, chapter: str) -> None:
+        """Open a chapter; the empty name is the overview."""
+        self.tab.goto(f"{self.url}/{chapter}".rstrip("/"))
+        self.tab.locator("[data-ready]").wait_for()
+
+    def expect(self, step: str, *, done: bool, within: float = 10_000) -> None:
+        """The step on the open page has its tick, or not."""
+        card = self.tab.locator(f"[data-step={step}]")
+        expect(card).to_have_attribute("data-state", DONE if done else "open", timeout=within)
+
+    def predict(self, step: str, option: int) -> None:
+        """Choose an option."""
+        self.tab.locator(f"#{step}-{option}").check()
+
+    def grade(self, step: str, text: str) -> None:
+        """What the page says about the prediction."""
+        expect(self.tab.locator(f"[data-step={step}] [data-part=grade]")).to_contain_text(text)
+
+
+@pytest.fixture
+def guide(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG001 # skips where nothing is recorded
+    return Guide(laptop, stack)
+
+
+def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack: Stack, guide: Guide) -> None:
+    first, second, third, fourth = list(CHAPTERS)[:4]
+    guide.open(first)
+    guide.predict("start", 1)
+    guide.grade("start", "Now do it.")
+    for step in CHAPTERS[first]:
+        guide.expect(step, done=False)
+    dispatch = laptop.sign_in_by_hand(stack.dispatch, "cameron")
+    for step in CHAPTERS[first]:
+        guide.expect(step, done=True)
+    guide.grade("start", "It was number 2.")
+    guide.predict("password", 2)
+    guide.grade("password", "Your prediction was right.")
+    expect(guide.tab.locator("#password").get_by_text("The form belongs to the IdP")).to_be_visible()
+
+    guide.open(second)
+    guide.expect("single-sign-on", done=False)
+    manager = dispatch.open_other_app(stack.manager)
+    for step in CHAPTERS[second]:
+        guide.expect(step, done=True)
+
+    guide.open(third)
+    guide.expect("log-out", done=False)
+    dispatch.log_out()
+    expect(manager.signed_out_card).to_be_visible()
+    for step in CHAPTERS[third]:
+        guide.expect(step, done=True)
+    guide.predict("log-out", 3)
+    guide.grade("log-out", "Your prediction was right.")
+
+    guide.open(fourth)
+    for step in CHAPTERS[fourth]:
+        guide.expect(step, done=True)
+    guide.open("")
+    expect(guide.tab.get_by_text("14 of 20 steps seen.")).to_be_visible()
+
+
+def test_the_fifth_chapters_attacks_are_refused_and_ticked(laptop: Device, stack: Stack, guide: Guide) -> None:
+    manager = laptop.sign_in(stack.manager, "cameron")
+    guide.open("5-what-the-receiver-checks")
+    guide.expect("garbage", done=False)
+    assert post_logout_token(stack.manager, "hello").status_code == 400
+    guide.expect("garbage", done=True)
+    guide.expect("unsigned", done=False)
+    command = guide.tab.locator("[data-step=unsigned] pre").inner_text()
+    (token,) = re.findall(r"logout_token=(\S+)", command)
+    assert stack.manager.url in command, "the command has this stack's address"
+    assert post_logout_token(stack.manager, token).status_code == 400
+    guide.expect("unsigned", done=True)
+    assert http.get(f"{stack.manager.url}/bclogout").status_code == 405
+    guide.expect("get", done=True)
+    manager.expect_signed_in("Cameron Reyes")
+
+
+def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
+    laptop: Device, stack: Stack, guide: Guide, hands: StackControl, operator: Operator
+) -> None:
+    laptop.may_complain("net::ERR_")  # while Manager is stopped
+    guide.open("6-when-things-go-wrong")
+    dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
+    with hands.without("manager"):
+        dispatch.log_out()
+        guide.expect("app-down", done=True, within=IN_A_WHILE)
+        guide.expect("app-back", done=False)
+    guide.expect("app-back", done=True, within=IN_A_WHILE)
+    guide.expect("operator", done=False)
+    laptop.sign_in(stack.dispatch, "cameron")
+    operator.end_session(laptop.sid(stack.dispatch))
+    guide.expect("operator", done=True)
+
+
+def test_the_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:
+    if missing := axe.missing():
+        pytest.skip(missing)
+    for name in ("", "3-log-out", "quiz", "cheat-sheet", "source/idp/flow/token.py"):
+        with subtests.test(page=name):
+            guide.tab.goto(f"{guide.url}/{name}".rstrip("/"))
+            assert axe.violations(guide.tab) == []
+            assert guide.tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider"

@@ -1,0 +1,189 @@
+"""The tutorial: every step is complete, has a check, and its check is true exactly when the record shows it."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pickup_learn import acts, tutorial
+from pickup_learn.join import Message
+from pickup_learn.steps import NOT_YET, STEPS, Verdict
+from tests.conftest import close
+from tests.learn.rows import SID, Story, four_clicks
+from tests.learn.services import World
+from tests.learn.test_acts import joined
+
+ALL_STEPS = [step for chapter in tutorial.chapters() for step in chapter.steps]
+PAGES = ["glossary", "quiz", "cheat-sheet"]
+LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
+
+
+def messages_of(story: Story) -> list[Message]:
+    """What the service has collected, each message with its act."""
+    messages = joined(story)
+    given = acts.assign(messages, {}, {}, "a1")
+    return acts.in_order({**message, "act": given[message["key"]]} for message in messages)
+
+
+def verdicts(story: Story) -> dict[str, Verdict]:
+    """The verdict of each step."""
+    messages = messages_of(story)
+    return {name: check(messages) for name, check in STEPS.items()}
+
+
+# --- what is written ---
+
+
+def test_each_step_has_a_check_and_each_check_a_step() -> None:
+    assert [step.name for step in ALL_STEPS] == list(STEPS)
+
+
+@pytest.mark.parametrize("step", ALL_STEPS, ids=lambda step: step.name)
+def test_each_step_has_all_its_parts(step: tutorial.Step) -> None:
+    assert set(step.parts) == set(tutorial.PARTS)
+    assert len(step.options) >= 2
+    assert 1 <= step.right <= len(step.options)
+    assert LINK.search(step.parts["In the code"]), "it names a file"
+
+
+@pytest.mark.parametrize("path", sorted(tutorial.FOLDER.glob("*.md")), ids=lambda path: path.stem)
+def test_each_link_leads_to_a_file(path: Path) -> None:
+    for target in LINK.findall(path.read_text("utf-8")):
+        assert target.startswith("http://") or (path.parent / target).resolve().is_file(), target
+
+
+def test_the_quiz_has_twelve_questions() -> None:
+    assert (tutorial.page("quiz") or "").count("<summary>Answer</summary>") == 12
+
+
+@pytest.mark.parametrize("name", ["../figures", "README", "no-such-page"])
+def test_only_pages_of_the_tutorial_are_pages(name: str) -> None:
+    assert tutorial.page(name) is None
+
+
+# --- what is checked ---
+
+
+def test_no_step_is_done_at_the_start() -> None:
+    assert set(verdicts(Story()).values()) == {NOT_YET}
+
+
+def test_the_four_clicks_do_the_first_chapters() -> None:
+    found = verdicts(four_clicks())
+    chapters = tutorial.chapters()[:4]
+    expected = {step.name: step.right for chapter in chapters for step in chapter.steps}
+    expected.pop("two-minutes")  # the fixture's tokens have no times
+    assert {name: (found[name].seen, found[name].answer) for name in expected} == {
+        name: (True, right) for name, right in expected.items()
+    }
+
+
+def test_control_a_sign_in_is_no_logout() -> None:
+    story = Story()
+    story.sign_in("dispatch", asked=True)
+    found = verdicts(story)
+    assert [name for name, verdict in found.items() if verdict.seen] == ["start", "password", "code", "id-token"]
+
+
+def test_a_password_at_manager_is_no_single_sign_on() -> None:
+    story = Story()
+    story.sign_in("dispatch", asked=True)
+    story.sign_in("manager", asked=True)
+    assert not verdicts(story)["single-sign-on"].seen
+
+
+def refused(story: Story, **row: object) -> None:
+    story.add("manager", "backchannel_logout", "idp ⇒ manager", outcome="refused", **row)
+
+
+def unsigned(story: Story) -> None:
+    refused(
+        story,
+        status=400,
+        tokens=[{"name": "logout_token", "where": "request", "header": {"alg": "none"}, "claims": {}}],
+    )
+
+
+def down(story: Story) -> None:
+    story.add("dispatch", "log_out", "browser → dispatch", state="s", sid=SID)
+    story.tell("manager", "first", status=None)
+    story.add("dispatch", "logged_out", "browser → dispatch", state="s")
+
+
+def back(story: Story) -> None:
+    down(story)
+    story.tell("manager", "second", status=200)
+
+
+@pytest.mark.parametrize(
+    ("step", "act", "control"),
+    [
+        ("garbage", lambda story: refused(story, status=400), lambda story: refused(story, status=200)),
+        ("unsigned", unsigned, lambda story: refused(story, status=400)),
+        ("get", lambda story: refused(story, status=405), lambda story: refused(story, status=400)),
+        ("app-down", down, four_clicks),
+        ("app-back", back, down),
+        ("operator", lambda story: story.tell("dispatch", "jti", status=200), lambda story: story.log_out("dispatch")),
+    ],
+)
+def test_a_step_is_done_by_its_act_only(
+    step: str, act: Callable[[Story], None], control: Callable[..., object]
+) -> None:
+    done, other = Story(), Story()
+    act(done)
+    if control is four_clicks:
+        other = four_clicks()
+    else:
+        control(other)
+    right = {each.name: each.right for each in ALL_STEPS}[step]
+    assert (verdicts(done)[step].seen, verdicts(done)[step].answer) == (True, right)
+    assert not verdicts(other)[step].seen
+
+
+# --- the pages ---
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Pickup Learn after the four clicks."""
+    made = World(tmp_path)
+    made.tell(four_clicks())
+    made.poll()
+    yield made
+    close(made.app)
+
+
+@pytest.mark.parametrize(
+    "name", ["", *(f"/{each.name}" for each in tutorial.chapters()), *(f"/{each}" for each in PAGES)]
+)
+def test_each_page_of_the_tutorial_is_shown_with_this_stacks_addresses(world: World, name: str) -> None:
+    answer = world.client.get(f"/tutorial{name}")
+    assert answer.status_code == 200
+    assert "<h1" in answer.text
+
+
+def test_the_steps_are_asked_of_the_record(world: World) -> None:
+    found = world.get("steps")
+    assert found["people"] == ["cameron"]
+    assert found["steps"]["log-out"]["seen"] is True
+    assert len(found["steps"]["log-out"]["keys"]) == 2
+
+
+@pytest.mark.parametrize("query", ["since=9999999999999", "person=alex"])
+def test_earlier_messages_and_those_of_another_person_do_not_count(world: World, query: str) -> None:
+    assert not any(step["seen"] for step in world.get(f"steps?{query}")["steps"].values())
+
+
+def test_files_of_the_repository_are_shown_with_line_numbers(world: World) -> None:
+    answer = world.client.get("/tutorial/source/idp/flow/token.py")
+    assert answer.status_code == 200
+    assert 'id="L1"' in answer.text
+    assert "def exchange_code" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["no/such.py", "idp/seed.toml", "../../etc/passwd", "idp/../.env", ".env", "scripts/tls.py"]
+)
+def test_no_other_file_is_shown(world: World, path: str) -> None:
+    assert world.client.get(f"/tutorial/source/{path}").status_code == 404
