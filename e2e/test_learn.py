@@ -71,7 +71,7 @@ def ready(device: Device, learn: Learn, path: str) -> Page:
 
 
 def test_the_four_clicks_are_three_acts_with_their_messages(laptop: Device, stack: Stack, learn: Learn) -> None:
-    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    dispatch = laptop.sign_in_by_hand(stack.dispatch, "cameron")
     manager = dispatch.open_other_app(stack.manager)
     sid = laptop.sid(stack.dispatch)
     dispatch.log_out()
