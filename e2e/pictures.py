@@ -30,8 +30,8 @@ WIDTH = 960  # of a window
 CLICKS = {
     "1-signed-in": ("Sign in to Pickup Dispatch.", 750),
     "2-no-password": ("Open Pickup Manager: no password.", 750),
-    "3-logged-out": ("Log out of Dispatch.", 480),
-    "4-noticed": ("Manager's open tab notices by itself.", 480),
+    "3-logged-out": ("Log out of Dispatch.", 640),
+    "4-noticed": ("Manager's open tab notices by itself.", 640),
 }
 SHEET_WIDTH = 1320
 SHEET = """<!doctype html><title>Four clicks</title><style>

@@ -38,7 +38,9 @@ def test_every_setting_is_named(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [*DOCUMENTS, ROOT / ".env.example", *ROOT.glob("docker-compose*.yml")], ids=lambda p: p.name
+    "place",
+    [*DOCUMENTS, ROOT / ".env.example", *ROOT.glob("docker-compose*.yml")],
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_no_setting_is_named_that_there_is_not(place: Path) -> None:
     """What somebody copies from here works."""

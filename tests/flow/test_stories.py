@@ -72,7 +72,7 @@ def test_logout_at_one_app_ends_the_other(here: str, there: str, pickup: Pickup,
     page = signed_in.logs_out_of(here)
     assert page.url.startswith(pickup.url(here) + "/logged-out")
     assert "was asked to end the shared session and to notify the other apps." in page.text
-    told = {"signed_in": False, "reason": f"You logged out of {TITLES[here]}.", "at": START}
+    told = {"signed_in": False, "reason": f"You logged out of {TITLES[here]}.", "at": START, "by_logout_token": True}
     assert signed_in.status_at(there) == told
     assert replayed(pickup, there, cookie) == told
     (event,) = pickup.events(there, "rp.logout_token.accepted")

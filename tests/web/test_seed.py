@@ -46,7 +46,12 @@ def test_reset_leaves_only_the_seed(dispatch: Flask, dispatch_client: SiteClient
     dispatch_client.submit("/bookings/1/cancel")
     for _ in range(times):
         run_reset(dispatch)
-    assert dispatch_client.get("/session/status").json == {"signed_in": False, "reason": ANY, "at": ANY, "by_logout_token": ANY}
+    assert dispatch_client.get("/session/status").json == {
+        "signed_in": False,
+        "reason": ANY,
+        "at": ANY,
+        "by_logout_token": ANY,
+    }
     with dispatch.app_context():
         assert not db.session.scalar(select(func.count()).select_from(StoredSession))
         assert not db.session.scalar(select(func.count()).select_from(Event))
