@@ -82,9 +82,10 @@ def test_the_four_clicks_are_three_acts_with_their_messages(laptop: Device, stac
     assert acts["Sign-in at Dispatch"] == ["start_sign_in", "authorization_request", "sign_in", *EXCHANGE]
     assert acts["Single sign-on at Manager"] == ["start_sign_in", *EXCHANGE]
     logout = acts["Logout at Dispatch"]
-    assert logout[:2] == ["log_out", "logout_request"]
+    by_browser = [kind for kind in logout if kind in ("log_out", "logout_request", "logged_out")]
+    assert by_browser == ["log_out", "logout_request", "logged_out"]
     assert logout.count("backchannel_logout") == 2
-    assert {"push", "logged_out"} < set(logout)
+    assert "push" in logout
 
 
 def test_the_two_tokens_stand_side_by_side_and_each_check_is_ticked(
