@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from flask import Flask
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import Connection, Engine, Insert, Table, event, insert, make_url
+from sqlalchemy import Connection, Engine, Insert, Table, insert, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from pickup_web import sqlite
@@ -28,7 +28,6 @@ def init_app(app: Flask, url: str) -> None:
     }
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        options["connect_args"] = {"factory": sqlite.connection_class()}
     app.config["SQLALCHEMY_ENGINES"] = {"default": options}
     db.init_app(app)
     # There are no asynchronous sessions to close, and looking for them costs a thread per request (1 ms).
@@ -36,7 +35,7 @@ def init_app(app: Flask, url: str) -> None:
     with app.app_context():
         engine = db.engine
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", sqlite.prepare)
+        sqlite.set_up(engine)
     # The inherited connections belong to the master: forget them here, but do not close them.
     app.extensions["after_fork"].append(lambda: engine.dispose(close=False))
 
@@ -65,9 +64,8 @@ def _insert(model: type[DeclarativeBase]) -> Insert:
 def relax(transaction: Session | Connection) -> None:
     """The next transaction may be lost in a power cut, but not in a crash. Call it before the first write."""
     connection = transaction.connection() if isinstance(transaction, Session) else transaction
-    driver: object = connection.connection.dbapi_connection
-    if isinstance(driver, sqlite.Connection):
-        driver.relax()
+    if connection.dialect.name == "sqlite":
+        sqlite.relax(connection)
 
 
 def engine_of(app: Flask) -> Engine:

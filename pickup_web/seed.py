@@ -13,6 +13,8 @@ from sqlalchemy import JSON, Column, Connection, Engine, MetaData, insert, inspe
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
+from pickup_web import sqlite
+
 Load: TypeAlias = Callable[[Connection], None]
 
 
@@ -97,7 +99,7 @@ def add_reset_command(app: Flask, engine: Engine, load: Load, keep: Collection[s
 
 def _wait_for_our_turn(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # otherwise the driver begins only at the first INSERT
+        connection.exec_driver_sql(sqlite.BEGIN)  # otherwise the driver begins only at the first INSERT
     elif connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(20240)"))  # any number, the same in all processes
 

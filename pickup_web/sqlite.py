@@ -4,92 +4,49 @@ import sqlite3
 import threading
 from typing import Any
 
+from sqlalchemy import Connection, Engine, event
+
 PATIENCE = 10  # seconds that a writer waits for the others
-WRITES = ("INSERT", "UPDATE", "DELETE", "BEGIN IMMEDIATE")
+BEGIN = "BEGIN IMMEDIATE"  # for a transaction that must write nothing before it has the lock
 
 
-class Connection(sqlite3.Connection):
-    """Takes its process's turn before it writes, and gives it back when the transaction is over.
+def set_up(engine: Engine) -> None:
+    """Set the pragmas of each connection, and let the writers of this process take turns.
 
-    SQLite itself has no queue: a writer that finds another one sleeps and looks again, at last for 100 ms a time, while
-    others pass it. Between processes that is still so; there are few of them.
+    SQLite has no queue: a waiting writer sleeps for up to 100 ms between two tries, and others pass it meanwhile. That
+    still holds between processes, of which there are few.
     """
+    turn = threading.Lock()
 
-    turn = threading.Lock()  # replaced by one a database
-    has_turn = False
-    is_relaxed = False
+    def take_turn(connection: Connection, _cursor: Any, sql: str, _values: Any, context: Any, _many: bool) -> None:
+        writes = context.isinsert or context.isupdate or context.isdelete or sql == BEGIN
+        if writes and not connection.info.get("has_turn"):
+            connection.info["has_turn"] = turn.acquire(timeout=PATIENCE)  # without it, SQLite names the error
 
-    def cursor(self, _factory: None = None) -> "Cursor":  # type: ignore[override] # nobody brings another factory
-        """For SQLAlchemy, which runs everything by cursors."""
-        return Cursor(self)
+    def end_turn(connection: sqlite3.Connection | None, record: Any) -> None:
+        """When the connection is back in the pool, its transaction is over."""
+        if record.info.pop("has_turn", False):
+            turn.release()
+        if record.info.pop("is_relaxed", False) and connection:
+            connection.execute("PRAGMA synchronous = FULL")
 
-    def take_turn(self) -> None:
-        """Wait, but not for ever: then SQLite says who is in the way."""
-        if not self.has_turn:
-            self.has_turn = self.turn.acquire(timeout=PATIENCE)
-
-    def relax(self) -> None:
-        """Let the next transaction outlive this process, but not a power cut; the one after it saves both."""
-        if not self.in_transaction:  # one that has begun stays as it is
-            self.execute("PRAGMA synchronous = NORMAL")
-            self.is_relaxed = True
-
-    def commit(self) -> None:
-        """A commit that fails leaves the transaction open, and the turn with it, for the rollback."""
-        super().commit()
-        self._is_over()
-
-    def rollback(self) -> None:
-        """Also what a pool does with each connection that comes back to it."""
-        try:
-            super().rollback()
-        finally:
-            self._is_over()
-
-    def close(self) -> None:
-        """Without a word before, as after an error."""
-        super().close()
-        self._give_back()
-
-    def _is_over(self) -> None:
-        if self.is_relaxed:
-            self.execute("PRAGMA synchronous = FULL")
-            self.is_relaxed = False
-        self._give_back()
-
-    def _give_back(self) -> None:
-        if self.has_turn:
-            self.has_turn = False
-            self.turn.release()
+    event.listen(engine, "connect", set_pragmas)
+    event.listen(engine, "before_cursor_execute", take_turn)
+    event.listen(engine, "checkin", end_turn)
 
 
-class Cursor(sqlite3.Cursor):
-    """Looks at the first word of a statement."""
-
-    connection: Connection
-
-    def execute(self, sql: str, parameters: Any = (), /) -> "Cursor":
-        """One statement."""
-        if sql.startswith(WRITES):
-            self.connection.take_turn()
-        return super().execute(sql, parameters)
-
-    def executemany(self, sql: str, parameters: Any, /) -> "Cursor":
-        """The same for many rows."""
-        if sql.startswith(WRITES):
-            self.connection.take_turn()
-        return super().executemany(sql, parameters)
-
-
-def connection_class() -> type[Connection]:
-    """A class of its own for each database: its connections share one turn."""
-    return type("Connection", (Connection,), {"turn": threading.Lock()})
-
-
-def prepare(connection: Any, _record: object) -> None:
-    """For SQLAlchemy's event ``connect``: what each connection must be told."""
-    # Readers do not wait for the writer (WAL), a second writer waits for the first, and what is
-    # committed is on the disk (FULL): the outbox promises that nothing recorded is lost.
+def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    """For SQLAlchemy's event ``connect``."""
+    # Readers do not wait for the writer (WAL), a second writer waits for the first, and committed
+    # data is on the disk (FULL): the outbox must not lose a recorded delivery.
     waiting = f"busy_timeout = {PATIENCE * 1000}"
     for pragma in ("journal_mode = WAL", "synchronous = FULL", waiting, "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def relax(connection: Connection) -> None:
+    """Let the next transaction survive the end of this process, but not a power cut; the one after it saves both."""
+    driver = connection.connection.driver_connection
+    if driver and not driver.in_transaction:  # SQLite cannot change it within a transaction
+        driver.execute("PRAGMA synchronous = NORMAL")
+        connection.info["is_relaxed"] = True

@@ -16,8 +16,8 @@ from pickup_web.events import Event, record, record_all
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A database with the table of events, and the queue of writers that a service has."""
-    ours = create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"factory": sqlite.connection_class()})
-    event.listen(ours, "connect", sqlite.prepare)
+    ours = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    sqlite.set_up(ours)
     events.Base.metadata.create_all(ours)
     yield ours
     ours.dispose()
