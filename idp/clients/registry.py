@@ -1,21 +1,11 @@
 """Looks up registered clients for the protocol steps."""
 
-import functools
-import json
-from typing import Any
-
-from sqlalchemy import JSON, Text, bindparam, cast, select, update
+from sqlalchemy import select, update
 
 from idp.models import Client
+from idp.prepared import CLIENT_ROW, client_of
 from pickup_web.clock import now
-from pickup_web.database import db, table_of
-
-_client = table_of(Client)
-_is_json = [isinstance(column.type, JSON) for column in _client.columns]
-# Built once, because each sign-in runs it: building a statement takes longer than SQLite takes to answer it.
-CLIENT_ROW = select(
-    *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
-).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
+from pickup_web.database import db
 
 
 def find_client(client_id: str) -> Client | None:
@@ -31,13 +21,7 @@ def known_client(client_id: str) -> Client | None:
     object made from the row is cached, because making it takes longer than reading the row.
     """
     row = db.session.execute(CLIENT_ROW, {"client_id": client_id}).first() if is_client_id(client_id) else None
-    return _client_of(tuple(row)) if row else None
-
-
-@functools.lru_cache(maxsize=1000)
-def _client_of(row: tuple[Any, ...]) -> Client:
-    values = (json.loads(value) if json_ and value else value for value, json_ in zip(row, _is_json, strict=True))
-    return Client(**dict(zip(_client.columns.keys(), values, strict=True)))
+    return client_of(tuple(row)) if row else None
 
 
 def is_client_id(text: str) -> bool:

@@ -2,17 +2,13 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import bindparam, exists, insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, load_only
 
 from idp.models import Client, Participant, Participation
+from idp.prepared import PARTICIPATE
 from pickup_web.clock import now
-from pickup_web.database import db, table_of
-
-_row = table_of(Participation)
-_new = [bindparam(column.key, type_=column.type) for column in _row.columns]
-_old = exists().where(_row.c.sid == bindparam("sid"), _row.c.client_id == bindparam("client_id"))
-PARTICIPATE = insert(_row).from_select(_row.columns.keys(), select(*_new).where(~_old))
+from pickup_web.database import db
 
 
 def record_participation(sid: str, client_id: str, sub: str) -> None:

@@ -3,35 +3,20 @@
 import secrets
 
 from flask import request
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import update
 from werkzeug.wrappers import Response
 
 from idp.models import IDLE_SECONDS, SsoSession, User, hash_of
+from idp.prepared import ALIVE_BY_COOKIE, TOUCH_ALIVE
 from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
-from pickup_web.database import db, table_of
+from pickup_web.database import db
 from pickup_web.security import cookie_name
 
 COOKIE = "pickup_idp_session"
 ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, even if it is in use
 TOUCH_SECONDS = 60  # precision of last_seen_at; saves a write per request
-
-# Built once, because each flow runs them.
-_session = table_of(SsoSession)
-ALIVE_BY_COOKIE = (
-    select(SsoSession)
-    .join(User)
-    .where(
-        SsoSession.cookie_hash == bindparam("cookie_hash"), SsoSession.ended_at.is_(None), User.disabled_at.is_(None)
-    )
-)
-TOUCH_ALIVE = (
-    update(_session)
-    .where(_session.c.sid == bindparam("wanted"), _session.c.ended_at.is_(None))
-    .values(last_seen_at=bindparam("at"))
-    .returning(_session.c.sid)
-)
 
 
 def current_sso_session() -> SsoSession | None:

@@ -8,31 +8,18 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
-from sqlalchemy import bindparam, update
 
 from idp.clients.authentication import METHODS
 from idp.models import AuthorizationCode, Client, hash_of
+from idp.prepared import CLAIM_CODE
 from idp.tokens.token_store import revoke_family
 from pickup_web.clock import now
-from pickup_web.database import db, table_of
+from pickup_web.database import db
 
 CODE_SECONDS = 60  # RFC 6749 §4.1.2 allows ten minutes; a redirect takes one second
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 §4.1
 
 InvalidGrant = InvalidGrantError  # Authlib's class for the error code invalid_grant (RFC 6749 §5.2)
-
-_code = table_of(AuthorizationCode)
-CLAIM_CODE = (
-    update(_code)
-    .where(
-        _code.c.code_hash == bindparam("wanted"),
-        _code.c.client_id == bindparam("by"),
-        _code.c.used_at.is_(None),
-        _code.c.expires_at > bindparam("at"),
-    )
-    .values(used_at=bindparam("at"))
-    .returning(*_code.columns)
-)
 
 
 def redeem_code(value: str | None, client: Client) -> AuthorizationCode:

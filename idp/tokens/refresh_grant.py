@@ -4,41 +4,16 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError
 from authlib.oauth2.rfc6749.grants import RefreshTokenGrant
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 
 from idp.clients.authentication import METHODS
-from idp.models import Client, SsoSession, Token, User, has_word, hash_of
+from idp.models import Client, Token, hash_of
+from idp.prepared import CLAIM_REFRESH, LOCK_SESSION_OF, LOCK_USER_OF
 from idp.tokens.token_store import issue_id_token, new_tokens, revoke_family, store_tokens
 from pickup_web.clock import now
-from pickup_web.database import db, table_of
+from pickup_web.database import db
 
 GRACE_SECONDS = 10  # a refresh token may be used again for this long, because the response may have been lost
-
-# Lock the session of the refresh token first (the user, for an offline one), then the token. Ending a session locks
-# in the same order; with different orders the two could deadlock.
-_session, _user = table_of(SsoSession), table_of(User)
-_is_offline = has_word(Token.scope, "offline_access")
-_by_refresh = Token.refresh_hash == bindparam("wanted")
-LOCK_SESSION_OF = (
-    update(_session)
-    .where(_session.c.sid == select(Token.sid).where(_by_refresh, ~_is_offline).scalar_subquery())
-    .where(_session.c.ended_at.is_(None))
-    .values(last_seen_at=bindparam("at"))
-    .returning(_session.c.sid)
-)
-LOCK_USER_OF = (
-    update(_user)
-    .where(_user.c.sub == select(Token.sub).where(_by_refresh, _is_offline).scalar_subquery())
-    .where(_user.c.disabled_at.is_(None))
-    .values(disabled_at=None)
-    .returning(_user.c.sub)
-)
-CLAIM_REFRESH = (
-    update(Token)
-    .where(Token.refresh_hash == bindparam("wanted"), Token.rotated_at.is_(None), Token.revoked_at.is_(None))
-    .values(rotated_at=bindparam("at"))
-    .returning(Token)
-)
 
 
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no types
@@ -49,6 +24,8 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
         """The row of an active refresh token, now marked as replaced. Of two simultaneous requests one marks it."""
         wanted, at = hash_of(refresh_token), now()
+        # Lock the session of the refresh token first (the user, for an offline one), then the token. Ending a session
+        # locks in the same order; with different orders the two could deadlock.
         if not (
             db.session.scalar(LOCK_SESSION_OF, {"wanted": wanted, "at": at})
             or db.session.scalar(LOCK_USER_OF, {"wanted": wanted})

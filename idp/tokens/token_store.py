@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from authlib.oauth2.rfc6749 import UnauthorizedClientError
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import or_, select
 
 from idp.clients.registry import mark_client_used
 from idp.models import AuthorizationCode, Client, Token, User, hash_of
+from idp.prepared import TOKEN_OF_CLIENT
 from idp.provider import current_provider
 from idp.tokens.id_token import granted_claims, id_token_claims
 from idp.tokens.revoke import revoke_all
@@ -20,11 +21,6 @@ from pickup_web.database import add_row, db
 ACCESS_SECONDS = 600  # lifetime of an access token
 REFRESH_SECONDS = 10 * 3600  # as long as a session can last
 OFFLINE_SECONDS = 30 * 24 * 3600
-TOKEN_OF_CLIENT = (
-    select(Token)
-    .join(Client, Client.client_id == Token.client_id)
-    .where(Token.access_hash == bindparam("access_hash"), Client.removed_at.is_(None))
-)
 
 
 class SignIn(NamedTuple):
