@@ -30,7 +30,8 @@ def init_app(app: Flask, url: str) -> None:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     app.config["SQLALCHEMY_ENGINES"] = {"default": options}
     db.init_app(app)
-    # There are no asynchronous sessions to close, and looking for them costs a thread per request (1 ms).
+    # Only for speed: Flask-SQLAlchemy-Lite also closes asynchronous sessions after each request. We have none, and
+    # Flask starts a thread for that. Without this line a single sign-on takes a quarter longer (40 pairs: 7.2, 8.9 ms).
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     with app.app_context():
         engine = db.engine
