@@ -1,5 +1,7 @@
 // The messages that the page knows, and which of them it shows. No DOM in here.
 
+const KEPT = 10_000; // messages; the oldest ones are forgotten
+const DRAWN = 500; // messages on the page while it is live
 const LANES = ["browser", "dispatch", "idp", "manager"]; // the lanes of the demo, from left to right
 
 export class Record {
@@ -11,6 +13,8 @@ export class Record {
   // A message that comes again has more to say (its second edge was recorded): it replaces the earlier one.
   add(messages) {
     for (const message of messages) this.#messages.set(message.key, message);
+    const surplus = this.#messages.size - KEPT;
+    if (surplus > 0) for (const { key } of this.all.slice(0, surplus)) this.#messages.delete(key);
     this.#order = null;
   }
 
@@ -35,7 +39,7 @@ export class Record {
   }
 
   get shown() {
-    return this.position === null ? this.filtered : this.filtered.slice(0, this.position);
+    return this.position === null ? this.filtered.slice(-DRAWN) : this.filtered.slice(0, this.position).slice(-DRAWN);
   }
 
   get isLive() {
