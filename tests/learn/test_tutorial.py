@@ -1,5 +1,6 @@
 """The tutorial: every step is complete, has a check, and its check is true exactly when the record shows it."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pickup_learn import acts, tutorial
-from pickup_learn.join import Message
+from pickup_learn.join import Message, join, key_of
 from pickup_learn.steps import NOT_YET, STEPS, Verdict
 from tests.conftest import close
 from tests.learn.rows import SID, Story, four_clicks
@@ -139,6 +140,66 @@ def test_a_step_is_done_by_its_act_only(
     right = {each.name: each.right for each in ALL_STEPS}[step]
     assert (verdicts(done)[step].seen, verdicts(done)[step].answer) == (True, right)
     assert not verdicts(other)[step].seen
+
+
+# --- the labs ---
+
+
+def in_session(sid: str, story: Story, later: int = 0) -> list[Message]:
+    """The story's messages, in another session, and so many milliseconds later."""
+    text = json.dumps(story.all_rows()).replace(SID, sid).replace("state-", f"{sid}-state-").replace("xyz…", f"{sid}…")
+    rows = json.loads(re.sub(r'"trace": "', f'"trace": "{sid}', text))
+    messages: dict[str, Message] = {}
+    for row in rows:
+        row["at"] += later
+        messages[key_of(row)] = join(messages.get(key_of(row)), row)
+    return list(messages.values())
+
+
+def lab(step: str, *parts: list[Message]) -> bool:
+    """Whether these messages together do the lab."""
+    messages = [message for part in parts for message in part]
+    given = acts.assign(messages, {}, {}, "a1")
+    return STEPS[step](acts.in_order({**message, "act": given[message["key"]]} for message in messages)).seen
+
+
+def sign_ins(*apps: str) -> Story:
+    story = Story()
+    for app in apps:
+        story.sign_in(app, asked=True)
+    return story
+
+
+def test_two_browsers_are_two_sessions_and_one_ends() -> None:
+    left, right = sign_ins("dispatch"), sign_ins("dispatch")
+    both = [in_session("left", left), in_session("right", right, 1)]
+    left.log_out("dispatch")
+    assert lab("two-browsers", in_session("left", left), both[1])
+    assert not lab("two-browsers", *both), "nobody has logged out"
+    right.log_out("dispatch")
+    assert not lab("two-browsers", in_session("left", left), in_session("right", right, 1)), "both have ended"
+
+
+@pytest.mark.parametrize(("later", "is_done"), [(1, True), (60_000, False)])
+def test_everywhere_is_two_sessions_at_once(later: int, is_done: bool) -> None:
+    story = sign_ins("dispatch")
+    story.tell("dispatch", "jti", status=200)
+    assert lab("everywhere", in_session("left", story), in_session("right", story, later)) is is_done
+
+
+def test_a_typo_is_mended_when_the_logout_was_delivered_after_all() -> None:
+    story = sign_ins("dispatch", "manager")
+    story.tell("manager", "first", status=404, outcome="refused")
+    assert not lab("typo", in_session("s", story))
+    story.tell("manager", "second", status=200)
+    assert lab("typo", in_session("s", story))
+
+
+@pytest.mark.parametrize(("told", "is_done"), [([], True), (["manager"], False)])
+def test_an_app_with_the_policy_none_is_not_notified(told: list[str], is_done: bool) -> None:
+    story = sign_ins("dispatch", "manager")
+    story.log_out("dispatch", *told)
+    assert lab("policy-none", in_session("s", story)) is is_done
 
 
 # --- the pages ---
