@@ -44,6 +44,7 @@ ENVIRON = {
 }
 
 Known: TypeAlias = Callable[[Response], Mapping[str, str | None]]
+Tabs: TypeAlias = Callable[[], Mapping[str, int]]
 
 LOG = structlog.get_logger()
 
@@ -100,11 +101,19 @@ class Recorder:
     """The recorder of one service.
 
     ``kinds`` maps the recorded endpoints to kinds of message. ``known`` returns what the view knows about its request:
-    state, sid, client_id, sub.
+    state, sid, client_id, sub. ``tabs`` returns how many browsers have a tab open, by sid.
     """
 
-    def __init__(self, app: Flask, service: str, base_url: str, kinds: Mapping[str, str], known: Known) -> None:
-        self.service, self._base_url, self._kinds, self._known = service, base_url, kinds, known
+    def __init__(
+        self,
+        app: Flask,
+        service: str,
+        base_url: str,
+        kinds: Mapping[str, str],
+        known: Known,
+        tabs: Tabs | None = None,
+    ) -> None:
+        self.service, self._base_url, self._kinds, self._known, self._tabs = service, base_url, kinds, known, tabs
         self._engine = engine_of(app)
         self._queue: deque[Note] = deque(maxlen=MAX_QUEUE)
         self._filled, self._writing = threading.Event(), threading.Lock()
@@ -205,7 +214,10 @@ class Recorder:
             LOG.error("messages are not recorded", reason=repr(error)[:500])
 
     def list_messages(self) -> Response:
-        """``GET /messages?after=ID&limit=N`` → ``{"service", "messages": […], "last": ID}``, oldest first."""
+        """``GET /messages?after=ID&limit=N`` → ``{"service", "messages": […], "last": ID}``, oldest first.
+
+        An app adds ``"tabs": {sid: n}``.
+        """
         after = max(0, min(request.args.get("after", 0, type=int), 2**31 - 1))
         limit = max(1, min(request.args.get("limit", MAX_ANSWER, type=int), MAX_ANSWER))
         query = select(Message.id, Message.content).where(Message.id > after).order_by(Message.id).limit(limit)
@@ -213,17 +225,20 @@ class Recorder:
         # `last` is lower than `after` if the database was replaced: the reader then starts again.
         last = rows[-1][0] if rows else min(after, db.session.scalar(select(func.max(Message.id))) or 0)
         content = ",".join(f'{{"id":{row_id},{content[1:]}' for row_id, content in rows)
+        tabs = f',"tabs":{json.dumps(self._tabs())}' if self._tabs else ""
         answer = Response(
-            f'{{"service":{json.dumps(self.service)},"messages":[{content}],"last":{last}}}\n',
+            f'{{"service":{json.dumps(self.service)},"messages":[{content}],"last":{last}{tabs}}}\n',
             mimetype="application/json",
         )
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
 
-def init_app(app: Flask, service: str, base_url: str, kinds: Mapping[str, str], known: Known) -> Recorder:
+def init_app(
+    app: Flask, service: str, base_url: str, kinds: Mapping[str, str], known: Known, tabs: Tabs | None = None
+) -> Recorder:
     """Record the service's messages, and show them to anyone at ``/messages``."""
-    recorder = app.extensions["messages"] = Recorder(app, service, base_url, kinds, known)
+    recorder = app.extensions["messages"] = Recorder(app, service, base_url, kinds, known, tabs)
     request_started.connect(recorder.request_started, app)
     request_finished.connect(recorder.request_finished, app)
     events.recorded.connect(note_events)

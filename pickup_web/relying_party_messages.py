@@ -1,18 +1,29 @@
-"""What an app records of the protocol with the demo switch on: the extension's endpoints, and the app's requests."""
+"""What an app records of the protocol with the demo switch on: the extension's endpoints, and the app's requests.
+
+It also counts the browsers that have a tab of the app open.
+"""
 
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import requests
-from flask import Flask, current_app, g, has_request_context, request, session
+import structlog
+from flask import Flask, Response, current_app, g, has_request_context, request, request_finished, session
+from sqlalchemy import BigInteger, String, delete, func, insert, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.dml import UpdateBase
 
-from pickup_web import message_shape, messages
+from pickup_web import clock, message_shape, messages
+from pickup_web.database import db, engine_of, relax
 from pickup_web.message_row import Note
 from pickup_web.messages import Recorder
+from pickup_web.seed import prepare
 from pickup_web.settings import Settings
-from relying_party import protocol_event, request_sending, request_sent
+from relying_party import protocol_event, request_sending, request_sent, session_key
+from relying_party.live import STREAM_SECONDS
 
 # fmt: off
 KINDS = {
@@ -25,18 +36,37 @@ KINDS = {
     "api_drivers":                      "api_request",  # Manager's
 }
 # fmt: on
+TAB_SECONDS = STREAM_SECONDS + 30  # no stream is open for longer
+LOG = structlog.get_logger()
+
+
+class Base(DeclarativeBase):
+    """The table of open tabs in each app's database."""
+
+
+class OpenTab(Base):
+    """An event stream of the extension that is open. The tabs of a browser share one."""
+
+    __tablename__ = "open_tab"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # random
+    session: Mapped[str] = mapped_column(String(255))  # its key; each browser has its own
+    sid: Mapped[str] = mapped_column(String(255))
+    opened_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 def init_app(app: Flask, settings: Settings, service: str) -> None:
     """Record the messages of ``app`` if the demo switch is on."""
     if not settings.demo_events:
         return
-    recorder = messages.init_app(app, service, app.config["RELYING_PARTY_BASE_URL"], KINDS, known)
+    tabs = OpenTabs(app)
+    recorder = messages.init_app(app, service, app.config["RELYING_PARTY_BASE_URL"], KINDS, known, tabs.count)
     watcher = Watcher(recorder, app.config)
     for signal, receiver in (
         (request_sending, watcher.sending),
         (request_sent, watcher.sent),
         (protocol_event, watcher.protocol_event),
+        (request_finished, tabs.request_finished),
     ):
         signal.connect(receiver, app, weak=False)
 
@@ -50,6 +80,50 @@ def known(_response: object = None) -> Mapping[str, str | None]:
     if request.blueprint == "relying_party":
         found["client_id"] = current_app.config["RELYING_PARTY_CLIENT_ID"]
     return found
+
+
+class OpenTabs:
+    """Keeps a row for each open event stream. A process that is killed leaves its rows; they are ignored later."""
+
+    def __init__(self, app: Flask) -> None:
+        self._engine = engine_of(app)
+        prepare(self._engine, Base.metadata)
+
+    def request_finished(self, _app: Flask, *, response: Response, **_: Any) -> None:
+        """Receiver for Flask's signal: insert a row when a stream of a signed-in user begins."""
+        if request.endpoint != "relying_party.live" or response.status_code != 200:
+            return
+        key, sid = session_key(), known().get("sid")
+        if not key or not sid:
+            return
+        tab = {"id": secrets.token_hex(16), "session": key, "sid": sid, "opened_at": clock.now()}
+        if self._write(delete(OpenTab).where(OpenTab.opened_at < oldest()), insert(OpenTab).values(tab)):
+            response.call_on_close(partial(self._write, delete(OpenTab).where(OpenTab.id == tab["id"])))
+
+    def _write(self, *statements: UpdateBase) -> bool:
+        try:
+            with self._engine.begin() as connection:
+                relax(connection)
+                for statement in statements:
+                    connection.execute(statement)
+        except Exception:  # the count must not fail the request
+            LOG.exception("open tabs are not counted")
+            return False
+        return True
+
+    def count(self) -> dict[str, int]:
+        """How many browsers have a tab open, by ``sid``.
+
+        A browser that loads the next page has two streams for a moment, so sessions are counted, not streams.
+        """
+        browsers = func.count(OpenTab.session.distinct()).label("browsers")
+        query = select(OpenTab.sid, browsers).where(OpenTab.opened_at >= oldest()).group_by(OpenTab.sid)
+        return {row.sid: row.browsers for row in db.session.execute(query)}
+
+
+def oldest() -> int:
+    """Streams that began earlier have ended."""
+    return clock.now() - TAB_SECONDS
 
 
 class Watcher:

@@ -6,22 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request_finished
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
 
 import idp as idp_service
 import pickup_dispatch
 import pickup_manager
 from pickup_web import message_shape as shape
-from pickup_web import messages
+from pickup_web import messages, relying_party_messages
 from pickup_web.database import engine_of
 from pickup_web.message_row import CHANNELS, MAX_ROW, Note, content_of, row_of
 from pickup_web.messages import Message, Recorder
+from pickup_web.relying_party_messages import TAB_SECONDS, OpenTab
 from relying_party.signals import request_sent
-from tests.conftest import SiteClient, close, eventually, make_settings, prepared
+from tests.conftest import Clock, SignIn, SiteClient, client_of, close, eventually, make_settings, prepared
 from tests.network import Network
 
 EVENTS_PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text("utf-8")
@@ -68,8 +70,8 @@ def test_nothing_is_recorded_without_the_demo_switch(service: str, tmp_path: Pat
     assert client.get("/messages").status_code == 404
     assert client.get("/login").status_code != 500
     assert "messages" not in app.extensions
-    assert not inspect(engine_of(app)).has_table("message")
-    assert list(request_sent.receivers_for(app)) == []
+    assert not {"message", "open_tab"} & set(inspect(engine_of(app)).get_table_names())
+    assert [*request_sent.receivers_for(app), *request_finished.receivers_for(app)] == []
     if service == "idp":
         assert not hasattr(app.extensions["idp"].http, "recorder")
     close(app)
@@ -87,7 +89,7 @@ def test_messages_are_listed_oldest_first(dispatch_client: SiteClient, network: 
     assert [row["id"] for row in recorded(dispatch_client, f"?after={ids[1]}")] == ids[2:]
     assert [row["id"] for row in recorded(dispatch_client, "?limit=1")] == ids[:1]
     answer = dispatch_client.get(f"/messages?after={ids[-1]}")
-    assert answer.get_json() == {"service": "dispatch", "messages": [], "last": ids[-1]}
+    assert answer.get_json() == {"service": "dispatch", "messages": [], "last": ids[-1], "tabs": {}}
     assert answer.headers["Cache-Control"] == "no-store"
 
 
@@ -380,6 +382,85 @@ def test_request_outside_of_a_web_request_is_recorded(dispatch: Flask, network: 
     with Session(engine_of(dispatch)) as db:
         (content,) = db.scalars(select(Message.content))
     assert json.loads(content)["kind"] == "discovery"
+
+
+# --- the open tabs ---
+
+
+def open_tab(client: SiteClient) -> TestResponse:
+    """The event stream of a page, as a server with threads sends it."""
+    return client.get("/session/live", buffered=False, environ_overrides={"wsgi.multithread": True})
+
+
+def tabs(client: SiteClient) -> dict[str, int]:
+    """How many browsers have a tab open, by sid."""
+    return dict(client.get("/messages").get_json()["tabs"])
+
+
+def test_open_tab_counts_until_its_stream_is_closed(dispatch_client: SiteClient, sign_in: SignIn) -> None:
+    sign_in(dispatch_client)
+    stream = open_tab(dispatch_client)
+    assert tabs(dispatch_client) == {"a session": 1}
+    stream.close()
+    assert tabs(dispatch_client) == {}
+
+
+def test_browser_counts_once_however_many_streams_it_has(
+    dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn
+) -> None:
+    """The next page opens its stream before the server notices that the last page is closed."""
+    sign_in(dispatch_client)
+    other = client_of(dispatch)
+    sign_in(other)
+    streams = [open_tab(dispatch_client), open_tab(dispatch_client), open_tab(other)]
+    assert tabs(dispatch_client) == {"a session": 2}
+    for stream in streams:
+        stream.close()
+
+
+def test_tab_that_is_signed_out_or_polls_does_not_count(
+    dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn
+) -> None:
+    signed_out = open_tab(client_of(dispatch))
+    sign_in(dispatch_client)
+    polling = dispatch_client.get("/session/live", environ_overrides={"wsgi.multithread": False})
+    assert (signed_out.status_code, polling.status_code) == (200, 503)
+    assert tabs(dispatch_client) == {}
+    signed_out.close()
+
+
+def test_row_of_a_killed_process_is_ignored_and_then_deleted(
+    dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn, clock: Clock
+) -> None:
+    sign_in(dispatch_client)
+    left = open_tab(dispatch_client)
+    clock.turn(TAB_SECONDS)
+    assert tabs(dispatch_client) == {"a session": 1}
+    clock.turn(1)
+    assert tabs(dispatch_client) == {}
+    stream = open_tab(dispatch_client)
+    with Session(engine_of(dispatch)) as db:
+        assert db.scalar(select(func.count(OpenTab.id))) == 1
+    left.close()
+    stream.close()
+
+
+def test_tab_opens_and_closes_although_the_table_is_missing(
+    dispatch: Flask, dispatch_client: SiteClient, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(relying_party_messages.LOG, "exception", lines.append)
+    sign_in(dispatch_client)
+    with engine_of(dispatch).begin() as connection:
+        connection.exec_driver_sql("DROP TABLE open_tab")
+    stream = open_tab(dispatch_client)
+    assert stream.status_code == 200
+    stream.close()
+    assert lines == ["open tabs are not counted"]
+
+
+def test_the_idp_has_no_tabs(idp_client: SiteClient) -> None:
+    assert "tabs" not in idp_client.get("/messages").get_json()
 
 
 # --- the vocabulary ---
