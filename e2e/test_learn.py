@@ -144,13 +144,17 @@ def test_the_session_map_shows_what_should_be_over_and_why_it_is_not(
     tab = ready(laptop, learn, "/sessions")
     session = tab.locator(f"[data-sid='{sid}']")
     manager = session.locator("[data-app=manager]")
-    expect(session.locator(".node[data-state=active]")).to_have_count(6)  # IdP, two apps with a session each, tokens
+    opened = session.get_by_text("1 browser has a tab open")
+    expect(opened).to_have_count(2)  # of Dispatch and of Manager
+    # the IdP, two apps with a session and an open tab each, tokens
+    expect(session.locator(".node[data-state=active]")).to_have_count(8)
 
     with hands.without("manager"):
         dispatch.log_out()
         late = manager.locator(".node[data-state=late]").first
         expect(late).to_contain_text(re.compile(r"should be over: waiting for retry \d+, next at \d\d:\d\d:\d\d"))
         expect(session.locator("[data-app=dispatch] .node[data-state=ended]").first).to_be_visible()
+        expect(opened).to_have_count(0)
         assert axe.missing() or axe.violations(tab) == []
 
     expect(session.locator(".node:not([data-state=ended])")).to_have_count(0, timeout=IN_A_WHILE * 1000)

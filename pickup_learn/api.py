@@ -26,8 +26,9 @@ def messages() -> Response:
 
 
 def sessions() -> Response:
-    """The newest IdP sessions, with the apps' sessions, tokens and deliveries."""
-    return jsonify(session_map.sessions(*current_record().latest_sessions(session_map.NEEDED)))
+    """The newest IdP sessions, with the apps' sessions, open tabs, tokens and deliveries."""
+    tabs = current_collector().tabs()
+    return jsonify(session_map.sessions(*current_record().latest_sessions(session_map.NEEDED), tabs))
 
 
 def explanations() -> Response:

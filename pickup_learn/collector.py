@@ -34,6 +34,7 @@ class Source:
     def __init__(self, name: str, url: str, ca_bundle: str | None = None) -> None:
         self.name, self.url = name, url
         self.is_up, self.since = True, now_ms()
+        self.tabs: dict[str, int] | None = None  # browsers with an open tab, by sid; None: not known
         self._parts = urlsplit(url)
         self._ca_bundle = ca_bundle
         self._connection: http.client.HTTPConnection | None = None
@@ -104,6 +105,10 @@ class Collector:
         """Which of them are up."""
         return [source.shown() for source in self.sources]
 
+    def tabs(self) -> dict[str, dict[str, int]]:
+        """How many browsers have a tab open, by app and ``sid``; without the apps that do not say."""
+        return {source.name: source.tabs for source in self.sources if source.tabs is not None}
+
     @contextmanager
     def tab(self) -> Iterator[None]:
         """A tab is open: poll fast."""
@@ -136,6 +141,7 @@ class Collector:
                 count += self._read(source, "events", self._record.add_events)
                 looked_at = time.monotonic()
         except OSError as error:
+            self._note_tabs(source, None)
             self._note(source, is_up=False, why=str(error))
             return looked_at
         self._note(source, is_up=True)
@@ -149,6 +155,8 @@ class Collector:
         while True:
             place = self._record.place(name)
             document = source.get(f"/{kind}?after={place[0] - 1 if place else 0}&limit={PAGE[kind]}")
+            if kind == "messages":
+                self._note_tabs(source, (document or {}).get("tabs"))
             rows = document[kind] if document else []
             new, has_begun_again = after(rows, place)
             if has_begun_again:
@@ -158,6 +166,11 @@ class Collector:
             count += len(new)
             if len(rows) < PAGE[kind]:
                 return count
+
+    def _note_tabs(self, source: Source, tabs: dict[str, int] | None) -> None:
+        if source.tabs != tabs:
+            source.tabs = tabs
+            self._record.tell()
 
     def _note(self, source: Source, *, is_up: bool, why: str = "") -> None:
         if source.is_up != is_up:

@@ -20,8 +20,11 @@ DELIVERY = {  # what the last of these events says of a delivery
 NEEDED = ("token_request", "push")  # the kinds of messages that are looked at
 
 
+Tabs = Mapping[str, Mapping[str, int]]  # how many browsers have a tab open, by app and sid
+
+
 def sessions(
-    events: Collection[Event], messages: Collection[Message], people: Mapping[str, str]
+    events: Collection[Event], messages: Collection[Message], people: Mapping[str, str], tabs: Tabs
 ) -> list[dict[str, Any]]:
     """Each IdP session, the newest first. ``people``: user names by ``sub``."""
     by_sid: dict[str, list[Event]] = defaultdict(list)
@@ -32,11 +35,13 @@ def sessions(
     for message in messages:
         if message.get("sid"):
             told[message["sid"]].append(message)
-    found = [session(sid, its_events, told[sid], people) for sid, its_events in by_sid.items()]
+    found = [session(sid, its_events, told[sid], people, tabs) for sid, its_events in by_sid.items()]
     return sorted(found, key=lambda one: -int(one["started_at"]))
 
 
-def session(sid: str, events: list[Event], messages: list[Message], people: Mapping[str, str]) -> dict[str, Any]:
+def session(
+    sid: str, events: list[Event], messages: list[Message], people: Mapping[str, str], tabs: Tabs
+) -> dict[str, Any]:
     """One of them. ``events`` are in the order of time."""
     created = next((event for event in events if event["name"] == "op.session.created"), events[0])
     ended = next((event for event in events if event["name"] == "op.session.ended"), None)
@@ -48,7 +53,7 @@ def session(sid: str, events: list[Event], messages: list[Message], people: Mapp
         "started_at": ms(created),
         "ended_at": ms(ended) if ended else None,
         "reason": REASONS.get(ended["outcome"], "Logout") if ended else None,
-        "apps": [app(name, events, messages) for name in apps_in(events)],
+        "apps": [app(name, events, messages, open_tabs(tabs, name, sid)) for name in apps_in(events)],
         "tokens": tokens(messages, is_over=ended is not None),
     }
 
@@ -68,15 +73,23 @@ def app_of(event: Event) -> str | None:
     return str(event["client_id"]).removeprefix("pickup-") if event["client_id"] else None
 
 
-def app(name: str, events: list[Event], messages: list[Message]) -> dict[str, Any]:
+def open_tabs(tabs: Tabs, name: str, sid: str) -> int | None:
+    """How many browsers have a tab of this app open in this session; None if the app does not say."""
+    return tabs[name].get(sid, 0) if name in tabs else None
+
+
+def app(name: str, events: list[Event], messages: list[Message], now_open: int | None) -> dict[str, Any]:
     """One app: its sessions, and whether it was told of the logout."""
     mine = [event for event in events if app_of(event) == name]
-    tabs = [message["at"] for message in messages if message["kind"] == "push" and message["from"] == name]
-    return {"name": name, "label": label(name), "sessions": app_sessions(mine, tabs), "delivery": delivery(mine)}
+    told = sum(message["kind"] == "push" and message["from"] == name for message in messages)
+    found = app_sessions(mine)
+    if found:  # the tabs are those of the last session: they follow the browser into the next one
+        found[-1]["tabs"] = now_open if found[-1]["ended_at"] is None else told
+    return {"name": name, "label": label(name), "sessions": found, "delivery": delivery(mine)}
 
 
-def app_sessions(events: list[Event], tabs: list[int]) -> list[dict[str, Any]]:
-    """``tabs``: how many open tabs were told of the end; None while the session is active, because no record says."""
+def app_sessions(events: list[Event]) -> list[dict[str, Any]]:
+    """The app's sessions, one after the other. ``tabs``: browsers with an open tab, or those told of the end."""
     records_itself = any(event["service"] != "idp" for event in events)
     starts = {"rp.session.created"} if records_itself else {"op.id_token.issued"}
     ends = {"rp.session.ended", "rp.logout_token.accepted"} if records_itself else {"op.logout.delivered"}
@@ -88,8 +101,6 @@ def app_sessions(events: list[Event], tabs: list[int]) -> list[dict[str, Any]]:
             is_open = False
         if event["name"] in starts and not is_open:
             found.append({"started_at": ms(event), "ended_at": None, "tabs": None})
-    if found and found[-1]["ended_at"] is not None:
-        found[-1]["tabs"] = len(tabs)
     return found
 
 

@@ -40,7 +40,7 @@ def follow() -> Response:
 def watch(record: Record, collector: Collector, after: int, connection: socket.socket | None) -> Iterator[str]:
     """The stream of one tab."""
     with collector.tab():
-        version, services, resets = record.version, collector.services(), record.resets
+        version, services, resets, tabs = record.version, collector.services(), record.resets, collector.tabs()
         yield "retry: 1000\n\n" + event("services", services)
         commented_at = time.monotonic()
         while True:
@@ -53,6 +53,9 @@ def watch(record: Record, collector: Collector, after: int, connection: socket.s
             if (latest := collector.services()) != services:
                 services = latest
                 yield event("services", services)
+            if (now_open := collector.tabs()) != tabs:
+                tabs = now_open
+                yield event("tabs", tabs)
             if not record.wait(version, LOOK_SECONDS) and is_closed(connection):
                 return
             version = record.version

@@ -27,7 +27,7 @@ export function follow(refresh, say, isNews = () => true) {
 
   function connect() {
     const stream = new EventSource("api/stream");
-    for (const name of ["message", "events", "services", "reset"]) {
+    for (const name of ["message", "events", "services", "tabs", "reset"]) {
       stream.addEventListener(name, ({ data }) => isNews(name, JSON.parse(data)) && run());
     }
     stream.addEventListener("open", run);

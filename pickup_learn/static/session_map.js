@@ -84,8 +84,14 @@ function ofAppSession(session, { started_at, ended_at, tabs }) {
     "li",
     {},
     node(state, "App session", `${lifeOf(started_at, ended_at)}${state === "late" ? ", still open" : ""}`),
-    tabs ? el("ul", {}, el("li", {}, node(state, tabs === 1 ? "Open tab" : `${tabs} open tabs`, ended_at && "told at once"))) : null,
+    tabs ? el("ul", {}, el("li", { "data-tabs": tabs }, node(state, ...ofTabs(tabs, ended_at)))) : null,
   );
+}
+
+// The tabs of a browser share one event stream, so only browsers can be counted while the session is active.
+function ofTabs(count, isOver) {
+  if (isOver) return [count === 1 ? "Open tab" : `${count} open tabs`, "told at once"];
+  return [count === 1 ? "1 browser has a tab open" : `${count} browsers have a tab open`];
 }
 
 function ofTokens({ access, refresh, offline, alive }) {

@@ -19,6 +19,7 @@ class FakeSource(Source):
     def __init__(self, name: str, story: Story) -> None:
         super().__init__(name, f"http://{name}.example")
         self.story, self.is_down, self.has_record = story, False, True
+        self.open_tabs: dict[str, int] | None = None  # None: as the IdP, which has none
         self.asked: list[str] = []
 
     def get(self, path: str) -> dict[str, Any] | None:
@@ -31,7 +32,10 @@ class FakeSource(Source):
         after, limit = (int(parse_qs(urlsplit(path).query)[name][0]) for name in ("after", "limit"))
         assert limit <= PAGE[kind]
         rows = {"messages": self.story.rows, "events": self.story.events}[kind][self.name]
-        return {kind: [row for row in rows if row["id"] > after][:limit]}
+        found: dict[str, Any] = {kind: [row for row in rows if row["id"] > after][:limit]}
+        if kind == "messages" and self.open_tabs is not None:
+            found["tabs"] = dict(self.open_tabs)
+        return found
 
 
 class World:

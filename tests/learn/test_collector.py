@@ -46,6 +46,30 @@ def test_a_service_that_is_down_is_noted_and_read_later(world: World) -> None:
     assert "sign_in" in world.titles()
 
 
+def test_the_newest_open_tabs_of_each_app_are_kept_until_it_is_down(world: World) -> None:
+    manager = world.sources["manager"]
+    manager.open_tabs = {SID: 1}
+    world.poll()
+    assert world.collector.tabs() == {"manager": {SID: 1}}
+    manager.open_tabs = {}
+    world.poll()
+    assert world.collector.tabs() == {"manager": {}}
+    manager.is_down = True
+    world.poll()
+    assert world.collector.tabs() == {}
+
+
+def test_a_change_of_the_open_tabs_wakes_the_streams_and_no_change_does_not(world: World) -> None:
+    world.poll()
+    for tabs in ({SID: 1}, {}):
+        world.sources["manager"].open_tabs = tabs
+        version = world.record.version
+        world.poll()
+        assert world.record.version == version + 1
+        world.poll()
+        assert world.record.version == version + 1
+
+
 def test_after_a_reset_of_a_service_its_new_rows_are_read_although_their_ids_begin_again(world: World) -> None:
     world.tell(four_clicks())
     world.poll()

@@ -66,6 +66,15 @@ def test_the_session_map_has_the_session_with_its_apps(after_four_clicks: World)
     assert {app["name"] for app in session["apps"]} == {"dispatch", "manager"}
 
 
+def test_the_session_map_shows_the_open_tabs_of_an_active_session(world: World) -> None:
+    story = Story()
+    story.sign_in("dispatch", asked=True)
+    world.tell(story)
+    world.sources["dispatch"].open_tabs = {SID: 1}
+    world.poll()
+    assert world.get("sessions")[0]["apps"][0]["sessions"][0]["tabs"] == 1
+
+
 def test_each_logout_token_can_be_chosen_and_stands_beside_the_id_token_of_its_session(
     after_four_clicks: World,
 ) -> None:
@@ -104,7 +113,7 @@ def events_of(stream: Iterator[str], count: int) -> list[tuple[str, Any]]:
     return found
 
 
-def test_the_stream_tells_of_messages_events_services_and_resets_as_they_come(world: World) -> None:
+def test_the_stream_tells_of_messages_events_tabs_services_and_resets_as_they_come(world: World) -> None:
     stream = watch(world.record, world.collector, 0, None)
     assert [name for name, _ in events_of(stream, 1)] == ["services"]
     story = Story()
@@ -115,6 +124,10 @@ def test_the_stream_tells_of_messages_events_services_and_resets_as_they_come(wo
     (first, message), (second, events) = events_of(stream, 2)
     assert (first, message["kind"], message["act"]["sid"]) == ("message", "sign_in", SID)
     assert (second, [event["name"] for event in events]) == ("events", ["op.session.created"])
+
+    world.sources["manager"].open_tabs = {SID: 1}
+    world.poll()
+    assert events_of(stream, 1) == [("tabs", {"manager": {SID: 1}})]
 
     world.sources["idp"].is_down = True
     world.poll()

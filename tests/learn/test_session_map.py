@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from pickup_learn.session_map import sessions
+from pickup_learn.session_map import Tabs, sessions
 from tests.learn.rows import AT, SID, SUB, Story, four_clicks
 
 
-def mapped(story: Story) -> dict[str, Any]:
+def mapped(story: Story, tabs: Tabs | None = None) -> dict[str, Any]:
     """The one session of the story."""
     events = [
         {**event, "service": service, "seq": number}
         for service, events in story.events.items()
         for number, event in enumerate(events, 1)
     ]
-    (found,) = sessions(events, story.all_rows(), {SUB: "cameron"})
+    (found,) = sessions(events, story.all_rows(), {SUB: "cameron"}, tabs or {})
     return found
 
 
@@ -33,6 +33,31 @@ def test_after_the_logout_everything_is_over() -> None:
     assert found["reason"] == "Logout"
     assert all(session["ended_at"] and session["tabs"] == 1 for app in found["apps"] for session in app["sessions"])
     assert {app["delivery"]["state"] for app in found["apps"]} == {"delivered"}
+
+
+def test_an_active_session_of_an_app_shows_how_many_browsers_have_a_tab_open() -> None:
+    """Manager says that it has none in this session; an app that says nothing has no number."""
+    story = Story()
+    story.sign_in("dispatch", asked=True)
+    story.sign_in("manager", asked=False)
+    found = mapped(story, {"dispatch": {SID: 1, "another session": 5}, "manager": {}})
+    assert [app["sessions"][0]["tabs"] for app in found["apps"]] == [1, 0]
+    found = mapped(story, {"manager": {SID: 2}})
+    assert [app["sessions"][0]["tabs"] for app in found["apps"]] == [None, 2]
+
+
+def test_a_second_sign_in_takes_the_open_tab_with_it() -> None:
+    story = Story()
+    story.sign_in("dispatch", asked=True)
+    story.event("dispatch", "rp.session.created", client_id="pickup-dispatch")
+    (app,) = mapped(story, {"dispatch": {SID: 1}})["apps"]
+    assert [bool(session["ended_at"]) for session in app["sessions"]] == [True, False]
+    assert [session["tabs"] for session in app["sessions"]] == [None, 1]
+
+
+def test_a_stream_that_is_not_closed_yet_does_not_count_after_the_end() -> None:
+    found = mapped(four_clicks(), {"dispatch": {SID: 7}, "manager": {SID: 7}})
+    assert [app["sessions"][0]["tabs"] for app in found["apps"]] == [1, 1]
 
 
 def test_an_app_that_is_down_is_not_over_and_says_when_it_is_told_again() -> None:
