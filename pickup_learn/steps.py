@@ -109,8 +109,10 @@ def three_sessions(messages: Sequence[Message]) -> Verdict:
 
 def log_out(messages: Sequence[Message]) -> Verdict:
     for click in reversed(picked(messages, "log_out", to="dispatch")):
-        tokens = logout_tokens(act_of(messages, click))
-        if any(one["to"] == "manager" and one["outcome"] == "ok" for one in tokens):
+        act = act_of(messages, click)
+        tokens = logout_tokens(act)
+        is_complete = bool(picked(act, "logged_out", to="dispatch"))  # recorded after the logout tokens
+        if is_complete and any(one["to"] == "manager" and one["outcome"] == "ok" for one in tokens):
             return shown(tokens, min(len({one["to"] for one in tokens}), 2) + 1)
     return NOT_YET
 

@@ -70,6 +70,16 @@ def test_no_step_is_done_at_the_start() -> None:
     assert set(verdicts(Story()).values()) == {NOT_YET}
 
 
+def test_the_logout_is_not_graded_before_the_record_of_it_is_complete() -> None:
+    """The number of apps that were told is the answer: it must not be read while Dispatch's token is missing."""
+    story = four_clicks()
+    kept = [row for row in story.rows["dispatch"] if row["kind"] not in ("backchannel_logout", "logged_out")]
+    story.rows["dispatch"] = kept
+    story.rows["idp"] = [row for row in story.rows["idp"] if row["jti"] != "jti-dispatch"]
+    assert verdicts(story)["log-out"] == NOT_YET
+    assert verdicts(four_clicks())["log-out"].answer == 3
+
+
 def test_the_four_clicks_do_the_first_chapters() -> None:
     found = verdicts(four_clicks())
     chapters = tutorial.chapters()[:4]
