@@ -160,6 +160,18 @@ def test_the_session_map_shows_what_should_be_over_and_why_it_is_not(
     expect(session.locator(".node:not([data-state=ended])")).to_have_count(0, timeout=IN_A_WHILE * 1000)
 
 
+def test_the_flow_page_asks_for_a_stream_again_when_none_was_free(laptop: Device, stack: Stack, learn: Learn) -> None:
+    laptop.may_complain(r"503 .*/api/stream")
+    tab = laptop.context.new_page()
+    tab.route("**/api/stream*", lambda route: route.fulfill(status=503), times=1)
+    tab.goto(f"{learn.url}/")
+    expect(tab.get_by_text("Pickup Learn does not answer.")).to_be_visible()
+    laptop.sign_in(stack.dispatch, "cameron")
+    of_session = tab.locator("[data-part=session] option").filter(has_text=laptop.sid(stack.dispatch))
+    expect(of_session).to_be_attached()
+    expect(tab.get_by_text("Pickup Learn does not answer.")).to_have_count(0)
+
+
 def test_nothing_notices_that_learn_is_down(laptop: Device, stack: Stack, hands: StackControl, learn: Learn) -> None:
     with hands.without("learn"):
         dispatch = laptop.sign_in(stack.dispatch, "cameron")

@@ -1,6 +1,7 @@
 // The flow page: takes the messages from the service as they come, draws them, opens the one that is chosen.
 
 import { Detail } from "./detail.js";
+import { get, listen } from "./follow.js";
 import { Picture } from "./picture.js";
 import { Presentation } from "./present.js";
 import { Record } from "./record.js";
@@ -13,7 +14,7 @@ const page = document.getElementById("flow");
 const find = (name) => page.querySelector(`[data-part=${name}]`);
 const { complete } = await import(page.dataset.pageScript);
 const record = new Record();
-const explanations = await fetch("api/explanations").then((answer) => answer.json());
+const explanations = await get("api/explanations");
 const detail = new Detail(find("detail-body"), explanations);
 const picture = new Picture(find("acts"), find("lanes"), choose);
 const presentation = new Presentation(find("present"), { dispatch: page.dataset.dispatch, manager: page.dataset.manager });
@@ -24,31 +25,34 @@ let asked = askedFor(); // the message that the address asks for, until it was f
 
 // --- what comes ---
 
-const first = await fetch("api/messages").then((answer) => answer.json());
+const first = await get("api/messages");
+let last = first.last; // the number of the newest message or event that came
 services = first.services;
 record.add(first.messages);
 draw();
 chooseFromAddress();
 
-const stream = new EventSource(`api/stream?after=${first.last}`);
-stream.addEventListener("message", (event) => {
-  const message = JSON.parse(event.data);
-  record.add([message]);
-  presentation.see([message]);
-  draw();
-  chooseFromAddress();
+listen(() => `api/stream?after=${last}`, {
+  message({ data, lastEventId }) {
+    const message = JSON.parse(data);
+    last = lastEventId;
+    record.add([message]);
+    presentation.see([message]);
+    draw();
+    chooseFromAddress();
+  },
+  services({ data }) {
+    services = JSON.parse(data);
+    draw();
+  },
+  reset() {
+    record.clear();
+    close();
+    draw();
+  },
+  error: () => say("Pickup Learn does not answer. The page waits for it."),
+  open: () => say(""),
 });
-stream.addEventListener("services", (event) => {
-  services = JSON.parse(event.data);
-  draw();
-});
-stream.addEventListener("reset", () => {
-  record.clear();
-  close();
-  draw();
-});
-stream.addEventListener("error", () => say("Pickup Learn does not answer. The page waits for it."));
-stream.addEventListener("open", () => say(""));
 
 // --- drawing: once a frame, however many messages come ---
 

@@ -4,7 +4,7 @@ const PAUSE = 200; // ms between two calls
 const RETRY = 2000; // ms until the next attempt to open the stream, when all places are taken
 
 // `isNews(name, data)`: whether an event of the stream matters to the page.
-export function follow(refresh, say, isNews = () => true) {
+export function follow(refresh, say, isNews = () => true, address = "api/stream") {
   let isRunning = false;
   let isStale = false;
 
@@ -25,21 +25,20 @@ export function follow(refresh, say, isNews = () => true) {
     isRunning = false;
   }
 
-  function connect() {
-    const stream = new EventSource("api/stream");
-    for (const name of ["message", "events", "services", "tabs", "reset"]) {
-      stream.addEventListener(name, ({ data }) => isNews(name, JSON.parse(data)) && run());
-    }
-    stream.addEventListener("open", run);
-    stream.addEventListener("error", () => {
-      run();
-      if (stream.readyState === EventSource.CLOSED) setTimeout(connect, RETRY); // the browser does not try again
-    });
-  }
-
+  const news = ["message", "events", "services", "tabs", "reset"];
+  const listeners = news.map((name) => [name, ({ data }) => isNews(name, JSON.parse(data)) && run()]);
   run();
-  connect();
+  listen(() => address, { ...Object.fromEntries(listeners), open: run, error: run });
   return run;
+}
+
+// Opens a stream. `address()` is asked again for each new one; `listeners`: event name → function.
+export function listen(address, listeners) {
+  const stream = new EventSource(address());
+  for (const [name, act] of Object.entries(listeners)) stream.addEventListener(name, act);
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, RETRY, address, listeners); // the browser does not try again
+  });
 }
 
 export async function get(address) {

@@ -2,13 +2,13 @@
 // Without this script every part of each step is shown.
 
 import { el } from "./dom.js";
+import { follow, get } from "./follow.js";
 
 const KEY = "pickup tutorial";
 const page = document.getElementById("tutorial");
 const find = (name, part = page) => part.querySelector(`[data-part=${name}]`);
 const steps = [...page.querySelectorAll("[data-step]")];
 let progress = load();
-let asking; // the timer of the next question
 
 function load() {
   try {
@@ -29,8 +29,10 @@ function keep() {
 }
 
 async function ask() {
-  const query = new URLSearchParams({ since: progress.since, person: progress.person });
-  const { steps: verdicts, people } = await fetch(`${page.dataset.steps}?${query}`).then((answer) => answer.json());
+  const asked = progress;
+  const query = new URLSearchParams({ since: asked.since, person: asked.person });
+  const { steps: verdicts, people } = await get(`${page.dataset.steps}?${query}`);
+  if (progress !== asked) return; // the learner started over, or chose a person, meanwhile
   for (const [name, { seen, answer, keys }] of Object.entries(verdicts)) {
     if (!seen || progress.done[name]) continue;
     progress.done[name] = { answer, keys };
@@ -40,12 +42,7 @@ async function ask() {
   keep();
   fillPeople(people);
   draw();
-}
-
-// Several messages come together; one question is enough.
-function askSoon() {
-  clearTimeout(asking);
-  asking = setTimeout(ask, 250);
+  page.dataset.ready = "";
 }
 
 function fillPeople(people) {
@@ -96,18 +93,16 @@ page.addEventListener("change", ({ target }) => {
     draw();
   } else if (target === find("person")) {
     progress = { ...progress, person: target.value, done: {} };
-    ask();
+    askAgain();
   }
 });
 
 find("again")?.addEventListener("click", () => {
   progress = { since: Date.now(), person: progress.person, predictions: {}, done: {} };
-  ask();
+  askAgain();
 });
 
 for (const part of page.querySelectorAll("[data-after]")) part.hidden = true;
 draw();
-await ask();
-const stream = new EventSource(page.dataset.stream);
-stream.addEventListener("message", askSoon);
-page.dataset.ready = "";
+const say = (text) => (find("status").textContent = text);
+const askAgain = follow(ask, say, (name) => name === "message", page.dataset.stream);
