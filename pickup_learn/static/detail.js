@@ -1,6 +1,6 @@
 // One message opened: what was sent, what came back, and one sentence about each part.
 
-import { el } from "./dom.js";
+import { el, marked } from "./dom.js";
 import { channelOf, clockOf, curlOf, nameOf, pathOf, resultOf } from "./words.js";
 
 const INSTANTS = new Set(["iat", "exp", "nbf", "auth_time"]); // claims in seconds since the epoch (RFC 7519 §2)
@@ -18,7 +18,7 @@ export class Detail {
     this.panel.replaceChildren(
       heading,
       el("p", { class: "way", "data-channel": message.channel }, `${nameOf(message.from)} → ${nameOf(message.to)}, ${channelOf(message)}`),
-      text ? el("p", {}, text, clauseOf(clause)) : null,
+      text ? el("p", {}, ...marked(text), clauseOf(clause)) : null,
       this.#facts(message),
       ...this.#failure(message),
       ...message.tokens.map((token) => this.#token(token, message)),
@@ -53,7 +53,7 @@ export class Detail {
     const known = this.explanations.errors?.[message.error ?? "no_answer"];
     const said = [message.error, message.error_description].filter(Boolean).join(": ");
     return [
-      el("div", { class: "notice bad" }, el("p", {}, said || "No answer came.", known && ` ${known.text}`, known && clauseOf(known.clause))),
+      el("div", { class: "notice bad" }, el("p", {}, said || "No answer came.", ...(known ? marked(` ${known.text}`) : []), known && clauseOf(known.clause))),
     ];
   }
 
@@ -85,7 +85,7 @@ export class Detail {
           "div",
           {},
           el("dt", {}, el("code", {}, name)),
-          el("dd", {}, el("code", {}, textOf(name, value)), known && el("p", { class: "why" }, known.text, clauseOf(known.clause))),
+          el("dd", {}, el("code", {}, textOf(name, value)), known && el("p", { class: "why" }, ...marked(known.text), clauseOf(known.clause))),
         );
       }),
     );

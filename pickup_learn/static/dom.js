@@ -8,3 +8,6 @@ export function el(name, attributes = {}, ...children) {
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
+
+// "such as a password (`pwd`)" → its parts as children of an element, with <code> for what is in backticks.
+export const marked = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));

@@ -1,7 +1,7 @@
 // The token inspector: an ID token beside a logout token, and each check that the receiver made.
 
 import { textOf } from "./detail.js";
-import { el } from "./dom.js";
+import { el, marked } from "./dom.js";
 import { follow, get } from "./follow.js";
 import { clockOf, nameOf } from "./words.js";
 
@@ -95,7 +95,7 @@ function row(name, one, other) {
     el("th", { scope: "row", role: "rowheader" }, el("code", {}, name), differs && el("span", { class: "badge warn" }, "differs")),
     cell(NAMES.id_token, name, one),
     cell(NAMES.logout_token, name, other),
-    el("td", { role: "cell" }, known?.text, known && el("span", { class: "clause" }, ` ${known.clause}`)),
+    el("td", { role: "cell" }, ...(known ? [...marked(known.text), el("span", { class: "clause" }, ` ${known.clause}`)] : [])),
   );
 }
 

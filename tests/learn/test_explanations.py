@@ -13,6 +13,7 @@ def test_an_explanation_is_one_sentence_with_a_clause(vocabulary: str, name: str
     said = EXPLANATIONS[vocabulary][name]
     assert said["text"].endswith(".")
     assert said["text"].count(". ") == 0
+    assert said["text"].count("`") % 2 == 0, "the pages show what is between two backticks as code"
     assert len(said["text"]) <= 130
     assert "§" in said["clause"]
     assert ("title" in said) == (vocabulary == "kinds")
