@@ -139,7 +139,7 @@ function check({ name, text, clause, found, wanted, result, file, line }) {
   const facts = [
     ["Found", value(found)],
     ["Wanted", value(wanted)],
-    ["Source", el("code", {}, line ? `${file}:${line}` : `not in ${file}`)],
+    ["Source", line ? el("a", { href: `${page.dataset.source}${file}#L${line}` }, el("code", {}, `${file}:${line}`)) : el("code", {}, `not in ${file}`)],
   ];
   return el(
     "li",

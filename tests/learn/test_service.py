@@ -1,6 +1,7 @@
 """The pages, the API and the stream of Pickup Learn."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,15 @@ def test_a_forgery_that_names_no_session_stands_beside_the_receivers_newest_id_t
     found = after_four_clicks.get(f"checks/{after_four_clicks.get('tokens')['tokens'][0]['key']}")
     assert found["refusal"] == "Both sub and sid are missing."
     assert after_four_clicks.get(f"checks/{found['beside']}")["receiver"] == "manager"
+
+
+def test_the_inspector_has_the_address_of_the_source_that_each_check_names(after_four_clicks: World) -> None:
+    found = re.search(r'data-source="([^"]+)"', after_four_clicks.client.get("/inspector").text)
+    assert found
+    key = after_four_clicks.get("tokens")["tokens"][0]["key"]
+    for check in after_four_clicks.get(f"checks/{key}")["checks"]:
+        page = after_four_clicks.client.get(found[1] + check["file"])
+        assert f'id="L{check["line"]}"' in page.text
 
 
 def test_a_message_without_a_token_has_no_checks(after_four_clicks: World) -> None:
