@@ -1,8 +1,9 @@
 // One message opened: what was sent, what came back, and one sentence about each part.
 
-import { el, marked } from "./dom.js";
+import { el, fill, marked } from "./dom.js";
 import { channelOf, clockOf, curlOf, nameOf, pathOf, resultOf } from "./words.js";
 
+const TOKENS = { id_token: "ID token", id_token_hint: "ID token as a hint", logout_token: "Logout token" };
 const INSTANTS = new Set(["iat", "exp", "nbf", "auth_time"]); // claims in seconds since the epoch (RFC 7519 §2)
 
 export class Detail {
@@ -15,7 +16,8 @@ export class Detail {
     this.key = message.key;
     const { title, text, clause } = this.explanations.kinds?.[message.kind] ?? {};
     const heading = el("h2", { tabindex: "-1" }, message.title || title);
-    this.panel.replaceChildren(
+    fill(
+      this.panel,
       heading,
       el("p", { class: "way", "data-channel": message.channel }, `${nameOf(message.from)} → ${nameOf(message.to)}, ${channelOf(message)}`),
       text ? el("p", {}, ...marked(text), clauseOf(clause)) : null,
@@ -62,7 +64,7 @@ export class Detail {
     return el(
       "section",
       { class: "token" },
-      el("h3", {}, token.name.replace("_", " "), el("span", { class: "muted" }, " decoded, in the ", token.where)),
+      el("h3", {}, TOKENS[token.name] ?? token.name, el("span", { class: "muted" }, ", decoded, in the ", token.where)),
       this.#table("Header", "headers", token.header),
       this.#table("Claims", "claims", token.claims),
       inspect && el("p", {}, el("a", { href: `inspector?key=${encodeURIComponent(message.key)}` }, "Check by check, beside the other token")),

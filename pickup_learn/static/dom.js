@@ -5,7 +5,12 @@ export function el(name, attributes = {}, ...children) {
     if (value === true) element.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(key, value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return fill(element, ...children);
+}
+
+// Replaces the children of an element. null, undefined and false stand for no child.
+export function fill(element, ...children) {
+  element.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
