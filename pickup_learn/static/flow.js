@@ -69,7 +69,7 @@ function draw() {
     const total = record.filtered.length;
     find("position").textContent = record.isLive ? `${total} messages, live` : `Message ${record.position} of ${total}`;
     find("pause").setAttribute("aria-pressed", String(!record.isLive));
-    find("pause").textContent = record.isLive ? "Pause" : "Live";
+    find("pause").textContent = record.isLive ? "Pause" : "Go live";
     const chosen = detail.key && record.get(detail.key);
     if (chosen) picture.select(chosen.key);
     drawServices();
