@@ -8,6 +8,7 @@ from typing import Any
 
 from pickup_web import message_shape as shape
 
+MAX_IDENTIFIER = 254  # characters, because "…" may follow
 MAX_ROW = 64 * 1024  # characters of a row; a larger row loses its parameters and tokens
 
 # Each kind of message, and its channel: front (through the browser), back (server to server) or push.
@@ -140,7 +141,7 @@ def identifiers(
 
     def first(name: str, *values: Any) -> str | None:
         found = next((value for value in (note.known.get(name), *values) if value and isinstance(value, str)), None)
-        return found[:255] if found else None
+        return shape.text_of(found, MAX_IDENTIFIER) if found else None
 
     def one(parameters: shape.Parameters, name: str) -> Any:
         return next(iter(parameters.get(name, ())), None)

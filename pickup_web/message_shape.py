@@ -26,7 +26,12 @@ SECRET = re.compile(  # a parameter with such a name is cut
     r"|d|p|q|dp|dq|qi|k"  # private members of a JSON Web Key (RFC 7518 §6)
 )
 # RFC 7515 §3.1, RFC 7516 §3.1: a token has three or five parts. A JSON object in base64url begins with ey or ew.
-TOKEN = re.compile(r"(?<![A-Za-z0-9_-])e[wy][A-Za-z0-9_-]{6,}+(?:\.[A-Za-z0-9_-]*+){2,4}+")
+# Before it may be %3D, the "=" of an encoded query.
+TOKEN = re.compile(r"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))e[wy][A-Za-z0-9_-]{6,}+(?:\.[A-Za-z0-9_-]*+){2,4}+")
+# Not every database stores these: NUL, and halves of a surrogate pair, which JSON can contain (RFC 8259 §8.2).
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+# A long name that is not like this may be a secret: a client that forgot "token=" sends the token as a name.
+NAME = re.compile(r"[a-z0-9]{1,20}([_.:/#-]+[a-z0-9]{1,20})*[_.:/#-]*")
 # Parameters of the protocol that may be a signed token (RFC 7519).
 TOKENS = (
     "id_token",
@@ -55,15 +60,25 @@ def first_six(secret: str) -> str:
     return f"{secret[:SHOWN]}…" if len(secret) >= MIN_SECRET else "…"
 
 
+def text_of(value: str, limit: int = MAX_VALUE) -> str:
+    """The text that is shown of a value: without tokens, storable, and bounded."""
+    text = UNSTORABLE.sub("\ufffd", TOKEN.sub(lambda token: first_six(token[0]), value))
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def name_of(name: str) -> str:
+    """The name of a parameter or member, cut if it may be a secret."""
+    return text_of(name if len(name) < MIN_SECRET or NAME.fullmatch(name) else first_six(name))
+
+
 def shown_value(name: str, value: Any, depth: int = 0) -> Any:
     """One parameter, claim or member. Its name decides how much is shown."""
     if NEVER.search(name):
         return NOT_RECORDED
     if isinstance(value, str):
         if SECRET.fullmatch(name):
-            return first_six(value)
-        text = TOKEN.sub(lambda token: first_six(token[0]), value)
-        return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + "…"
+            return text_of(first_six(value))
+        return text_of(value)
     if isinstance(value, dict | list):
         return shown_members(name, value, depth + 1)
     # JSON for browsers has no NaN and no infinity.
@@ -76,7 +91,7 @@ def shown_members(name: str, value: dict[str, Any] | list[Any], depth: int) -> A
         return "…"
     if isinstance(value, list):
         return [shown_value(name, one, depth) for one in value[:MAX_NAMES]]
-    return {str(key)[:MAX_VALUE]: shown_value(str(key).lower(), one, depth) for key, one in first_of(value.items())}
+    return {name_of(key): shown_value(key.lower(), one, depth) for key, one in first_of(value.items())}
 
 
 def first_of(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -89,7 +104,7 @@ def shown(parameters: Parameters) -> dict[str, Any]:
     found = {}
     for name, values in first_of(parameters.items()):
         cut = [shown_value(name.lower(), value) for value in values[:MAX_NAMES]]
-        found[name[:MAX_VALUE]] = cut[0] if len(cut) == 1 else cut
+        found[name_of(name)] = cut[0] if len(cut) == 1 else cut
     return found
 
 
@@ -210,7 +225,7 @@ def shown_authorization(value: str) -> str:
     """The scheme, with the client id (Basic) or the beginning of the token (Bearer)."""
     scheme, _, credentials = value.partition(" ")
     if scheme.lower() == "basic":
-        return f"Basic {basic_client(value) or '…'}"
+        return f"Basic {text_of(basic_client(value) or '…')}"
     return f"Bearer {first_six(credentials.strip())}" if scheme.lower() == "bearer" else "…"
 
 
@@ -219,7 +234,7 @@ def shown_cookie(pair: str) -> str:
     name, is_named, value = pair.strip().partition("=")
     if not is_named:  # RFC 6265bis §5.6: a cookie without "=" has an empty name
         return first_six(name)
-    return f"{name[:255]}={first_six(value) if value else ''}"
+    return f"{text_of(name, 255)}={first_six(value) if value else ''}"
 
 
 def shown_set_cookie(line: str) -> str:

@@ -83,11 +83,35 @@ def test_secrets_inside_objects_are_cut() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["{}", "see {} there", "http://app.example/?hint={}", "{}.tag.of-a-jwe"])
+@pytest.mark.parametrize(
+    "text", ["{}", "/x?hint%3D{}", "see {} there", "http://app.example/?hint={}", "{}.tag.of-a-jwe"]
+)
 def test_token_inside_another_text_is_cut(text: str) -> None:
     (value,) = shape.shown({"error_description": [text.format(TOKEN)]}).values()
     assert "signature" not in value
     assert TOKEN[:6] + "…" in value
+
+
+@pytest.mark.parametrize("name", [TOKEN, "5fb7cC0o-2mW_4hYt3Q", "0a" * 32, '{"client_secret": "5fb7c0"}'])
+def test_secret_that_was_sent_as_a_name_is_cut(name: str) -> None:
+    """A client that forgets "token=" or the content type sends a secret as the name of a parameter."""
+    assert list(shape.shown({name: [""]})) == [f"{name[:6]}…"]
+    assert list(shape.shown_value("claims", {name: 1})) == [f"{name[:6]}…"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["request_object_encryption_alg_values_supported", "http://schemas.openid.net/event/backchannel-logout", "maxAge"],
+)
+def test_usual_name_is_shown_whole(name: str) -> None:
+    """Names of parameters, metadata and claims."""
+    assert list(shape.shown({name: [""]})) == [name]
+
+
+def test_characters_that_no_database_stores_are_replaced() -> None:
+    """Half of a surrogate pair has no UTF-8, and PostgreSQL stores no NUL."""
+    known = shape.json_in(b'{"a\\u0000b": "c\\ud800d", "sid": "\\udfff"}')
+    assert shape.shown(known) == {"a\ufffdb": "c\ufffdd", "sid": "\ufffd"}
 
 
 def test_repeated_parameter_is_a_list() -> None:

@@ -484,3 +484,13 @@ def test_documented_numbers_are_those_of_the_code() -> None:
     assert f"{messages.KEEP:,} messages" in EVENTS_PAGE
     assert f"{int(messages.WAIT_SECONDS * 1000)} ms" in EVENTS_PAGE
     assert f"{messages.MAX_ANSWER} at most" in EVENTS_PAGE
+
+
+@pytest.mark.parametrize("name", ["state", "client_id", "sid", "sub"])
+def test_identifier_shows_no_token_and_is_storable(name: str) -> None:
+    """Learn looks messages up by these values, so they are cut like all others."""
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2lnbmF0dXJl"
+    assert row_of(note(known={name: token}), "idp")[name] == "eyJhbG…"
+    row = row_of(note(known={name: "a\0\ud800" + "b" * 300}), "idp")
+    assert row[name] == "a\ufffd\ufffd" + "b" * 251 + "…"
+    assert len(row[name]) == 255
