@@ -18,7 +18,7 @@ def messages() -> Response:
     record = current_record()
     limit = max(1, min(request.args.get("limit", NEWEST, type=int), NEWEST))
     after, last = request.args.get("after", type=int), record.last()
-    is_known = after is not None and after <= last  # else it is of before a reset
+    is_known = after is not None and 0 <= after <= last  # else it is of before a reset
     found = record.messages_after(after or 0, limit) if is_known else record.newest(limit)
     if is_known and len(found) == limit:
         last = found[-1]["seq"]  # there may be more

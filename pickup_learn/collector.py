@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from pickup_learn.join import Row
 from pickup_learn.record import Place, Record
@@ -162,10 +163,24 @@ class Collector:
             if has_begun_again:
                 self._record.forget_place(name)
                 continue
-            add(name, new)
+            self._add(name, new, add)
             count += len(new)
             if len(rows) < PAGE[kind]:
                 return count
+
+    def _add(self, name: str, rows: list[Row], add: Callable[[str, list[Row]], None]) -> None:
+        """Add the rows. One that cannot be stored is left out, or no later row would be read."""
+        try:
+            add(name, rows)
+        except OperationalError:  # the database is busy or down: the same rows are read again
+            raise
+        except Exception:
+            if len(rows) > 1:
+                for row in rows:
+                    self._add(name, [row], add)
+                return
+            LOG.exception("collector.row_left_out", source=name, id=rows[0]["id"])
+            self._record.skip(name, rows[0])
 
     def _note_tabs(self, source: Source, tabs: dict[str, int] | None) -> None:
         if source.tabs != tabs:

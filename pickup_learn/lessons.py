@@ -29,7 +29,7 @@ def chapter(name: str) -> str:
         if found.name == name:
             following = chapters[number + 1] if number + 1 < len(chapters) else None
             return render_template("chapter.html", chapter=found, following=following, html=html, now=now() * 1000)
-    text = tutorial.page(name)
+    text = tutorial.pages().get(name)
     if text is None:
         abort(404)
     title = text.partition("\n")[0].removeprefix("# ")
@@ -52,10 +52,13 @@ def verdicts() -> Response:
 
 def source(path: str) -> str:
     """``GET /tutorial/source/PATH``: a file of this repository, with line numbers."""
-    found = safe_join(str(ROOT), path)
-    if not found or not path.startswith(SHOWN) or not path.endswith(".py") or not Path(found).is_file():
+    is_plain = path.startswith(SHOWN) and path.endswith(".py") and ".." not in path.split("/")
+    found = safe_join(str(ROOT), path) if is_plain else None
+    try:
+        text = Path(found or "").read_text(encoding="utf-8")
+    except (OSError, ValueError):  # no such file, a folder, or a name that no file can have
         abort(404)
-    return render_template("source.html", path=path, lines=Path(found).read_text(encoding="utf-8").splitlines())
+    return render_template("source.html", path=path, lines=text.splitlines())
 
 
 def html(text: str) -> Markup:

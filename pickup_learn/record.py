@@ -106,6 +106,11 @@ class Record:
             session.execute(delete(Cursor).where(Cursor.source == source))
             self._sources.discard(source)
 
+    def skip(self, source: str, row: Row) -> None:
+        """Leave this row out; the next poll begins behind it."""
+        with self._writing, Session(self._engine) as session, session.begin():
+            self._move(session, source, [row])
+
     def add_messages(self, source: str, rows: list[Row]) -> None:
         """Join these rows with the messages they belong to, and name the acts again that changed by it."""
         if not rows:

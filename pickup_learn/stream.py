@@ -1,6 +1,7 @@
 """``GET /api/stream``: the messages and events as they come, as Server-Sent Events."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -25,7 +26,8 @@ def follow() -> Response:
     """All that is newer than ``after``, or than the last one that the browser got."""
     last_seen = request.headers.get("Last-Event-ID") or request.args.get("after") or ""
     record, collector = current_record(), current_collector()
-    after = int(last_seen) if last_seen.isdecimal() else record.last()
+    last = record.last()
+    after = min(int(last_seen), last) if re.fullmatch("[0-9]{1,18}", last_seen) else last
     if not _places.acquire(blocking=False):
         return Response("No stream is free; ask /api/messages now and then.\n", 503, {"Retry-After": "2"})
     response = Response(watch(record, collector, after, request.environ.get("gunicorn.socket")))

@@ -75,10 +75,9 @@ def read_step(title: str, name: str, text: str) -> Step:
 
 
 @cache
-def page(name: str) -> str | None:
-    """A page without steps, such as the glossary; None if there is none of that name."""
-    path = FOLDER / f"{name}.md"
-    return path.read_text(encoding="utf-8") if re.fullmatch(r"[a-z-]+", name) and path.is_file() else None
+def pages() -> Mapping[str, str]:
+    """The pages without steps, such as the glossary, by name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("[a-z]*.md")}
 
 
 def html(text: str, addresses: Mapping[str, str], source: str) -> Markup:

@@ -127,3 +127,14 @@ def test_an_ending_by_an_operator_names_the_act_when_its_event_arrives(world: Wo
     acts = {message["act"]["name"] for message in world.get("messages")["messages"]}
     assert acts == {"Logout by an operator"}
     assert {message["act"]["sid"] for message in world.get("messages")["messages"]} == {SID}
+
+
+def test_a_row_that_cannot_be_stored_is_left_out_and_later_ones_are_read(world: World) -> None:
+    story = four_clicks()
+    bad = next(row for row in story.rows["idp"] if row["kind"] == "sign_in")
+    bad["sid"] = "\ud800"  # half of a surrogate pair: no database stores it
+    world.tell(story)
+    world.poll()
+    assert len(world.titles()) == len(story.keys()) - 1
+    world.poll()
+    assert world.record.place("idp/messages") == (story.rows["idp"][-1]["id"], story.rows["idp"][-1]["at"])

@@ -155,3 +155,13 @@ def test_a_stream_begins_behind_the_last_event_that_the_browser_got(after_four_c
     stream = watch(after_four_clicks.record, after_four_clicks.collector, numbers[-2], None)
     name, message = events_of(stream, 2)[1]
     assert (name, message["seq"]) == ("message", numbers[-1])
+
+
+@pytest.mark.parametrize("after", ["-1", "-" + "9" * 30, "9" * 30, "9" * 5000, "x", "²"])
+def test_any_number_may_be_asked_for(after_four_clicks: World, after: str) -> None:
+    client = after_four_clicks.client
+    assert client.get("/api/messages", query_string={"after": after}).status_code == 200
+    stream = client.get("/api/stream", query_string={"after": after})
+    assert stream.status_code == 200
+    assert "retry:" in str(next(iter(stream.response)))
+    stream.close()

@@ -55,12 +55,12 @@ def test_each_link_leads_to_a_file(path: Path) -> None:
 
 
 def test_the_quiz_has_twelve_questions() -> None:
-    assert (tutorial.page("quiz") or "").count("<summary>Answer</summary>") == 12
+    assert tutorial.pages()["quiz"].count("<summary>Answer</summary>") == 12
 
 
 @pytest.mark.parametrize("name", ["../figures", "README", "no-such-page"])
 def test_only_pages_of_the_tutorial_are_pages(name: str) -> None:
-    assert tutorial.page(name) is None
+    assert name not in tutorial.pages()
 
 
 # --- what is checked ---
@@ -254,7 +254,23 @@ def test_files_of_the_repository_are_shown_with_line_numbers(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["no/such.py", "idp/seed.toml", "../../etc/passwd", "idp/../.env", ".env", "scripts/tls.py"]
+    "path",
+    [
+        "no/such.py",
+        "idp/seed.toml",
+        "../../etc/passwd",
+        "idp/../.env",
+        ".env",
+        "scripts/tls.py",
+        "idp/../gunicorn.conf.py",
+        "idp/%2e%2e/tests/conftest.py",
+        f"idp/{'a' * 300}.py",
+        "idp/%00.py",
+    ],
 )
 def test_no_other_file_is_shown(world: World, path: str) -> None:
     assert world.client.get(f"/tutorial/source/{path}").status_code == 404
+
+
+def test_page_with_an_impossible_name_does_not_exist(world: World) -> None:
+    assert world.client.get(f"/tutorial/{'a' * 300}").status_code == 404
