@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import socket
+import struct
 import sys
 import threading
 from contextlib import suppress
@@ -31,6 +32,7 @@ preload_app = not is_learn  # a single worker shares nothing
 keepalive = 120  # seconds
 
 BODY_SECONDS = 5.0  # for a request's body
+SEND_SECONDS = 5  # for the client to accept more of an answer
 MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CONTENT_LENGTH)
 
 graceful_timeout = 3  # seconds; open event streams do not end by themselves, so do not wait long
@@ -60,10 +62,13 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
 
 
 def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passes both
-    """Start the time limit of the body, if the request has one.
+    """Limit how long the client may take to accept the answer, and to send the body, if the request has one.
 
-    A socket timeout restarts with each byte, so a client that sends single bytes could hold the thread.
+    A client that reads nothing would hold its thread for ever. The body has a timer, because a socket timeout
+    restarts with each byte, so a client that sends single bytes could hold the thread.
     """
+    # Python's own socket timeout would also make is_closed() in pickup_learn/stream.py wait.
+    req.unreader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_SECONDS, 0))
     if not {"CONTENT-LENGTH", "TRANSFER-ENCODING"}.isdisjoint(name for name, _ in req.headers):
         req.body_timer = threading.Timer(BODY_SECONDS, stop_reading, [req.unreader.sock])
         req.body_timer.start()

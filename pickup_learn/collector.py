@@ -165,7 +165,7 @@ class Collector:
                 continue
             self._add(name, new, add)
             count += len(new)
-            if len(rows) < PAGE[kind]:
+            if not new:  # an answer may have fewer rows than were asked for, because its length is limited
                 return count
 
     def _add(self, name: str, rows: list[Row], add: Callable[[str, list[Row]], None]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 from pickup_web import message_shape as shape
 
 MAX_IDENTIFIER = 254  # characters, because "…" may follow
-MAX_ROW = 64 * 1024  # characters of a row; a larger row loses its parameters and tokens
+MAX_ROW = (
+    16 * 1024
+)  # characters of a row (discovery, the largest of ours, has 4,000); a larger row loses its parameters and tokens
 
 # Each kind of message, and its channel: front (through the browser), back (server to server) or push.
 # fmt: off

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import structlog
 from flask import Blueprint, Flask, Response, g, has_request_context, request, request_finished, request_started
-from sqlalchemy import Text, delete, func, insert, select, text
+from sqlalchemy import Result, Text, delete, func, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.expression import bindparam
 
@@ -34,6 +34,7 @@ PRUNE_EVERY = 100  # rows
 MAX_QUEUE = 2_000  # notes that wait for the thread; older ones are lost
 WAIT_SECONDS = 0.1  # how long the thread collects notes before it writes them together
 MAX_ANSWER = 500  # rows in one answer
+MAX_LENGTH = 1024 * 1024  # characters after which an answer has no further row
 SENDERS = {"backchannel_logout": "idp"}  # of requests between services that do not name their sender
 FAILURES = ("failed", "rejected", "refused", "throttled")  # the last word of an event that is a refusal
 # W3C Trace Context §3.2.2. A later version may append fields after the flags.
@@ -221,7 +222,7 @@ class Recorder:
         after = max(0, min(request.args.get("after", 0, type=int), 2**31 - 1))
         limit = max(1, min(request.args.get("limit", MAX_ANSWER, type=int), MAX_ANSWER))
         query = select(Message.id, Message.content).where(Message.id > after).order_by(Message.id).limit(limit)
-        rows = db.session.execute(query).all()
+        rows = first_rows(db.session.execute(query.execution_options(yield_per=50)))
         # `last` is lower than `after` if the database was replaced: the reader then starts again.
         last = rows[-1][0] if rows else min(after, db.session.scalar(select(func.max(Message.id))) or 0)
         content = ",".join(f'{{"id":{row_id},{content[1:]}' for row_id, content in rows)
@@ -232,6 +233,19 @@ class Recorder:
         )
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+
+def first_rows(result: Result[Any]) -> list[tuple[int, str]]:
+    """As many rows as one answer has. At least one, so that each reader gets on."""
+    rows: list[tuple[int, str]] = []
+    length = 0
+    for row_id, content in result:
+        rows.append((row_id, content))
+        length += len(content)
+        if length >= MAX_LENGTH:
+            break
+    result.close()
+    return rows
 
 
 def init_app(

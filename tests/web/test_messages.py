@@ -494,3 +494,17 @@ def test_identifier_shows_no_token_and_is_storable(name: str) -> None:
     row = row_of(note(known={name: "a\0\ud800" + "b" * 300}), "idp")
     assert row[name] == "a\ufffd\ufffd" + "b" * 251 + "…"
     assert len(row[name]) == 255
+
+
+def test_length_of_an_answer_is_limited_and_the_rest_follows(
+    dispatch_client: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a few clients that read nothing could fill the memory."""
+    monkeypatch.setattr(messages, "MAX_LENGTH", 2_000)
+    for _ in range(5):
+        recorder_of(dispatch_client.application).add(note())
+    ids = [row["id"] for row in recorded(dispatch_client)]
+    assert 1 <= len(ids) < 5
+    while rows := recorded(dispatch_client, f"?after={ids[-1]}"):
+        ids += [row["id"] for row in rows]
+    assert len(ids) == len(set(ids)) == 5
