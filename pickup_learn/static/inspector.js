@@ -77,7 +77,8 @@ const title = (name, one) => (one ? `${name} of ${clockOf(one.at).slice(0, 8)}` 
 function valuesOf(one) {
   if (!one) return {};
   const { header, claims } = one.token;
-  const lifetime = Number.isFinite(claims.exp - claims.iat) ? { lifetime: durationOf(claims.exp - claims.iat) } : {};
+  const isKnown = Number.isFinite(claims.exp) && Number.isFinite(claims.iat);
+  const lifetime = isKnown ? { lifetime: durationOf(claims.exp - claims.iat) } : {};
   return { ...header, ...claims, ...lifetime };
 }
 

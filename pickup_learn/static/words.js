@@ -10,6 +10,7 @@ export const channelOf = (message) => CHANNELS[message.channel] ?? message.chann
 
 export function clockOf(milliseconds) {
   const moment = new Date(milliseconds);
+  if (Number.isNaN(moment.valueOf())) return "--:--:--.---"; // a token may claim any number
   return `${CLOCK.format(moment)}.${String(moment.getMilliseconds()).padStart(3, "0")}`;
 }
 
@@ -35,7 +36,7 @@ export function sentenceOf(message) {
 export function curlOf(message) {
   const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
   const pairs = Object.entries(message.request.parameters).flatMap(([name, value]) =>
-    [value].flat().map((each) => `${name}=${each}`),
+    [value].flat().map((each) => `${name}=${typeof each === "string" ? each : JSON.stringify(each)}`),
   );
   const lines = [`curl -i${message.method === "GET" ? " --get" : ""} ${quote(message.url)}`];
   if (message.request.headers.authorization) lines.push("--user 'CLIENT_ID:CLIENT_SECRET'");
@@ -45,7 +46,7 @@ export function curlOf(message) {
 
 // The act as a Mermaid sequence diagram: solid arrows on the back channel, dotted ones through the browser.
 export function mermaidOf(act) {
-  const clean = (text) => text.replace(/[;#:]/g, " ");
+  const clean = (text) => (text ?? "unknown").replace(/[;#:<>\p{C}\s]+/gu, " "); // a line is a statement
   const parties = [...new Set(act.messages.flatMap(({ from, to }) => [from, to]))];
   const id = (party) => `p${parties.indexOf(party)}`;
   return [
