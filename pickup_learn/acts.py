@@ -16,6 +16,7 @@ LABELS = {"idp": "the IdP", "browser": "the browser"}
 SIGN_IN = {"start_sign_in", "authorization_request", "sign_in_page", "sign_in", "consent", "authorization_response"}
 LOGOUT = {"log_out", "logout_request", "logout_confirmation", "logged_out"}
 BACKGROUND = {"discovery", "jwks"}
+OUTSIDE = "outside"  # the sender of a forged logout request; it has no part in a logout
 GRANTS = {"refresh_token": "Token refresh", "authorization_code": "Code exchange"}
 BACKGROUND_MS = 60_000  # one act for all metadata and keys that are fetched in the same minute
 
@@ -73,7 +74,7 @@ def attempts(messages: Iterable[Message]) -> dict[str, int]:
     count: Counter[tuple[Any, ...]] = Counter()
     numbers = {}
     for message in in_order(messages):
-        if message["kind"] == "backchannel_logout":
+        if message["kind"] == "backchannel_logout" and message["from"] != OUTSIDE:
             count[delivery_of(message)] += 1
             numbers[message["key"]] = count[delivery_of(message)]
     return numbers
@@ -113,6 +114,8 @@ def group(messages: Collection[Message]) -> list[list[Message]]:
 def ties(message: Message, messages: Collection[Message], numbers: Mapping[str, int]) -> Iterable[str]:
     """Names that this message shares with the others of its act."""
     kind, sid = message["kind"], message.get("sid")
+    if message["from"] == OUTSIDE:
+        return []
     if kind in BACKGROUND:
         return [f"background:{message['at'] // BACKGROUND_MS}"]
     if kind == "backchannel_logout" and numbers[message["key"]] > 1:
@@ -153,6 +156,8 @@ def name_of(messages: list[Message], number: int, reason: str | None) -> str:
     first, kinds = messages[0], {message["kind"] for message in messages}
     if number > 1:
         return f"Retry {number - 1} to {label(first['to'])}"
+    if first["from"] == OUTSIDE:
+        return f"Request from outside to {label(first['to'])}"
     if kinds & LOGOUT or kinds & {"backchannel_logout", "push"}:
         return logout_name(messages, reason)
     if kinds & SIGN_IN:

@@ -36,6 +36,7 @@ WAIT_SECONDS = 0.1  # how long the thread collects notes before it writes them t
 MAX_ANSWER = 500  # rows in one answer
 MAX_LENGTH = 1024 * 1024  # characters after which an answer has no further row
 SENDERS = {"backchannel_logout": "idp"}  # of requests between services that do not name their sender
+OUTSIDE = "outside"  # anyone else who sends such a request, such as an attacker
 FAILURES = ("failed", "rejected", "refused", "throttled")  # the last word of an event that is a refusal
 # W3C Trace Context §3.2.2. A later version may append fields after the flags.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -154,6 +155,9 @@ class Recorder:
         note.status = response.status_code
         environ, sent = request.environ, response.headers
         note.request_headers = {name: environ[key] for name, key in ENVIRON.items() if environ.get(key)}
+        # Another IdP may send no traceparent, but the app accepts a logout token only from its IdP.
+        if note.kind in SENDERS and note.status >= 400 and "traceparent" not in note.request_headers:
+            note.sender = OUTSIDE
         # Only what the view has read: a body that the view refused is not read here either.
         form = vars(request).get("form")
         note.request_parameters = {**dict(request.args.lists()), **dict(form.lists() if form else ())}

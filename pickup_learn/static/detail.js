@@ -4,6 +4,7 @@ import { el, fill, marked } from "./dom.js";
 import { channelOf, clockOf, curlOf, nameOf, pathOf, resultOf } from "./words.js";
 
 const TOKENS = { id_token: "ID token", id_token_hint: "ID token as a hint", logout_token: "Logout token" };
+const FORGED = { text: "A logout request that the IdP did not send. Anyone can send one, so the app checks the token.", clause: "Back-Channel Logout §2.6" };
 const INSTANTS = new Set(["iat", "exp", "nbf", "auth_time"]); // claims in seconds since the epoch (RFC 7519 §2)
 
 export class Detail {
@@ -14,7 +15,7 @@ export class Detail {
   // Returns the heading, for the focus.
   show(message) {
     this.key = message.key;
-    const { title, text, clause } = this.explanations.kinds?.[message.kind] ?? {};
+    const { title, text, clause } = message.from === "outside" ? FORGED : (this.explanations.kinds?.[message.kind] ?? {});
     const heading = el("h2", { tabindex: "-1" }, message.title || title);
     fill(
       this.panel,

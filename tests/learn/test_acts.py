@@ -89,6 +89,17 @@ def test_a_retry_is_an_act_of_its_own_and_its_push_belongs_to_it() -> None:
     }
 
 
+def test_a_request_from_outside_is_an_act_of_its_own_and_no_attempt() -> None:
+    """A browser that opens the address has the user's cookie, so the request has the session's sid."""
+    story = Story()
+    story.add("manager", "backchannel_logout", "outside ⇒ manager", sid=SID, status=405, outcome="refused")
+    story.log_out("dispatch", "manager")
+    assert named(story) == {
+        "Request from outside to Manager": ["backchannel_logout"],
+        "Logout at Dispatch": ["log_out", "logout_request", *["backchannel_logout", "push"] * 2, "logged_out"],
+    }
+
+
 @pytest.mark.parametrize(
     ("reason", "name"),
     [

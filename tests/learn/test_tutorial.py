@@ -105,7 +105,7 @@ def test_a_password_at_manager_is_no_single_sign_on() -> None:
 
 
 def refused(story: Story, **row: object) -> None:
-    story.add("manager", "backchannel_logout", "idp ⇒ manager", outcome="refused", **row)
+    story.add("manager", "backchannel_logout", "outside ⇒ manager", outcome="refused", **row)
 
 
 def unsigned(story: Story) -> None:

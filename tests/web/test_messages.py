@@ -339,6 +339,16 @@ def test_hostile_request_is_answered_as_without_the_recorder(
     assert (row["kind"], row["outcome"]) == ("backchannel_logout", "refused")
 
 
+@pytest.mark.parametrize(("trace", "sender"), [(None, "outside"), (f"00-{'a' * 32}-{'b' * 16}-01", "idp")])
+def test_refused_logout_request_without_a_trace_is_from_outside(
+    manager_client: SiteClient, trace: str | None, sender: str
+) -> None:
+    headers = {"traceparent": trace} if trace else {}
+    assert manager_client.get("/bclogout", headers=headers).status_code == 405
+    (row,) = recorded(manager_client)
+    assert (row["from"], row["to"], row["status"]) == (sender, "manager", 405)
+
+
 def test_body_that_the_view_did_not_read_is_not_read(manager_client: SiteClient) -> None:
     """A body that is too large is refused by its length."""
     manager_client.post("/bclogout", data={"logout_token": "x" * 200_000})
