@@ -63,7 +63,7 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack:
     dispatch = laptop.sign_in_by_hand(stack.dispatch, "cameron")
     for step in CHAPTERS[first]:
         guide.expect(step, done=True)
-    guide.grade("start", "It was number 2.")
+    guide.grade("start", "The answer is 2.")
     guide.predict("password", 2)
     guide.grade("password", "Your prediction was right.")
     expect(guide.tab.locator("#password").get_by_text("The form belongs to the IdP")).to_be_visible()
@@ -110,9 +110,12 @@ def test_the_fifth_chapters_attacks_are_refused_and_ticked(laptop: Device, stack
 def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
     laptop: Device, stack: Stack, guide: Guide, hands: StackControl, operator: Operator
 ) -> None:
-    laptop.may_complain("net::ERR_")  # while Manager is stopped
+    laptop.may_complain("net::ERR_|status of 405")  # while Manager is stopped; the last step of chapter 5
     guide.open("6-when-things-go-wrong")
     dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
+    laptop.context.new_page().goto(
+        f"{stack.manager.url}/bclogout"
+    )  # with Manager's cookie: it must not count as an attempt
     with hands.without("manager"):
         dispatch.log_out()
         guide.expect("app-down", done=True, within=IN_A_WHILE)

@@ -83,7 +83,7 @@ function gradeOf(step, done, predicted) {
   if (!predicted) return "Choose one to read on.";
   if (!done) return "Now do it. The answer appears when the record shows it.";
   const right = done.answer ?? Number(step.dataset.right);
-  return predicted === right ? "Your prediction was right." : `Your prediction was number ${predicted}. It was number ${right}.`;
+  return predicted === right ? "Your prediction was right." : `You chose ${predicted}. The answer is ${right}.`;
 }
 
 page.addEventListener("change", ({ target }) => {
