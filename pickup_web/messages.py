@@ -243,9 +243,9 @@ def first_rows(result: Result[Any]) -> list[tuple[int, str]]:
     """As many rows as one answer has. At least one, so that each reader gets on."""
     rows: list[tuple[int, str]] = []
     length = 0
-    for row_id, content in result:
-        rows.append((row_id, content))
-        length += len(content)
+    for row in result:
+        rows.append((row.id, row.content))
+        length += len(row.content)
         if length >= MAX_LENGTH:
             break
     result.close()
