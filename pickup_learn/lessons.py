@@ -8,9 +8,9 @@ from markupsafe import Markup
 from werkzeug.security import safe_join
 
 from pickup_learn import tutorial
+from pickup_learn.collector import now_ms
 from pickup_learn.current import current_record
 from pickup_learn.steps import STEPS
-from pickup_web.clock import now
 
 ROOT = Path(__file__).parent.parent
 SHOWN = ("idp/", "relying_party/", "pickup_web/", "pickup_dispatch/", "pickup_manager/", "pickup_learn/")
@@ -19,7 +19,7 @@ MESSAGES = 2_000  # the newest ones that a step looks at
 
 def overview() -> str:
     """``GET /tutorial``: the chapters, with the learner's ticks."""
-    return render_template("tutorial.html", chapters=tutorial.chapters(), now=now() * 1000)
+    return render_template("tutorial.html", chapters=tutorial.chapters(), now=now_ms())
 
 
 def chapter(name: str) -> str:
@@ -28,7 +28,7 @@ def chapter(name: str) -> str:
     for number, found in enumerate(chapters):
         if found.name == name:
             following = chapters[number + 1] if number + 1 < len(chapters) else None
-            return render_template("chapter.html", chapter=found, following=following, html=html, now=now() * 1000)
+            return render_template("chapter.html", chapter=found, following=following, html=html, now=now_ms())
     text = tutorial.pages().get(name)
     if text is None:
         abort(404)
