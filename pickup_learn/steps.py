@@ -107,12 +107,16 @@ def three_sessions(messages: Sequence[Message]) -> Verdict:
 # --- 3. Log out ---
 
 
+def is_complete(act: Sequence[Message]) -> bool:
+    """Whether the IdP's messages of a logout are here: it records the request last, after the tokens that it sent."""
+    return bool(picked(act, "logout_request"))
+
+
 def log_out(messages: Sequence[Message]) -> Verdict:
     for click in reversed(picked(messages, "log_out", to="dispatch")):
         act = act_of(messages, click)
         tokens = logout_tokens(act)
-        is_complete = bool(picked(act, "logged_out", to="dispatch"))  # recorded after the logout tokens
-        if is_complete and any(one["to"] == "manager" and one["outcome"] == "ok" for one in tokens):
+        if is_complete(act) and any(one["to"] == "manager" and one["outcome"] == "ok" for one in tokens):
             return shown(tokens, min(len({one["to"] for one in tokens}), 2) + 1)
     return NOT_YET
 
@@ -245,7 +249,8 @@ def typo(messages: Sequence[Message]) -> Verdict:
 def policy_none(messages: Sequence[Message]) -> Verdict:
     shared = {one["sid"] for one in id_tokens(messages, "manager")}
     for click in reversed(picked(messages, "logged_out", to="dispatch")):
-        tokens = logout_tokens(act_of(messages, click))
+        act = act_of(messages, click)
+        tokens = logout_tokens(act) if is_complete(act) else []
         if tokens and tokens[0]["sid"] in shared and {one["to"] for one in tokens} == {"dispatch"}:
             return shown([tokens[0], click], 2)
     return NOT_YET

@@ -70,14 +70,17 @@ def test_no_step_is_done_at_the_start() -> None:
     assert set(verdicts(Story()).values()) == {NOT_YET}
 
 
-def test_the_logout_is_not_graded_before_the_record_of_it_is_complete() -> None:
-    """The number of apps that were told is the answer: it must not be read while Dispatch's token is missing."""
+@pytest.mark.parametrize(("step", "told"), [("log-out", "manager"), ("policy-none", "dispatch")])
+def test_a_logout_is_not_judged_before_the_idps_record_of_it_is_here(step: str, told: str) -> None:
+    """Which apps were told is the answer: it must not be read while the other app's token is missing."""
     story = four_clicks()
-    kept = [row for row in story.rows["dispatch"] if row["kind"] not in ("backchannel_logout", "logged_out")]
-    story.rows["dispatch"] = kept
-    story.rows["idp"] = [row for row in story.rows["idp"] if row["jti"] != "jti-dispatch"]
-    assert verdicts(story)["log-out"] == NOT_YET
+    others = ("backchannel_logout", "logout_request")
+    story.rows["idp"] = [row for row in story.rows["idp"] if row["kind"] not in others]
+    for app in {"dispatch", "manager"} - {told}:
+        story.rows[app] = [row for row in story.rows[app] if row["kind"] != "backchannel_logout"]
+    assert verdicts(story)[step] == NOT_YET
     assert verdicts(four_clicks())["log-out"].answer == 3
+    assert verdicts(four_clicks())["policy-none"] == NOT_YET
 
 
 def test_the_four_clicks_do_the_first_chapters() -> None:
