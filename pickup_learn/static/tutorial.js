@@ -5,10 +5,13 @@ import { el } from "./dom.js";
 import { follow, get } from "./follow.js";
 
 const KEY = "pickup tutorial";
+const QUIET = 500; // ms without news: the services are read one after the other, so half of a logout may be here
+const PATIENCE = 2000; // ms to wait for the quiet, because other people's messages may never stop
 const page = document.getElementById("tutorial");
 const find = (name, part = page) => part.querySelector(`[data-part=${name}]`);
 const steps = [...page.querySelectorAll("[data-step]")];
 let progress = load();
+let newsAt = 0;
 
 function load() {
   try {
@@ -28,7 +31,13 @@ function keep() {
   }
 }
 
+async function quiet() {
+  const latest = Date.now() + PATIENCE;
+  while (Date.now() < Math.min(newsAt + QUIET, latest)) await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
 async function ask() {
+  await quiet();
   const asked = progress;
   const query = new URLSearchParams({ since: asked.since, person: asked.person });
   const { steps: verdicts, people } = await get(`${page.dataset.steps}?${query}`);
@@ -105,4 +114,5 @@ find("again")?.addEventListener("click", () => {
 for (const part of page.querySelectorAll("[data-after]")) part.hidden = true;
 draw();
 const say = (text) => (find("status").textContent = text);
-const askAgain = follow(ask, say, (name) => name === "message", page.dataset.stream);
+const isNews = (name) => name === "message" && (newsAt = Date.now());
+const askAgain = follow(ask, say, isNews, page.dataset.stream);
