@@ -17,7 +17,7 @@ const record = new Record();
 const explanations = await get("api/explanations");
 const detail = new Detail(find("detail-body"), explanations);
 const picture = new Picture(find("acts"), find("lanes"), choose);
-const presentation = new Presentation(find("present"), { dispatch: page.dataset.dispatch, manager: page.dataset.manager });
+const presentation = new Presentation(find("present"), find("presenting"), { dispatch: page.dataset.dispatch, manager: page.dataset.manager });
 let services = [];
 let replay = null; // the timer of the next message
 let drawing = false;
@@ -195,7 +195,6 @@ find("on").addEventListener("click", () => step(1));
 find("replay").addEventListener("click", startReplay);
 find("save").addEventListener("click", () => saveFlow(record.acts, explanations));
 find("mermaid").addEventListener("click", () => saveMermaid(record.acts));
-find("presenting").addEventListener("click", () => presentation.toggle());
 find("fold").addEventListener("click", () => {
   const acts = [...page.querySelectorAll("details.act")];
   const open = acts.every((act) => !act.open);

@@ -14,8 +14,9 @@ export class Presentation {
   #since = 0; // ms; only messages from here on tick a click
   #next = 0;
 
-  constructor(bar, apps) {
-    Object.assign(this, { bar, apps });
+  constructor(bar, button, apps) {
+    Object.assign(this, { bar, apps, onOff: button });
+    button.addEventListener("click", () => this.toggle());
     this.list = bar.querySelector("ol");
     this.button = bar.querySelector("[data-next]");
     this.button.addEventListener("click", () => this.#help());
@@ -29,6 +30,7 @@ export class Presentation {
   toggle(on = !this.isOn) {
     document.documentElement.classList.toggle("present", on);
     this.bar.hidden = !on;
+    this.onOff.textContent = on ? "Stop presenting" : "Present";
     if (on) this.start();
   }
 
