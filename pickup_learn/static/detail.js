@@ -5,6 +5,7 @@ import { channelOf, clockOf, curlOf, nameOf, pathOf, resultOf } from "./words.js
 
 const TOKENS = { id_token: "ID token", id_token_hint: "ID token as a hint", logout_token: "Logout token" };
 const FORGED = { text: "A logout request that the IdP did not send. Anyone can send one, so the app checks the token.", clause: "Back-Channel Logout §2.6" };
+const DAY = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short" });
 const INSTANTS = new Set(["iat", "exp", "nbf", "auth_time"]); // claims in seconds since the epoch (RFC 7519 §2)
 
 export class Detail {
@@ -108,8 +109,14 @@ export class Detail {
 }
 
 export function textOf(name, value) {
-  if (INSTANTS.has(name) && typeof value === "number") return `${value} (${clockOf(value * 1000).slice(0, 8)})`;
+  if (INSTANTS.has(name) && typeof value === "number") return `${value} (${momentOf(value * 1000)})`;
   return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+// With its day, unless that is today.
+function momentOf(milliseconds) {
+  const [day, today] = [milliseconds, Date.now()].map((each) => DAY.format(each));
+  return `${day === today ? "" : `${day} `}${clockOf(milliseconds).slice(0, 8)}`;
 }
 
 const clauseOf = (clause) => (clause ? el("span", { class: "clause" }, ` ${clause}`) : null);

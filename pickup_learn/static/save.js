@@ -4,7 +4,7 @@ import { Detail } from "./detail.js";
 import { el } from "./dom.js";
 import { channelOf, clockOf, mermaidOf, nameOf, resultOf } from "./words.js";
 
-const ABOUT = "Recorded by Pickup. Codes, tokens and secrets are shortened; tokens are decoded and have no signature.";
+const ABOUT = "Codes, tokens and secrets are shortened; tokens are decoded and have no signature.";
 
 export async function saveFlow(acts, explanations) {
   const sheets = [...document.querySelectorAll("link[rel=stylesheet]")].map(({ href }) => fetch(href).then((answer) => answer.text()));
@@ -22,7 +22,7 @@ function fileOf(acts, explanations, styles) {
   page.documentElement.dataset.themeName = "learn";
   page.head.append(el("meta", { charset: "utf-8" }), el("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }), el("style", {}, styles));
   page.body.className = "saved";
-  page.body.append(el("main", {}, el("h1", {}, "A recorded flow"), el("p", { class: "lead" }, ABOUT), ...acts.map((act) => actOf(act, explanations))));
+  page.body.append(el("main", {}, el("h1", {}, "A recorded flow"), el("p", { class: "lead" }, `Recorded by Pickup, saved on ${new Date().toLocaleDateString("sv-SE")}. ${ABOUT}`), ...acts.map((act) => actOf(act, explanations))));
   return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
 }
 
