@@ -20,10 +20,11 @@ function fileOf(acts, explanations, styles) {
   const page = document.implementation.createHTMLDocument("Pickup: a recorded flow");
   page.documentElement.lang = "en";
   page.documentElement.dataset.themeName = "learn";
-  page.head.append(el("meta", { charset: "utf-8" }), el("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }), el("style", {}, styles));
+  page.head.append(el("meta", { charset: "utf-8" }), el("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }));
   page.body.className = "saved";
   page.body.append(el("main", {}, el("h1", {}, "A recorded flow"), el("p", { class: "lead" }, `Recorded by Pickup, saved on ${new Date().toLocaleDateString("sv-SE")}. ${ABOUT}`), ...acts.map((act) => actOf(act, explanations))));
-  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+  // As text: an element with styles would be refused by this page's own content security policy.
+  return `<!doctype html>\n${page.documentElement.outerHTML.replace("</head>", () => `<style>${styles}</style></head>`)}\n`;
 }
 
 function actOf(act, explanations) {
