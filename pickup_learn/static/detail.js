@@ -113,10 +113,12 @@ export function textOf(name, value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-// With its day, unless that is today.
+// With its day, unless that is today. A number that is no time has no day.
 function momentOf(milliseconds) {
+  const clock = clockOf(milliseconds).slice(0, 8);
+  if (Number.isNaN(new Date(milliseconds).valueOf())) return clock;
   const [day, today] = [milliseconds, Date.now()].map((each) => DAY.format(each));
-  return `${day === today ? "" : `${day} `}${clockOf(milliseconds).slice(0, 8)}`;
+  return day === today ? clock : `${day} ${clock}`;
 }
 
 const clauseOf = (clause) => (clause ? el("span", { class: "clause" }, ` ${clause}`) : null);

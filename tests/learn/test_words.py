@@ -42,6 +42,10 @@ def test_impossible_instant_has_no_clock(value: float) -> None:
     assert run("detail.js", f'm.textOf("iat", {value})').endswith("(--:--:--)")
 
 
+def test_instant_of_another_day_has_its_day() -> None:
+    assert run("detail.js", 'm.textOf("iat", 86400 * 365)').startswith("31536000 (197")
+
+
 def test_curl_shows_any_object() -> None:
     request = {"headers": {}, "parameters": {"x": {"toString": 1, "valueOf": 1}}}
     message = {"method": "POST", "url": "http://a.example/", "request": request}
