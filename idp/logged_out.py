@@ -46,10 +46,23 @@ def unconfirmed(which: ColumnElement[bool]) -> Unconfirmed:
     return Unconfirmed(waiting, [name for name, state in rows if state != "pending" and name not in waiting])
 
 
+def confirmed(sid: str | None) -> list[str]:
+    """Names of the apps that confirmed the end of this session."""
+    query = select(Client.name).join(Delivery, Delivery.client_id == Client.client_id).distinct().order_by(Client.name)
+    return list(db.session.scalars(query.where(Delivery.sid == sid, Delivery.state == "delivered")))
+
+
 def page(missing: Unconfirmed, ended: int = 1, *, sid: str | None = None) -> Response:
     """The page. ``ended``: how many sessions were ended; ``sid``: the one whose messages it links to."""
     response = make_response(
-        render_template("idp/logged_out.html", apps=all_apps(), unconfirmed=missing.sentences(), ended=ended, sid=sid)
+        render_template(
+            "idp/logged_out.html",
+            apps=all_apps(),
+            confirmed=confirmed(sid),
+            unconfirmed=missing.sentences(),
+            ended=ended,
+            sid=sid,
+        )
     )
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -472,12 +472,14 @@ def test_logged_out_page_after_a_redirect_follows_the_retries(
     assert (page.status_code, page.headers["Cache-Control"]) == (200, "no-store")
     assert "You are logged out" in words(page)
     assert "Not notified yet: Pickup Manager." in words(page)
+    assert "Confirmed by: Pickup Dispatch." in words(page)
     provider.network.heal(provider.url(MANAGER))
     clock.turn(60)
     provider.state.background.poll()
     settle(provider.state.outbox)
     assert provider.delivery(MANAGER).state == "delivered"
     page = cameron.get("/oidc/logged-out")
+    assert "Confirmed by: Pickup Dispatch, Pickup Manager." in words(page)
     assert "Not notified" not in words(page)
     assert "Your session has ended here and in every app that was notified." in words(page)
 
