@@ -30,6 +30,8 @@ def only(flow: Page, sid: str) -> None:
     option = flow.locator("[data-part=session] option", has_text=sid)
     expect(option).to_be_attached()
     flow.locator("[data-part=session]").select_option(sid)
+    # The page draws in the next frame.
+    flow.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def arrow(kind: str, way: str) -> str:
