@@ -5,6 +5,7 @@ Each check is found in relying_party by the sentence with which it refuses, so f
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,14 @@ class Check:
 
     def place(self) -> tuple[str, int | None]:
         """File and line of the check in this repository. No line if an exercise has removed the check."""
-        lines = (SOURCE / self.file).read_text("utf-8").splitlines()
-        found = (number for number, line in enumerate(lines, 1) if self.refusals[0] in line)
+        found = (number for number, line in enumerate(lines_of(self.file), 1) if self.refusals[0] in line)
         return f"relying_party/{self.file}", next(found, None)
+
+
+@cache
+def lines_of(file: str) -> list[str]:
+    """The lines of a file of relying_party, read when the first token is inspected."""
+    return (SOURCE / file).read_text("utf-8").splitlines()
 
 
 def claim(name: str) -> Callable[[Token], Any]:
@@ -289,7 +295,6 @@ ID_TOKEN = [
     ),
 ]
 CHECKS = {"logout_token": LOGOUT_TOKEN, "id_token": ID_TOKEN}
-PLACES = {id(check): check.place() for check in [*LOGOUT_TOKEN, *ID_TOKEN]}
 
 
 def token_of(message: Message) -> Token | None:
@@ -326,7 +331,7 @@ def results(checks: list[Check], token: Token, context: Context, refusal: str | 
         return ["not reached"] * len(checks)
     stop = len(checks) if stop is None else stop
     return [
-        "not reached" if number > stop or PLACES[id(check)][1] is None else "failed" if number == stop else "ok"
+        "not reached" if number > stop or check.place()[1] is None else "failed" if number == stop else "ok"
         for number, check in enumerate(checks)
     ]
 
@@ -343,7 +348,7 @@ def stopped_at(checks: list[Check], token: Token, context: Context, refusal: str
 
 def shown(check: Check, token: Token, context: Context, result: str) -> dict[str, Any]:
     """The check as the API has it."""
-    file, line = PLACES[id(check)]
+    file, line = check.place()
     return {
         "name": check.name,
         "text": check.text,

@@ -14,6 +14,7 @@ from pickup_learn.steps import STEPS
 
 ROOT = Path(__file__).parent.parent
 SHOWN = ("idp/", "relying_party/", "pickup_web/", "pickup_dispatch/", "pickup_manager/", "pickup_learn/")
+MAX_SINCE = 2**53  # milliseconds; a larger number fits in no database
 MESSAGES = 2_000  # the newest ones that a step looks at
 
 
@@ -39,7 +40,7 @@ def chapter(name: str) -> str:
 def verdicts() -> Response:
     """``GET /api/steps?since=MS&person=NAME`` → for each step whether it was seen, the answer, and the messages."""
     since, person = request.args.get("since", 0, type=int), request.args.get("person", "")
-    messages = current_record().newest(MESSAGES)
+    messages = current_record().newest(MESSAGES, max(0, min(since, MAX_SINCE)))
     people = sorted({one["act"]["person"] for one in messages if one["act"]["person"]})
     mine = [
         one

@@ -77,7 +77,7 @@ class Cursor(Base):
 
 
 class Record:
-    """All of it. One writer at a time; whoever waits in :meth:`wait` is told of each change."""
+    """Everything that was collected. One writer at a time; :meth:`wait` returns after each change."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -198,9 +198,10 @@ class Record:
         with Session(self._engine) as session:
             return last_of(session)
 
-    def newest(self, limit: int = NEWEST) -> list[Message]:
-        """The newest messages, oldest first."""
-        query = select(CollectedMessage.content).order_by(CollectedMessage.seq.desc()).limit(limit)
+    def newest(self, limit: int = NEWEST, since: int = 0) -> list[Message]:
+        """The newest messages, oldest first; with ``since`` none that was complete before this time in milliseconds."""
+        query = select(CollectedMessage.content).where(CollectedMessage.seq > since)  # see _next
+        query = query.order_by(CollectedMessage.seq.desc()).limit(limit)
         with Session(self._engine) as session:
             return list(session.scalars(query))[::-1]
 

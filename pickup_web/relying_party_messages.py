@@ -232,9 +232,8 @@ class Body:
         self._raw.close()
 
     def _keep(self, piece: bytes) -> None:
-        if (
-            len(self._kept) <= message_shape.MAX_BODY
-        ):  # one byte more than is shown, so that json_in() sees that it is cut
+        # One byte more than is shown, so that json_in() sees that the body is cut.
+        if len(self._kept) <= message_shape.MAX_BODY:
             self._kept += piece[: message_shape.MAX_BODY + 1]
 
     def _over(self, error: Exception | None = None) -> None:
