@@ -169,7 +169,7 @@ def serve(provider: Provider) -> int:
     say(f"Client: {provider.client_id!r}. Every user is signed in immediately. Press Ctrl-C to stop.")
     try:
         while True:
-            time.sleep(3600)
+            time.sleep(3600)  # the server has its own thread; Ctrl-C ends this one
     except KeyboardInterrupt:
         return 0
 
@@ -230,7 +230,7 @@ def wait_for(target: Target, seconds: float) -> None:
         if not told:
             say(f"{target.page_url} does not answer yet. Start the application now; I wait {seconds:.0f} seconds.")
         told = True
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two attempts to connect
 
 
 def conclude(reports: list[Report], options: Options) -> int:

@@ -93,7 +93,7 @@ def wait_until_healthy(app: str, port: int, process: "subprocess.Popen[bytes]", 
         if process.poll() is not None or time.monotonic() > deadline:
             output = (folder / f"{app}.log").read_text("utf-8", "replace")
             raise NotStarted(f"Pickup's {app} did not start. The end of its output:\n{output[-3000:]}")
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two health checks
 
 
 def healthy(port: int) -> bool:

@@ -232,7 +232,7 @@ def rotated_in(*others: dict[str, Any]) -> Run:
                 waited = time.monotonic() - started
                 if answer.status != BAD_REQUEST or waited > bench.patience:
                     break
-                time.sleep(min(0.5, bench.patience))
+                time.sleep(min(0.5, bench.patience))  # the app may limit how often it fetches keys
         yield from judge.judge("new key", Expect.ACCEPTED, answer, alive=victim.signed_in())
         if answer.status == OK and waited > SHORT:
             yield choice("new key", f"accepted only after {waited:.0f} seconds: key fetches are limited")

@@ -123,7 +123,7 @@ def hanging_jwks_uri(target: Target) -> None:
         under_way = [attackers.submit(attack) for _ in range(TOKEN_REQUESTS)]
         worst = 0.0
         while not all(one.done() for one in under_way) and time.monotonic() < began + PATIENCE:
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two probes of a page
             worst = max(worst, seconds_for(f"{idp}/"))
     target.report(f"{TOKEN_REQUESTS} token requests, jwks_uri hangs: GET /", worst, PROMPT, "s")
     print(f"    all {TOKEN_REQUESTS} answered after {time.monotonic() - began:.1f} s")
@@ -165,7 +165,7 @@ def memory_of_sign_ins(target: Target) -> None:
                 if answer.status_code != 503:
                     break
                 asked_to_wait.append(number)
-                time.sleep(int(answer.headers["Retry-After"]))
+                time.sleep(int(answer.headers["Retry-After"]))  # as a client that follows RFC 9110 §10.2.3
                 answer = browser.sign_in(username, target.stack.password)
             if answer.status_code != 303:
                 refused.append(answer.status_code)
@@ -198,7 +198,7 @@ def flood_of_passwords(target: Target) -> None:
             attackers.submit(guess)
         worst, until = 0.0, time.monotonic() + FLOOD_SECONDS
         while time.monotonic() < until:
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two probes of a page
             worst = max(worst, seconds_for(f"{idp}/"))
         over.set()
     target.report(f"flood of passwords from {FLOOD} connections: GET /", worst, PROMPT, "s")
@@ -259,7 +259,7 @@ def slow_requests(target: Target) -> None:
             with slow_senders(url, start.encode()):
                 worst = 0.0
                 for _ in range(PROBES):
-                    time.sleep(DRIP_SECONDS)
+                    time.sleep(DRIP_SECONDS)  # spreads the probes over the attack
                     worst = max(worst, seconds_for(f"{url}/"))
                     if worst >= PATIENCE:
                         break
@@ -303,7 +303,7 @@ def count_lost(url: str) -> dict[int, int]:
                 due[idle].append((time.monotonic() + idle + shift, connection))
         for idle, some in due.items():
             for at, connection in some:
-                time.sleep(max(0.0, at - time.monotonic()))
+                time.sleep(max(0.0, at - time.monotonic()))  # a connection must be idle for so long
                 with suppress(OSError):  # read below
                     connection.sendall(request)
             lost[idle] = sum(can_be_used_again(connection) is None for _, connection in some)
@@ -340,7 +340,7 @@ def count_failed_sign_ins(stack: Stack) -> int:
     with ThreadPoolExecutor(BURST) as people:
         for number in range(rounds):
             failed += list(people.map(sign_in_at_dispatch, range(BURST))).count(False)
-            time.sleep(1.5 + 1.5 * number / rounds)
+            time.sleep(1.5 + 1.5 * number / rounds)  # different pauses, some close to a keep-alive limit
     return failed
 
 

@@ -19,7 +19,7 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mo
 SOON = 3_000  # milliseconds within which an open tab must have noticed
 WRONG = "status of 4"  # what the console says of a form that was refused
 
-# Runs where the provider runs: nobody waits hours for a session to expire.
+# Runs where the provider runs: a test cannot wait hours for a session to expire.
 AGE_SESSIONS = """
 from sqlalchemy import create_engine, update
 from sqlalchemy.orm import Session
@@ -39,7 +39,7 @@ def phone(new_device: NewDevice) -> Device:
 
 @pytest.fixture
 def kim(operator: Operator) -> Person:
-    """Somebody of this story's own, who can be removed."""
+    """A user of this story only, who can be removed."""
     return operator.add_person("Kim Ito")
 
 

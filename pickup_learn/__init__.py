@@ -1,6 +1,6 @@
 """Pickup Learn: shows each message of a sign-in and of a logout. It collects what the three services recorded.
 
-It is no relying party, and nobody signs in here, so the pages stay when everybody is signed out.
+It is not a relying party and has no sign-in, so its pages are readable after every user has logged out.
 """
 
 from collections.abc import Callable

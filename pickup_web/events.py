@@ -18,7 +18,7 @@ from pickup_web.database import add_rows, db
 from pickup_web.seed import prepare
 
 COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says in words of its own
-KEEP = 10_000  # rows; older ones go, so that nobody can fill the disk with rejected tokens
+KEEP = 10_000  # rows; older ones are deleted, so that rejected tokens cannot fill the disk
 LINES = "event lines"  # in Session.info: what the log is told after the commit
 LOG = structlog.get_logger()
 recorded = Signal()  # ``rows``: the events, as they were just recorded
