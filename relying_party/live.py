@@ -27,23 +27,24 @@ def live() -> Response:
     """``GET /session/live``: an event stream that sends ``signed-out`` once, with the reason."""
     session, places = current_session(), current_state().streams
     session.watched_only = True
+    tell = partial(tell_pushed, current_app.app_context())
     if session.key is None or session.login is None:
+        if session.ended:  # before the page had opened its stream
+            tell(session.ended)
         return stream(iter([event("signed-out", reason_of(session.ended))]))
-    sid = session.login["claims"].get("sid")
     # A server without threads could answer no other request while the tab is open.
     if not request.environ.get("wsgi.multithread") or not places.acquire(blocking=False):
         return uncached(Response("No stream is free; ask for the status now and then.", 503, {"Retry-After": "2"}))
-    tell = partial(tell_pushed, current_app.app_context(), sid)
     response = stream(watch(current_state().sessions, session.key, tell))
     response.call_on_close(places.release)
     return response
 
 
-def watch(sessions: SessionStore, key: str, tell: Callable[[str], None] = lambda _reason: None) -> Iterator[str]:
+def watch(sessions: SessionStore, key: str, tell: Callable[[Ending], None] = lambda _ending: None) -> Iterator[str]:
     """The stream of an active session: heartbeats, then at most one event.
 
     When the tab is closed, sending a heartbeat fails and the server closes the stream. ``tell`` is called with the
-    reason after the tab was told.
+    ending after the tab was told.
     """
     yield "retry: 1000\n\n"
     end = time.monotonic() + STREAM_SECONDS
@@ -51,7 +52,7 @@ def watch(sessions: SessionStore, key: str, tell: Callable[[str], None] = lambda
     while time.monotonic() < end:
         if ending := sessions.ending(key):
             yield event("signed-out", reason_of(ending))
-            tell(ending.reason)
+            tell(ending)
             return
         if time.monotonic() >= next_beat:
             next_beat += HEARTBEAT_SECONDS
@@ -59,10 +60,10 @@ def watch(sessions: SessionStore, key: str, tell: Callable[[str], None] = lambda
         time.sleep(LOOK_SECONDS)
 
 
-def tell_pushed(context: AppContext, sid: str | None, reason: str) -> None:
+def tell_pushed(context: AppContext, ending: Ending) -> None:
     """Emit that the tab was told. Needs ``context``, because the request's own context ends before the stream."""
     with context:
-        emit("rp.tab.notified", sid=sid, outcome=reason)
+        emit("rp.tab.notified", sid=ending.sid, outcome=ending.reason)
 
 
 def status() -> Response:

@@ -55,6 +55,7 @@ class Ending:
 
     at: int
     reason: str
+    sid: str | None = None
 
     @property
     def by_logout_token(self) -> bool:
@@ -289,9 +290,9 @@ def new_row(seconds: int) -> tuple[str, StoredSession]:
 def ending_of(row: StoredSession) -> Ending | None:
     """When and why the row's session ended or expired; None while it is active."""
     if row.ended_at is not None:
-        return Ending(row.ended_at, row.end_reason or EXPIRED)
+        return Ending(row.ended_at, row.end_reason or EXPIRED, row.sid)
     over_at = min(row.expires_at, row.last_seen_at + IDLE_SECONDS)
-    return Ending(over_at, EXPIRED) if over_at <= now() else None
+    return Ending(over_at, EXPIRED, row.sid) if over_at <= now() else None
 
 
 def reason_of(token: LogoutToken) -> str:

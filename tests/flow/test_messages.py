@@ -211,6 +211,15 @@ def test_push_to_an_open_tab_is_recorded(pickup: Pickup, cameron: Person) -> Non
     assert row["response"]["parameters"] == {"event": "signed-out", "reason": "You logged out of Pickup Dispatch."}
 
 
+def test_push_is_recorded_when_the_session_ended_before_the_tab_listened(pickup: Pickup, cameron: Person) -> None:
+    cameron.signs_in("dispatch")
+    cameron.opens("manager")
+    sid = cameron.sid_at("manager")
+    cameron.logs_out_of("dispatch")
+    assert b"signed-out" in cameron.browser.client.get(f"{pickup.url('manager')}/session/live").data
+    assert [row["sid"] for row in of_kind(recorded(pickup, "manager"), "push", "out")] == [sid]
+
+
 def test_pages_are_not_recorded(pickup: Pickup, cameron: Person) -> None:
     cameron.signs_in("dispatch")
     before = len(recorded(pickup, "dispatch"))
