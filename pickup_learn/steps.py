@@ -7,6 +7,7 @@ step that no longer holds fails a test.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from pickup_learn.acts import REASONS
 from pickup_learn.join import Message
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"  # Back-Channel Logout §2.4
@@ -207,8 +208,7 @@ def app_back(messages: Sequence[Message]) -> Verdict:
 
 
 def operator(messages: Sequence[Message]) -> Verdict:
-    asked = {one["sid"] for kind in ("log_out", "logout_request") for one in picked(messages, kind)}
-    found = [one for one in logout_tokens(messages, outcome="ok") if one["sid"] not in asked]
+    found = [one for one in logout_tokens(messages, outcome="ok") if one["act"]["name"] == REASONS["operator"]]
     return shown(found[-1:], 3)
 
 

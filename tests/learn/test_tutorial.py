@@ -20,10 +20,10 @@ PAGES = ["glossary", "quiz", "cheat-sheet"]
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 
-def messages_of(story: Story) -> list[Message]:
-    """What the service has collected, each message with its act."""
+def messages_of(story: Story, reason: str | None = None) -> list[Message]:
+    """What the service has collected, each message with its act. ``reason``: of the event ``op.session.ended``."""
     messages = joined(story)
-    given = acts.assign(messages, {}, {}, "a1")
+    given = acts.assign(messages, {SID: reason} if reason else {}, {}, "a1")
     return acts.in_order({**message, "act": given[message["key"]]} for message in messages)
 
 
@@ -138,7 +138,6 @@ def back(story: Story) -> None:
         ("get", lambda story: refused(story, status=405), lambda story: refused(story, status=400)),
         ("app-down", down, four_clicks),
         ("app-back", back, down),
-        ("operator", lambda story: story.tell("dispatch", "jti", status=200), lambda story: story.log_out("dispatch")),
     ],
 )
 def test_a_step_is_done_by_its_act_only(
@@ -153,6 +152,14 @@ def test_a_step_is_done_by_its_act_only(
     right = {each.name: each.right for each in ALL_STEPS}[step]
     assert (verdicts(done)[step].seen, verdicts(done)[step].answer) == (True, right)
     assert not verdicts(other)[step].seen
+
+
+@pytest.mark.parametrize("reason", ["operator", "elsewhere", None])
+def test_only_an_operator_does_the_operators_step(reason: str | None) -> None:
+    """The IdP's event says who ended the session. It may come after the logout token."""
+    story = Story()
+    story.tell("dispatch", "jti", status=200)
+    assert STEPS["operator"](messages_of(story, reason)).seen == (reason == "operator")
 
 
 # --- the labs ---
