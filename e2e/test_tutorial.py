@@ -1,6 +1,7 @@
 """The tutorial, walked as a learner does: each step gets its tick from what the browser really did, and no earlier."""
 
 import re
+import subprocess
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -33,6 +34,14 @@ class Guide:
         """Open a chapter; the empty name is the overview."""
         self.tab.goto(f"{self.url}/{chapter}".rstrip("/"))
         self.tab.locator("[data-ready]").wait_for()
+
+    def commands(self) -> list[str]:
+        """The commands of all chapters, with the addresses of this stack."""
+        found: list[str] = []
+        for chapter in CHAPTERS:
+            self.open(chapter)
+            found += self.tab.locator("pre", has_text="curl").all_text_contents()
+        return found
 
     def expect(self, step: str, *, done: bool, within: float = 10_000) -> None:
         """The step on the open page has its tick, or not."""
@@ -125,6 +134,9 @@ def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
     laptop.sign_in(stack.dispatch, "cameron")
     operator.end_session(laptop.sid(stack.dispatch))
     guide.expect("operator", done=True)
+    for command in guide.commands():
+        done = subprocess.run(command, shell=True, capture_output=True, text=True)  # noqa: S602 # from docs/tutorial
+        assert done.stdout, command
 
 
 def test_the_labs_tick_after_their_experiments(

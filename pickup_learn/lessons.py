@@ -1,19 +1,15 @@
 """The pages of the tutorial, and what its steps ask the record."""
 
-from pathlib import Path
 from typing import Any
 
-from flask import Response, abort, current_app, jsonify, render_template, request, url_for
+from flask import Response, abort, current_app, g, jsonify, render_template, request, url_for
 from markupsafe import Markup
-from werkzeug.security import safe_join
 
-from pickup_learn import tutorial
+from pickup_learn import sources, tutorial
 from pickup_learn.collector import now_ms
 from pickup_learn.current import current_record
 from pickup_learn.steps import STEPS
 
-ROOT = Path(__file__).parent.parent
-SHOWN = ("idp/", "relying_party/", "pickup_web/", "pickup_dispatch/", "pickup_manager/", "pickup_learn/")
 MAX_SINCE = 2**53  # milliseconds; a larger number fits in no database
 MESSAGES = 2_000  # the newest ones that a step looks at
 
@@ -53,17 +49,17 @@ def verdicts() -> Response:
 
 def source(path: str) -> str:
     """``GET /tutorial/source/PATH``: a file of this repository, with line numbers."""
-    is_plain = path.startswith(SHOWN) and path.endswith(".py") and ".." not in path.split("/")
-    found = safe_join(str(ROOT), path) if is_plain else None
     try:
-        text = Path(found or "").read_text(encoding="utf-8")
+        text = sources.read(path)
     except (OSError, ValueError):  # no such file, a folder, or a name that no file can have
         abort(404)
-    return render_template("source.html", path=path, lines=text.splitlines())
+    names = {lines.first: name for name, lines in sources.names_in(path).items()}
+    return render_template("source.html", path=path, lines=text.splitlines(), names=names)
 
 
-def html(text: str) -> Markup:
-    """Markdown with this stack's addresses."""
+def html(text: str, *, links: bool = True) -> Markup:
+    """Markdown with this stack's addresses, and with links to the glossary that the page does not have yet."""
+    linked = g.setdefault("linked_terms", set()) if links else None
     addresses: dict[str, Any] = current_app.jinja_env.globals["addresses"]  # type: ignore[assignment] # Jinja: Any
     defaults = {
         "http://dispatch.localhost:8080/pickup-dispatch": addresses["dispatch"],
@@ -71,4 +67,4 @@ def html(text: str) -> Markup:
         "http://idp.localhost:9000": addresses["idp"],
         "http://learn.localhost:8082": addresses["learn"],
     }
-    return tutorial.html(text, defaults, url_for("source", path="PATH").removesuffix("PATH"))
+    return tutorial.html(text, defaults, url_for("source", path="PATH").removesuffix("PATH"), linked)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from pickup_learn import glossary, sources
+
 FOLDER = Path(__file__).parent.parent / "docs" / "tutorial"
 PARTS = ("Do", "Predict", "See", "Why", "In the code", "Check")
 STEP = re.compile(r"^## (?P<title>.+)\n<!-- step: (?P<name>[a-z-]+) -->\n", re.MULTILINE)
@@ -20,7 +22,7 @@ PART = re.compile(rf"^\*\*({'|'.join(PARTS)})\.\*\*", re.MULTILINE)
 OPTION = re.compile(r"^\d\. (.+(?:\n   .+)*)", re.MULTILINE)
 ANSWER = re.compile(r"<details><summary>Answer</summary>\n(.+?)</details>", re.DOTALL)
 
-markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
+markdown = MarkdownIt("commonmark", {"html": True}).enable("table").use(glossary.links)
 
 
 class Step(NamedTuple):
@@ -80,16 +82,24 @@ def pages() -> Mapping[str, str]:
     return {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("[a-z]*.md")}
 
 
-def html(text: str, addresses: Mapping[str, str], source: str) -> Markup:
-    """Markdown as HTML, with the addresses of this stack. ``source``: where the files of the repository are shown."""
-    rendered = markdown.render(definition_list(text))
+def html(text: str, addresses: Mapping[str, str], source: str, linked: set[str] | None = None) -> Markup:
+    """Markdown as HTML, with the addresses of this stack.
+
+    ``source``: where the files of the repository are shown. ``linked``: the terms of the glossary that have a link on
+    this page already; None adds no links.
+    """
+    rendered = markdown.render(text, {"linked": linked})
     for default, address in addresses.items():
         rendered = rendered.replace(default, address)
-    rendered = re.sub(r'href="(\d-[a-z-]+|[a-z-]+)\.md"', r'href="\1"', rendered)
+    rendered = re.sub(r'href="(\d-[a-z-]+|[a-z-]+)\.md(#[\w-]+)?"', r'href="\1\2"', rendered)
+    rendered = re.sub(
+        r'<a href="\.\./\.\./([\w/.]+)#(\w+)">(.+?)</a>', lambda found: link_to(source, *found.groups()), rendered
+    )
     rendered = re.sub(r'href="\.\./\.\./([\w/.]+)"', rf'href="{source}\1"', rendered)
     return Markup(rendered)  # noqa: S704 # our own files, no input
 
 
-def definition_list(text: str) -> str:
-    """The glossary's ``term`` and ``: text`` as a list that every Markdown reader shows in order."""
-    return re.sub(r"^(\*\*.+\*\*)\n: ", r"\1\\\n", text, flags=re.MULTILINE)
+def link_to(source: str, path: str, name: str, words: str) -> str:
+    """A link to a function, with its lines."""
+    lines = sources.names_in(path)[name]
+    return f'<a href="{source}{path}#{name}">{words}</a>, lines {lines.first}–{lines.last}'  # noqa: RUF001 # a range
