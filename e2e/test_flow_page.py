@@ -13,6 +13,7 @@ from e2e.record import Record
 from e2e.stack import Stack, StackControl
 
 SOON = 5_000  # milliseconds from a click to its arrow, on a busy machine
+GLOSSARY = re.compile("^/tutorial/glossary#")
 IN_A_WHILE = 20_000  # milliseconds for a service to start
 
 
@@ -72,6 +73,7 @@ def test_the_four_clicks_are_drawn_and_every_arrow_can_be_opened(laptop: Device,
     expect(detail.get_by_role("heading", name="Logout token", exact=True)).to_be_visible()
     for words in ("Back-Channel Logout §2.5", "logout+jwt", "backchannel-logout", sid):
         expect(detail).to_contain_text(words)
+    expect(detail.locator("a.term").first, "its words lead to the glossary").to_have_attribute("href", GLOSSARY)
     cookie = laptop.cookie(stack.manager.url).partition("=")[2]
     for secret in (stack.password, cookie):
         assert secret, "control: there is something to look for"
@@ -137,6 +139,7 @@ def test_a_saved_flow_opens_offline(laptop: Device, stack: Stack, flow: Page, tm
     laptop.context.set_offline(True)
     saved.goto(file.as_uri())
     expect(saved.get_by_text("Logout at Dispatch").first).to_be_visible()
+    expect(saved.locator("a.term"), "the glossary is not in the file").to_have_count(0)
     assert "Segoe UI" in saved.evaluate("getComputedStyle(document.body).fontFamily"), "it brings its styles"
     assert "<script" not in file.read_text("utf-8")
     laptop.context.set_offline(False)

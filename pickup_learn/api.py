@@ -1,9 +1,9 @@
 """The API of the pages: what was collected, as JSON."""
 
-from flask import Response, abort, current_app, jsonify, request
+from flask import Response, abort, current_app, jsonify, request, url_for
 
 from pickup_learn import checks as token_checks
-from pickup_learn import session_map
+from pickup_learn import glossary, session_map
 from pickup_learn.acts import client_of
 from pickup_learn.current import current_collector, current_record
 from pickup_learn.explanations import EXPLANATIONS
@@ -32,8 +32,9 @@ def sessions() -> Response:
 
 
 def explanations() -> Response:
-    """One sentence about each parameter, claim, header, kind of message and error."""
-    return jsonify(EXPLANATIONS)
+    """One sentence about each parameter, claim, header, kind of message and error; and where the glossary is."""
+    page = url_for("chapter", name="glossary")
+    return jsonify(**EXPLANATIONS, terms={word: f"{page}#{anchor}" for word, anchor in glossary.terms().items()})
 
 
 def tokens() -> Response:

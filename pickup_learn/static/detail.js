@@ -16,13 +16,14 @@ export class Detail {
   // Returns the heading, for the focus.
   show(message) {
     this.key = message.key;
+    this.terms = { ...this.explanations.terms };
     const { title, text, clause } = message.from === "outside" ? FORGED : (this.explanations.kinds?.[message.kind] ?? {});
     const heading = el("h2", { tabindex: "-1" }, message.title || title);
     fill(
       this.panel,
       heading,
       el("p", { class: "way", "data-channel": message.channel }, `${nameOf(message.from)} → ${nameOf(message.to)}, ${channelOf(message)}`),
-      text ? el("p", {}, ...marked(text), clauseOf(clause)) : null,
+      text ? el("p", {}, ...marked(text, this.terms), clauseOf(clause)) : null,
       this.#facts(message),
       ...this.#failure(message),
       ...message.tokens.map((token) => this.#token(token, message)),
@@ -57,7 +58,7 @@ export class Detail {
     const known = this.explanations.errors?.[message.error ?? "no_answer"];
     const said = [message.error, message.error_description].filter(Boolean).join(": ");
     return [
-      el("div", { class: "notice bad" }, el("p", {}, said || "No answer came.", ...(known ? marked(` ${known.text}`) : []), known && clauseOf(known.clause))),
+      el("div", { class: "notice bad" }, el("p", {}, said || "No answer came.", ...(known ? marked(` ${known.text}`, this.terms) : []), known && clauseOf(known.clause))),
     ];
   }
 
@@ -89,7 +90,7 @@ export class Detail {
           "div",
           {},
           el("dt", {}, el("code", {}, name)),
-          el("dd", {}, el("code", {}, textOf(name, value)), known && el("p", { class: "why" }, ...marked(known.text), clauseOf(known.clause))),
+          el("dd", {}, el("code", {}, textOf(name, value)), known && el("p", { class: "why" }, ...marked(known.text, this.terms), clauseOf(known.clause))),
         );
       }),
     );

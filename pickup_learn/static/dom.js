@@ -15,4 +15,20 @@ export function fill(element, ...children) {
 }
 
 // "such as a password (`pwd`)" → its parts as children of an element, with <code> for what is in backticks.
-export const marked = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+// `terms`: the addresses of the words that the glossary explains. Each gets one link, and is then taken out of `terms`.
+export function marked(text, terms = {}) {
+  return text.split("`").flatMap((part, index) => {
+    const words = linked(part, terms);
+    return index % 2 ? [el("code", {}, ...words)] : words;
+  });
+}
+
+function linked(text, terms) {
+  const longestFirst = Object.keys(terms).sort((a, b) => b.length - a.length);
+  if (!longestFirst.length) return [text];
+  return text.split(new RegExp(`(?<![\\w-])(${longestFirst.join("|")})(?![\\w-])`, "i")).map((word) => {
+    const address = terms[word.toLowerCase()];
+    delete terms[word.toLowerCase()];
+    return address ? el("a", { href: address, class: "term" }, word) : word;
+  });
+}

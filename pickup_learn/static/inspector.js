@@ -57,6 +57,7 @@ function draw(idToken, logoutToken) {
 
 function comparison(idToken, logoutToken) {
   const [one, other] = [idToken, logoutToken].map(valuesOf);
+  const terms = { ...explanations.terms };
   const names = [...new Set([...FIRST, ...Object.keys(other), ...Object.keys(one)])].filter((name) => name in one || name in other);
   const headings = ["Name", title(NAMES.id_token, idToken), title(NAMES.logout_token, logoutToken), "What it is for"];
   return el(
@@ -67,7 +68,7 @@ function comparison(idToken, logoutToken) {
       "table",
       { class: "table", role: "table" },
       el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...headings.map((text) => el("th", { scope: "col", role: "columnheader" }, text)))),
-      el("tbody", { role: "rowgroup" }, ...names.map((name) => row(name, one, other))),
+      el("tbody", { role: "rowgroup" }, ...names.map((name) => row(name, one, other, terms))),
     ),
   );
 }
@@ -84,7 +85,7 @@ function valuesOf(one) {
 
 const durationOf = (seconds) => (seconds % 60 ? `${seconds} seconds` : `${seconds / 60} minutes`);
 
-function row(name, one, other) {
+function row(name, one, other, terms) {
   const difference = explanations.differences[name];
   const both = name in one && name in other;
   const isDifferent = JSON.stringify(one[name]) !== JSON.stringify(other[name]) && !ALWAYS_DIFFERENT.includes(name);
@@ -96,7 +97,7 @@ function row(name, one, other) {
     el("th", { scope: "row", role: "rowheader" }, el("code", {}, name), differs && el("span", { class: "badge warn" }, "differs")),
     cell(NAMES.id_token, name, one),
     cell(NAMES.logout_token, name, other),
-    el("td", { role: "cell" }, ...(known ? [...marked(known.text), el("span", { class: "clause" }, ` ${known.clause}`)] : [])),
+    el("td", { role: "cell" }, ...(known ? [...marked(known.text, terms), el("span", { class: "clause" }, ` ${known.clause}`)] : [])),
   );
 }
 

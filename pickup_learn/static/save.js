@@ -40,7 +40,7 @@ function actOf(act, explanations) {
 
 function messageOf(message, explanations) {
   const panel = el("div", { class: "detail" });
-  new Detail(panel, explanations).show(message);
+  new Detail(panel, { ...explanations, terms: {} }).show(message); // the glossary is not in the file
   const way = `${nameOf(message.from)} → ${nameOf(message.to)}, ${channelOf(message)}, ${resultOf(message)}`;
   const summary = el("summary", {}, el("strong", {}, message.title), el("span", { class: "muted" }, ` ${clockOf(message.at)} · ${way}`));
   return el("li", { "data-channel": message.channel }, el("details", {}, summary, panel));
