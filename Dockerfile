@@ -20,6 +20,7 @@ COPY pickup_dispatch pickup_dispatch
 COPY pickup_manager pickup_manager
 COPY pickup_learn pickup_learn
 COPY docs/tutorial docs/tutorial
+COPY docs/labs docs/labs
 # chmod, because the checkout may have a strict umask. Compile the bytecode here, because the container's root file
 # system is read-only.
 RUN chmod -R a+rX . && python -m compileall -q .

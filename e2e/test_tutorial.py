@@ -7,11 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from e2e import axe
-from e2e.conftest import NewDevice
 from e2e.device import Device
 from e2e.operator import Operator
-from e2e.pages.account import AccountPage
-from e2e.pages.console import ConsolePage
 from e2e.plain import http, post_logout_token
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
@@ -23,16 +20,16 @@ CHAPTERS = {chapter.name: [step.name for step in chapter.steps] for chapter in t
 
 
 class Guide:
-    """The tutorial in a tab of the learner's browser."""
+    """The tutorial, or the labs, in a tab of the learner's browser."""
 
-    def __init__(self, device: Device, stack: Stack) -> None:
+    def __init__(self, device: Device, stack: Stack, part: str = "tutorial") -> None:
         self.tab: Page = device.context.new_page()
-        self.url = f"{stack.learn_url}/tutorial"
-        self.open("")  # the tutorial begins: from here on messages count
+        self.url = f"{stack.learn_url}/{part}"
+        self.open("")  # the tutorial or a lab begins: from here on messages count
 
-    def open(self, chapter: str) -> None:
-        """Open a chapter; the empty name is the overview."""
-        self.tab.goto(f"{self.url}/{chapter}".rstrip("/"))
+    def open(self, name: str) -> None:
+        """Open a chapter or a lab; the empty name is the overview."""
+        self.tab.goto(f"{self.url}/{name}".rstrip("/"))
         self.tab.locator("[data-ready]").wait_for()
 
     def commands(self) -> list[str]:
@@ -96,7 +93,7 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack:
     for step in CHAPTERS[fourth]:
         guide.expect(step, done=True)
     guide.open("")
-    expect(guide.tab.get_by_text("14 of 24 steps seen.")).to_be_visible()
+    expect(guide.tab.get_by_text("14 of 20 steps seen.")).to_be_visible()
 
 
 def test_the_fifth_chapters_attacks_are_refused_and_ticked(laptop: Device, stack: Stack, guide: Guide) -> None:
@@ -137,47 +134,6 @@ def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
     for command in guide.commands():
         done = subprocess.run(command, shell=True, capture_output=True, text=True)  # noqa: S602 # from docs/tutorial
         assert done.stdout, command
-
-
-def test_the_labs_tick_after_their_experiments(
-    laptop: Device, new_device: NewDevice, stack: Stack, guide: Guide, operator: Operator
-) -> None:
-    """Each is red until the experiment is over; the third is mended as an operator would."""
-    phone = new_device()
-    guide.open("7-labs")
-    dispatch, other = laptop.sign_in(stack.dispatch, "cameron"), phone.sign_in(stack.dispatch, "cameron")
-    guide.expect("two-browsers", done=False)
-    dispatch.log_out()
-    guide.expect("two-browsers", done=True)
-    other.expect_signed_in("Cameron Reyes")
-
-    laptop.sign_in(stack.dispatch, "cameron")
-    guide.expect("everywhere", done=False)
-    account = AccountPage(laptop.context.new_page(), stack).open()
-    account.log_out_everywhere.click()
-    account.answer("Log out everywhere")
-    guide.expect("everywhere", done=True)
-
-    console = ConsolePage.opened_by_operator(phone, stack)
-    dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
-    sid = laptop.sid(stack.manager)
-    with operator.client_setting("pickup-manager", backchannel_logout_uri=f"{stack.manager.url}/bclogut"):
-        dispatch.log_out()
-        dispatch.expect_logged_out()
-    guide.expect("typo", done=False)
-    manager.expect_signed_in("Cameron Reyes")
-    console.open(f"/deliveries?sid={sid}")
-    console.row("Pickup Manager").get_by_role("button", name="Send again").click()
-    guide.expect("typo", done=True)
-    expect(manager.signed_out_card).to_be_visible()
-
-    dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
-    guide.expect("policy-none", done=False)
-    with operator.client_setting("pickup-manager", delete_tokens_on_logout="none"):
-        dispatch.log_out()
-        dispatch.expect_logged_out()
-    guide.expect("policy-none", done=True)
-    manager.expect_signed_in("Cameron Reyes")
 
 
 def test_the_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:

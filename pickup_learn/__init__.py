@@ -24,6 +24,8 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/tutorial",             "tutorial",     lessons.overview),
     ("/tutorial/<name>",      "chapter",      lessons.chapter),
     ("/tutorial/source/<path:path>", "source", lessons.source),
+    ("/labs",                 "labs",         lessons.labs),
+    ("/labs/<name>",          "lab",          lessons.lab),
     ("/api/steps",            "steps",        lessons.verdicts),
     ("/api/messages",         "messages",     api.messages),
     ("/api/stream",           "stream",       stream.follow),

@@ -80,7 +80,7 @@ def linked_text(token: Token, linked: set[str]) -> Iterator[Token]:
         linked.add(target)
         if before := token.content[end : match.start()]:
             yield part_of(token, before)
-        yield Token("link_open", "a", 1, attrs={"href": f"glossary.md#{target}", "class": "term"})
+        yield Token("link_open", "a", 1, attrs={"href": f"../tutorial/glossary.md#{target}", "class": "term"})
         yield part_of(token, match[0])
         yield Token("link_close", "a", -1)
         end = match.end()

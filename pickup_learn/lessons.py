@@ -1,4 +1,4 @@
-"""The pages of the tutorial, and what its steps ask the record."""
+"""The pages of the tutorial and of the labs, and what their checks ask the record."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from markupsafe import Markup
 from pickup_learn import sources, tutorial
 from pickup_learn.collector import now_ms
 from pickup_learn.current import current_record
+from pickup_learn.labs import CHECKS
 from pickup_learn.steps import STEPS
 
 MAX_SINCE = 2**53  # milliseconds; a larger number fits in no database
@@ -33,8 +34,26 @@ def chapter(name: str) -> str:
     return render_template("page.html", title=title, text=html(text))
 
 
+def labs() -> str:
+    """``GET /labs``: the labs by kind, with the learner's ticks."""
+    found = [tutorial.labs()[name] for name in CHECKS]
+    kinds = {words: [lab for lab in found if lab.kind == kind] for kind, words in tutorial.KINDS.items()}
+    return render_template("labs.html", kinds=kinds, now=now_ms())
+
+
+def lab(name: str) -> str:
+    """``GET /labs/NAME``: one lab."""
+    if name not in CHECKS:
+        abort(404)
+    names = list(CHECKS)
+    following = tutorial.labs().get(next(iter(names[names.index(name) + 1 :]), ""))
+    return render_template(
+        "lab.html", lab=tutorial.labs()[name], kinds=tutorial.KINDS, following=following, html=html, now=now_ms()
+    )
+
+
 def verdicts() -> Response:
-    """``GET /api/steps?since=MS&person=NAME`` → for each step whether it was seen, the answer, and the messages."""
+    """``GET /api/steps?since=MS&person=NAME`` → for each step and lab whether it was seen, the answer, the messages."""
     since, person = request.args.get("since", 0, type=int), request.args.get("person", "")
     messages = current_record().newest(MESSAGES, max(0, min(since, MAX_SINCE)))
     people = sorted({one["act"]["person"] for one in messages if one["act"]["person"]})
@@ -43,7 +62,7 @@ def verdicts() -> Response:
         for one in sorted(messages, key=lambda message: int(message["at"]))
         if one["at"] >= since and (not person or one["act"]["person"] in (person, None))
     ]
-    steps = {name: check(mine)._asdict() for name, check in STEPS.items()}
+    steps = {name: check(mine)._asdict() for name, check in {**STEPS, **CHECKS}.items()}
     return jsonify(steps=steps, people=people)
 
 

@@ -212,50 +212,6 @@ def operator(messages: Sequence[Message]) -> Verdict:
     return shown(found[-1:], 3)
 
 
-# --- 7. Labs ---
-
-
-def two_browsers(messages: Sequence[Message]) -> Verdict:
-    for tokens in reversed(logout_tokens(messages, to="dispatch", outcome="ok")):
-        others = [
-            one
-            for one in id_tokens(messages, "dispatch")
-            if one["sub"] == tokens["sub"] and one["sid"] not in (None, tokens["sid"]) and one["at"] < tokens["at"]
-        ]
-        ended = {one["sid"] for one in logout_tokens(messages)}
-        if still_active := [one for one in others if one["sid"] not in ended]:
-            return shown([tokens, still_active[-1]], 2)
-    return NOT_YET
-
-
-def everywhere(messages: Sequence[Message]) -> Verdict:
-    ends = logout_tokens(messages, outcome="ok")
-    for one in reversed(ends):
-        for other in ends:
-            is_other = other["sid"] != one["sid"] and (other["sub"], other["to"]) == (one["sub"], one["to"])
-            if is_other and abs(other["at"] - one["at"]) <= AT_ONCE:
-                return shown([other, one], 2)
-    return NOT_YET
-
-
-def typo(messages: Sequence[Message]) -> Verdict:
-    for missed in reversed(logout_tokens(messages, to="manager", status=404)):
-        taken = logout_tokens(messages, to="manager", outcome="ok", sid=missed["sid"])
-        if taken and taken[-1]["at"] > missed["at"]:
-            return shown([missed, taken[-1]], 2)
-    return NOT_YET
-
-
-def policy_none(messages: Sequence[Message]) -> Verdict:
-    shared = {one["sid"] for one in id_tokens(messages, "manager")}
-    for click in reversed(picked(messages, "logged_out", to="dispatch")):
-        act = act_of(messages, click)
-        tokens = logout_tokens(act) if is_complete(act) else []
-        if tokens and tokens[0]["sid"] in shared and {one["to"] for one in tokens} == {"dispatch"}:
-            return shown([tokens[0], click], 2)
-    return NOT_YET
-
-
 STEPS: dict[str, Check] = {
     "start": start,
     "password": password,
@@ -277,8 +233,4 @@ STEPS: dict[str, Check] = {
     "app-down": app_down,
     "app-back": app_back,
     "operator": operator,
-    "two-browsers": two_browsers,
-    "everywhere": everywhere,
-    "typo": typo,
-    "policy-none": policy_none,
 }

@@ -1,7 +1,9 @@
-"""Reads docs/tutorial/*.md, the one source of the tutorial, and makes pages of it.
+"""Reads docs/tutorial/*.md and docs/labs/*.md, the one source of the tutorial and of the labs, and makes pages of them.
 
 A step is a heading followed by ``<!-- step: NAME -->``. Its paragraphs begin with **Do.**, **Predict.** (with a
 numbered list of options and the answer in ``<details>``), **See.**, **Why.**, **In the code.** and **Check.**
+A lab is a file whose title is followed by ``<!-- lab: NAME kind: KIND -->``. Its hints and its solution are in
+``<details>``, too.
 """
 
 import re
@@ -16,23 +18,30 @@ from markupsafe import Markup
 from pickup_learn import glossary, sources
 
 FOLDER = Path(__file__).parent.parent / "docs" / "tutorial"
+LABS = FOLDER.parent / "labs"
 PARTS = ("Do", "Predict", "See", "Why", "In the code", "Check")
+LAB_PARTS = ("Goal", "Do", "Predict", "Hint 1", "Hint 2", "Hint 3", "Check", "Solution", "Reset")
+KINDS = {"watch": "Watch", "mend": "Find and mend", "attack": "Attack and repair"}
 STEP = re.compile(r"^## (?P<title>.+)\n<!-- step: (?P<name>[a-z-]+) -->\n", re.MULTILINE)
-PART = re.compile(rf"^\*\*({'|'.join(PARTS)})\.\*\*", re.MULTILINE)
+LAB = re.compile(r"# (?P<title>.+)\n<!-- lab: (?P<name>[a-z0-9-]+) kind: (?P<kind>[a-z]+) -->\n")
+PART = re.compile(rf"^\*\*({'|'.join({*PARTS, *LAB_PARTS})})\.\*\*", re.MULTILINE)
 OPTION = re.compile(r"^\d\. (.+(?:\n   .+)*)", re.MULTILINE)
-ANSWER = re.compile(r"<details><summary>Answer</summary>\n(.+?)</details>", re.DOTALL)
+FOLDED = re.compile(
+    r"^<details><summary>(Answer|Hint \d|Solution)</summary>\n(.+?)</details>", re.DOTALL | re.MULTILINE
+)
 
 markdown = MarkdownIt("commonmark", {"html": True}).enable("table").use(glossary.links)
 
 
 class Step(NamedTuple):
-    """One step, in parts that are Markdown."""
+    """One step or one lab, in parts that are Markdown."""
 
     name: str
     title: str
     parts: Mapping[str, str]
     options: tuple[str, ...]
     answer: str  # begins with the number of the right option
+    kind: str = ""  # of a lab: one of KINDS
 
     @property
     def right(self) -> int:
@@ -65,15 +74,33 @@ def read_chapter(path: Path) -> Chapter:
     return Chapter(path.stem, title, intro, tuple(read_step(*triple) for triple in triples))
 
 
-def read_step(title: str, name: str, text: str) -> Step:
+def read_step(title: str, name: str, text: str, kind: str = "") -> Step:
     """The step with this heading."""
-    answer = ANSWER.search(text)
-    _, *pieces = PART.split(ANSWER.sub("", text))
-    parts = {label: piece.strip() for label, piece in zip(pieces[::2], pieces[1::2], strict=True)}
+    folded = {label: piece.strip() for label, piece in FOLDED.findall(text)}
+    answer = folded.pop("Answer", "")
+    _, *pieces = PART.split(FOLDED.sub("", text))
+    parts = folded | {label: piece.strip() for label, piece in zip(pieces[::2], pieces[1::2], strict=True)}
     question = parts["Predict"]
     options = tuple(option.replace("\n   ", " ") for option in OPTION.findall(question))
     parts["Predict"] = OPTION.sub("", question).strip()
-    return Step(name, title, parts, options, answer[1].strip() if answer else "")
+    return Step(name, title, parts, options, answer, kind)
+
+
+@cache
+def labs() -> Mapping[str, Step]:
+    """The labs by name."""
+    return {lab.name: lab for lab in map(read_lab, sorted(LABS.glob("[a-z0-9]*.md")))}
+
+
+def read_lab(path: Path) -> Step:
+    """The lab in a file."""
+    text = path.read_text(encoding="utf-8")
+    head = LAB.match(text)
+    if head is None:
+        raise ValueError(
+            f"{path.name} does not begin with a title and a comment such as <!-- lab: NAME kind: watch -->"
+        )
+    return read_step(head["title"], head["name"], text[head.end() :], head["kind"])
 
 
 @cache
@@ -91,7 +118,7 @@ def html(text: str, addresses: Mapping[str, str], source: str, linked: set[str] 
     rendered = markdown.render(text, {"linked": linked})
     for default, address in addresses.items():
         rendered = rendered.replace(default, address)
-    rendered = re.sub(r'href="(\d-[a-z-]+|[a-z-]+)\.md(#[\w-]+)?"', r'href="\1\2"', rendered)
+    rendered = re.sub(r'href="((?:\.\./(?:tutorial|labs)/)?[a-z0-9-]+)\.md(#[\w-]+)?"', r'href="\1\2"', rendered)
     rendered = re.sub(
         r'<a href="\.\./\.\./([\w/.]+)#(\w+)">(.+?)</a>', lambda found: link_to(source, *found.groups()), rendered
     )

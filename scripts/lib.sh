@@ -5,7 +5,7 @@
 
 run=.run
 services="idp dispatch manager learn"
-packages="idp relying_party pickup_web pickup_dispatch pickup_manager pickup_learn docs/tutorial"
+packages="idp relying_party pickup_web pickup_dispatch pickup_manager pickup_learn docs/tutorial docs/labs"
 umask 077   # only the user who runs this may read secrets, logs and data
 mkdir -p "$run"
 

@@ -1,4 +1,4 @@
-// The tutorial: keeps predictions and ticks in this browser, and asks the record which steps were seen.
+// The tutorial and the labs: keeps predictions and ticks in this browser, and asks the record which steps were seen.
 // Without this script every part of each step is shown.
 
 import { el } from "./dom.js";
@@ -46,7 +46,7 @@ async function ask() {
     if (!seen || progress.done[name]) continue;
     progress.done[name] = { answer, keys };
     const step = steps.find(({ dataset }) => dataset.step === name);
-    if (step) find("said").textContent = `Seen: ${step.querySelector("h2").textContent}.`;
+    if (step) find("said").textContent = `Seen: ${step.dataset.title}.`;
   }
   keep();
   fillPeople(people);
@@ -63,10 +63,14 @@ function fillPeople(people) {
 
 function draw() {
   for (const tick of page.querySelectorAll("[data-tick]")) tick.toggleAttribute("data-done", tick.dataset.tick in progress.done);
-  const all = page.querySelectorAll("[data-tick]").length;
-  if (find("sum")) find("sum").textContent = `${Object.keys(progress.done).length} of ${all} steps seen. Your progress is kept in this browser.`;
+  const done = names().filter((name) => name in progress.done).length;
+  if (find("sum")) find("sum").textContent = `${done} of ${names().length} ${page.dataset.what}. Your progress is kept in this browser.`;
   steps.forEach(drawStep);
 }
+
+const names = () => [...page.querySelectorAll("[data-tick]")].map(({ dataset }) => dataset.tick);
+// Without what this page lists, because the tutorial and the labs start over separately.
+const others = (kept) => Object.fromEntries(Object.entries(kept).filter(([name]) => !names().includes(name)));
 
 function drawStep(step) {
   const name = step.dataset.step;
@@ -107,7 +111,7 @@ page.addEventListener("change", ({ target }) => {
 });
 
 find("again")?.addEventListener("click", () => {
-  progress = { since: Date.now(), person: progress.person, predictions: {}, done: {} };
+  progress = { since: Date.now(), person: progress.person, predictions: others(progress.predictions), done: others(progress.done) };
   askAgain();
 });
 

@@ -1,0 +1,57 @@
+"""Pure: when a *watch* lab is done. Each function looks at the messages since the learner began, oldest first."""
+
+from collections.abc import Sequence
+
+from pickup_learn.join import Message
+from pickup_learn.steps import (
+    AT_ONCE,
+    NOT_YET,
+    Check,
+    Verdict,
+    act_of,
+    id_tokens,
+    is_complete,
+    logout_tokens,
+    picked,
+    shown,
+)
+
+
+def two_browsers(messages: Sequence[Message]) -> Verdict:
+    for tokens in reversed(logout_tokens(messages, to="dispatch", outcome="ok")):
+        others = [
+            one
+            for one in id_tokens(messages, "dispatch")
+            if one["sub"] == tokens["sub"] and one["sid"] not in (None, tokens["sid"]) and one["at"] < tokens["at"]
+        ]
+        ended = {one["sid"] for one in logout_tokens(messages)}
+        if still_active := [one for one in others if one["sid"] not in ended]:
+            return shown([tokens, still_active[-1]], 2)
+    return NOT_YET
+
+
+def everywhere(messages: Sequence[Message]) -> Verdict:
+    ends = logout_tokens(messages, outcome="ok")
+    for one in reversed(ends):
+        for other in ends:
+            is_other = other["sid"] != one["sid"] and (other["sub"], other["to"]) == (one["sub"], one["to"])
+            if is_other and abs(other["at"] - one["at"]) <= AT_ONCE:
+                return shown([other, one], 2)
+    return NOT_YET
+
+
+def policy_none(messages: Sequence[Message]) -> Verdict:
+    shared = {one["sid"] for one in id_tokens(messages, "manager")}
+    for click in reversed(picked(messages, "logged_out", to="dispatch")):
+        act = act_of(messages, click)
+        tokens = logout_tokens(act) if is_complete(act) else []
+        if tokens and tokens[0]["sid"] in shared and {one["to"] for one in tokens} == {"dispatch"}:
+            return shown([tokens[0], click], 2)
+    return NOT_YET
+
+
+CHECKS: dict[str, Check] = {
+    "two-browsers": two_browsers,
+    "everywhere": everywhere,
+    "policy-none": policy_none,
+}
