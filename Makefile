@@ -61,8 +61,8 @@ pins: ## pin the newest version of each package, with hashes (needs uv)
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" \
 	        $$list.in -o $$list.txt >/dev/null || exit; \
 	done
-pictures: ## take the README's picture again, after pages have changed
-	@scripts/e2e --pictures -m golden
+pictures: ## take the pictures of README and tutorial again, after pages have changed
+	@scripts/e2e --pictures -m "golden or pictured"
 clean: ## stop, and remove everything that was built; keeps .env and the data
 	@scripts/stack down
 	@scripts/stack clean

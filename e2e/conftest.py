@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from e2e.device import Device
 from e2e.operator import Operator
-from e2e.pictures import Camera
+from e2e.pictures import Camera, LessonCamera
 from e2e.record import Record
 from e2e.stack import SERVICES, App, OwnProcesses, Stack, StackControl, running_stack
 from pickup_web import localhost
@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["", "local", "compose", "none"],
         help="How to stop, kill and change services of that stack: by scripts/service (local, compose) or not at all.",
     )
-    group.addoption("--pictures", action="store_true", help="Take the README's picture on the golden path.")
+    group.addoption("--pictures", action="store_true", help="Take the pictures of README and tutorial.")
     group.addoption("--figures", action="store_true", help="Measure the logout instead of telling the stories.")
 
 
@@ -177,6 +177,12 @@ def camera(pytestconfig: pytest.Config, browser: Browser, here: App) -> Iterator
     camera = Camera(is_on=pytestconfig.getoption("pictures") and here.service == "dispatch")
     yield camera
     camera.put_together(browser)
+
+
+@pytest.fixture
+def lesson_camera(pytestconfig: pytest.Config) -> LessonCamera:
+    """Takes pictures for the tutorial when asked to (``--pictures``)."""
+    return LessonCamera(is_on=pytestconfig.getoption("pictures"))
 
 
 # --- what is said afterwards ------------------------------------------------------

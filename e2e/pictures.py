@@ -1,18 +1,25 @@
-"""The README's picture, taken on the golden path: the four clicks on one sheet. ``make pictures`` takes it again.
+"""The pictures of README and tutorial, taken by the stories that they show. ``make pictures`` takes them again.
 
-A list beside it, as ``sha256sum`` writes it, has the files that it shows. ``tests/test_docs.py`` fails when one of them
-has changed since.
+README has the four clicks of the golden path on one sheet; each chapter of the tutorial has a page of Pickup Learn.
+A list, as ``sha256sum`` writes it, has the pictures and the files that they show. ``tests/test_docs.py`` fails when one
+of them has changed since.
 """
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs/images/four-clicks.png"
 SUMS = PICTURE.with_suffix(".sha256")
+LESSONS = ROOT / "docs/tutorial/images"
+LESSON_SUMS = LESSONS / "pictures.sha256"
+LESSONS_SHOW = ("pickup_learn/templates/*", "pickup_learn/static/*", "pickup_web/static/pickup.css")
+LESSON_WINDOW: ViewportSize = {"width": 1100, "height": 2400}  # so high that nothing scrolls
+LESSON_HEIGHT = 560  # of a picture, at most
 SHOWN = (  # the provider's pages are not in the picture
     "e2e/pictures.py",
     "pickup_[dmw]*/templates/**/*",  # of Dispatch, Manager and what they share
@@ -72,21 +79,57 @@ class Camera:
             sheet.set_content(SHEET.format(figures="".join(figures)))
             sheet.screenshot(path=PICTURE, full_page=True)
             sheet.close()
-            SUMS.write_text("".join(f"{sha256}  {path}\n" for path, sha256 in sums().items()), "utf-8")
+            SUMS.write_text(listed(sums()), "utf-8")
+
+
+class LessonCamera:
+    """Takes a picture of a page for the tutorial, if it is asked to."""
+
+    def __init__(self, *, is_on: bool) -> None:
+        self._is_on = is_on
+
+    def show(self, name: str, context: BrowserContext, url: str, part: str) -> None:
+        """Keep a part of the page at ``url``."""
+        if self._is_on:
+            tab = context.new_page()
+            tab.set_viewport_size(LESSON_WINDOW)
+            tab.goto(url)
+            tab.locator(part).first.wait_for()
+            box = tab.locator(part).first.bounding_box()
+            assert box, "it is visible"
+            box["height"] = min(box["height"], LESSON_HEIGHT)
+            tab.screenshot(path=LESSONS / f"{name}.png", clip=box, animations="disabled")
+            tab.close()
+            LESSON_SUMS.write_text(listed(lesson_sums()), "utf-8")
 
 
 def sums() -> dict[str, str]:
-    """SHA-256 of the picture and of each file that it shows, by path."""
-    shown = {path for pattern in SHOWN for path in ROOT.glob(pattern) if path.is_file() and path.name[0] != "."}
-    return {
-        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (PICTURE, *sorted(shown))
-    }
+    """SHA-256 of README's picture and of each file that it shows, by path."""
+    return sums_of(PICTURE, *matching(SHOWN))
+
+
+def lesson_sums() -> dict[str, str]:
+    """The same of the tutorial's pictures."""
+    return sums_of(*sorted(LESSONS.glob("*.png")), *matching(LESSONS_SHOW))
+
+
+def matching(patterns: Iterable[str]) -> list[Path]:
+    return sorted(
+        {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file() and path.name[0] != "."}
+    )
+
+
+def sums_of(*paths: Path) -> dict[str, str]:
+    return {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def listed(found: Mapping[str, str]) -> str:
+    return "".join(f"{sha256}  {path}\n" for path, sha256 in found.items())
 
 
 def changed_since_taken() -> list[str]:
-    """The files that are not as they were when the picture was taken."""
-    lines = SUMS.read_text("utf-8").splitlines()
+    """The files that are not as they were when the pictures were taken."""
+    lines = [*SUMS.read_text("utf-8").splitlines(), *LESSON_SUMS.read_text("utf-8").splitlines()]
     then = {path: digest for digest, path in (line.split(None, 1) for line in lines)}
-    now = sums()
+    now = {**sums(), **lesson_sums()}
     return sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from e2e import axe
 from e2e.device import Device
 from e2e.operator import Operator
+from e2e.pictures import LessonCamera
 from e2e.plain import http, post_logout_token
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
@@ -59,7 +60,10 @@ def guide(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG00
     return Guide(laptop, stack)
 
 
-def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack: Stack, guide: Guide) -> None:
+@pytest.mark.pictured
+def test_the_first_four_chapters_tick_as_the_learner_acts(
+    laptop: Device, stack: Stack, guide: Guide, lesson_camera: LessonCamera
+) -> None:
     first, second, third, fourth = list(CHAPTERS)[:4]
     guide.open(first)
     guide.predict("start", 1)
@@ -69,6 +73,7 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack:
     dispatch = laptop.sign_in_by_hand(stack.dispatch, "cameron")
     for step in CHAPTERS[first]:
         guide.expect(step, done=True)
+    lesson_camera.show("sign-in", laptop.context, f"{stack.learn_url}/", ".picture")
     guide.grade("start", "The answer is 2.")
     guide.predict("password", 2)
     guide.grade("password", "Your prediction was right.")
@@ -80,12 +85,16 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack:
     for step in CHAPTERS[second]:
         guide.expect(step, done=True)
 
+    lesson_camera.show("sessions", laptop.context, f"{stack.learn_url}/sessions", "[data-sid]")
+
     guide.open(third)
     guide.expect("log-out", done=False)
     dispatch.log_out()
     expect(manager.signed_out_card).to_be_visible()
     for step in CHAPTERS[third]:
         guide.expect(step, done=True)
+    lesson_camera.show("log-out", laptop.context, f"{stack.learn_url}/", ".picture")
+    lesson_camera.show("tokens", laptop.context, f"{stack.learn_url}/inspector", ".compare")
     guide.predict("log-out", 3)
     guide.grade("log-out", "Your prediction was right.")
 
@@ -96,7 +105,10 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(laptop: Device, stack:
     expect(guide.tab.get_by_text("14 of 20 steps seen.")).to_be_visible()
 
 
-def test_the_fifth_chapters_attacks_are_refused_and_ticked(laptop: Device, stack: Stack, guide: Guide) -> None:
+@pytest.mark.pictured
+def test_the_fifth_chapters_attacks_are_refused_and_ticked(
+    laptop: Device, stack: Stack, guide: Guide, lesson_camera: LessonCamera
+) -> None:
     manager = laptop.sign_in(stack.manager, "cameron")
     guide.open("5-what-the-receiver-checks")
     guide.expect("garbage", done=False)
@@ -108,13 +120,15 @@ def test_the_fifth_chapters_attacks_are_refused_and_ticked(laptop: Device, stack
     assert stack.manager.url in command, "the command has this stack's address"
     assert post_logout_token(stack.manager, token).status_code == 400
     guide.expect("unsigned", done=True)
+    lesson_camera.show("refused", laptop.context, f"{stack.learn_url}/inspector", "[data-token=logout_token]")
     assert http.get(f"{stack.manager.url}/bclogout").status_code == 405
     guide.expect("get", done=True)
     manager.expect_signed_in("Cameron Reyes")
 
 
+@pytest.mark.pictured
 def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
-    laptop: Device, stack: Stack, guide: Guide, hands: StackControl, operator: Operator
+    laptop: Device, stack: Stack, guide: Guide, hands: StackControl, operator: Operator, lesson_camera: LessonCamera
 ) -> None:
     laptop.may_complain("net::ERR_|status of 405")  # while Manager is stopped; the last step of chapter 5
     guide.open("6-when-things-go-wrong")
@@ -126,6 +140,7 @@ def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
         dispatch.log_out()
         guide.expect("app-down", done=True, within=IN_A_WHILE)
         guide.expect("app-back", done=False)
+        lesson_camera.show("outage", laptop.context, f"{stack.learn_url}/sessions", "[data-sid]")
     guide.expect("app-back", done=True, within=IN_A_WHILE)
     guide.expect("operator", done=False)
     laptop.sign_in(stack.dispatch, "cameron")

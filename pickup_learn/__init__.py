@@ -24,6 +24,7 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/tutorial",             "tutorial",     lessons.overview),
     ("/tutorial/<name>",      "chapter",      lessons.chapter),
     ("/tutorial/source/<path:path>", "source", lessons.source),
+    ("/tutorial/images/<name>", "picture",     lessons.picture),
     ("/labs",                 "labs",         lessons.labs),
     ("/labs/<name>",          "lab",          lessons.lab),
     ("/api/steps",            "steps",        lessons.verdicts),

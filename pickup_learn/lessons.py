@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, abort, current_app, g, jsonify, render_template, request, url_for
+from flask import Response, abort, current_app, g, jsonify, render_template, request, send_from_directory, url_for
 from markupsafe import Markup
 
 from pickup_learn import sources, tutorial
@@ -74,6 +74,11 @@ def source(path: str) -> str:
         abort(404)
     names = {lines.first: name for name, lines in sources.names_in(path).items()}
     return render_template("source.html", path=path, lines=text.splitlines(), names=names)
+
+
+def picture(name: str) -> Response:
+    """``GET /tutorial/images/NAME``: a picture that the e2e suite took."""
+    return send_from_directory(tutorial.FOLDER / "images", name)
 
 
 def html(text: str, *, links: bool = True) -> Markup:
