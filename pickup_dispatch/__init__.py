@@ -41,14 +41,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.config.update(
         RELYING_PARTY_ISSUER=settings.idp_url,
-        RELYING_PARTY_CLIENT_ID="pickup-dispatch",
+        RELYING_PARTY_CLIENT_ID=settings.dispatch_client_id,
         RELYING_PARTY_CLIENT_SECRET=settings.dispatch_client_secret.get_secret_value(),
         RELYING_PARTY_BASE_URL=settings.dispatch_url,
-        RELYING_PARTY_SCOPES="openid profile email fleet.read",  # fleet.read allows reading Manager's drivers
+        RELYING_PARTY_SCOPES=f"openid profile email {settings.drivers_scope}".strip(),
+        RELYING_PARTY_SIGNING_ALGORITHM=settings.apps_signing_algorithm,
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
         RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",
         MANAGER_DRIVERS_URL=f"{settings.manager_url}/api/drivers",
+        DRIVERS_SCOPE=settings.drivers_scope,
     )
     engine, seed = engine_of(app), from_toml(Base.metadata, Path(__file__).with_name("seed.toml"))
     prepare(engine, Base.metadata, seed)

@@ -37,6 +37,8 @@ def init_app(app: Flask, access_token: Callable[[], str]) -> None:
 
 def fetch() -> DriverList:
     """Manager's drivers, as the signed-in user may see them."""
+    if not current_app.config["DRIVERS_SCOPE"]:
+        return DriverList({}, "At this identity provider there is no scope for the list of drivers, so it is missing.")
     try:
         token = cast(Callable[[], str], current_app.extensions["drivers_access_token"])()
         answer = _http.get(
@@ -67,7 +69,12 @@ def _refusal(answer: requests.Response) -> str:
     if answer.status_code == 401:  # RFC 6750 §3.1: the token is expired, revoked or malformed
         return "Pickup Manager refused the access token: it was revoked or has expired. Log out, then sign in."
     if answer.status_code == 403:
-        return "Pickup Manager refused: this access token does not allow reading the fleet (fleet.read)."
+        scope = current_app.config["DRIVERS_SCOPE"]
+        return f"Pickup Manager refused: this access token does not allow reading the fleet ({scope})."
+    if answer.status_code == 501:
+        return (
+            "This identity provider does not let Pickup Manager check access tokens, so the list of drivers is missing."
+        )
     if answer.status_code == 503:
         return "Pickup Manager cannot check access tokens at the moment, so the list of drivers is missing."
     return f"Pickup Manager answered with an error ({answer.status_code}), so the list of drivers is missing."

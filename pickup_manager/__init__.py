@@ -45,14 +45,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.config.update(
         RELYING_PARTY_ISSUER=settings.idp_url,
-        RELYING_PARTY_CLIENT_ID="pickup-manager",
+        RELYING_PARTY_CLIENT_ID=settings.manager_client_id,
         RELYING_PARTY_CLIENT_SECRET=settings.manager_client_secret.get_secret_value(),
         RELYING_PARTY_BASE_URL=settings.manager_url,
         RELYING_PARTY_SCOPES="openid profile email",
+        RELYING_PARTY_SIGNING_ALGORITHM=settings.apps_signing_algorithm,
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
         RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",
-        INTROSPECTION_ENDPOINT=f"{settings.idp_url}/oauth2/introspect",  # used by resource_server.py
+        DRIVERS_SCOPE=settings.drivers_scope,
     )
     engine, seed = engine_of(app), from_toml(Base.metadata, Path(__file__).with_name("seed.toml"))
     prepare(engine, Base.metadata, seed)

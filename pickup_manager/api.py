@@ -1,6 +1,6 @@
 """The API for other programs. They send an access token instead of a session cookie."""
 
-from flask import Response, jsonify
+from flask import Response, current_app, jsonify
 from sqlalchemy import select
 
 from pickup_manager.models import Driver
@@ -11,7 +11,7 @@ from pickup_web.database import db
 def drivers() -> Response:
     """``GET /api/drivers`` → ``{"drivers": [{"id": …, "name": …}, …]}``: only the data that a booking needs."""
     try:
-        check_token("fleet.read")
+        check_token(current_app.config["DRIVERS_SCOPE"])
     except Refusal as refusal:
         return refusal.response()
     rows = db.session.execute(select(Driver.id, Driver.name).order_by(Driver.name))

@@ -11,6 +11,7 @@ import requests
 import structlog
 from flask import Response, current_app, jsonify, request
 
+from relying_party import RelyingParty, RelyingPartyError
 from relying_party.connections import Connections
 
 # Seconds to connect, seconds to answer: shorter than Dispatch's timeout for us (pickup_dispatch/drivers.py).
@@ -46,7 +47,12 @@ class Refusal(Exception):
 
 
 def check_token(scope: str) -> None:
-    """Accept the request if its token is active and has ``scope``; otherwise raise :class:`Refusal`."""
+    """Accept the request if its token is active and has ``scope``; otherwise raise :class:`Refusal`.
+
+    Without a scope, every token of the IdP would open the API, whatever it was issued for.
+    """
+    if not scope:
+        raise Refusal(501, None, "This API is off, because no scope is set for it (PICKUP_DRIVERS_SCOPE).")
     claims = introspect(bearer_token())
     # RFC 7662 §2.2: `active` is the result; for an unknown token the response has no other members.
     if claims.get("active") is not True:
@@ -67,7 +73,7 @@ def bearer_token() -> str:
 
 def introspect(token: str) -> dict[str, Any]:
     """Ask the IdP about ``token``. RFC 7662 §2.1: by POST, authenticated as this resource server."""
-    config = current_app.config
+    config, endpoint = current_app.config, introspection_endpoint()
     # RFC 6749 §2.3.1: id and secret are form-encoded before HTTP Basic.
     credentials = (
         quote_plus(config["RELYING_PARTY_CLIENT_ID"]),
@@ -75,7 +81,7 @@ def introspect(token: str) -> dict[str, Any]:
     )
     try:
         answer = _http.post(
-            config["INTROSPECTION_ENDPOINT"],
+            endpoint,
             data={"token": token, "token_type_hint": "access_token"},
             auth=credentials,
             timeout=TIMEOUT,
@@ -88,6 +94,17 @@ def introspect(token: str) -> dict[str, Any]:
     if not isinstance(claims, dict):  # RFC 7662 §2.3: 401 is about our own credentials, not about the token
         raise _cannot_ask(f"status {answer.status_code}")
     return claims
+
+
+def introspection_endpoint() -> str:
+    """The address from the IdP's metadata (RFC 8414 §2). Not every IdP has one."""
+    try:
+        metadata = RelyingParty.provider_metadata()
+    except RelyingPartyError as error:
+        raise _cannot_ask(str(error)) from error
+    if "introspection_endpoint" not in metadata:
+        raise Refusal(501, None, "The identity provider has no introspection endpoint to check the access token.")
+    return str(metadata["introspection_endpoint"])
 
 
 def _cannot_ask(why: str) -> Refusal:

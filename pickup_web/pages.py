@@ -26,10 +26,10 @@ def register_pages(app: Flask, name: str, title: str, settings: Settings) -> Non
         service={"name": name, "title": title},
         demo_switches=[words for switch, words in DEMO_SWITCHES.items() if getattr(settings, switch)],
         addresses={
-            "idp": settings.idp_url,
+            "idp": "" if settings.other_idp else settings.idp_url,
             "dispatch": settings.dispatch_url,
             "manager": settings.manager_url,
-            "learn": settings.learn_url,
+            "learn": "" if settings.other_idp else settings.learn_url,
         },
     )
 

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     manager_port: int = Field(8081, ge=1, le=65535, description="Port of Pickup Manager.")
     learn_port: int = Field(8082, ge=1, le=65535, description="Port of Pickup Learn.")
 
-    idp_url: str = Field("", description="The issuer. By default http://idp.localhost and the port.")
+    idp_url: str = Field(
+        "", description="The issuer, exactly as in its metadata. By default http://idp.localhost and the port."
+    )
     dispatch_url: str = Field("", description="Base URL of Pickup Dispatch, without a trailing slash.")
     manager_url: str = Field("", description="Base URL of Pickup Manager, without a trailing slash.")
     learn_url: str = Field("", description="Base URL of Pickup Learn, without a trailing slash.")
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         description="This service's own key. Signs its cookies and forms, encrypts its tokens and secrets."
     )
+    dispatch_client_id: str = Field("pickup-dispatch", description="Dispatch's name at the IdP.")
+    manager_client_id: str = Field("pickup-manager", description="Manager's name at the IdP.")
     dispatch_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the IdP and Dispatch.")
     manager_client_secret: SecretStr = Field(SecretStr(""), description="Shared by the IdP and Manager.")
     admin_client_secret: SecretStr | None = Field(
@@ -81,6 +85,20 @@ class Settings(BaseSettings):
     demo_events: bool = Field(
         default=False,
         description="Shows each service's protocol events and messages to anyone, at /events and /messages.",
+    )
+
+    apps_signing_algorithm: str = Field(
+        "RS256",
+        description="The algorithm for which both apps are registered at the IdP (id_token_signed_response_alg).",
+    )
+    drivers_scope: str = Field(
+        "fleet.read",
+        description="The scope that Dispatch requests and Manager's list of drivers requires. Empty for an IdP that "
+        "refuses unknown scopes: then there is no list.",
+    )
+    other_idp: bool = Field(
+        default=False,
+        description="The IdP is another product, so pages do not link to pages that only Pickup's IdP has.",
     )
 
     signing_algorithms: Annotated[tuple[Literal["RS256", "ES256", "EdDSA"], ...], NoDecode] = Field(
@@ -133,7 +151,7 @@ class Settings(BaseSettings):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"{variable} is {url!r}; it must be an absolute http(s) URL without ? and #.")
-        if url.endswith("/"):
+        if url.endswith("/") and not (self.other_idp and variable == "PICKUP_IDP_URL"):
             raise ValueError(f"{variable} is {url!r}; leave out the slash at the end.")
         if parts.scheme == "http" and not self.demo_plain_http:
             raise ValueError(

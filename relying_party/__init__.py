@@ -10,6 +10,7 @@ Views use guard.py.
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
@@ -27,7 +28,7 @@ from relying_party.provider import Provider
 from relying_party.registration import Registration
 from relying_party.sessions import ServerSideSessions, SessionStore
 from relying_party.signals import EndedSession, protocol_event, request_sending, request_sent, session_ended
-from relying_party.state import State, emit, page_marks, session_key, session_user, signed_in
+from relying_party.state import State, current_state, emit, page_marks, session_key, session_user, signed_in
 from relying_party.version import VERSION
 
 __version__ = VERSION
@@ -85,6 +86,11 @@ class RelyingParty:
         app.before_request_funcs.setdefault(None, []).insert(0, guard.require_login_first)
         exempt_from_csrf(app)
         app.before_request(lambda: exempt_from_csrf(app))  # for protection that is set up after this extension
+
+    @staticmethod
+    def provider_metadata() -> dict[str, Any]:
+        """The provider's metadata (Discovery 1.0 §4). Raises :class:`RelyingPartyError` if it cannot be had."""
+        return current_state().provider.metadata()
 
     @staticmethod
     def access_token() -> str:

@@ -85,3 +85,11 @@ def test_manager_is_not_called_without_an_access_token(
     monkeypatch.setitem(dispatch.extensions, "drivers_access_token", unavailable)
     assert "The access token has expired." in words(dispatcher.get("/"))
     assert not network.to(drivers_api)
+
+
+def test_without_a_scope_manager_is_not_asked_and_the_page_says_why(
+    dispatcher: SiteClient, network: Network, drivers_api: str
+) -> None:
+    dispatcher.application.config["DRIVERS_SCOPE"] = ""
+    assert "there is no scope for the list of drivers" in dispatcher.get("/").text
+    assert not network.to(drivers_api)

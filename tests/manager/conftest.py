@@ -9,8 +9,10 @@ from tests.network import Network
 
 @pytest.fixture(autouse=True)
 def introspection(network: Network, settings: Settings) -> str:
-    """The introspection endpoint, which reports every token as active."""
-    address = f"{settings.idp_url}/oauth2/introspect"
+    """The introspection endpoint that the metadata names. It reports every token as active."""
+    address = f"{settings.idp_url}/anywhere/introspect"
+    metadata = {"issuer": settings.idp_url, "introspection_endpoint": address}
+    network.answer(f"{settings.idp_url}/.well-known/openid-configuration", 200, json.dumps(metadata))
     network.answer(address, 200, json.dumps({"active": True, "scope": "openid fleet.read"}))
     return address
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from pickup_web import Settings
 from tests.conftest import SiteClient
 from tests.network import Network
 
@@ -104,7 +105,33 @@ def test_malformed_introspection_response_rejects_the_request(
 ) -> None:
     network.answer(introspection, status, body, {"Location": "http://elsewhere.test/"})
     assert ask(manager_client).status_code == 503
-    assert len(network.exchanges) == 1
+    assert len(network.to(introspection)) == 1
+
+
+@pytest.mark.parametrize("fault", [Network.refuse, Network.time_out])
+def test_unreachable_metadata_rejects_every_request(
+    manager_client: SiteClient, network: Network, settings: Settings, fault: Callable[[Network, str], None]
+) -> None:
+    fault(network, f"{settings.idp_url}/.well-known/openid-configuration")
+    assert ask(manager_client).status_code == 503
+
+
+def test_idp_without_introspection_is_said_to_be_one(
+    manager_client: SiteClient, network: Network, settings: Settings
+) -> None:
+    metadata = {"issuer": settings.idp_url}
+    network.answer(f"{settings.idp_url}/.well-known/openid-configuration", 200, json.dumps(metadata))
+    answer = ask(manager_client)
+    assert answer.status_code == 501
+    assert "no introspection endpoint" in answer.text
+
+
+def test_api_without_a_scope_is_off(manager_client: SiteClient, network: Network) -> None:
+    """Else every token of the IdP would open it, whatever it was issued for."""
+    manager_client.application.config["DRIVERS_SCOPE"] = ""
+    answer = ask(manager_client)
+    assert answer.status_code == 501
+    assert not network.exchanges
 
 
 def test_api_is_read_only(manager_client: SiteClient) -> None:

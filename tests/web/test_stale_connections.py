@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = f"http://{self.headers['Host']}"
-        endpoints = {f"{name}_endpoint": f"{url}/{name}" for name in ("token", "userinfo")}
+        endpoints = {f"{name}_endpoint": f"{url}/{name}" for name in ("token", "userinfo", "introspection")}
         self.answer({"issuer": url, **endpoints, "sub": "a user", "drivers": [{"id": "1", "name": "Ann"}]})
 
     def do_POST(self) -> None:
@@ -91,12 +92,13 @@ def app_at(url: str) -> Flask:
     """An app that asks Manager's introspection and Dispatch's list of drivers."""
     app = Flask("an app")
     app.config.update(
-        INTROSPECTION_ENDPOINT=f"{url}/introspect",
+        DRIVERS_SCOPE="fleet.read",
         MANAGER_DRIVERS_URL=f"{url}/drivers",
         RELYING_PARTY_CLIENT_ID="x",
         RELYING_PARTY_CLIENT_SECRET="y",
         RELYING_PARTY_CA_BUNDLE=None,
     )
+    app.extensions["relying_party"] = SimpleNamespace(provider=provider_at(url))
     drivers.init_app(app, lambda: "a token")
     return app
 
