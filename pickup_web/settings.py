@@ -93,8 +93,8 @@ class Settings(BaseSettings):
     )
     drivers_scope: str = Field(
         "fleet.read",
-        description="The scope that Dispatch requests and Manager's list of drivers requires. Empty for an IdP that "
-        "refuses unknown scopes: then there is no list.",
+        description="The scope that Dispatch requests and Manager's list of drivers requires; none for an IdP that "
+        "refuses unknown scopes. Then there is no list.",
     )
     other_idp: bool = Field(
         default=False,
@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         description="The tokens that a logout revokes, unless the client has its own setting: none (and no "
         "logout request is sent), session (except offline tokens), all.",
     )
+
+    @field_validator("drivers_scope")
+    @classmethod
+    def _none(cls, value: str) -> str:
+        return "" if value == "none" else value  # an empty variable counts as not set
 
     @field_validator("signing_algorithms", mode="before")
     @classmethod

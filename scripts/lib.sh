@@ -278,6 +278,13 @@ cli() {
     fi
 }
 
+# inside SERVICE FILE ARGUMENTS…: runs a Python file of scripts/ with the service's environment, in its network.
+inside() {
+    target=$1 file=$2; shift 2
+    if [ "$mode" = compose ]; then docker exec -i "$(container_of "$target")" python - "$@" <"$file"
+    else .venv/bin/python scripts/environment.py "$target" .venv/bin/python - "$@" <"$file"; fi
+}
+
 # The nginx container has curl and no Python. nginx is healthy if it returns any response of a service.
 is_healthy() {
     case $1 in

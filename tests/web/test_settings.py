@@ -33,6 +33,19 @@ def test_configured_address_overrides_the_default(tmp_path: Path) -> None:
     assert (settings.idp_url, settings.dispatch_url) == ("https://login.example", "https://d.example/a/b")
 
 
+def test_issuer_of_another_product_may_end_with_a_slash(tmp_path: Path) -> None:
+    """The issuer is compared character by character, so the slash must be kept."""
+    settings = make_settings(tmp_path, idp_url="https://login.example/", other_idp=True)
+    assert settings.idp_url == "https://login.example/"
+    with pytest.raises(ValueError, match="leave out the slash at the end"):
+        make_settings(tmp_path, idp_url="https://login.example/")
+
+
+def test_scope_none_is_no_scope(tmp_path: Path) -> None:
+    """An empty variable counts as not set."""
+    assert make_settings(tmp_path, drivers_scope="none").drivers_scope == ""
+
+
 @pytest.mark.parametrize("secret", list(REQUIRED))
 def test_missing_secret_stops_the_start(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No secret has a default; an empty one counts as missing."""
