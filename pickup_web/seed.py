@@ -74,7 +74,8 @@ def _first_value(column: Column[Any]) -> str:
         return "'{}'"
     kind = column.type.python_type
     value = kind() if given is None else given
-    return f"'{value}'" if kind is str else str(int(value) if kind is bool else value)
+    # PostgreSQL takes no integer for a boolean; SQLite stores the words as integers.
+    return f"'{value}'" if kind is str else str(value).lower()
 
 
 def reset(engine: Engine, load: Load, keep: Collection[str] = ()) -> None:
