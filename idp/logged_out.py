@@ -4,6 +4,7 @@ An app that the user returns to does not know which apps the IdP could not notif
 page. A signed cookie names the session that this browser ended last.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flask import Response, make_response, redirect, render_template, request, url_for
@@ -11,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import ColumnElement, select
 
+from idp.frontchannel import Frame, allow
 from idp.models import Client, Delivery
 from idp.provider import current_provider
 from idp.sign_in.sso_session import current_sso_session
@@ -52,7 +54,7 @@ def confirmed(sid: str | None) -> list[str]:
     return list(db.session.scalars(query.where(Delivery.sid == sid, Delivery.state == "delivered")))
 
 
-def page(missing: Unconfirmed, ended: int = 1, *, sid: str | None = None) -> Response:
+def page(missing: Unconfirmed, ended: int = 1, *, sid: str | None = None, frames: Sequence[Frame] = ()) -> Response:
     """The page. ``ended``: how many sessions were ended; ``sid``: the one whose messages it links to."""
     response = make_response(
         render_template(
@@ -62,10 +64,11 @@ def page(missing: Unconfirmed, ended: int = 1, *, sid: str | None = None) -> Res
             unconfirmed=missing.sentences(),
             ended=ended,
             sid=sid,
+            frames=frames,
         )
     )
     response.headers["Cache-Control"] = "no-store"
-    return response
+    return allow(response, frames)
 
 
 def nothing_ended() -> Response:

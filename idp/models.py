@@ -79,6 +79,8 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
 
     backchannel_logout_uri: Mapped[str | None] = mapped_column(Text)  # BCL §2.2
     backchannel_logout_session_required: Mapped[bool] = mapped_column(default=False)
+    frontchannel_logout_uri: Mapped[str | None] = mapped_column(Text)  # FCL §2
+    frontchannel_logout_session_required: Mapped[bool] = mapped_column(default=False)
     registered: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the rest of Registration §2: clients/metadata.py
     registration_token_hash: Mapped[str | None] = mapped_column(String(64))  # RFC 7592 §3
     created_at: Mapped[int] = mapped_column(default=now)

@@ -19,7 +19,8 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
         headers = response.headers
         headers.setdefault("Content-Security-Policy", policy)
         headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: our pages must not be framed
+        if "frame-ancestors http" not in headers["Content-Security-Policy"]:  # an app's front-channel logout has that
+            headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: our pages must not be framed
         headers.setdefault("Referrer-Policy", "no-referrer")  # RFC 9700 §4.2.4: URLs may carry codes and hints
         if "Cache-Control" not in headers and response.mimetype == "text/html":
             headers["Cache-Control"] = "no-store"  # a page of an ended session must not come back from a cache
@@ -68,12 +69,13 @@ class CookieSessions(SecureCookieSessionInterface):
         return self._signer
 
 
-def content_security_policy(form_action: Sequence[str], images: Sequence[str] = ()) -> str:
+def content_security_policy(form_action: Sequence[str], images: Sequence[str] = (), frames: Sequence[str] = ()) -> str:
     """Only our own scripts and styles. A form's *redirects* count too, so their origins are listed."""
     targets = " ".join(["'self'", *sorted({origin_of(url) for url in form_action})])
     pictures = " ".join(["'self'", "data:", *(origin_of(url) for url in images)])
+    framed = f"frame-src {' '.join(sorted({origin_of(url) for url in frames}))}; " if frames else ""
     return (
-        f"default-src 'self'; img-src {pictures}; object-src 'none'; base-uri 'none'; "
+        f"default-src 'self'; img-src {pictures}; {framed}object-src 'none'; base-uri 'none'; "
         f"frame-ancestors 'none'; form-action {targets}"
     )
 

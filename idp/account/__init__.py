@@ -4,6 +4,7 @@ from flask import Blueprint, Response, abort, flash, g, redirect, render_templat
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from idp.frontchannel import frames_of
 from idp.logged_out import Unconfirmed, unconfirmed
 from idp.logged_out import page as logged_out_page
 from idp.models import Delivery, SsoSession
@@ -128,7 +129,8 @@ def say(sentence: str, since: int) -> ResponseReturnValue:
 
 def logged_out(since: int, ended: int = 1) -> Response:
     """The "logged out" page, because this browser's session ended."""
-    response = logged_out_page(unconfirmed_since(since), ended, sid=g.sso_session.sid)
+    frames = frames_of(g.sso_session.sid)  # a browser can load frames only for its own session
+    response = logged_out_page(unconfirmed_since(since), ended, sid=g.sso_session.sid, frames=frames)
     delete_cookie(response)
     return response
 

@@ -132,6 +132,8 @@ class RegisteredClient(Resource):
     id_token_signed_response_alg: str = setting("id_token_signed_response_alg")
     backchannel_logout_uri: str | None = setting("backchannel_logout_uri")
     backchannel_logout_session_required: bool = setting("backchannel_logout_session_required")
+    frontchannel_logout_uri: str | None = setting("frontchannel_logout_uri")
+    frontchannel_logout_session_required: bool = setting("frontchannel_logout_session_required")
     delete_tokens_on_logout: Literal["none", "session", "all"] | None = setting("delete_tokens_on_logout")
     connect_timeout: float = setting("connect_timeout")
     read_timeout: float = setting("read_timeout")

@@ -25,6 +25,7 @@ GRANT_TYPES = ("authorization_code", "implicit", "refresh_token")
 COLUMNS = (
     "redirect_uris", "post_logout_redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method",
     "id_token_signed_response_alg", "backchannel_logout_uri", "backchannel_logout_session_required",
+    "frontchannel_logout_uri", "frontchannel_logout_session_required",
 )  # fmt: skip
 
 
@@ -147,6 +148,18 @@ class ClientMetadata(BaseModel):
         title="It needs the session ID (sid)",
         description="Logout tokens of this IdP always have sid and sub.",
     )
+    frontchannel_logout_uri: Target | None = Field(
+        default=None,
+        title="Front-channel logout URL",
+        description="What the browser loads in a frame after a logout. Best effort: it fails if the browser is closed "
+        "or blocks third-party cookies. Scheme, host and port must be those of a redirect URI.",
+        examples=["http://radio.localhost:8090/fclogout"],
+    )
+    frontchannel_logout_session_required: bool = Field(
+        default=False,
+        title="The frame's address needs iss and sid",
+        description="They say which session ended, so that the app can ignore frames of other sites.",
+    )
     software_id: Text | None = None
     software_version: Text | None = None
 
@@ -181,16 +194,34 @@ class ClientMetadata(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _front_channel(self) -> "ClientMetadata":
+        # FCL §2: domain, port and scheme of this URL MUST be the same as those of a registered redirection URI.
+        uri = self.frontchannel_logout_uri
+        if uri and origin_of(uri) not in map(origin_of, self.redirect_uris):
+            raise ValueError("frontchannel_logout_uri must have the scheme, host and port of one of the redirect_uris")
+        return self
+
+    @model_validator(mode="after")
     def _plain_http(self) -> "ClientMetadata":
-        # BCL §2.2, RPIL §3.1: http only for confidential clients, and only where the provider allows it (address()).
+        # BCL §2.2, FCL §2, RPIL §3.1: http only for confidential clients, and where the provider allows it (address()).
         # A demonstration may also use http for a public client on the loopback: that traffic never leaves the machine.
-        addresses = [self.backchannel_logout_uri or "", *self.post_logout_redirect_uris]
+        addresses = [
+            self.backchannel_logout_uri or "",
+            self.frontchannel_logout_uri or "",
+            *self.post_logout_redirect_uris,
+        ]
         if self.token_endpoint_auth_method == "none" and any(map(is_plain_http, addresses)):  # noqa: S105
             raise ValueError(
-                "a public client needs https for backchannel_logout_uri and post_logout_redirect_uris, unless they are "
-                "on this machine (localhost)"
+                "a public client needs https for backchannel_logout_uri, frontchannel_logout_uri and "
+                "post_logout_redirect_uris, unless they are on this machine (localhost)"
             )
         return self
+
+
+def origin_of(uri: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port, the default port included (RFC 6454 §4)."""
+    parts = urlsplit(uri)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def is_plain_http(uri: str) -> bool:
@@ -260,7 +291,7 @@ def store(client: Client, metadata: ClientMetadata) -> None:
     PKCE.
     """
     values = metadata.model_dump(exclude_none=True)
-    client.backchannel_logout_uri = None
+    client.backchannel_logout_uri = client.frontchannel_logout_uri = None
     for name in COLUMNS:
         if name in values:
             setattr(client, name, values.pop(name))

@@ -136,6 +136,12 @@ MORE = [
         "Tokens", "", "response_types", "grant_types", "require_pkce", "id_token_signed_response_alg", "may_introspect"
     ),
     group(
+        "Front-channel logout",
+        "A second way, through the browser. It does not replace the back channel.",
+        "frontchannel_logout_uri",
+        "frontchannel_logout_session_required",
+    ),
+    group(
         "The logout request",
         "",
         "backchannel_logout_session_required",
@@ -162,6 +168,7 @@ def first_values() -> dict[str, Any]:
         "grant_types": ["refresh_token"],
         "require_pkce": True,
         "backchannel_logout_session_required": True,
+        "frontchannel_logout_session_required": True,
         "connect_timeout": 2.0,
         "read_timeout": 5.0,
     }

@@ -29,6 +29,9 @@ def openid_configuration() -> Response:
             "end_session_endpoint": f"{issuer}/oidc/logout",  # RPIL §2.1
             "backchannel_logout_supported": True,  # BCL §2.1
             "backchannel_logout_session_supported": True,  # BCL §2.1: ID tokens and logout tokens carry sid
+            # FCL §3: always true, because any client may register for it; it is off for all others.
+            "frontchannel_logout_supported": True,
+            "frontchannel_logout_session_supported": True,
             "response_types_supported": list(RESPONSE_TYPES),
             "response_modes_supported": list(MODES),
             "grant_types_supported": [*GRANT_TYPES, "client_credentials"],

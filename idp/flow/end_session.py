@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.datastructures import MultiDict
 
-from idp import logged_out
+from idp import frontchannel, logged_out
 from idp.addresses import with_parameters
 from idp.authorization.logout_request import LogoutRequest, Refused
 from idp.authorization.pending import MAX_RETURNED, Received, receive
@@ -167,10 +167,13 @@ def end_and_leave(session: SsoSession, logout_request: LogoutRequest) -> Respons
 
 def leave(logout_request: LogoutRequest, ended_sid: str | None = None) -> Response:
     """Redirect to the client, or show our logged-out page. Deletes the cookie in both cases."""
-    if logout_request.redirect_uri:
+    frames = frontchannel.frames_of(ended_sid) if ended_sid else []  # only apps that registered for it
+    if logout_request.redirect_uri and frames:
+        response = frontchannel.page(frames, logout_request.redirect_uri)
+    elif logout_request.redirect_uri:
         response = make_response(redirect(logout_request.redirect_uri, 303))
     else:
-        response = logged_out.page(logged_out.unconfirmed(Delivery.sid == ended_sid), sid=ended_sid)
+        response = logged_out.page(logged_out.unconfirmed(Delivery.sid == ended_sid), sid=ended_sid, frames=frames)
     delete_cookie(response)
     if ended_sid:
         logged_out.remember(response, ended_sid)

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 
 import idp as idp_service
 from idp.flow.login import authenticate
@@ -237,6 +237,17 @@ def test_data_of_an_earlier_version_counts_as_unchanged(provider: Provider, rest
     restart(demo_password=SecretStr("another one"))
     with provider.app.test_request_context():
         assert authenticate("alex", "another one")
+
+
+def test_database_of_an_earlier_version_gets_the_new_columns(provider: Provider, restart: Restart) -> None:
+    """Its clients keep their data, and have no front-channel logout."""
+    with provider.database() as session:
+        for column in ("frontchannel_logout_uri", "frontchannel_logout_session_required"):
+            session.execute(text(f"ALTER TABLE client DROP COLUMN {column}"))
+    restart()
+    client = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
+    assert client.redirect_uris == [f"{provider.url(MANAGER)}/oauth2client"]
+    assert (client.frontchannel_logout_uri, client.frontchannel_logout_session_required) == (None, False)
 
 
 def test_reset_restores_the_seed_and_keeps_the_key(provider: Provider, cameron: SiteClient) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import inspect, text
 
 import idp as idp_service
 import pickup_dispatch
@@ -64,3 +65,12 @@ def test_second_start_changes_no_data(services: dict[str, Flask], on_postgres: S
     again = prepared(pickup_manager.create_app(on_postgres), on_postgres.manager_url)
     assert before.text == client_of(again).get("/healthz").text == "ok\n"
     close(again)
+
+
+def test_database_of_an_earlier_version_gets_the_new_columns(services: dict[str, Flask], on_postgres: Settings) -> None:
+    """A column of the type boolean, which PostgreSQL gives no integer as default."""
+    engine = engine_of(services["idp"])
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE client DROP COLUMN frontchannel_logout_session_required"))
+    close(prepared(idp_service.create_app(on_postgres), on_postgres.idp_url))
+    assert "frontchannel_logout_session_required" in {each["name"] for each in inspect(engine).get_columns("client")}

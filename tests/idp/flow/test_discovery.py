@@ -86,6 +86,7 @@ KNOWN = {
     "request_parameter_supported": bool, "request_uri_parameter_supported": bool,
     "require_request_uri_registration": bool, "authorization_response_iss_parameter_supported": bool,
     "backchannel_logout_supported": bool, "backchannel_logout_session_supported": bool,
+    "frontchannel_logout_supported": bool, "frontchannel_logout_session_supported": bool,
 }  # fmt: skip
 
 
