@@ -5,7 +5,7 @@
 
 Signs users in and out, and keeps their sessions on the server, where a logout token from the provider can end them.
 Reading order: provider.py, login.py, id_token.py, sessions.py, logout.py, backchannel.py, logout_token.py, live.py.
-Views use guard.py.
+Views use guard.py. Off by default: frontchannel.py.
 """
 
 import threading
@@ -16,7 +16,7 @@ from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Engine
 
-from relying_party import backchannel, guard, live, login, logout, pages
+from relying_party import backchannel, frontchannel, guard, live, login, logout, pages
 from relying_party.access_tokens import access_token
 from relying_party.config import Config
 from relying_party.database import open_engine
@@ -60,6 +60,7 @@ ROUTES: list[Route] = [
     ("GET", "/logged-out", "logged_out", logout.logged_out),
     ("POST", "/bclogout", "backchannel_logout", backchannel.backchannel_logout),
 ]
+FRONTCHANNEL: list[Route] = [("GET", "/fclogout", "frontchannel_logout", frontchannel.frontchannel_logout)]
 
 
 class RelyingParty:
@@ -82,7 +83,9 @@ class RelyingParty:
         app.jinja_env.globals.update(signed_in=signed_in, session_user=session_user)
         app.jinja_env.globals.update(relying_party_marks=page_marks, relying_party_page=pages.this_page)  # live.html
         app.jinja_env.filters = {**pages.FILTERS, **app.jinja_env.filters}
-        app.register_blueprint(make_blueprint())
+        app.register_blueprint(make_blueprint(config))
+        if config.frontchannel_logout:
+            app.after_request(frontchannel.remember_browser)
         app.before_request_funcs.setdefault(None, []).insert(0, guard.require_login_first)
         exempt_from_csrf(app)
         app.before_request(lambda: exempt_from_csrf(app))  # for protection that is set up after this extension
@@ -105,7 +108,7 @@ def exempt_from_csrf(app: Flask) -> None:
         csrf.exempt(backchannel.wrong_method)
 
 
-def make_blueprint() -> Blueprint:
+def make_blueprint(config: Config) -> Blueprint:
     """The routes, with the extension's own templates and scripts."""
     blueprint = Blueprint(
         "relying_party",
@@ -114,7 +117,8 @@ def make_blueprint() -> Blueprint:
         static_folder="static",
         static_url_path="/rp-static",
     )
-    for method, path, name, view in ROUTES:
+    routes = ROUTES + FRONTCHANNEL if config.frontchannel_logout else ROUTES
+    for method, path, name, view in routes:
         # No automatic OPTIONS from Flask, because at /bclogout it is a wrong method too, answered below.
         blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
     others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -27,6 +27,7 @@ class Config:
     signing_algorithm: str = "RS256"  # the client's registered id_token_signed_response_alg
     logout_token_seconds: int = MAX_AGE  # greatest accepted age of a logout token
     database_url: str = ""  # of the sessions, if init_app() gets no engine; empty: a SQLite file
+    frontchannel_logout: bool = False  # also log out in a frame of the provider's page; see frontchannel.py
     live_streams: int = 10  # event streams per process; keep it below the number of threads. 0: tabs poll instead
     ca_bundle: str | None = None  # certificate authorities to trust instead of the default ones
     allow_plain_http: bool = False  # for demonstrations on one machine

@@ -105,7 +105,11 @@ def credentials_in(answer: dict[str, Any]) -> tuple[str, str, int]:
 
 
 def metadata(config: Config, auth_method: str) -> dict[str, Any]:
-    """The registration request: Registration §2, RPIL §3.1 and BCL §2.2."""
+    """The registration request: Registration §2, RPIL §3.1 and BCL §2.2; FCL §2 if the app has switched it on."""
+    front_channel = {
+        "frontchannel_logout_uri": config.url("/fclogout"),
+        "frontchannel_logout_session_required": True,
+    }
     return {
         "client_name": config.client_name,
         "application_type": "web",
@@ -118,4 +122,5 @@ def metadata(config: Config, auth_method: str) -> dict[str, Any]:
         "post_logout_redirect_uris": [config.url("/logged-out")],
         "backchannel_logout_uri": config.url("/bclogout"),
         "backchannel_logout_session_required": True,
+        **(front_channel if config.frontchannel_logout else {}),
     }

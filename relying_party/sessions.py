@@ -22,7 +22,7 @@ from werkzeug.datastructures import CallbackDict
 
 from relying_party.clock import now
 from relying_party.encryption import Encryption
-from relying_party.errors import LoginFailed, ReplayedToken
+from relying_party.errors import LoginFailed, RelyingPartyError, ReplayedToken
 from relying_party.logout_token import MAX_AGE, LogoutToken
 from relying_party.models import CarriedOutLogout, StoredSession
 from relying_party.signals import EndedSession
@@ -41,9 +41,10 @@ TRIES = 10
 
 EXPIRED = "Your session expired."
 BACK_CHANNEL = "Your session was ended at the identity provider (IdP)."
+FRONT_CHANNEL = "Your session was ended at the identity provider (IdP), with this browser."
 REPLACED = "Someone signed in again with this browser."
 LOGGED_OUT = "You logged out here."
-OWN_REASONS = (EXPIRED, REPLACED, LOGGED_OUT)  # any other reason came with a logout token
+OWN_REASONS = (EXPIRED, REPLACED, LOGGED_OUT, FRONT_CHANNEL)  # any other reason came with a logout token
 
 T = TypeVar("T")
 _serializer = TaggedJSONSerializer()
@@ -230,6 +231,17 @@ class SessionStore:
         session.clear()
         session.key = session.row = session.login = None
         return ended
+
+    def end_in_browser(self, key: str, iss: str, sid: str, reason: str) -> list[EndedSession]:
+        """End the session with this key, if its ID token has this ``iss`` and ``sid``; return it.
+
+        Raises :class:`RelyingPartyError` if it is another one. The list is empty if it has already ended.
+        """
+        with self._db.begin() as db:
+            row = db.get(StoredSession, key)
+            if row is not None and (row.iss, row.sid) != (iss, sid):
+                raise RelyingPartyError("iss and sid are not those of this browser's session.")
+            return _end(db, StoredSession.id_hash == key, reason)
 
     def apply_logout(self, token: LogoutToken) -> list[EndedSession]:
         """End the sessions that ``token`` identifies, and return them. The list may be empty (BCL §2.7).

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "protocol.md"
 # How many requirements of the provider each series has; they are numbered from 1.
 SERIES = {
-    "BCL": 36, "RPL": 33, "DISC": 22, "JWK": 8, "REG": 18, "AUTH": 26, "ERR": 5, "FP": 5, "CODE": 5, "TOK": 14,
-    "IDT": 11, "UI": 12, "ROB": 9, "PKCE": 6, "ISS": 2, "REV": 3, "INT": 3, "BCP": 9,
+    "BCL": 36, "RPL": 33, "FCL": 8, "DISC": 22, "JWK": 8, "REG": 18, "AUTH": 26, "ERR": 5, "FP": 5, "CODE": 5,
+    "TOK": 14, "IDT": 11, "UI": 12, "ROB": 9, "PKCE": 6, "ISS": 2, "REV": 3, "INT": 3, "BCP": 9,
 }  # fmt: skip
 REQUIREMENTS = [f"{series}-{number:02}" for series, last in SERIES.items() for number in range(1, last + 1)]
 STATES = {"met", "**chosen otherwise**", "**not met**"}

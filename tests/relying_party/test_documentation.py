@@ -167,9 +167,11 @@ def test_log_out_button_redirects_to_the_provider(load: Callable[..., Any], prov
 
 def test_documented_addresses_match_the_routes() -> None:
     """The addresses that readers register at the provider work."""
-    named = set(re.findall(rf"\| `{BASE}(/[a-z0-9-]+)` \|", PAGE))
+    named = set(re.findall(rf"\| [a-z -]+ URI \| `{BASE}(/[a-z0-9-]+)` \|", PAGE))
     assert named == {"/oauth2client", "/bclogout", "/logged-out"}
     assert named <= {path for _, path, _, _ in relying_party.ROUTES}
+    option = set(re.findall(rf"\| `frontchannel_logout_uri` \| `{BASE}(/[a-z0-9-]+)` \|", PAGE))
+    assert option == {path for _, path, _, _ in relying_party.FRONTCHANNEL}
 
 
 # --- the rest of the page ---
