@@ -14,7 +14,7 @@ Act = dict[str, Any]  # id, name, person, sid, at
 
 LABELS = {"idp": "the IdP", "browser": "the browser"}
 SIGN_IN = {"start_sign_in", "authorization_request", "sign_in_page", "sign_in", "consent", "authorization_response"}
-LOGOUT = {"log_out", "logout_request", "logout_confirmation", "logged_out"}
+LOGOUT = {"log_out", "logout_request", "logout_confirmation", "logged_out", "frontchannel_logout"}
 BACKGROUND = {"discovery", "jwks"}
 OUTSIDE = "outside"  # the sender of a forged logout request; it has no part in a logout
 GRANTS = {"refresh_token": "Token refresh", "authorization_code": "Code exchange"}

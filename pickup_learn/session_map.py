@@ -92,7 +92,11 @@ def app_sessions(events: list[Event]) -> list[dict[str, Any]]:
     """The app's sessions, one after the other. ``tabs``: browsers with an open tab, or those told of the end."""
     records_itself = any(event["service"] != "idp" for event in events)
     starts = {"rp.session.created"} if records_itself else {"op.id_token.issued"}
-    ends = {"rp.session.ended", "rp.logout_token.accepted"} if records_itself else {"op.logout.delivered"}
+    ends = (
+        {"rp.session.ended", "rp.logout_token.accepted", "rp.frontchannel_logout.accepted"}
+        if records_itself
+        else {"op.logout.delivered"}
+    )
     found: list[dict[str, Any]] = []
     for event in events:
         is_open = bool(found) and found[-1]["ended_at"] is None

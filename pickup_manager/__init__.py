@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         RELYING_PARTY_ALLOW_PLAIN_HTTP=settings.demo_plain_http,
         RELYING_PARTY_CA_BUNDLE=settings.ca_bundle,
         RELYING_PARTY_LAYOUT="layout.html",
+        RELYING_PARTY_FRONTCHANNEL_LOGOUT=True,  # for chapter 7 of the tutorial, which registers /fclogout at the IdP
         DRIVERS_SCOPE=settings.drivers_scope,
     )
     engine, seed = engine_of(app), from_toml(Base.metadata, Path(__file__).with_name("seed.toml"))

@@ -26,6 +26,7 @@ CHANNELS = {
     "logout_request":         "front",
     "logout_confirmation":    "front",
     "logged_out":             "front",
+    "frontchannel_logout":    "front",
     "discovery":              "back",
     "jwks":                   "back",
     "registration":           "back",
@@ -60,6 +61,7 @@ class Note:
     request_body: bytes | str | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: bytes | None = None
+    response_parameters: dict[str, list[Any]] = field(default_factory=dict)  # what a page asks the browser to do
     error: str | None = None  # why there was no answer, or why the view refused
     known: dict[str, str | None] = field(default_factory=dict)  # state, sid, jti, client_id, sub
 
@@ -72,7 +74,8 @@ def row_of(note: Note, service: str) -> dict[str, Any]:
     """The row as ``GET /messages`` shows it, without its id."""
     requested = {**note.request_parameters, **body_parameters(note)}
     location = note.response_headers.get("location", "")
-    answered: shape.Parameters = shape.redirect_in(location) if location else shape.json_in(note.response_body)
+    in_body = {**shape.json_in(note.response_body), **note.response_parameters}
+    answered: shape.Parameters = shape.redirect_in(location) if location else in_body
     tokens = [*shape.tokens_in(requested, "request"), *shape.tokens_in(answered, "response"), *bearer_token(note)]
     ids = identifiers(note, requested, answered, tokens)
     refusal = shape.shown({name: answered[name] for name in ("error", "error_description") if name in answered})

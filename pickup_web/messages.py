@@ -274,6 +274,9 @@ def note_events(_sender: object, *, rows: list[dict[str, Any]]) -> None:
         return
     for event in rows:
         name = event["name"]
+        if name == "op.frontchannel_logout.requested":  # the frames of this page
+            note.response_parameters.setdefault("frontchannel_logout_uri", []).append(event["outcome"])
+            continue
         if name.startswith("op.logout."):  # about the app that will be notified, not about this request's client
             continue
         note.known.update({key: event[key] for key in ("sid", "jti", "client_id") if event[key]})

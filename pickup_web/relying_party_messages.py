@@ -31,6 +31,7 @@ KINDS = {
     "relying_party.callback":           "authorization_response",
     "relying_party.logout":             "log_out",
     "relying_party.logged_out":         "logged_out",
+    "relying_party.frontchannel_logout": "frontchannel_logout",
     "relying_party.backchannel_logout": "backchannel_logout",
     "relying_party.wrong_method":       "backchannel_logout",
     "api_drivers":                      "api_request",  # Manager's
