@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         "--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS, help="for the application to start (default 60)"
     )
     run.add_argument(
-        "--patience", metavar="SECONDS", type=float, default=PATIENCE, help="until it must find a new key (default 15)"
+        "--patience", metavar="SECONDS", type=float, default=PATIENCE, help="until it must find a new key (default 40)"
     )
     run.add_argument("--serve", action="store_true", help="only run the provider, to try the application by hand")
     run.add_argument("--list", action="store_true", help="print the table of cases, and exit")

@@ -11,7 +11,9 @@ from attack.provider import Provider
 from attack.tokens import Tokens
 from attack.wire import TIMEOUT, Answer, Request, Wire, form
 
-PATIENCE = 15.0  # seconds within which an application that limits its key fetches must find a new key
+# Seconds within which an application that limits its key fetches must find a new key. Key libraries for Node and Java
+# wait 30 seconds between two fetches.
+PATIENCE = 40.0
 
 Make = Callable[[Tokens], str | Request]
 

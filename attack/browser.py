@@ -60,13 +60,16 @@ class Browser:
         self._http.cookies = RequestsCookieJar(policy=policy)
         self.sid, self.provider.trouble = secrets.token_urlsafe(16), ""
         last = self._walk(self.target.login_url)
-        if not self.signed_in():
+        was_page = last.url == self.target.page_url and self._shows_user(last)
+        if not was_page and not self.signed_in():
             raise SignInFailed(self._diagnosis(last))
 
     def signed_in(self) -> bool:
         """Whether the page shows a signed-in user."""
-        response = self._request("GET", self.target.page_url)
-        self.believed_in = response.status_code == requests.codes.ok and self.target.signed_in_text in response.text
+        return self._shows_user(self._request("GET", self.target.page_url))
+
+    def _shows_user(self, page: requests.Response) -> bool:
+        self.believed_in = page.status_code == requests.codes.ok and self.target.signed_in_text in page.text
         return self.believed_in
 
     def _walk(self, url: str) -> requests.Response:

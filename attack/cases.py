@@ -12,21 +12,38 @@ from typing import Any
 from attack import judge, scenes, spoil
 from attack.bench import Bench, Case, Step
 from attack.judge import Exchange, Expect, Finding
-from attack.scenes import accept, both, either, refuse, steps, strict
+from attack.scenes import accept, both, either, odd_form, refuse, steps, strict, wrong_type
 from attack.spoil import aged, body, claims, content_type, forged, header, payload, with_json, with_secret, without
-from attack.tokens import LOGOUT_EVENT, b64, jws, unb64
+from attack.tokens import LOGOUT_EVENT, KeyRing, b64, jws, number, unb64
 from attack.wire import FORM, Request, form
 
 REFUSED, ACCEPTED = "400, nothing changes", "200, the session is over"
 CHOICE = "either way, but consistently"
 EVENT: dict[str, Any] = {LOGOUT_EVENT: {}}
-# Key types and curves that a receiver need not know; a key set may contain them (RFC 7517 §5: ignore those).
-ODD_KEYS: list[dict[str, Any]] = [
-    {"kty": "EC", "crv": "secp256k1", "x": b64(b"1" * 32), "y": b64(b"2" * 32), "kid": "odd-1"},
-    {"kty": "future", "kid": "odd-2"},
-    {"kty": "RSA", "use": "enc", "n": b64(b"\xff" * 256), "e": "AQAB", "kid": "odd-3"},
-    {"kid": "odd-4"},
-]
+SECP256K1 = (  # the base point, which is a valid public key (SEC 2 §2.4.1)
+    0x79BE667EF9DCBBAC55A06295CE870B07029BFCDB2DCE28D959F2815B16F81798,
+    0x483ADA7726A3C4655DA4FBFC0E1108A8FD17B448A68554199C47D08FFB10D4B8,
+)
+
+
+def odd_keys(ring: KeyRing) -> list[dict[str, Any]]:
+    """Well-formed keys that a receiver need not know or use. RFC 7517 §5: ignore key types that are not understood."""
+    x, y = (number(value, 32) for value in SECP256K1)
+    return [
+        {"kty": "EC", "crv": "secp256k1", "x": x, "y": y, "use": "sig", "kid": "odd-1"},
+        {"kty": "future", "kid": "odd-2"},
+        {**ring.rsa.jwk(), "use": "enc", "alg": "RSA-OAEP-256", "kid": "odd-3"},
+        {"kty": "OKP", "crv": "X25519", "x": b64(b"\x09" + bytes(31)), "use": "enc", "kid": "odd-4"},
+    ]
+
+
+def malformed_keys(_: KeyRing) -> list[dict[str, Any]]:
+    """RFC 7517 §5: a receiver SHOULD ignore keys that lack members or have values out of range."""
+    return [
+        {"kid": "malformed-1"},
+        {"kty": "RSA", "use": "sig", "e": "AQAB", "kid": "malformed-2"},
+        {"kty": "EC", "crv": "P-256", "x": b64(b"1" * 32), "y": b64(b"2" * 32), "use": "sig", "kid": "malformed-3"},
+    ]
 
 
 # Values that a careless check mistakes for an object, or for a missing value.
@@ -61,7 +78,7 @@ GOOD = [
         "sid alone",
         "200, only that session ends",
         "sub is optional, and a logout in one browser must not log the user out everywhere.",
-        scenes.only_that_session,
+        scenes.only_that_session("sid only", without=("sub",)),
     ),
     Case(
         "V04",
@@ -92,12 +109,13 @@ GOOD = [
     ),
     Case(
         "V28",
-        "BCL §2.4, §2.5",
-        "an unknown claim and an unknown form parameter",
+        "BCL §2.4, §2.5, RFC 7515 §4",
+        "an unknown claim, header member and form parameter",
         ACCEPTED,
-        "Both must be ignored; otherwise any extension breaks the logout.",
+        "All must be ignored; otherwise any extension breaks the logout.",
         steps(
             accept("claim", claims(unknown={"a": [1, None]}, acr="2")),
+            accept("header member", header(unknown={"a": [1, None]})),
             accept("parameter", lambda make: form(make.logout(), unknown="1")),
         ),
     ),
@@ -116,6 +134,15 @@ GOOD = [
             accept("escaped", body(lambda token: "logout_token=" + token.replace(".", "%2E").replace("e", "%65"))),
         ),
     ),
+    Case(
+        "V33",
+        "BCL §2.4, §2.7",
+        "sub and sid, while the user has a second session",
+        "200, only that session ends",
+        "Only a token without sid means all sessions. Most providers send both claims, so a logout in one browser must "
+        "not end the sessions in others.",
+        scenes.only_that_session("sub and sid", without=()),
+    ),
 ]
 
 KEYS = [
@@ -133,15 +160,15 @@ KEYS = [
         "a newly published key; an unpublished key",
         "200; 400",
         "Keys are rotated at any time. A client that fetches them once a day rejects every logout of that day.",
-        both(scenes.rotated_in(), steps(refuse("never published", forged()))),
+        both(scenes.rotated_in(expect=Expect.ACCEPTED), steps(refuse("never published", forged()))),
     ),
     Case(
         "K01",
         "RFC 7517 §5",
         "a new key, in a set with keys of unknown types and curves",
         ACCEPTED,
-        "One unreadable key must not make the others unusable, because real providers publish such sets.",
-        scenes.rotated_in(*ODD_KEYS),
+        "One unknown key must not make the others unusable, because real providers publish such sets.",
+        scenes.rotated_in(odd_keys, expect=Expect.ACCEPTED),
     ),
     Case(
         "K07",
@@ -269,15 +296,23 @@ KEYS = [
     Case(
         "K06",
         "RFC 7515 §4.1.11",
-        "crit: an unknown extension, an empty list, not a list",
-        REFUSED,
+        "crit: an unknown extension, not a list; an empty list",
+        "400, nothing changes (an empty list: either way)",
         "A receiver must reject critical extensions it does not understand.",
         steps(
             refuse("unknown", header(crit=["urn:example:rule"], **{"urn:example:rule": 1})),
             refuse("missing member", header(crit=["urn:example:rule"])),
-            refuse("empty", header(crit=[])),
+            strict("empty", header(crit=[])),  # RFC 7515 §4.1.11 forbids it to the sender only
             refuse("no list", header(crit="exp")),
         ),
+    ),
+    Case(
+        "K09",
+        "RFC 7517 §5",
+        "a new key, in a set with malformed keys",
+        "200, or 400",
+        "A receiver should ignore them, but need not. A 500 shows that it did not expect them.",
+        scenes.rotated_in(malformed_keys, expect=Expect.LENIENT),
     ),
 ]
 
@@ -418,11 +453,11 @@ CLAIMS = [
         "V26",
         "BCL §2.4, §4.1, RFC 8725 §3.11",
         "typ at+jwt, secevent+jwt; typ JWT",
-        "400; 200",
-        "An explicit other type must be rejected; JWT says nothing, and providers send it.",
+        "either way, preferably 400; 200",
+        "Rejecting other types is the better defence, but no rule. JWT says nothing, and providers send it.",
         steps(
-            refuse("at+jwt", header(typ="at+jwt")),
-            refuse("secevent+jwt", header(typ="secevent+jwt")),
+            strict("at+jwt", header(typ="at+jwt")),
+            strict("secevent+jwt", header(typ="secevent+jwt")),
             accept("JWT", header(typ="JWT")),
         ),
     ),
@@ -436,10 +471,10 @@ CLAIMS = [
     ),
     Case(
         "V32",
-        "BCL §2.6 (11), §2.7",
+        "BCL §2.4, §2.6 (10), (11), §2.7",
         "sid of one user, sub of another",
-        "200 or 400, no user is logged out",
-        "Both must match the session; otherwise an error at the provider logs out the wrong user.",
+        "200 or 400; at most the session that sid names ends",
+        "Comparing both claims is optional. A token with sid never means all sessions of sub.",
         scenes.of_two_people,
     ),
 ]
@@ -479,7 +514,8 @@ JSON = [
         "RFC 7519 §4",
         "sid two times",
         "400, or the last one counts",
-        "Two parsers can read two sessions: the component that ends one may not be the one that checked it.",
+        "Two parsers can read two sessions: the component that ends one may not be the one that checked it. The token "
+        "has no sub, so only sid can decide.",
         scenes.last_member_wins,
     ),
     Case(
@@ -495,12 +531,12 @@ JSON = [
     ),
     Case(
         "J05",
-        "BCL §2.8",
+        "BCL §2.8, RFC 7515 §4",
         "JSON nested 5,000 levels deep: in the header, as the claims, in a claim",
-        "400 (in a claim: either way)",
+        "400 (in the header and in a claim: either way)",
         "A recursive parser overflows its stack: a 500, or a crashed process.",
         steps(
-            refuse("header", spoil.deep_header),
+            either("header", spoil.deep_header),  # RFC 7515 §4: members that are not understood are ignored
             refuse("claims", payload("[" * 5000 + "]" * 5000)),
             refuse("broken off", payload('{"a":' * 5000)),
             either("a claim", with_json(unknown="[" * 5000 + "]" * 5000)),
@@ -529,7 +565,7 @@ HTTP = [
         "Exactly one logout_token in a form. URLs end up in logs; of two values, parsers pick different ones.",
         steps(
             refuse("query", spoil.posted(lambda _, token: Request(query=spoil.as_form(token)))),
-            refuse(
+            wrong_type(
                 "JSON", content_type("application/json", lambda token: json.dumps({"logout_token": token}).encode())
             ),
             refuse("twice", body(lambda token: f"{spoil.as_form(token)}&{spoil.as_form(token)}")),
@@ -559,34 +595,34 @@ HTTP = [
         "H01",
         "BCL §2.5",
         "a valid token with a wrong content type, or none",
-        REFUSED,
+        "400 or 415, nothing changes",
         "Any web page can send text/plain without a preflight; the other types have their own parsers.",
         steps(
-            refuse("text/plain", content_type("text/plain")),
-            refuse("application/jwt", content_type("application/jwt", str.encode)),
-            refuse("application/logout+jwt", content_type("application/logout+jwt", str.encode)),
-            refuse(
+            wrong_type("text/plain", content_type("text/plain")),
+            wrong_type("application/jwt", content_type("application/jwt", str.encode)),
+            wrong_type("application/logout+jwt", content_type("application/logout+jwt", str.encode)),
+            wrong_type(
                 "XML", content_type("application/xml", lambda token: f"<logout_token>{token}</logout_token>".encode())
             ),
-            refuse("none", content_type(None)),
-            refuse("nonsense", content_type(";;;/")),
+            wrong_type("none", content_type(None)),
+            wrong_type("nonsense", content_type(";;;/")),
         ),
     ),
     Case(
         "H02",
         "BCL §2.5",
-        "multipart: with the token, cut off, without a boundary",
-        REFUSED,
-        "An unneeded parser, with its own files and limits.",
+        "multipart: with the token; cut off, without a boundary",
+        "either way, preferably 400; 400 or 415",
+        "No provider sends it, so it is an unneeded parser with its own files and limits.",
         steps(
-            refuse("whole", content_type(f"multipart/form-data; boundary={spoil.BOUNDARY}", spoil.multipart)),
-            refuse(
+            odd_form("whole", content_type(f"multipart/form-data; boundary={spoil.BOUNDARY}", spoil.multipart)),
+            wrong_type(
                 "cut off",
                 content_type(
                     f"multipart/form-data; boundary={spoil.BOUNDARY}", lambda token: spoil.multipart(token)[:-40]
                 ),
             ),
-            refuse("no boundary", content_type("multipart/form-data", spoil.multipart)),
+            wrong_type("no boundary", content_type("multipart/form-data", spoil.multipart)),
         ),
     ),
     Case(
@@ -629,7 +665,7 @@ HTTP = [
         "The attacker chooses the charset, and an unknown one often causes a 500.",
         steps(
             *(
-                either(name, content_type(f"{FORM}; charset={name}"))
+                odd_form(name, content_type(f"{FORM}; charset={name}"))
                 for name in ("utf-16", "utf-7", "x-unknown", "base64")
             ),
             refuse("%ff", body(lambda token: f"logout_token=%ff{token}")),

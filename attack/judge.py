@@ -15,7 +15,7 @@ from enum import Enum
 from attack.wire import Answer, Request
 
 SLOW_SECONDS = 5  # the user waits while the provider waits for an answer
-NO_CONTENT, OK, BAD_REQUEST, WRONG_METHOD, NOT_IMPLEMENTED = 204, 200, 400, 405, 501
+NO_CONTENT, OK, BAD_REQUEST, WRONG_METHOD, WRONG_TYPE, NOT_IMPLEMENTED = 204, 200, 400, 405, 415, 501
 # Statuses a server may return instead of 400 if it rejects the body unread (RFC 9110 §15.5).
 UNREAD = {408: "Request Timeout", 411: "Length Required", 413: "Content Too Large", 415: "Unsupported Media Type"}
 
@@ -54,6 +54,9 @@ class Expect(Enum):
     DONE = "200, although there is nothing to end"
     EITHER = "200 or 400, and the session to match"
     STRICT = "400 or 200, and the session to match; 400 is better"
+    LENIENT = "200 or 400, and the session to match; 200 is better"
+    WRONG_TYPE = "400 or 415, and nothing has changed"
+    ODD_FORM = "400 or 415 or 200, and the session to match; 400 is better"
     UNTOUCHED = "400 or 200, and nothing has changed"
     NO_METHOD = "405 or 400, and nothing has changed"
     OPTIONS = "405 or 400 or a list of methods, and nothing has changed"
@@ -70,14 +73,22 @@ class Exchange:
     answer: Answer
 
 
+# The receiver chooses between carrying the logout out and refusing it.
+FREE = {Expect.EITHER, Expect.STRICT, Expect.LENIENT, Expect.ODD_FORM}
+
+
+def carried_out(answer: Answer) -> bool:
+    """Whether the application says that the user is logged out. BCL §2.8: providers take 204 for 200."""
+    return answer.status in (OK, NO_CONTENT)
+
+
 def judge(name: str, expect: Expect, answer: Answer, *, alive: bool) -> list[Finding]:
     """The errors in ``answer`` and in the session, which is ``alive`` after it or not."""
     findings = list(_status(name, expect, answer))
-    carried_out = answer.status in (OK, NO_CONTENT)
-    may_end = expect is Expect.ACCEPTED or (expect in (Expect.EITHER, Expect.STRICT) and carried_out)
+    may_end = expect is Expect.ACCEPTED or (expect in FREE and carried_out(answer))
     if not alive and not may_end:
         findings.append(fail(name, "the session was ended"))
-    if alive and may_end and carried_out:
+    if alive and may_end and carried_out(answer):
         findings.append(fail(name, f"answered {answer}, but the session lives on"))
     return findings
 
@@ -89,6 +100,9 @@ def _status(name: str, expect: Expect, answer: Answer) -> Iterator[Finding]:
         Expect.DONE: {OK},
         Expect.EITHER: set(),
         Expect.STRICT: {BAD_REQUEST},
+        Expect.LENIENT: {OK},
+        Expect.WRONG_TYPE: {BAD_REQUEST},
+        Expect.ODD_FORM: {BAD_REQUEST},
         Expect.UNTOUCHED: {OK, BAD_REQUEST},
         Expect.NO_METHOD: {WRONG_METHOD, BAD_REQUEST},
         Expect.OPTIONS: {WRONG_METHOD, BAD_REQUEST},
@@ -99,16 +113,25 @@ def _status(name: str, expect: Expect, answer: Answer) -> Iterator[Finding]:
     if choice := _choice(expect, answer):
         yield Finding(Kind.CHOICE, name, choice)
     else:
-        yield fail(name, f"answered {answer}; asked for is {expect.value.partition(',')[0]}")
+        yield fail(name, f"answered {answer}{_redirected(answer)}; asked for is {expect.value.partition(',')[0]}")
+
+
+def _redirected(answer: Answer) -> str:
+    """Explains a redirect: most often a rule that protects all pages also protects the logout endpoint."""
+    if not answer.location:
+        return ""
+    return ", as for a visitor who must sign in first (a provider has no cookies and follows no redirects)"
 
 
 def _choice(expect: Expect, answer: Answer) -> str:
     """Why an unexpected answer is acceptable; empty if it is not."""
     status = answer.status
-    if expect in (Expect.EITHER, Expect.STRICT) and status in (OK, NO_CONTENT, BAD_REQUEST):
+    if expect in FREE and status in (OK, NO_CONTENT, BAD_REQUEST):
         return "refused it" if status == BAD_REQUEST else "accepted it"
     if expect in (Expect.ACCEPTED, Expect.DONE, Expect.UNTOUCHED) and status == NO_CONTENT:
         return "answered 204, which BCL §2.8 tells providers to take for 200"
+    if expect in (Expect.WRONG_TYPE, Expect.ODD_FORM) and status == WRONG_TYPE:
+        return "answered 415, which RFC 9110 §15.5.16 has for bodies in another format"
     if expect is Expect.UNREAD and (status in UNREAD or status == 0):
         return f"answered {answer} without reading it all"
     if expect is Expect.OPTIONS and 200 <= status < 300:

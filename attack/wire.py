@@ -43,7 +43,14 @@ class Answer:
         """A header's value; empty if it is missing."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), "")
 
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, without its query; empty for other answers."""
+        return self.header("Location").partition("?")[0] if 300 <= self.status < 400 else ""
+
     def __str__(self) -> str:
+        if self.location:
+            return f"{self.status} to {self.location}"
         return str(self.status) if self.status else f"nothing ({self.error})"
 
 

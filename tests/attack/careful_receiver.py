@@ -8,6 +8,7 @@ import math
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import quote_plus, urlencode
 
@@ -119,9 +120,13 @@ class CarefulReceiver:
         if header.get("typ", "JWT").lower() not in ("jwt", "logout+jwt"):
             raise Refused
         payload = jwt.PyJWS().decode(token, self.key(header.get("kid")), algorithms=list(self.ALGORITHMS))
-        claims = json.loads(payload.decode(), parse_constant=not_json)
+        claims = self.read(payload.decode())
         self.check(claims)
-        return dict(claims)
+        return claims
+
+    def read(self, payload: str) -> dict[str, Any]:
+        """The claims; of two members with the same name the last one counts (RFC 7519 §4)."""
+        return dict(json.loads(payload, parse_constant=not_json))
 
     def key(self, kid: str | None) -> jwt.PyJWK:
         """The provider's key of that name; without a name, the only one."""
@@ -139,7 +144,8 @@ class CarefulReceiver:
         found = {}
         for jwk in self.http.get(f"{self.issuer}/jwks").json()["keys"]:
             if jwk.get("kty") in self.KEY_TYPES and jwk.get("use") == "sig":
-                found[jwk["kid"]] = jwt.PyJWK(jwk)
+                with suppress(jwt.InvalidKeyError, jwt.PyJWKError):  # RFC 7517 §5: ignore keys that lack members
+                    found[jwk["kid"]] = jwt.PyJWK(jwk)
         self.keys = found
 
     def check(self, claims: dict[str, Any]) -> None:

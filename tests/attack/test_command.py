@@ -63,7 +63,7 @@ def command(tmp_path: Path) -> Command:
     return Command(tmp_path)
 
 
-def test_nothing_failed(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_code_is_0_if_no_case_failed(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 0, and the score."""
     assert command(CarefulReceiver, "--only", "V01,V25,a01") == 0
     assert command.report()["score"] == {"passed": 3, "of": 3, "choices": 1}
@@ -74,7 +74,9 @@ def test_nothing_failed(command: Command, capsys: pytest.CaptureFixture[str]) ->
     )
 
 
-def test_something_failed(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_code_is_1_if_a_case_failed_and_each_failure_is_explained(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit code 1; each failure with its clause, what happened, and why it matters."""
     assert command(NaiveReceiver, "--only", "V01,V17,V30") == 1
     shown = capsys.readouterr().out
@@ -86,7 +88,7 @@ def test_something_failed(command: Command, capsys: pytest.CaptureFixture[str]) 
     assert verdicts == {"V01": "ok", "V17": "fail", "V30": "fail"}
 
 
-def test_nobody_can_sign_in(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_login_that_fails_is_explained(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and a sentence that says how far it came."""
     assert command(CarefulReceiver, "--client-secret", "another") == 2
     said = capsys.readouterr().err
@@ -94,7 +96,9 @@ def test_nobody_can_sign_in(command: Command, capsys: pytest.CaptureFixture[str]
     assert "the client's id or secret is not the one given to the bench" in said
 
 
-def test_a_page_that_does_not_tell(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page_that_is_the_same_for_visitors_cannot_be_used(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A page that welcomes everybody cannot show that a session ended."""
 
     class Welcoming(CarefulReceiver):
@@ -105,7 +109,7 @@ def test_a_page_that_does_not_tell(command: Command, capsys: pytest.CaptureFixtu
     assert "--signed-in-text" in capsys.readouterr().err
 
 
-def test_an_application_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_application_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """It is waited for, and then it is said."""
     url = f"http://localhost:{free_port()}/"
     urls = ["--logout-url", url, "--login-url", url, "--page-url", url]
@@ -114,7 +118,7 @@ def test_an_application_that_is_not_there(capsys: pytest.CaptureFixture[str]) ->
     assert f"{url} does not answer" in said.err
 
 
-def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_arguments_are_named_together(capsys: pytest.CaptureFixture[str]) -> None:
     """All of it at once."""
     assert main(["--login-url", "http://localhost:1/"]) == 2
     assert "Missing: --logout-url, --page-url, --client-id" in capsys.readouterr().err
@@ -128,7 +132,9 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         ("alg = ", "attack.toml"),
     ],
 )
-def test_a_file_with_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, complaint: str) -> None:
+def test_mistake_in_the_settings_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, complaint: str
+) -> None:
     """A sentence, not a stack trace."""
     file = tmp_path / "attack.toml"
     file.write_text(text)
@@ -146,12 +152,12 @@ def test_every_row_is_complete() -> None:
         assert case.why.endswith("."), case.id
 
 
-def test_the_page_has_the_table_of_cases() -> None:
+def test_docs_have_the_table_of_cases() -> None:
     """``python -m attack --list`` prints it."""
     assert table(GROUPS).strip() in DOCS, "docs/attack.md is out of date: python -m attack --list"
 
 
-def test_the_pages_example_is_valid(tmp_path: Path) -> None:
+def test_example_in_the_docs_is_valid(tmp_path: Path) -> None:
     """The file that docs/attack.md shows is read without complaint."""
     (example,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
     file = tmp_path / "my-app.toml"

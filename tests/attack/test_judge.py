@@ -1,4 +1,4 @@
-"""The judgements: which answer, with which end of the session, is right, a choice, or wrong."""
+"""Which answer, with which state of the session, is right, a choice, or wrong."""
 
 import pytest
 
@@ -33,6 +33,19 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9." + "a" * 80 + "." + "b" * 80
         (Expect.STRICT, 400, True, "ok"),
         (Expect.STRICT, 200, False, "choice"),
         (Expect.STRICT, 500, True, "fail"),
+        (Expect.STRICT, 415, True, "fail"),
+        (Expect.LENIENT, 200, False, "ok"),
+        (Expect.LENIENT, 400, True, "choice"),
+        (Expect.LENIENT, 200, True, "fail"),
+        (Expect.LENIENT, 500, True, "fail"),
+        (Expect.WRONG_TYPE, 400, True, "ok"),
+        (Expect.WRONG_TYPE, 415, True, "choice"),
+        (Expect.WRONG_TYPE, 200, False, "fail"),
+        (Expect.WRONG_TYPE, 415, False, "fail"),
+        (Expect.ODD_FORM, 400, True, "ok"),
+        (Expect.ODD_FORM, 415, True, "choice"),
+        (Expect.ODD_FORM, 200, False, "choice"),
+        (Expect.ODD_FORM, 200, True, "fail"),
         (Expect.UNTOUCHED, 200, True, "ok"),
         (Expect.UNTOUCHED, 400, True, "ok"),
         (Expect.UNTOUCHED, 200, False, "fail"),
@@ -48,11 +61,20 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9." + "a" * 80 + "." + "b" * 80
         (Expect.UNREAD, 500, True, "fail"),
     ],
 )
-def test_one_answer(expect: Expect, status: int, alive: bool, verdict: str) -> None:
+def test_answer_and_session_decide_the_verdict(expect: Expect, status: int, alive: bool, verdict: str) -> None:
     """BCL §2.8, and what became of the session."""
     findings = judge.judge("x", expect, Answer(status), alive=alive)
     kinds = {finding.kind for finding in findings}
     assert verdict == ("fail" if Kind.FAIL in kinds else "choice" if kinds else "ok"), findings
+
+
+def test_redirect_is_shown_with_its_target_and_without_the_query() -> None:
+    """The query can contain what was sent."""
+    answer = Answer(302, {"Location": "https://app.example/login?next=secret"})
+    (finding,) = judge.judge("x", Expect.ACCEPTED, answer, alive=True)
+    assert finding.text.startswith("answered 302 to https://app.example/login, as for a visitor who must sign in first")
+    (finding,) = judge.judge("GET", Expect.NO_METHOD, answer, alive=True)
+    assert finding.text == "answered 302 to https://app.example/login, which says no as well"
 
 
 def exchange(answer: Answer, method: str = "POST") -> Exchange:
@@ -81,12 +103,12 @@ def test_answers_must_not_be_cached() -> None:
         b"goroutine 1 [running]:",
     ],
 )
-def test_answers_must_not_tell(body: bytes) -> None:
+def test_answers_must_not_repeat_the_token_or_show_a_stack_trace(body: bytes) -> None:
     """Neither a part of the token nor a stack trace, of whichever language."""
     assert judge.echoing([exchange(Answer(400, JSON, body))])
 
 
-def test_answers_may_explain() -> None:
+def test_error_may_have_a_description() -> None:
     """A sentence is welcome."""
     body = b'{"error": "invalid_request", "error_description": "iat lies in the future (at least 60 s)."}'
     assert not judge.echoing([exchange(Answer(400, JSON, body))])
@@ -102,8 +124,8 @@ def test_errors_are_objects_with_error(body: bytes) -> None:
     assert judge.odd_errors([exchange(Answer(400, {"Content-Type": "text/html"}, b'{"error": "x"}'))])
 
 
-def test_the_pace() -> None:
-    """Answers that never came have no pace, but they are late."""
+def test_median_and_slowest_answer_are_given_in_milliseconds() -> None:
+    """Requests without an answer do not count here, but count as slow."""
     exchanges = [exchange(Answer(200, seconds=seconds)) for seconds in (0.001, 0.002, 0.009)]
     assert judge.pace(exchanges) == {"median_ms": 2.0, "slowest_ms": 9.0}
     assert not judge.slow(exchanges)

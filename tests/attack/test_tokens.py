@@ -9,7 +9,7 @@ from attack.tokens import ALGORITHMS, KeyRing, Tokens, make_key
 
 
 @pytest.mark.parametrize("alg", [alg for alg in ALGORITHMS if alg[:2] != "RS" or alg == "RS256"])
-def test_a_good_token_passes_another_library(alg: str) -> None:
+def test_good_token_passes_another_library(alg: str) -> None:
     """Signature, header and claims, in every algorithm (BCL §2.4)."""
     key = make_key(alg, "main")
     ring = KeyRing.__new__(KeyRing)
@@ -27,7 +27,7 @@ def test_a_good_token_passes_another_library(alg: str) -> None:
     assert jwt.get_unverified_header(token) == {"alg": alg, "kid": key.kid}
 
 
-def test_a_forged_token_differs_in_its_key_only() -> None:
+def test_forged_token_differs_in_its_key_only() -> None:
     """Otherwise it would be refused for another reason than the one that is tested."""
     ring = KeyRing("ES256")
     tokens = Tokens("https://op.example", "shop", "", ring, "alice", "s1")

@@ -1,6 +1,8 @@
-"""Receivers that are careful but for one thing; and some that are right, in another way."""
+"""Receivers with one mistake each, and receivers that are right in another way."""
 
+import json
 import threading
+import time
 import traceback
 from typing import Any, ClassVar
 
@@ -8,7 +10,7 @@ import jwt
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from tests.attack.careful_receiver import CarefulReceiver, Refused
+from tests.attack.careful_receiver import FORM, CarefulReceiver, Refused
 
 
 class AnyAlgorithm(CarefulReceiver):
@@ -89,6 +91,94 @@ class EndsThePerson(CarefulReceiver):
         super().end(claims)
 
 
+class EndsBySub(CarefulReceiver):
+    """Ends all sessions of ``sub``, although the token has a ``sid``."""
+
+    def is_meant(self, claims: dict[str, Any], session: dict[str, Any]) -> bool:
+        name = "sub" if "sub" in claims else "sid"
+        return bool(claims[name] == session[name])
+
+
+class EndsOneSession(CarefulReceiver):
+    """Ends one session, although ``sub`` alone means all of them; and answers 204."""
+
+    def end(self, claims: dict[str, Any]) -> None:
+        meant = [cookie for cookie, session in self.sessions.items() if self.is_meant(claims, session)]
+        for cookie in meant[:1]:
+            del self.sessions[cookie]
+
+    def bclogout(self) -> Response:
+        return no_content(super().bclogout())
+
+
+class Rigid(CarefulReceiver):
+    """Knows one form of the request, of the token and of the key set, and rejects every other."""
+
+    def token(self) -> str:
+        if request.headers.get("Content-Type") != FORM or set(request.form) != {"logout_token"}:
+            raise Refused
+        return super().token()
+
+    def verified(self, token: str) -> dict[str, Any]:
+        if set(jwt.get_unverified_header(token)) != {"alg", "kid"}:
+            raise Refused
+        return super().verified(token)
+
+    def fetch_keys(self) -> None:
+        self.keys = {jwk["kid"]: jwt.PyJWK(jwk) for jwk in self.http.get(f"{self.issuer}/jwks").json()["keys"]}
+
+    def check(self, claims: dict[str, Any]) -> None:
+        super().check(claims)
+        if len(claims["events"]) != 1 or "sub" not in claims:
+            raise Refused
+
+    def end(self, claims: dict[str, Any]) -> None:
+        if not any(self.is_meant(claims, session) for session in self.sessions.values()):
+            raise Refused
+        super().end(claims)
+
+
+class OnlyTyped(CarefulReceiver):
+    """Rejects tokens without ``typ: logout+jwt``, which most providers do not send."""
+
+    def verified(self, token: str) -> dict[str, Any]:
+        if jwt.get_unverified_header(token).get("typ") != "logout+jwt":
+            raise Refused
+        return super().verified(token)
+
+
+class FirstCounts(CarefulReceiver):
+    """Of two members with the same name it uses the first."""
+
+    def read(self, payload: str) -> dict[str, Any]:
+        return dict(json.loads(payload, object_pairs_hook=lambda pairs: dict(reversed(pairs))))
+
+
+class OneAtATime(CarefulReceiver):
+    """Reads one body after the other."""
+
+    def token(self) -> str:
+        with self.lock:
+            return super().token()
+
+
+class Dawdles(CarefulReceiver):
+    """Answers late."""
+
+    SECONDS = 0.4
+
+    def bclogout(self) -> Response:
+        time.sleep(self.SECONDS)
+        return super().bclogout()
+
+
+class BehindLogin(CarefulReceiver):
+    """Asks the provider to sign in, as an application does that protects all its pages with one rule."""
+
+    def bclogout(self) -> Response:
+        return Response(status=302, headers={"Location": "/login?next=/bclogout"})
+
+
 class EndsTheCookie(CarefulReceiver):
     """Ends the session whose cookie comes along, as one does when a person clicks."""
 
@@ -115,6 +205,65 @@ class Crashes(CarefulReceiver):
     def refusal(self, error: Exception) -> Response:
         is_ours = isinstance(error, Refused)
         return super().refusal(error) if is_ours else Response(traceback.format_exc(), 500, mimetype="text/plain")
+
+
+class TrustsTheKeySet(Crashes):
+    """Crashes when the key set has a key that it does not know."""
+
+    def fetch_keys(self) -> None:
+        self.keys = {jwk["kid"]: jwt.PyJWK(jwk) for jwk in self.http.get(f"{self.issuer}/jwks").json()["keys"]}
+
+
+def no_content(answer: Response) -> Response:
+    """204 in place of 200, as some frameworks do for an empty body."""
+    if answer.status_code == 200:
+        answer.status_code = 204
+    return answer
+
+
+class NoContent(CarefulReceiver):
+    """Answers 204."""
+
+    def bclogout(self) -> Response:
+        return no_content(super().bclogout())
+
+
+class LooksAtTheTypeFirst(CarefulReceiver):
+    """Answers 415 to what is not a form in UTF-8."""
+
+    def bclogout(self) -> Response:
+        if request.mimetype != FORM or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+            return Response(status=415)
+        return super().bclogout()
+
+
+class ReadsMultipart(CarefulReceiver):
+    """Takes the token from each kind of form that its framework reads, and does not look at ``typ``."""
+
+    def token(self) -> str:
+        tokens = request.form.getlist("logout_token")
+        if "logout_token" in request.args or len(tokens) != 1:
+            raise Refused
+        return tokens[0]
+
+    def verified(self, token: str) -> dict[str, Any]:
+        key = self.key(jwt.get_unverified_header(token).get("kid"))
+        claims = self.read(jwt.PyJWS().decode(token, key, algorithms=list(self.ALGORITHMS)).decode())
+        self.check(claims)
+        return claims
+
+
+class CoolsDown(CarefulReceiver):
+    """Waits between two key fetches, as key libraries do."""
+
+    SECONDS = 0.5
+    fetched_at = 0.0
+
+    def fetch_keys(self) -> None:
+        if time.monotonic() < self.fetched_at + self.SECONDS:
+            raise Refused
+        super().fetch_keys()
+        self.fetched_at = time.monotonic()
 
 
 class Elliptic(CarefulReceiver):
