@@ -50,7 +50,7 @@ def test_no_setting_is_named_that_there_is_not(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["logout_wait", "delete_tokens_on_logout", "idp_port", "data_dir"])
-def test_the_default_in_the_table_is_the_one_in_the_code(name: str) -> None:
+def test_documented_default_is_the_default_in_the_code(name: str) -> None:
     """Documentation that is wrong is worse than none."""
     rows = (ROOT / "docs/running.md").read_text("utf-8").splitlines()
     (row,) = (line for line in rows if line.startswith("|") and f"`PICKUP_{name.upper()}`" in line)
@@ -84,12 +84,12 @@ def test_every_link_has_a_target(document: Path) -> None:
     assert [link for link in links(document) if not (document.parent / link).exists()] == []
 
 
-def test_the_picture_in_the_readme_is_not_older_than_its_pages() -> None:
+def test_readme_picture_is_not_older_than_its_pages() -> None:
     changed = pictures.changed_since_taken()
     assert changed == [], "`make pictures` takes the picture again"
 
 
-def test_the_diagram_in_the_readme_shows_a_logout_request_to_each_app() -> None:
+def test_readme_diagram_shows_a_logout_request_to_each_app() -> None:
     """The app that started the logout is told, too: e2e/test_logging_out.py sees both."""
     (diagram,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     assert set(re.findall(r"I->>(\w): POST /bclogout", diagram)) == {"D", "M"}
@@ -123,6 +123,6 @@ def test_every_vector_of_the_requirements_is_a_test() -> None:
 @pytest.mark.parametrize(
     "clause", [f"BCL §{number}" for number in ("2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7", "2.8")]
 )
-def test_each_clause_stands_at_the_line_that_keeps_it(clause: str) -> None:
+def test_cited_clause_is_at_the_line_that_implements_it(clause: str) -> None:
     """README: `git grep 'BCL §'` lists them."""
     assert clause in source()

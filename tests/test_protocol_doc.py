@@ -57,7 +57,7 @@ def test_every_requirement_has_one_row_in_its_order() -> None:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.id)
-def test_a_row_says_what_we_do_and_names_tests_that_are_there(row: Row) -> None:
+def test_each_row_says_what_we_do_and_names_existing_tests(row: Row) -> None:
     """In our own words; what is met is shown by a test, and what is not met is not."""
     assert row.state in STATES
     assert len(row.words) > 3
@@ -69,7 +69,7 @@ def test_a_row_says_what_we_do_and_names_tests_that_are_there(row: Row) -> None:
         assert name in names_in(ROOT / path), test
 
 
-def test_the_sum_at_the_top_is_right() -> None:
+def test_totals_at_the_top_are_right() -> None:
     """The page's first table counts the rows below."""
     text = DOCUMENT.read_text("utf-8")
     said = {state: int(number) for state, number in re.findall(r"^\| ([a-z ]+) \| (\d+) \|$", text, re.MULTILINE)}

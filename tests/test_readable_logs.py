@@ -17,7 +17,7 @@ def shown(line: str) -> str:
 
 
 @pytest.mark.parametrize("prefix", ["", "idp-1       | "])
-def test_an_event_is_time_service_name_and_what_is_known(prefix: str) -> None:
+def test_event_line_has_time_service_name_and_details(prefix: str) -> None:
     """Also behind the name that Compose puts in front."""
     line = shown(
         prefix + json.dumps(FIRST | {"level": "info", "sid": "S1", "status": 400, "outcome": "said no, twice"})
@@ -25,13 +25,13 @@ def test_an_event_is_time_service_name_and_what_is_known(prefix: str) -> None:
     assert line == '12:01:02.123  idp       op.logout.refused           sid=S1  status=400  outcome="said no, twice"'
 
 
-def test_what_is_nested_or_quoted_is_shown_whole() -> None:
+def test_nested_and_quoted_values_are_shown_completely() -> None:
     """JSON inside JSON stays JSON."""
     line = shown(json.dumps(FIRST | {"answer": 'it said "no", {x}', "detail": {"a": [1, 2]}, "last": 3}))
     assert line.endswith('answer="it said \\"no\\", {x}"  detail={"a": [1, 2]}, "last": 3')
 
 
-def test_a_warning_is_marked() -> None:
+def test_warning_is_marked() -> None:
     """Only the usual level is left out."""
     assert "level=error" in shown(json.dumps(FIRST | {"level": "error"}))
 

@@ -38,7 +38,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
 
 
 @pytest.mark.parametrize("name", list(NAMES.values()))
-def test_who_trusts_the_authority_trusts_the_four_addresses(folders: Folders, name: str) -> None:
+def test_authority_vouches_for_the_four_addresses(folders: Folders, name: str) -> None:
     """Checked as strictly as a browser does (RFC 5280)."""
     own, authority = x509.load_pem_x509_certificates(folders.prepare())
     (shown,) = x509.load_pem_x509_certificates((folders.public / "ca.pem").read_bytes())
@@ -58,7 +58,7 @@ def test_private_keys_are_for_their_owner_and_the_authoritys_is_nowhere(folders:
     assert stat.S_IMODE(with_key[0].stat().st_mode) == 0o600
 
 
-def test_a_second_start_keeps_what_is_there_and_a_new_name_does_not(
+def test_second_start_keeps_the_certificate_unless_a_name_changed(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who imported the authority need not do so again."""

@@ -82,7 +82,7 @@ SHOWN = ("idp", "pickup_dispatch", "pickup_manager")  # what others copy
 
 
 @pytest.mark.parametrize("package", SHOWN)
-def test_what_others_copy_and_what_teaches_import_nothing_of_each_other(package: str) -> None:
+def test_copied_code_and_teaching_service_do_not_import_each_other(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         assert not [name for name in imports(path) if name.split(".")[0] == "pickup_learn"], path
     for path in (ROOT / "pickup_learn").rglob("*.py"):

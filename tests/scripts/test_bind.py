@@ -84,7 +84,7 @@ def test_with_tls_any_address_will_do(checkout: Checkout) -> None:
     assert checkout.did("docker-compose.tls.yml up -d")
 
 
-def test_a_stack_that_runs_with_tls_keeps_it_and_its_address(checkout: Checkout) -> None:
+def test_second_start_keeps_tls_and_the_address(checkout: Checkout) -> None:
     """The second ``make up`` need not say TLS=1 again."""
     done = checkout.up(RUNS="tls", PICKUP_BIND="0.0.0.0")  # noqa: S104 # the point of it
     assert done.returncode == 0, done.stderr

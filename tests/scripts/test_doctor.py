@@ -47,7 +47,7 @@ def doctor(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env={**PORTS, **path, **variables}, capture_output=True, text=True, check=False)
 
 
-def test_a_healthy_stack_has_only_good_lines(checkout: Path) -> None:
+def test_healthy_stack_has_only_good_lines(checkout: Path) -> None:
     done = doctor(checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout
@@ -79,7 +79,7 @@ def taken_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_taken_port_is_named_with_its_setting(checkout: Path, taken_port: int) -> None:
+def test_taken_port_is_named_with_its_setting(checkout: Path, taken_port: int) -> None:
     (checkout / "bin/docker").write_text("#!/bin/sh\nexit 1\n", "utf-8")
     done = doctor(checkout, PICKUP_MANAGER_PORT=str(taken_port))
     assert f"port {taken_port} is taken" in done.stdout

@@ -76,7 +76,7 @@ def secrets_in(environment: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_local_process_holds_no_secret_of_another_service(service: str) -> None:
+def test_local_process_has_no_secret_of_another_service(service: str) -> None:
     """Its own are all there; so is every setting that is no secret."""
     environment = local_environment(service)
     assert secrets_in(environment) == MAY_HOLD[service]
@@ -86,7 +86,7 @@ def test_a_local_process_holds_no_secret_of_another_service(service: str) -> Non
 
 @pytest.mark.parametrize("file", ["docker-compose.yml", "docker-compose.tls.yml"])
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_container_holds_no_secret_of_another_service(service: str, file: str) -> None:
+def test_container_has_no_secret_of_another_service(service: str, file: str) -> None:
     """With TLS and without."""
     environment = compose_environment(service, file)
     assert secrets_in(environment) == MAY_HOLD[service]
@@ -94,7 +94,7 @@ def test_a_container_holds_no_secret_of_another_service(service: str, file: str)
 
 
 @pytest.mark.parametrize("container", ["certificates", "nginx"])
-def test_the_containers_beside_the_services_hold_no_secret(container: str) -> None:
+def test_helper_containers_have_no_secret(container: str) -> None:
     """They need addresses only."""
     service = yaml.safe_load((ROOT / "docker-compose.tls.yml").read_text("utf-8"))["services"][container]
     assert secrets_in({"all": filled_in(str(service))}) == set()

@@ -86,7 +86,7 @@ def taken_port() -> Iterator[str]:
 # --- .env ---
 
 
-def test_a_copy_of_the_example_is_filled_in(checkout: Checkout) -> None:
+def test_copied_example_gets_its_secrets(checkout: Checkout) -> None:
     """The first thing that many people do: cp .env.example .env."""
     shutil.copy(checkout.folder / ".env.example", checkout.folder / ".env")
     done = checkout.up()
@@ -111,7 +111,7 @@ def test_without_an_env_file_one_is_made_for_its_owner_alone(checkout: Checkout)
 
 
 @pytest.mark.parametrize("nothing", ["", '""', "''", "\r"])
-def test_only_what_is_empty_or_missing_is_filled_in(checkout: Checkout, nothing: str) -> None:
+def test_only_empty_or_missing_settings_are_filled_in(checkout: Checkout, nothing: str) -> None:
     """Other values stay as they are, and so does what the services do not know."""
     mine = "# mine\nPICKUP_DEMO_PLAIN_HTTP=true\nOTHER=a \\ b\nPICKUP_DEMO_PASSWORD=correct horse\n"
     mine += f"PICKUP_MANAGER_CLIENT_SECRET={nothing}\n"
@@ -125,7 +125,7 @@ def test_only_what_is_empty_or_missing_is_filled_in(checkout: Checkout, nothing:
     assert values["PICKUP_MANAGER_CLIENT_SECRET"] not in said
 
 
-def test_an_env_file_with_one_key_for_all_gets_a_key_for_each(checkout: Checkout) -> None:
+def test_env_file_with_one_shared_key_gets_a_key_per_service(checkout: Checkout) -> None:
     """Each a new one, because all services knew the old one."""
     (checkout.folder / ".env").write_text("PICKUP_SECRET_KEY=known to all\n", "utf-8")
     assert checkout.up(PICKUP_DEMO_PLAIN_HTTP="true").returncode == 0
@@ -135,7 +135,7 @@ def test_an_env_file_with_one_key_for_all_gets_a_key_for_each(checkout: Checkout
     assert len({values[name] for name in KEYS}) == 4
 
 
-def test_a_complete_env_file_is_not_touched(checkout: Checkout) -> None:
+def test_complete_env_file_is_not_changed(checkout: Checkout) -> None:
     """A second `make up` finds nothing to do."""
     checkout.up()
     before = (checkout.folder / ".env").read_bytes()
@@ -158,9 +158,7 @@ def test_a_complete_env_file_is_not_touched(checkout: Checkout) -> None:
         ("PICKUP_DEMO_EVENTS", "maybe", "PICKUP_DEMO_EVENTS is 'maybe'; it must be true or false"),
     ],
 )
-def test_a_wrong_setting_is_found_before_anything_is_installed(
-    checkout: Checkout, name: str, value: str, says: str
-) -> None:
+def test_wrong_setting_is_found_before_the_installation(checkout: Checkout, name: str, value: str, says: str) -> None:
     """In the first second, and not after the image was built."""
     done = checkout.up(**{name: value})
     assert done.returncode == 1
@@ -178,7 +176,7 @@ def test_with_tls_the_default_addresses_are_https(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("change", [{"MODE": "local"}, {"TLS": "1"}, {}])
-def test_a_taken_port_is_found_before_the_running_stack_is_stopped(checkout: Checkout, change: dict[str, str]) -> None:
+def test_taken_port_is_found_before_the_running_stack_is_stopped(checkout: Checkout, change: dict[str, str]) -> None:
     """Whatever the new start would have changed."""
     with taken_port() as port:
         done = checkout.up(RUNS="yes", PICKUP_DISPATCH_PORT=port, **change)
@@ -187,7 +185,7 @@ def test_a_taken_port_is_found_before_the_running_stack_is_stopped(checkout: Che
     assert checkout.changed_nothing()
 
 
-def test_a_port_of_the_running_stack_is_not_taken(checkout: Checkout) -> None:
+def test_ports_of_the_running_stack_count_as_free(checkout: Checkout) -> None:
     """It is free when the stack has been stopped: here to be started again with TLS."""
     with taken_port() as port:
         done = checkout.up(RUNS="yes", PUBLISHED=port, PICKUP_DISPATCH_PORT=port, TLS="1", IMAGE="is there")
@@ -196,7 +194,7 @@ def test_a_port_of_the_running_stack_is_not_taken(checkout: Checkout) -> None:
     assert checkout.did("docker-compose.tls.yml up -d")
 
 
-def test_the_running_stack_is_stopped_only_when_the_other_one_can_start(checkout: Checkout) -> None:
+def test_running_stack_is_stopped_only_when_the_new_one_can_start(checkout: Checkout) -> None:
     """Packages that cannot be installed leave everything as it was."""
     checkout.break_installing()
     assert checkout.up(RUNS="yes", MODE="local").returncode == 1
@@ -206,7 +204,7 @@ def test_the_running_stack_is_stopped_only_when_the_other_one_can_start(checkout
 # --- the summary ---
 
 
-def test_the_summary_names_the_pages_and_the_operator(checkout: Checkout) -> None:
+def test_summary_names_the_pages_and_the_operator(checkout: Checkout) -> None:
     """What a newcomer needs fits on one screen."""
     said = checkout.up(NO_COLOR="1", PICKUP_DEMO_PASSWORD="correct horse").stdout
     lines = [" ".join(line.split()) for line in said.splitlines()]

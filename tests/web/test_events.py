@@ -69,7 +69,7 @@ def test_another_writer_does_not_wait_for_the_log(engine: Engine, monkeypatch: p
 
 
 @pytest.mark.parametrize("end", [Session.rollback, Session.close], ids=["rollback", "close"])
-def test_an_event_that_is_rolled_back_is_not_logged(end: Any, engine: Engine, lines: list[Any]) -> None:
+def test_rolled_back_event_is_not_logged(end: Any, engine: Engine, lines: list[Any]) -> None:
     """Neither then nor with the session's next commit."""
     with Session(engine) as db:
         record(db, "op.session.ended")
@@ -80,7 +80,7 @@ def test_an_event_that_is_rolled_back_is_not_logged(end: Any, engine: Engine, li
         assert db.scalars(select(Event.name)).all() == ["op.session.created"]
 
 
-def test_a_failed_commit_logs_nothing(engine: Engine, lines: list[Any]) -> None:
+def test_failed_commit_logs_nothing(engine: Engine, lines: list[Any]) -> None:
     """A disk that is full, for example."""
 
     def fail(_: object) -> None:
@@ -92,7 +92,7 @@ def test_a_failed_commit_logs_nothing(engine: Engine, lines: list[Any]) -> None:
     assert lines == []
 
 
-def test_a_savepoint_is_not_a_commit(engine: Engine, lines: list[Any]) -> None:
+def test_savepoint_logs_nothing_before_the_commit(engine: Engine, lines: list[Any]) -> None:
     """The transaction around it may still be rolled back."""
     with Session(engine) as db:
         record(db, "op.login.failed")

@@ -469,7 +469,7 @@ def test_tab_opens_and_closes_although_the_table_is_missing(
     assert lines == ["open tabs are not counted"]
 
 
-def test_the_idp_has_no_tabs(idp_client: SiteClient) -> None:
+def test_idp_page_has_no_tabs(idp_client: SiteClient) -> None:
     assert "tabs" not in idp_client.get("/messages").get_json()
 
 

@@ -116,7 +116,7 @@ def test_malformed_header_fails_client_authentication(authorization: str, provid
 
 
 @pytest.mark.parametrize("name", ["code", "grant_type", "redirect_uri", "client_id", "client_secret", "unheard_of"])
-def test_a_parameter_that_is_there_twice_is_an_error(name: str, register: Registrar, cameron: SiteClient) -> None:
+def test_repeated_parameter_is_an_error(name: str, register: Registrar, cameron: SiteClient) -> None:
     """RFC 6749 §3.2: parameters must not be sent more than once."""
     party = register(token_endpoint_auth_method="client_secret_post")
     form = {

@@ -111,7 +111,7 @@ def test_invalid_challenge_gets_no_code(provider: Provider, cameron: SiteClient)
 
 
 @pytest.mark.parametrize("name", ["scope", "state", "prompt", "nonce", "response_type", "unheard_of"])
-def test_a_parameter_that_is_there_twice_is_an_error(name: str, provider: Provider, cameron: SiteClient) -> None:
+def test_repeated_parameter_is_an_error(name: str, provider: Provider, cameron: SiteClient) -> None:
     """AUTH-09, RFC 6749 §3.1: any of them."""
     pairs = [*provider.parameters(prompt="", unheard_of="1").items(), (name, "x"), (name, "y")]
     answer = answer_of(cameron.get("/oauth2/authorize?" + urlencode(pairs)), provider)

@@ -251,7 +251,7 @@ def test_post_from_another_site_is_repeated_with_the_cookie(
 
 
 @pytest.mark.parametrize("name", ["id_token_hint", "client_id", "post_logout_redirect_uri", "state", "unheard_of"])
-def test_a_parameter_that_is_there_twice_is_an_error(name: str, provider: Provider, cameron: SiteClient) -> None:
+def test_repeated_parameter_is_an_error(name: str, provider: Provider, cameron: SiteClient) -> None:
     """RPL-09."""
     response = cameron.get("/oidc/logout?" + urlencode([(name, "x"), (name, "x")]))
     error(provider, cameron, response)

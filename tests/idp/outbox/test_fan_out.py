@@ -114,7 +114,7 @@ def test_every_app_of_a_session_is_told_once(number: int, provider: Provider) ->
     )
 
 
-def test_an_ending_costs_as_many_statements_whatever_the_number_of_apps(provider: Provider) -> None:
+def test_number_of_statements_per_ending_does_not_depend_on_the_number_of_apps(provider: Provider) -> None:
     """And so does writing down what came of it."""
     apps, costs = add_apps(provider, 40), []
     for number in (2, 40):
@@ -159,7 +159,7 @@ def test_many_sessions_end_in_one_transaction(number: int, provider: Provider) -
     assert len(to_send) == min(2 * number, ledger.SEND_NOW)
 
 
-def test_the_rest_of_a_large_ending_is_left_to_all_workers(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_ending_is_shared_by_all_workers(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker that ended the sessions claims what it can send soon; the others claim the rest, and none twice."""
     monkeypatch.setattr(ledger, "SEND_NOW", 30)
     monkeypatch.setattr(sender, "IN_HAND", 40)
@@ -178,9 +178,7 @@ def test_the_rest_of_a_large_ending_is_left_to_all_workers(provider: Provider, m
     assert len(provider.network.exchanges) == 120
 
 
-def test_who_asks_for_a_large_ending_waits_no_longer_than_anybody(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_operator_waits_no_longer_for_a_large_ending(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """The apps hang; the operator goes on after the set wait."""
     apps = add_apps(provider, 2)
     monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
@@ -275,7 +273,7 @@ def test_never_more_than_a_set_number_is_under_way_to_one_host(provider: Provide
     assert states(provider) == {"delivered": 21}
 
 
-def test_a_look_leaves_alone_what_would_only_stand_in_line(provider: Provider, slow: Slow) -> None:
+def test_poll_does_not_claim_rows_that_would_only_wait(provider: Provider, slow: Slow) -> None:
     """A host that hangs takes no other's place in a process's hands."""
     apps, worker = add_apps(provider, 2), another_process(provider, per_host=3)
     outbox = worker.outbox
@@ -292,7 +290,7 @@ def test_a_look_leaves_alone_what_would_only_stand_in_line(provider: Provider, s
     settle(outbox)
 
 
-def test_a_crowd_before_a_slow_host_does_not_keep_out_the_others(
+def test_many_deliveries_to_a_slow_host_do_not_block_other_hosts(
     provider: Provider, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a process has in hand is bounded; who stands in line does not count."""
@@ -330,7 +328,7 @@ def test_many_apps_at_one_slow_host_are_no_more_in_the_way_than_one(
     settle(outbox)
 
 
-def test_what_was_taken_and_not_tried_is_behind_what_is_due_since(provider: Provider, clock: Clock) -> None:
+def test_claimed_rows_that_were_not_tried_go_behind_the_rows_that_are_due(provider: Provider, clock: Clock) -> None:
     """Else a line that is too long would begin with the same ones each time."""
     apps = add_apps(provider, 2)
     first, second = end(provider, add_sessions(provider, 1, apps))
@@ -341,7 +339,7 @@ def test_what_was_taken_and_not_tried_is_behind_what_is_due_since(provider: Prov
         assert claim_due(db, 1) == [{first: second, second: first}[taken]]
 
 
-def test_what_stood_in_line_for_too_long_is_left_to_the_next_look(provider: Provider, slow: Slow, clock: Clock) -> None:
+def test_rows_that_waited_too_long_are_left_to_the_next_poll(provider: Provider, slow: Slow, clock: Clock) -> None:
     """Its lease would end during the try, and two could be at one row."""
     apps, worker = add_apps(provider, 1), another_process(provider, per_host=1)
     outbox = worker.outbox
@@ -428,7 +426,7 @@ def test_postgresql_does_the_same(provider_on_postgres: Provider, network: Netwo
         assert len(end_participations(session, removed, Reason.CLIENT_REMOVED, "session")) == 3
 
 
-def test_the_bench_keeps_working() -> None:
+def test_fan_out_bench_runs() -> None:
     """In a process of its own, with real sockets; its figures are for people, and nothing depends on them."""
     program = "from bench import deliveries as bench; bench.SIZES = [2]; print(next(bench.deliveries()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

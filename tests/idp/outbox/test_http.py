@@ -82,7 +82,7 @@ NEVER = {
 
 @pytest.mark.parametrize("url", NEVER.values(), ids=NEVER)
 @pytest.mark.parametrize("door", [STRICT, DEMO], ids=["strict", "demo"])
-def test_an_address_that_is_none_is_refused_by_either_door(door: GuardedHttpClient, url: str) -> None:
+def test_invalid_address_is_refused_with_and_without_demo_switches(door: GuardedHttpClient, url: str) -> None:
     """BCL-69: no demo switch lets these in; the text says why, in words that fit after "the address"."""
     with pytest.raises(FetchError, match=r"^(is|has|contains) "):
         door.check(url)
@@ -94,7 +94,7 @@ def test_an_address_that_is_none_is_refused_by_either_door(door: GuardedHttpClie
     "url",
     ["https://shop.example", "https://shop.example:8443/a?b=c&d#e", "https://[2606:4700::1111]:443/", "HTTPS://A.B/"],
 )
-def test_a_good_address_passes(url: str) -> None:
+def test_valid_address_is_accepted(url: str) -> None:
     """BCL-07: with a port, a query, a path."""
     STRICT.check(url)
 
@@ -107,7 +107,7 @@ def test_plain_http_is_a_switch() -> None:
 
 
 @pytest.mark.parametrize("url", ["foo", "/bye", "ftp://shop.example/"])
-def test_the_refusal_names_http_where_plain_http_is_allowed(url: str) -> None:
+def test_refusal_names_http_if_plain_http_is_allowed(url: str) -> None:
     """The sentence must not forbid what the switch allows."""
     with pytest.raises(FetchError, match="is not an http or https URL"):
         DEMO.check(url)
@@ -203,7 +203,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return ours
 
 
-def test_a_public_name_is_connected_to(wire: Wire) -> None:
+def test_addresses_of_a_public_name_are_tried_in_turn(wire: Wire) -> None:
     """BCL-69: control. By its address, and one after the other until one answers."""
     wire.answers["shop.example"] = ["93.184.216.34", "2606:4700::1111"]
     with pytest.raises(FetchError, match=r"^connection refused$"):
@@ -212,7 +212,7 @@ def test_a_public_name_is_connected_to(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["::ffff:127.0.0.1"]], ids=str)
-def test_a_name_with_a_private_address_is_not_even_connected_to(addresses: list[str], wire: Wire) -> None:
+def test_name_with_a_private_address_is_not_connected_to(addresses: list[str], wire: Wire) -> None:
     """BCL-69: before connecting; one private answer among public ones is enough."""
     wire.answers["shop.example"] = addresses
     with pytest.raises(FetchError, match=r"^private address$"):
@@ -220,7 +220,7 @@ def test_a_name_with_a_private_address_is_not_even_connected_to(addresses: list[
     assert wire.connected == []
 
 
-def test_a_name_is_looked_up_once_and_cannot_change_its_mind(wire: Wire) -> None:
+def test_checked_address_is_the_one_that_is_connected_to(wire: Wire) -> None:
     """BCL-69, DNS rebinding: the address that was looked at is the one that is connected to."""
     with pytest.raises(FetchError):
         STRICT.get("https://shop.example:8443/x")
@@ -228,7 +228,7 @@ def test_a_name_is_looked_up_once_and_cannot_change_its_mind(wire: Wire) -> None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0"])
-def test_an_address_in_place_of_a_name_is_looked_at_too(host: str, wire: Wire) -> None:
+def test_private_address_without_a_name_is_refused(host: str, wire: Wire) -> None:
     """BCL-69: and the short forms that a resolver understands; at the registration and at the call."""
     wire.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
     url = f"https://{host}/x"
@@ -239,7 +239,7 @@ def test_an_address_in_place_of_a_name_is_looked_at_too(host: str, wire: Wire) -
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", ".example", "nobody.example"])
-def test_a_name_that_cannot_be_one_is_unknown(host: str, wire: Wire) -> None:
+def test_impossible_host_name_counts_as_unknown(host: str, wire: Wire) -> None:
     """BCL-69: not a fault of ours; the resolver would raise something that is no network error."""
     with pytest.raises(FetchError, match=r"^name unknown$"):
         STRICT.get(f"https://{host}/")
@@ -283,7 +283,7 @@ def slow_names(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowName
     eventually(lambda: not fetch._being_looked_up, "a look-up never ended")
 
 
-def test_slow_names_of_one_domain_keep_nobody_elses_name_waiting(slow_names: SlowNames) -> None:
+def test_slow_names_of_one_domain_do_not_delay_other_names(slow_names: SlowNames) -> None:
     """ROB-08: a thread that waits for a name server cannot be stopped, so a domain has its share of them."""
     number = fetch.RESOLVERS + 50
     slow = [in_background(STRICT.ask(Request(f"https://slow{one}.evil.example/"))) for one in range(number)]
@@ -297,7 +297,7 @@ def test_slow_names_of_one_domain_keep_nobody_elses_name_waiting(slow_names: Slo
         assert isinstance(one.exception(), FetchError)
 
 
-def test_a_name_is_looked_up_once_however_many_ask(slow_names: SlowNames) -> None:
+def test_concurrent_requests_share_one_name_look_up(slow_names: SlowNames) -> None:
     """ROB-08: all the deliveries to a host whose name server hangs cost one thread."""
     asked = [in_background(STRICT.ask(Request("https://slow.example/"))) for _ in range(50)]
     eventually(lambda: slow_names.asked)
@@ -306,7 +306,7 @@ def test_a_name_is_looked_up_once_however_many_ask(slow_names: SlowNames) -> Non
     assert slow_names.asked == ["slow.example"]
 
 
-def test_the_time_to_connect_is_for_connecting(slow_names: SlowNames) -> None:
+def test_connect_timeout_does_not_include_waiting_for_a_look_up(slow_names: SlowNames) -> None:
     """BCL-32: whoever stands in line for a look-up has not begun yet."""
     asked = in_background(STRICT.ask(Request("https://slow.example/", connect_seconds=0.05)))
     with pytest.raises(TimeoutError):
@@ -315,9 +315,7 @@ def test_the_time_to_connect_is_for_connecting(slow_names: SlowNames) -> None:
     assert str(asked.exception()) == "connection refused"
 
 
-def test_a_name_that_nobody_answers_for_is_not_waited_for(
-    slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hanging_name_look_up_times_out(slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch) -> None:
     """BCL-32."""
     monkeypatch.setattr(fetch, "LOOK_UP_SECONDS", 0.05)
     with pytest.raises(FetchError, match=r"^timeout$"):
@@ -384,7 +382,7 @@ def ask(request: Request, door: GuardedHttpClient = DEMO) -> Answer:
     return in_background(door.ask(request)).result()
 
 
-def test_a_get_is_the_bare_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_sends_no_cookie_password_or_proxy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """BCL-31, LIB-15: no cookie, no password, no proxy, whatever the environment says."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
@@ -395,7 +393,7 @@ def test_a_get_is_the_bare_request(site: Site, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
-def test_a_post_is_a_form(site: Site) -> None:
+def test_post_sends_a_form_and_returns_the_answer(site: Site) -> None:
     """BCL-27: with its length; the answer's status, headers and body come back."""
     site.answer = b"HTTP/1.1 400 Bad Request\r\nRetry-After: 10\r\nContent-Length: 2\r\n\r\n{}more"
     answer = ask(Request(site.url(""), form=b"logout_token=a.b.c"))
@@ -434,7 +432,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("answer", GOOD.values(), ids=GOOD)
-def test_an_answer_is_read_to_its_end(answer: bytes, site: Site) -> None:
+def test_answer_is_read_to_its_end_and_no_further(answer: bytes, site: Site) -> None:
     """RFC 9112 §6.3: and no further; whether it comes at once or byte by byte."""
     for site.pause in (None, 0.0001):
         site.answer = answer
@@ -442,7 +440,7 @@ def test_an_answer_is_read_to_its_end(answer: bytes, site: Site) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_without_a_body_is_not_waited_for(status: int, site: Site) -> None:
+def test_answer_that_cannot_have_a_body_ends_immediately(status: int, site: Site) -> None:
     """RFC 9110 §6.4.1: even where it says that one comes."""
     site.answer = b"HTTP/1.1 %d x\r\nContent-Length: 100\r\n\r\n" % status
     answer = ask(Request(site.url()))
@@ -464,14 +462,14 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("answer", NOT_HTTP.values(), ids=NOT_HTTP)
-def test_what_is_no_answer_is_a_fault(answer: bytes, site: Site) -> None:
+def test_invalid_answer_is_a_fault(answer: bytes, site: Site) -> None:
     """BCL-34: in words."""
     site.answer = answer
     with pytest.raises(FetchError, match=r"^connection broken$"):
         DEMO.get(site.url())
 
 
-def test_whoever_sends_much_at_once_takes_nobody_elses_turn() -> None:
+def test_large_answer_does_not_delay_other_requests() -> None:
     """All requests are made by one thread: between two pieces of an answer the others go on."""
 
     async def turns_of_another() -> int:
@@ -498,7 +496,7 @@ ODD_BODIES = {
 
 
 @pytest.mark.parametrize(("rest", "fault"), ODD_BODIES.values(), ids=ODD_BODIES)
-def test_an_odd_body_is_named_and_the_status_is_known(rest: bytes, fault: str, site: Site) -> None:
+def test_fault_in_the_body_is_named_and_the_status_is_kept(rest: bytes, fault: str, site: Site) -> None:
     """BCL-32: read up to a limit. A document it is not."""
     site.answer = b"HTTP/1.1 200 OK\r\n" + rest
     answer = ask(Request(site.url(), limit=50))
@@ -507,7 +505,7 @@ def test_an_odd_body_is_named_and_the_status_is_known(rest: bytes, fault: str, s
 
 
 @pytest.mark.parametrize(("length", "fits"), [(MAX_DOCUMENT, True), (MAX_DOCUMENT + 1, False)])
-def test_a_document_has_a_largest_size(length: int, fits: bool, site: Site) -> None:
+def test_document_size_is_limited(length: int, fits: bool, site: Site) -> None:
     """BCL-32, ROB-08."""
     site.answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * length
     if fits:
@@ -517,7 +515,7 @@ def test_a_document_has_a_largest_size(length: int, fits: bool, site: Site) -> N
             DEMO.get(site.url())
 
 
-def test_an_answer_that_does_not_begin_in_time_is_not_waited_for(site: Site) -> None:
+def test_answer_that_does_not_begin_in_time_is_a_timeout(site: Site) -> None:
     """BCL-32: each byte is in time, and all of them together are not."""
     site.answer, site.pause = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000, 0.01
     with pytest.raises(FetchError, match=r"^timeout$"):
@@ -525,7 +523,7 @@ def test_an_answer_that_does_not_begin_in_time_is_not_waited_for(site: Site) -> 
     assert len(site.asked) == 1
 
 
-def test_an_answer_that_never_ends_is_not_listened_to_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_answer_is_cut_off_and_its_status_counts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """BCL-32: what it said so far is enough; its status is what counts."""
     monkeypatch.setattr(fetch, "BODY_SECONDS", 0.05)
     site.answer, site.pause = b"x" * 10_000, 0.005
@@ -582,14 +580,14 @@ def tls_site(site: Site, certificate: Certificate) -> Site:
     return site
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_fault(tls_site: Site) -> None:
+def test_certificate_of_an_unknown_authority_is_a_fault(tls_site: Site) -> None:
     """BCL-30."""
     with pytest.raises(FetchError, match=r"^TLS$"):
         DEMO.get(tls_site.url())
     assert tls_site.asked == []
 
 
-def test_a_client_may_have_certificates_of_its_own(tls_site: Site, certificate: Certificate) -> None:
+def test_client_may_have_its_own_trusted_certificates(tls_site: Site, certificate: Certificate) -> None:
     """BCL-30: whom to trust there, and for the name in the address only."""
     assert ask(Request(tls_site.url(), ca_certificates=certificate.pem)).status == 200
     elsewhere = tls_site.url().replace("127.0.0.1", "localhost")
@@ -597,12 +595,12 @@ def test_a_client_may_have_certificates_of_its_own(tls_site: Site, certificate: 
         ask(Request(elsewhere, ca_certificates=certificate.pem))
 
 
-def test_a_ca_of_the_operators_own_is_trusted(tls_site: Site, certificate: Certificate) -> None:
+def test_certificate_authority_of_the_operator_is_trusted(tls_site: Site, certificate: Certificate) -> None:
     """BCL-30: PICKUP_CA_BUNDLE."""
     assert replace(DEMO, ca_bundle=str(certificate.file)).get(tls_site.url()) == b"document"
 
 
-def test_certificates_that_are_none_are_a_fault_in_words(tls_site: Site) -> None:
+def test_invalid_certificates_of_a_client_are_an_explained_fault(tls_site: Site) -> None:
     """Not of ours."""
     with pytest.raises(FetchError, match=r"^TLS$"):
         ask(Request(tls_site.url(), ca_certificates="hello"))
@@ -612,7 +610,7 @@ def test_certificates_that_are_none_are_a_fault_in_words(tls_site: Site) -> None
 
 
 @pytest.mark.parametrize("dead", [1, 3])
-def test_an_address_that_drops_packets_does_not_make_an_app_unreachable(
+def test_next_address_is_tried_if_the_first_drops_packets(
     dead: int, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 8305: the next one is tried beside it, within the time there is to connect."""
@@ -650,7 +648,7 @@ async def refused() -> Any:
     raise ConnectionRefusedError
 
 
-def test_a_slow_address_is_waited_for_when_the_others_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_address_is_waited_for_if_the_others_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 8305 §5: that its head start is over does not end its attempt."""
     monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
 
@@ -705,14 +703,14 @@ def raising(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_has_a_name(fault: str, network: Network) -> None:
+def test_each_fault_has_a_readable_name(fault: str, network: Network) -> None:
     """BCL-34: for whoever looks after the client."""
     FAULTS[fault](network)
     with pytest.raises(FetchError, match=f"^{fault}$"):
         STRICT.get(f"{SHOP}/x")
 
 
-def test_nobody_listens(site: Site) -> None:
+def test_refused_connection_on_a_real_socket_has_a_readable_name(site: Site) -> None:
     """The same on a real socket."""
     del site
     with socket.socket() as free:
@@ -736,7 +734,7 @@ def test_nobody_listens(site: Site) -> None:
     ],
     ids=str,
 )
-def test_nobody_registers_an_address_inside_for_us_to_call(
+def test_private_address_cannot_be_registered_for_back_channel_calls(
     changes: dict[str, Any], register: Registrar, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BCL-69: at the registration, too; browsers may be sent there, as an app may well live inside."""
@@ -752,7 +750,7 @@ def test_nobody_registers_an_address_inside_for_us_to_call(
 really_addresses_of = fetch.addresses_of
 
 
-def test_an_address_that_moved_inside_gets_no_logout_token(
+def test_address_that_became_private_gets_no_logout_token(
     register: Registrar, provider: Provider, cameron: SiteClient, wire: Wire, monkeypatch: pytest.MonkeyPatch,
     clock: Clock,
 ) -> None:  # fmt: skip
