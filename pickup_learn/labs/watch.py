@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pickup_learn.acts import REASONS
 from pickup_learn.join import Message
 from pickup_learn.steps import (
     AT_ONCE,
@@ -15,6 +16,29 @@ from pickup_learn.steps import (
     picked,
     shown,
 )
+
+REMOTE = {REASONS[name] for name in ("operator", "elsewhere", "everywhere")}  # endings without the session's browser
+
+
+def who_is_told(messages: Sequence[Message]) -> Verdict:
+    at_manager = {one["sid"] for one in id_tokens(messages, "manager")}
+    found: dict[bool, Message] = {}  # by whether Manager took part
+    for request in picked(messages, "logout_request", client_id="pickup-dispatch"):
+        tokens = logout_tokens(act_of(messages, request))
+        is_shared = request["sid"] in at_manager
+        if {one["to"] for one in tokens} == ({"dispatch", "manager"} if is_shared else {"dispatch"}):
+            found[is_shared] = tokens[0]
+    return shown(list(found.values()), 2) if len(found) == 2 else NOT_YET
+
+
+def browser_closed(messages: Sequence[Message]) -> Verdict:
+    for token in reversed(logout_tokens(messages, outcome="ok")):
+        act = act_of(messages, token)
+        later = [one for one in picked(messages, "sign_in") if one["at"] > token["at"]]  # so the act is complete
+        is_remote = token["act"]["name"] in REMOTE and {one["outcome"] for one in logout_tokens(act)} == {"ok"}
+        if is_remote and later and not picked(messages, "push", sid=token["sid"]):
+            return shown(logout_tokens(act), 2)
+    return NOT_YET
 
 
 def two_browsers(messages: Sequence[Message]) -> Verdict:
@@ -51,6 +75,8 @@ def policy_none(messages: Sequence[Message]) -> Verdict:
 
 
 CHECKS: dict[str, Check] = {
+    "who-is-told": who_is_told,
+    "browser-closed": browser_closed,
     "two-browsers": two_browsers,
     "everywhere": everywhere,
     "policy-none": policy_none,

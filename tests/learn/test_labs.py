@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_no_lab_is_done_at_the_start() -> None:
 
 def in_session(sid: str, story: Story, later: int = 0) -> list[Message]:
     """The story's messages, in another session, and so many milliseconds later."""
-    text = json.dumps(story.all_rows()).replace(SID, sid).replace("state-", f"{sid}-state-").replace("xyz…", f"{sid}…")
+    text = json.dumps(story.all_rows()).replace(SID, sid).replace("xyz…", f"{sid}…")
+    text = text.replace('"state-', f'"{sid}-state-').replace('"out-', f'"{sid}-out-')
     rows = json.loads(re.sub(r'"trace": "', f'"trace": "{sid}', text))
     messages: dict[str, Message] = {}
     for row in rows:
@@ -66,10 +68,10 @@ def in_session(sid: str, story: Story, later: int = 0) -> list[Message]:
     return list(messages.values())
 
 
-def lab(step: str, *parts: list[Message]) -> bool:
-    """Whether these messages together do the lab."""
+def lab(step: str, *parts: list[Message], reasons: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """Whether these messages together do the lab. ``reasons``: why sessions ended, by ``sid``."""
     messages = [message for part in parts for message in part]
-    given = acts.assign(messages, {}, {}, "a1")
+    given = acts.assign(messages, reasons, {}, "a1")
     return CHECKS[step](acts.in_order({**message, "act": given[message["key"]]} for message in messages)).seen
 
 
@@ -78,6 +80,29 @@ def sign_ins(*apps: str) -> Story:
     for app in apps:
         story.sign_in(app, asked=True)
     return story
+
+
+def test_apps_are_told_that_took_part_in_the_session_the_initiator_among_them() -> None:
+    alone, shared = sign_ins("dispatch"), sign_ins("dispatch", "manager")
+    alone.log_out("dispatch")
+    both = [in_session("alone", alone), in_session("shared", shared, 60_000)]
+    assert not lab("who-is-told", *both), "the second session has not ended"
+    shared.log_out("dispatch", "manager")
+    assert lab("who-is-told", both[0], in_session("shared", shared, 60_000))
+    untold = sign_ins("dispatch", "manager")
+    untold.log_out("dispatch")
+    assert not lab("who-is-told", both[0], in_session("shared", untold, 60_000)), "Manager was left out"
+
+
+@pytest.mark.parametrize(("reason", "is_done"), [("elsewhere", True), ("operator", True), ("logout", False)])
+def test_closed_browser_needs_no_push(reason: str, is_done: bool) -> None:
+    story, later = sign_ins("dispatch", "manager"), in_session("later", sign_ins("dispatch"), 60_000)
+    story.tell("dispatch", "one", status=200)
+    story.tell("manager", "two", status=200)
+    assert lab("browser-closed", in_session("s", story), later, reasons={"s": reason}) is is_done
+    assert not lab("browser-closed", in_session("s", story), reasons={"s": reason}), "a push may still come"
+    story.add("manager", "push", "manager ↠ browser", sid=SID)
+    assert not lab("browser-closed", in_session("s", story), later, reasons={"s": reason}), "a tab was open"
 
 
 def test_two_browsers_are_two_sessions_and_one_ends() -> None:
