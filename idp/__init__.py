@@ -13,7 +13,7 @@ from functools import partial
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from idp import account, admin_api, cli, console, logged_out, messages, registration
+from idp import account, admin_api, cli, console, logged_out, messages, registration, workbench
 from idp.authorization import consent
 from idp.background.loop import Background
 from idp.clients.jwks import ClientKeys
@@ -124,7 +124,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["after_fork"] += [background.start, passwords.pool.start]
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())
-    for blueprint in (account.blueprint, console.blueprint):
+    demo = [workbench.blueprint] if settings.demo_events else []
+    for blueprint in (account.blueprint, console.blueprint, *demo):
         app.register_blueprint(blueprint)
     admin_api.init_app(app)
     for view in FROM_ELSEWHERE:

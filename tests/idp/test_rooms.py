@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FACES = ("admin_api", "console", "account", "registration")
+FACES = ("admin_api", "console", "account", "registration", "workbench")
 FLOORS = [
     FACES,
     ("operations",),
