@@ -27,6 +27,8 @@ PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>{text}</titl
 
 def frontchannel_logout() -> Response:
     """FCL §2: end the session of this browser, and of no other."""
+    if request.environ["REQUEST_METHOD"] == "HEAD":  # RFC 9110 §9.2.1: HEAD is safe, so it ends no session
+        return page(NOT_ENDED, 405)
     try:
         sid = session_id_parameter()
         key = key_of_browser()

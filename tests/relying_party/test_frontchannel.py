@@ -131,6 +131,12 @@ def test_post_is_not_taken(ann: FlaskClient) -> None:
     assert who(ann) == "a user"
 
 
+def test_head_ends_no_session(ann: FlaskClient) -> None:
+    """RFC 9110 §9.2.1: HEAD is safe."""
+    assert ann.head(PATH, query_string=GOOD).status_code == 405
+    assert who(ann) == "a user"
+
+
 def test_app_is_told_once(front_shop: Shop, ann: FlaskClient) -> None:
     told: list[tuple[str, str]] = []
 
