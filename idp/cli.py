@@ -1,12 +1,19 @@
-"""``flask --app idp client set`` and ``keys rotate``. Both also work while the service runs."""
+"""``flask --app idp client set``, ``keys rotate``, ``person add`` and ``person end-sessions``.
 
+All work while the service runs.
+"""
+
+import sys
 from urllib.parse import urlsplit
 
 import click
 from flask import Flask
 from flask.cli import AppGroup
+from sqlalchemy import select
 
-from idp.models import Client
+from idp.models import Client, User
+from idp.operations import OperationError, people, sessions
+from idp.outbox.reasons import Reason
 from idp.provider import current_provider
 from idp.tokens.signing_keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
 from pickup_web import events
@@ -14,16 +21,23 @@ from pickup_web.database import db
 from pickup_web.words import duration
 
 CHANGEABLE = ("backchannel_logout_uri", "delete_tokens_on_logout")
+BY = "command line"  # who did it, in the events
 
 
 def add_commands(app: Flask) -> None:
-    """Give ``app`` the command group ``client``."""
+    """Give ``app`` the command groups ``client``, ``keys`` and ``person``."""
     group = AppGroup("client", help="The registered clients.")
     group.command("set", help="Change one value of a client; an empty VALUE removes it.")(set_value)
     app.cli.add_command(group)
     keys = AppGroup("keys", help="The signing keys.")
     keys.command("rotate", help="Publish the next keys now; they sign a little later.")(rotate_keys)
     app.cli.add_command(keys)
+    person = AppGroup("person", help="The people who can sign in.")
+    person.command("add", help="Add those of standard input, each line a username and a password, unless they exist.")(
+        add_people
+    )
+    person.command("end-sessions", help="End all sessions of a person.")(end_sessions)
+    app.cli.add_command(person)
 
 
 def rotate_keys() -> None:
@@ -59,3 +73,34 @@ def is_usable(uri: str) -> bool:
     """BCL §2.2: absolute, perhaps with a query, never with a fragment."""
     parts = urlsplit(uri)
     return parts.scheme in ("http", "https") and bool(parts.hostname) and "#" not in uri
+
+
+def add_people() -> None:
+    """``flask person add``. Prints each username that was added.
+
+    It reads standard input, because other users of the machine can see the arguments of a process.
+    """
+    for line in sys.stdin:
+        username, _, password = line.strip().partition(" ")
+        if not username or person_named(username):
+            continue
+        try:
+            people.add_person(db.session, username, username, "", password, "user", BY)
+        except OperationError as refused:
+            raise click.ClickException(f"{username}: {refused}") from refused
+        click.echo(username)
+
+
+@click.argument("username")
+def end_sessions(username: str) -> None:
+    """``flask person end-sessions``."""
+    person = person_named(username)
+    if person is None:
+        raise click.ClickException(f"There is no person {username!r}.")
+    count = sessions.end_all_of(db.session, person.sub, Reason.OPERATOR, BY)
+    click.echo(f"{username}: {count} {'session' if count == 1 else 'sessions'} ended")
+
+
+def person_named(username: str) -> User | None:
+    """The person with this username."""
+    return db.session.scalar(select(User).where(User.username == username))

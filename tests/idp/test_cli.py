@@ -1,9 +1,9 @@
-"""``flask --app idp client set``: the operator changes a client, also while the service runs."""
+"""``flask --app idp client set`` and ``person``: what the operator changes from the command line."""
 
 import pytest
 from click.testing import Result
 
-from idp.models import Client
+from idp.models import Client, SsoSession, User
 from tests.conftest import SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 
@@ -67,3 +67,59 @@ def test_change_records_an_event(provider: Provider) -> None:
     run(provider, MANAGER, "backchannel_logout_uri", "")
     (event,) = provider.events("op.client.changed")
     assert (event.client_id, event.outcome) == (MANAGER, "backchannel_logout_uri = (none)")
+
+
+# --- person ---
+
+
+def person(provider: Provider, *arguments: str, lines: str = "") -> Result:
+    """``flask person …`` with these lines as standard input."""
+    return provider.app.test_cli_runner().invoke(args=["person", *arguments], input=lines)
+
+
+def sign_in(provider: Provider, username: str, password: str) -> SiteClient:
+    """A browser in which this person has signed in."""
+    browser = provider.browser()
+    answer = provider.enter_password(browser, provider.authorize(browser, DISPATCH), username, password)
+    assert answer.status_code == 303
+    return browser
+
+
+def added(result: Result) -> list[str]:
+    """The usernames in the output, which also has the log."""
+    return [line for line in result.output.splitlines() if line.startswith("seat")]
+
+
+def test_people_are_added_once_and_keep_their_password(provider: Provider) -> None:
+    assert added(person(provider, "add", lines="seat01 amber-apple-0001\nseat02 amber-apple-0002\n")) == [
+        "seat01",
+        "seat02",
+    ]
+    before = {user.username: user.password_hash for user in provider.rows(User)}
+    assert added(person(provider, "add", lines="seat01 another-9999\nseat03 amber-apple-0003\n")) == ["seat03"]
+    after = {user.username: (user.password_hash, user.role) for user in provider.rows(User)}
+    assert after["seat01"] == (before["seat01"], "user")
+    assert {"seat01", "seat02", "seat03"} <= after.keys()
+    sign_in(provider, "seat01", "amber-apple-0001")
+    assert [event.detail["by"] for event in provider.events("op.user.added")] == ["command line"] * 3
+
+
+def test_an_invalid_password_is_refused_and_no_password_is_printed(provider: Provider) -> None:
+    result = person(provider, "add", lines="seat01 amber-apple-0001\nseat02 short\n")
+    assert result.exit_code != 0
+    assert added(result) == ["seat01"]
+    assert "Use at least 8 characters" in result.output
+    assert "amber-apple-0001" not in result.output
+
+
+def test_sessions_of_one_person_end_and_no_others(provider: Provider) -> None:
+    provider.sign_in(username="cameron")
+    person(provider, "add", lines="seat01 amber-apple-0001")
+    seat = sign_in(provider, "seat01", "amber-apple-0001")
+    provider.tokens(seat, MANAGER)
+    result = person(provider, "end-sessions", "seat01")
+    assert result.output.splitlines()[-1] == "seat01: 1 session ended"
+    assert len(provider.logout_tokens(MANAGER)) == 1
+    active = [row.sub for row in provider.rows(SsoSession) if row.ended_at is None]
+    assert active == ["248289761002"], "Cameron's"
+    assert "There is no person 'seat99'." in person(provider, "end-sessions", "seat99").output
