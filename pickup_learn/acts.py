@@ -234,7 +234,7 @@ def assign(
         act = {
             "id": act_id,
             "name": name_of(members, numbers.get(members[0]["key"], 1), reasons.get(sid or "")),
-            "person": people.get(sub) if sub else None,
+            "person": people.get(sub) if sub and members[0]["from"] != OUTSIDE else None,
             "sid": sid,
             "at": members[0]["at"],
         }
@@ -248,8 +248,11 @@ def fresh(next_id: str, used: Collection[str]) -> str:
 
 
 def people_in(message: Message) -> dict[str, str]:
-    """User names that a message tells, by ``sub``."""
-    known = [token["claims"] for token in message["tokens"]] + [message["response"].get("parameters", {})]
+    """User names that the IdP's answer tells, by ``sub``. A request may claim any name, so it is not asked."""
+    if message["to"] != "idp":
+        return {}
+    answered = [token["claims"] for token in message["tokens"] if token["where"] == "response"]
+    known = [*answered, message["response"].get("parameters", {})]
     return {
         str(claims["sub"]): str(claims["preferred_username"])
         for claims in known
