@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset doctor test lint types unit e2e interop attack bench format pins pictures clean
+.PHONY: help up down logs reset doctor class test lint types unit e2e interop attack bench format pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -23,6 +23,8 @@ reset: ## restore the initial data, also while running
 	@scripts/stack reset
 doctor: ## check this machine and the running stack; says how to fix each fault
 	@scripts/doctor
+class: ## accounts for a room and a sheet to print (SEATS=30); RESET=12 resets one seat
+	@scripts/class
 
 ##@ Test it
 test: ## lint, types, unit and e2e; works in a fresh clone (THOROUGH=1, as in CI: more examples)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from pickup_learn import api, lessons, pages, stream
+from pickup_learn import api, lessons, pages, room, stream
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
+from pickup_learn.seats import Seats
 from pickup_web import Settings, create_service
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, prepare
@@ -27,6 +28,8 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/tutorial/images/<name>", "picture",     lessons.picture),
     ("/labs",                 "labs",         lessons.labs),
     ("/labs/<name>",          "lab",          lessons.lab),
+    ("/board",                "board",        pages.board),
+    ("/api/board",            "board_rows",   api.board),
     ("/api/steps",            "steps",        lessons.verdicts),
     ("/api/messages",         "messages",     api.messages),
     ("/api/stream",           "stream",       stream.follow),
@@ -58,6 +61,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         return app
     app.config["ISSUER"] = settings.idp_url
     record = app.extensions["record"] = Record(engine)
+    app.extensions["seats"] = Seats(engine, record)
+    room.add_commands(app)
     collector = app.extensions["collector"] = Collector(record, sources_of(settings))
     app.extensions["after_fork"].append(collector.start)
     for path, name, view in ROUTES:

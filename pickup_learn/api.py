@@ -5,7 +5,7 @@ from flask import Response, abort, current_app, jsonify, request, url_for
 from pickup_learn import checks as token_checks
 from pickup_learn import glossary, session_map
 from pickup_learn.acts import client_of
-from pickup_learn.current import current_collector, current_record
+from pickup_learn.current import current_collector, current_record, current_seats
 from pickup_learn.explanations import EXPLANATIONS
 from pickup_learn.join import Message, shown
 from pickup_learn.record import NEWEST
@@ -29,6 +29,15 @@ def sessions() -> Response:
     """The newest IdP sessions, with the apps' sessions, open tabs, tokens and deliveries."""
     tabs = current_collector().tabs()
     return jsonify(session_map.sessions(*current_record().latest_sessions(session_map.NEEDED), tabs))
+
+
+def board() -> Response:
+    """The seats of the room with the steps that the record showed of each. The last row is of nobody in particular."""
+    answer = jsonify([row._asdict() for row in current_seats().board()])
+    answer.add_etag()
+    answer.cache_control.no_cache = True
+    answer.make_conditional(request)
+    return answer
 
 
 def explanations() -> Response:

@@ -1,15 +1,18 @@
 """The pages of the tutorial and of the labs, and what their checks ask the record."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, abort, current_app, g, jsonify, render_template, request, send_from_directory, url_for
 from markupsafe import Markup
 
 from pickup_learn import sources, tutorial
+from pickup_learn.acts import OUTSIDE, in_order
 from pickup_learn.collector import now_ms
-from pickup_learn.current import current_record
+from pickup_learn.current import current_record, current_seats
+from pickup_learn.join import Message
 from pickup_learn.labs import CHECKS
-from pickup_learn.steps import STEPS
+from pickup_learn.seats import ALL, NOBODY, Seat, counted
 
 MAX_SINCE = 2**53  # milliseconds; a larger number fits in no database
 MESSAGES = 2_000  # the newest ones that a step looks at
@@ -55,6 +58,8 @@ def lab(name: str) -> str:
 def verdicts() -> Response:
     """``GET /api/steps?since=MS&person=NAME`` → for each step and lab whether it was seen, the answer, the messages."""
     since, person = request.args.get("since", 0, type=int), request.args.get("person", "")
+    if seat := current_seats().of(person):
+        return verdicts_of_seat(seat, since)
     messages = current_record().newest(MESSAGES, max(0, min(since, MAX_SINCE)))
     people = sorted({one["act"]["person"] for one in messages if one["act"]["person"]})
     mine = [
@@ -62,8 +67,21 @@ def verdicts() -> Response:
         for one in sorted(messages, key=lambda message: int(message["at"]))
         if one["at"] >= since and (not person or one["act"]["person"] in (person, None))
     ]
-    steps = {name: check(mine)._asdict() for name, check in {**STEPS, **CHECKS}.items()}
-    return jsonify(steps=steps, people=people)
+    return jsonify(steps=verdicts_on(mine), people=people, since=0)
+
+
+def verdicts_of_seat(seat: Seat, since: int) -> Response:
+    """The same for a seat of a class: only its own messages, and those from outside, whose sender has no name."""
+    record = current_record()
+    outside = [one for one in record.messages_of(NOBODY) if one["from"] == OUTSIDE]
+    messages = in_order([*record.messages_of(seat.name), *outside])
+    steps = verdicts_on(counted(messages, max(since, seat.since), seat.old_sids))
+    return jsonify(steps=steps, people=[seat.name], since=seat.since)
+
+
+def verdicts_on(messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
+    """Each step's verdict."""
+    return {name: check(messages)._asdict() for name, check in ALL.items()}
 
 
 def source(path: str) -> str:

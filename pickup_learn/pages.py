@@ -2,7 +2,9 @@
 
 from flask import render_template
 
+from pickup_learn import tutorial
 from pickup_learn.current import current_record
+from pickup_learn.labs import CHECKS
 
 
 def flow() -> str:
@@ -18,6 +20,11 @@ def inspector() -> str:
 def session_map() -> str:
     """``GET /sessions``: the IdP's sessions and what hangs on each."""
     return render_template("session_map.html")
+
+
+def board() -> str:
+    """``GET /board``: who in the room has done which step."""
+    return render_template("board.html", chapters=tutorial.chapters(), labs=[tutorial.labs()[name] for name in CHECKS])
 
 
 def off() -> str:

@@ -176,7 +176,11 @@ class Record:
             CollectedMessage,
             [{"seq": message["seq"], "key": message["key"], "content": message} for message in numbered],
         )
-        links = [{"value": link, "key": message["key"]} for message in numbered for link in acts.links_of(message)]
+        links = [
+            {"value": link, "key": message["key"]}
+            for message in numbered
+            for link in {*acts.links_of(message), person_link(message["act"]["person"])}
+        ]
         add_rows(session, Link, links)
 
     def _move(self, session: Session, source: str, rows: list[Row]) -> None:
@@ -238,6 +242,21 @@ class Record:
             query = query.where(CollectedMessage.key.in_(of_session))
         with Session(self._engine) as session:
             return list(session.scalars(query))
+
+    def messages_of(self, person: str) -> list[Message]:
+        """The messages of this person's acts; the empty name: of the acts that have no person."""
+        keys = select(Link.key).where(Link.value == person_link(person))
+        with Session(self._engine) as session:
+            return list(session.scalars(select(CollectedMessage.content).where(CollectedMessage.key.in_(keys))))
+
+    def people_since(self, seq: int) -> tuple[set[str], int]:
+        """Whose acts have messages that are new or changed since ``seq``, and the number of the newest of these."""
+        of_person = (Link.key == CollectedMessage.key) & Link.value.startswith(person_link(""), autoescape=True)
+        query = select(Link.value, func.max(CollectedMessage.seq)).join(Link, of_person)
+        with Session(self._engine) as session:
+            found = session.execute(query.where(CollectedMessage.seq > seq).group_by(Link.value)).all()
+        people = {value.removeprefix(person_link("")) for value, _ in found}
+        return people, max((last for _, last in found), default=seq)
 
     def latest_sessions(self, kinds: Collection[str]) -> tuple[list[Event], list[Message], dict[str, str]]:
         """The events of the newest IdP sessions, their messages of these kinds, and the people's names."""
@@ -315,6 +334,11 @@ def reasons(session: Session, sids: Collection[str]) -> dict[str, str]:
         for event in session.scalars(select(CollectedEvent.content).where(ended, CollectedEvent.sid.in_(part))):
             found[event["sid"]] = event["outcome"]
     return found
+
+
+def person_link(person: str | None) -> str:
+    """Marks the messages of a person's acts. It ties no messages together, so it is not among ``links_of``."""
+    return f"person:{person or ''}"
 
 
 def remember_people(session: Session, messages: Iterable[Message]) -> None:

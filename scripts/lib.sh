@@ -266,13 +266,14 @@ local_env() {
     done
 }
 
-# cli SERVICE ARGUMENTS…: runs the service's flask command, in its container if there is one.
+# cli SERVICE ARGUMENTS…: runs the service's flask command, in its container if there is one. With input=-i the
+# command in a container reads our standard input.
 cli() {
     target=$1; shift
     if [ "$mode" = local ]; then
         .venv/bin/python scripts/environment.py "$target" .venv/bin/flask --app "$(module_of "$target")" "$@"
     elif id=$(container_of "$target") && [ -n "$id" ]; then
-        docker exec "$id" flask --app "$(module_of "$target")" "$@"
+        docker exec ${input:-} "$id" flask --app "$(module_of "$target")" "$@"
     else
         $compose run --rm --no-deps -T "$target" flask --app "$(module_of "$target")" "$@" </dev/null
     fi

@@ -14,13 +14,18 @@ let progress = load();
 let newsAt = 0;
 
 function load() {
+  const asked = new URLSearchParams(location.search).get("person"); // of the address on a seat's card
   try {
     const kept = JSON.parse(localStorage.getItem(KEY));
-    if (kept?.since) return kept;
+    if (kept?.since && (!asked || asked === kept.person)) return kept;
   } catch {
     // unreadable, or storage is off: begin again
   }
-  return { since: Number(page.dataset.now), person: "", predictions: {}, done: {} };
+  return begin(Number(page.dataset.now), asked ?? "");
+}
+
+function begin(since, person) {
+  return { since, person, predictions: {}, done: {} };
 }
 
 function keep() {
@@ -40,8 +45,9 @@ async function ask() {
   await quiet();
   const asked = progress;
   const query = new URLSearchParams({ since: asked.since, person: asked.person });
-  const { steps: verdicts, people } = await get(`${page.dataset.steps}?${query}`);
+  const { steps: verdicts, people, since } = await get(`${page.dataset.steps}?${query}`);
   if (progress !== asked) return; // the learner started over, or chose a person, meanwhile
+  if (since > asked.since) progress = begin(since, asked.person); // the instructor has reset this seat
   for (const [name, { seen, answer, keys }] of Object.entries(verdicts)) {
     if (!seen || progress.done[name]) continue;
     progress.done[name] = { answer, keys };
@@ -56,15 +62,16 @@ async function ask() {
 
 function fillPeople(people) {
   const select = find("person");
-  if (!select || select.options.length === people.length + 1) return;
-  select.replaceChildren(new Option("everybody", ""), ...people.map((name) => new Option(name, name)));
+  const names = [...new Set([...people, progress.person])].filter(Boolean).sort();
+  if (!select || select.options.length === names.length + 1) return;
+  select.replaceChildren(new Option("everybody", ""), ...names.map((name) => new Option(name, name)));
   select.value = progress.person;
 }
 
 function draw() {
   for (const tick of page.querySelectorAll("[data-tick]")) tick.toggleAttribute("data-done", tick.dataset.tick in progress.done);
   const done = names().filter((name) => name in progress.done).length;
-  if (find("sum")) find("sum").textContent = `${done} of ${names().length} ${page.dataset.what}. Your progress is kept in this browser.`;
+  if (find("sum")) find("sum").textContent = `${done} of ${names().length} ${page.dataset.what}${progress.person ? ` of ${progress.person}` : ""}. Your progress is kept in this browser.`;
   steps.forEach(drawStep);
 }
 
@@ -111,7 +118,7 @@ page.addEventListener("change", ({ target }) => {
 });
 
 find("again")?.addEventListener("click", () => {
-  progress = { since: Date.now(), person: progress.person, predictions: others(progress.predictions), done: others(progress.done) };
+  progress = { ...begin(Date.now(), progress.person), predictions: others(progress.predictions), done: others(progress.done) };
   askAgain();
 });
 
