@@ -19,6 +19,9 @@ DEFAULT_MODES = {"code": "query"}  # Multiple Response Types §5: all others ans
 MODES = ("query", "fragment", "form_post")
 
 
+PKCE_MISSING = "code_challenge is missing: this client must use PKCE."
+
+
 class AuthorizationError(Exception):
     """The request is refused, with an error code of Core §3.1.2.6 and a description in ASCII."""
 
@@ -192,7 +195,7 @@ def check_challenge(client: Client, parameters: MultiDict[str, str]) -> str | No
     challenge = parameters.get("code_challenge")
     if not challenge:
         if client.require_pkce:
-            raise AuthorizationError("invalid_request", "code_challenge is missing: this client must use PKCE.")
+            raise AuthorizationError("invalid_request", PKCE_MISSING)
         return None
     if parameters.get("code_challenge_method") != "S256":
         # RFC 9700 §2.1.1: only S256 hides the verifier. RFC 7636 §4.3: without a method it is "plain".

@@ -123,7 +123,7 @@ def front_channel_id_token(
 
 def refuse(client_id: str, redirect_uri: str, mode: str, state: str | None, error: str, description: str) -> Response:
     """Return an error to the client. The caller has checked ``redirect_uri``."""
-    events.record(db.session, "op.authorization.refused", client_id=client_id, outcome=error)
+    events.record(db.session, "op.authorization.refused", client_id=client_id, outcome=error, reason=description)
     db.session.commit()
     return send(redirect_uri, mode, {"error": error, "error_description": description, "state": state})
 

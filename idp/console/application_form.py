@@ -46,6 +46,17 @@ CHOICES: dict[str, dict[str, str]] = {
         "EdDSA": "EdDSA (only if the settings offer it)",
     },
 }
+# Libraries that use PKCE only if they are told to: the line, and where it belongs.
+PKCE_SETTINGS = [
+    ("mod_auth_openidc", "OIDCPKCEMethod S256", ""),
+    (
+        "Spring Security 6",
+        "resolver.setAuthorizationRequestCustomizer(OAuth2AuthorizationRequestCustomizers.withPkce())",
+        "resolver: a DefaultOAuth2AuthorizationRequestResolver, set at oauth2Login's authorizationEndpoint",
+    ),
+    ("Authlib", 'client_kwargs={"code_challenge_method": "S256"}', "an argument of oauth.register(), beside the scope"),
+    ("oauth2-proxy", "--code-challenge-method=S256", ""),
+]
 NEEDED = {"client_name", "redirect_uris", "scope"}  # optional in the models, required in this form
 
 
@@ -120,6 +131,7 @@ MAIN = [
         "redirect_uris",
         "token_endpoint_auth_method",
         "scope",
+        "require_pkce",
     ),
     group(
         "Logging out",
@@ -132,9 +144,7 @@ MAIN = [
 # Fields whose defaults suit most applications.
 MORE = [
     group("Identity", "", "client_id", "jwks_uri", "jwks"),
-    group(
-        "Tokens", "", "response_types", "grant_types", "require_pkce", "id_token_signed_response_alg", "may_introspect"
-    ),
+    group("Tokens", "", "response_types", "grant_types", "id_token_signed_response_alg", "may_introspect"),
     group(
         "Front-channel logout",
         "A second way, through the browser. It does not replace the back channel.",

@@ -10,7 +10,17 @@ from flask import flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
-from idp.console.application_form import MAIN, METHODS, MORE, POLICIES, fields, filled_in, first_values, values_of
+from idp.console.application_form import (
+    MAIN,
+    METHODS,
+    MORE,
+    PKCE_SETTINGS,
+    POLICIES,
+    fields,
+    filled_in,
+    first_values,
+    values_of,
+)
 from idp.console.parts import ROWS, Page, ask, done
 from idp.models import Client, Delivery, Participation, SsoSession, hash_of
 from idp.operations import InvalidError, applications
@@ -68,6 +78,7 @@ def show(client_id: str) -> str:
         "console/application.html",
         **about(client),
         active=active,
+        lacked_pkce_at=applications.first_refusal_without_pkce(db.session, client),
         is_seeded=client_id in SEEDED,
         told=dict(db.session.execute(recent).all()),
         policy=POLICIES[policy_of(client, policy)],
@@ -144,6 +155,7 @@ def form_page(form: Form, client: Client | None = None) -> str:
         main=MAIN,
         more=MORE,
         client=client,
+        pkce_settings=PKCE_SETTINGS,
         version=request.form.get("version") or (applications.version_of(client) if client else ""),
         is_seeded=client is not None and client.client_id in SEEDED,
         other_errors=[sentence for name, sentence in form.errors.items() if name not in known],
@@ -171,6 +183,7 @@ def about(client: Client) -> dict[str, Any]:
         "method": METHODS.get(client.token_endpoint_auth_method, client.token_endpoint_auth_method),
         "has_secret": applications.has_secret(client),
         "secret_setting": secret_setting(client),
+        "pkce_settings": PKCE_SETTINGS,
         "registered_itself": client.registration_token_hash is not None,
     }
 

@@ -81,7 +81,8 @@ class OperatorSettings(BaseModel):
     require_pkce: bool = Field(
         default=True,
         title="It must use PKCE",
-        description="Protects the code in transit. Clear it only for an app whose library does not support PKCE.",
+        description="Protects the code in transit. Many libraries use it only if a setting says so. "
+        "Clear it only for an app whose library does not support PKCE.",
     )
     may_introspect: bool = Field(
         default=False,

@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from idp.authorization.request import PKCE_MISSING
 from idp.clients.metadata import (
     COLUMNS,
     SCOPES,
@@ -24,6 +25,7 @@ from idp.outbox.reasons import Reason
 from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
+from pickup_web.events import Event
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
 RESERVED = ("register",)  # /console/applications/register is the form
@@ -61,6 +63,16 @@ def values_of(client: Client) -> dict[str, Any]:
 def version_of(client: Client) -> str:
     """A hash of the settings: changes with every edit."""
     return hash_of(json.dumps(values_of(client), sort_keys=True))
+
+
+def first_refusal_without_pkce(db: Session, client: Client) -> int | None:
+    """When a request of this confidential client was first refused because it lacked PKCE, since its newest code."""
+    if client.is_public or not client.require_pkce:
+        return None
+    its = Event.client_id == client.client_id
+    newest_code = select(func.max(Event.id)).where(its, Event.name == "op.code.issued").scalar_subquery()
+    refused = (Event.name == "op.authorization.refused") & (Event.detail["reason"].as_string() == PKCE_MISSING)
+    return db.scalar(select(func.min(Event.at)).where(its, refused, Event.id > func.coalesce(newest_code, 0)))
 
 
 # --- changing ---

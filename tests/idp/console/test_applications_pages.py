@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from idp.clients.authentication import METHODS as KNOWN_METHODS
 from idp.clients.metadata import RESPONSE_TYPES
-from idp.console.application_form import FLOWS, METHODS, fields
+from idp.console.application_form import FLOWS, METHODS, PKCE_SETTINGS, fields
 from idp.models import Client, Delivery, Participation
 from idp.operations.applications import values_of
-from tests.conftest import SiteClient
+from tests.conftest import Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
 from tests.idp.console.conftest import HOSTILE, RADIO, after, form_of, operator, send
 from tests.idp.parties import Registrar
@@ -173,6 +173,54 @@ def test_every_field_is_explained_with_an_example(admin: SiteClient) -> None:
             assert "For example: " in field.hint or field.name == "jwks", field.name
     page = admin.get(REGISTER)
     assert "You need up to four URLs" in words(page)
+
+
+def test_documentation_and_pages_have_the_pkce_line_of_each_library(admin: SiteClient, radio: PaperApp) -> None:
+    """A client that is registered here must use PKCE, and these libraries do so only if they are told to."""
+    del radio
+    documentation, form = Path("docs/console.md").read_text("utf-8"), words(admin.get(REGISTER))
+    page = words(admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED)))
+    assert "The app must use PKCE." in page
+    for library, line, _ in PKCE_SETTINGS:
+        assert f"{library} {line}" in form
+        assert f"{library} {line}" in page
+        assert f"| {library} | `{line}`" in documentation
+
+
+@pytest.mark.usefixtures("radio")
+def test_result_page_has_no_pkce_lines_if_pkce_is_not_required(admin: SiteClient) -> None:
+    page = words(admin.submit(REGISTER, **typed(admin, REGISTER, **TYPED, require_pkce=None)))
+    assert "registered" in page
+    assert "PKCE" not in page
+
+
+LACKED_PKCE = "Sign-in refused: the app does not use PKCE"
+
+
+def test_first_refusal_without_pkce_is_shown_until_the_app_signs_a_user_in(
+    admin: SiteClient, provider: Provider, clock: Clock
+) -> None:
+    path, first = f"/console/applications/{DISPATCH}", int(clock.now)
+    provider.authorize(admin, scope="unknown", response_type="nothing")
+    assert LACKED_PKCE not in words(admin.get(path)), "another refusal says nothing about PKCE"
+    for _ in range(2):
+        provider.authorize(admin, code_challenge=None, code_challenge_method=None)
+        clock.now += 60
+    page = admin.get(path)
+    assert LACKED_PKCE in words(page)
+    assert f'datetime="{datetime.fromtimestamp(first, UTC):%Y-%m-%dT%H:%M:%S}' in page.text.partition(LACKED_PKCE)[2]
+    assert LACKED_PKCE not in words(admin.get(f"/console/applications/{MANAGER}"))
+    provider.code(admin)
+    assert LACKED_PKCE not in words(admin.get(path))
+
+
+def test_refusal_without_pkce_is_not_shown_for_a_public_client(admin: SiteClient, provider: Provider) -> None:
+    """A public client cannot do without PKCE, so its libraries use it."""
+    with provider.database() as db:
+        db.get_one(Client, DISPATCH).token_endpoint_auth_method = "none"  # the name of a method
+        db.commit()
+    provider.authorize(admin, code_challenge=None, code_challenge_method=None)
+    assert LACKED_PKCE not in words(admin.get(f"/console/applications/{DISPATCH}"))
 
 
 def test_documentation_lists_every_field_of_the_form() -> None:

@@ -22,6 +22,8 @@ def test_searches_and_ending_work_with_postgresql(provider_on_postgres: Provider
     admin = operator(provider_on_postgres)
     lists = [f"{section}?search={odd}" for section in ("applications", "people", "sessions") for odd in ODD]
     filters = [f"deliveries?{name}={odd}" for name in ("client_id", "person", "sid", "state") for odd in ODD]
+    provider_on_postgres.authorize(browser, code_challenge=None, code_challenge_method=None)
+    assert "does not use PKCE" in admin.get(f"/console/applications/{DISPATCH}").text
     pages = ["sessions?search=a&all=1&page=2", "deliveries.csv", "", f"applications/{DISPATCH}", "keys", "settings"]
     for path in (*lists, *filters, *pages):
         assert admin.get(f"/console/{path}".rstrip("/")).status_code == 200, path
