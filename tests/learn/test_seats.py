@@ -11,6 +11,7 @@ from click.testing import Result
 
 from pickup_learn import acts, seats, tutorial
 from pickup_learn.acts import people_in
+from pickup_learn.labs import CHECKS
 from tests.conftest import close
 from tests.learn.rows import AT, SID, SUB, Story, four_clicks
 from tests.learn.services import World
@@ -223,9 +224,9 @@ def test_no_page_shows_a_password(world: World) -> None:
 # --- the page ---
 
 
-def test_the_board_has_a_column_for_each_step(world: World) -> None:
-    steps = re.findall(r'data-step="([a-z-]+)"', world.client.get("/board").text)
-    assert steps == [step.name for chapter in tutorial.chapters() for step in chapter.steps]
+def test_board_has_a_column_for_each_step_and_each_lab(world: World) -> None:
+    columns = re.findall(r'data-step="([a-z0-9-]+)"', world.client.get("/board").text)
+    assert columns == [step.name for chapter in tutorial.chapters() for step in chapter.steps] + list(CHECKS)
 
 
 def test_the_board_is_computed_once_for_all_who_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
