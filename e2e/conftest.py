@@ -7,16 +7,18 @@ By default the suite starts three services for itself and ends them afterwards. 
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, BrowserType, expect
 
 from e2e.device import Device
 from e2e.operator import Operator
 from e2e.pictures import Camera, LessonCamera
 from e2e.record import Record
 from e2e.stack import SERVICES, App, OwnProcesses, Stack, StackControl, running_stack
+from e2e.third_party import allowing_browser
 from pickup_web import localhost
 
 NewDevice: TypeAlias = Callable[..., Device]
@@ -169,6 +171,21 @@ def new_device(stack: Stack, new_context: Callable[..., BrowserContext]) -> Iter
 def laptop(new_device: NewDevice) -> Device:
     """The browser of the story's first person."""
     return new_device()
+
+
+@pytest.fixture
+def desk(
+    stack: Stack,
+    browser_type: BrowserType,
+    tmp_path: Path,
+    browser_type_launch_args: dict[str, Any],
+    browser_context_args: dict[str, Any],
+) -> Iterator[Device]:
+    """A browser that allows third-party cookies."""
+    with allowing_browser(browser_type, tmp_path, browser_type_launch_args, browser_context_args) as context:
+        device = Device(context, stack)
+        yield device
+        assert device.unexpected_complaints() == [], "the browser's console stays silent"
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class Operator:
         self._submit(f"/sessions/{sid}/end")
 
     @contextmanager
-    def client_setting(self, client_id: str, **changes: str) -> Iterator[None]:
+    def client_setting(self, client_id: str, **changes: str | list[str]) -> Iterator[None]:
         """Change the application's settings; restore the earlier values afterwards, also after an error."""
         path = f"/applications/{client_id}/edit"
         earlier = form_of(self._browser.open(self._console + path)).fields
@@ -67,7 +67,7 @@ class Operator:
         try:
             yield
         finally:
-            self._submit(path, **{name: earlier[name] for name in changes})
+            self._submit(path, **{name: earlier.get(name, []) for name in changes})  # a box that was not ticked
 
     def _submit(self, path: str, **changes: str | list[str]) -> requests.Response:
         page = self._browser.send(self._browser.open(self._console + path), **changes)

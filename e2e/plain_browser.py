@@ -52,7 +52,7 @@ class PlainBrowser:
                         "path": cookie.path,
                         "secure": cookie.secure,
                         "httpOnly": cookie.has_nonstandard_attr("HttpOnly"),
-                        "sameSite": "Lax",
+                        "sameSite": "None" if cookie.get_nonstandard_attr("SameSite") == "None" else "Lax",
                         "expires": cookie.expires or -1,
                     }
                 ]

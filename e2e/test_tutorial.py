@@ -13,6 +13,7 @@ from e2e.pictures import LessonCamera
 from e2e.plain import http, post_logout_token
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
+from e2e.third_party import block_third_party_cookies
 from pickup_learn import tutorial
 
 DONE = re.compile("done|seen")
@@ -102,7 +103,7 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(
     for step in CHAPTERS[fourth]:
         guide.expect(step, done=True)
     guide.open("")
-    expect(guide.tab.get_by_text("14 of 20 steps seen.")).to_be_visible()
+    expect(guide.tab.get_by_text("14 of 25 steps seen.")).to_be_visible()
 
 
 @pytest.mark.pictured
@@ -151,10 +152,57 @@ def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
         assert done.stdout, command
 
 
+def test_the_seventh_chapter_ticks_what_each_channel_reached(
+    desk: Device,
+    stack: Stack,
+    record: Record,  # noqa: ARG001 # skips where nothing is recorded
+    hands: StackControl,
+    operator: Operator,
+) -> None:
+    """Each step is red until the learner has done it; each logout is the one that the chapter describes."""
+    desk.may_complain(r"net::ERR_|status of 50[24]")  # while Manager is stopped
+    guide = Guide(desk, stack)
+    guide.open("7-why-not-the-browser")
+    front = {
+        "frontchannel_logout_uri": f"{stack.manager.url}/fclogout",
+        "frontchannel_logout_session_required": "on",
+    }
+    address = guide.tab.locator("[data-step=front-works] pre").first.inner_text().strip()
+    assert address == front["frontchannel_logout_uri"], "the learner copies this stack's address"
+    with operator.client_setting("pickup-manager", **front, backchannel_logout_uri=""):
+        sign_in_and_log_out(desk, stack, guide, "front-works", is_blocked=False)
+        sign_in_and_log_out(desk, stack, guide, "front-blocked", is_blocked=True)
+    with operator.client_setting("pickup-manager", **front):
+        sign_in_and_log_out(desk, stack, guide, "front-and-back", is_blocked=True)
+        dispatch, _ = desk.sign_in_at(stack.dispatch, stack.manager, user="cameron")
+        with hands.without("manager"):
+            dispatch.log_out()
+            dispatch.expect_logged_out()
+            guide.expect("front-down", done=False)
+        guide.expect("front-down", done=True, within=IN_A_WHILE)
+        guide.expect("front-closed", done=False)
+        desk.sign_in_at(stack.dispatch, stack.manager, user="cameron")
+        operator.end_session(desk.sid(stack.manager))
+        guide.expect("front-closed", done=True)
+    guide.predict("front-and-back", 2)
+    guide.grade("front-and-back", "Your prediction was right.")
+
+
+def sign_in_and_log_out(desk: Device, stack: Stack, guide: Guide, step: str, *, is_blocked: bool) -> None:
+    """Sign in to both apps, log out of Dispatch, and see that this does the step."""
+    guide.expect(step, done=False)
+    dispatch, _ = desk.sign_in_at(stack.dispatch, stack.manager, user="cameron")
+    if is_blocked:
+        block_third_party_cookies(dispatch.tab)
+    dispatch.log_out()
+    dispatch.expect_logged_out()
+    guide.expect(step, done=True)
+
+
 def test_the_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:
     if missing := axe.missing():
         pytest.skip(missing)
-    for name in ("", "3-log-out", "quiz", "cheat-sheet", "source/idp/flow/token.py"):
+    for name in ("", "3-log-out", "7-why-not-the-browser", "quiz", "cheat-sheet", "source/idp/flow/token.py"):
         with subtests.test(page=name):
             guide.tab.goto(f"{guide.url}/{name}".rstrip("/"))
             assert axe.violations(guide.tab) == []

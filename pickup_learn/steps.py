@@ -4,7 +4,7 @@ Each check looks at the messages since the learner began, oldest first. The e2e 
 step that no longer holds fails a test.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pickup_learn.acts import REASONS
@@ -212,6 +212,73 @@ def operator(messages: Sequence[Message]) -> Verdict:
     return shown(found[-1:], 3)
 
 
+# --- 7. Why not the browser? ---
+
+
+def framed_logouts(messages: Sequence[Message]) -> Iterator[tuple[Message, list[Message]]]:
+    """The frames that reached Manager, each with its act; the last one first."""
+    for frame in reversed(picked(messages, "frontchannel_logout", to="manager")):
+        act = act_of(messages, frame)
+        if is_complete(act):
+            yield frame, act
+
+
+def lacks_cookie(frame: Message) -> bool:
+    """Whether the browser sent none, so that Manager ended no session."""
+    return frame["outcome"] == "refused" and "cookie" not in frame["request"].get("headers", {})
+
+
+def pages_with_frame(messages: Iterable[Message]) -> list[Message]:
+    """The pages of the IdP that have a frame of Manager."""
+    return [
+        one
+        for one in messages
+        if one["to"] == "idp"
+        and "pickup-manager" in one["response"].get("parameters", {}).get("frontchannel_logout_uri", {})
+    ]
+
+
+def front_works(messages: Sequence[Message]) -> Verdict:
+    for frame, act in framed_logouts(messages):
+        if frame["outcome"] == "ok" and not logout_tokens(act, to="manager"):
+            return shown([frame], 2)
+    return NOT_YET
+
+
+def front_blocked(messages: Sequence[Message]) -> Verdict:
+    for frame, act in framed_logouts(messages):
+        if lacks_cookie(frame) and not logout_tokens(act, to="manager"):
+            return shown([frame], 3)
+    return NOT_YET
+
+
+def front_and_back(messages: Sequence[Message]) -> Verdict:
+    for frame, act in framed_logouts(messages):
+        if lacks_cookie(frame) and (tokens := logout_tokens(act, to="manager", outcome="ok")):
+            return shown([tokens[0], frame], 2)
+    return NOT_YET
+
+
+def front_down(messages: Sequence[Message]) -> Verdict:
+    frames = {one["sid"] for one in picked(messages, "frontchannel_logout", to="manager")}
+    for asked in reversed(pages_with_frame(messages)):
+        missed = logout_tokens(messages, to="manager", outcome="no_answer", sid=asked["sid"])
+        taken = logout_tokens(messages, to="manager", outcome="ok", sid=asked["sid"])
+        if missed and taken and asked["sid"] not in frames:
+            return shown([asked, taken[-1]], 2)
+    return NOT_YET
+
+
+def front_closed(messages: Sequence[Message]) -> Verdict:
+    pages = pages_with_frame(messages)
+    frames = {one["sid"] for one in [*pages, *picked(messages, "frontchannel_logout")]}
+    for token in reversed(logout_tokens(messages, to="manager", outcome="ok")):
+        is_operators = token["act"]["name"] == REASONS["operator"]
+        if is_operators and token["sid"] not in frames and any(one["at"] < token["at"] for one in pages):
+            return shown([token], 1)
+    return NOT_YET
+
+
 STEPS: dict[str, Check] = {
     "start": start,
     "password": password,
@@ -233,4 +300,9 @@ STEPS: dict[str, Check] = {
     "app-down": app_down,
     "app-back": app_back,
     "operator": operator,
+    "front-works": front_works,
+    "front-blocked": front_blocked,
+    "front-and-back": front_and_back,
+    "front-down": front_down,
+    "front-closed": front_closed,
 }

@@ -275,7 +275,8 @@ def note_events(_sender: object, *, rows: list[dict[str, Any]]) -> None:
     for event in rows:
         name = event["name"]
         if name == "op.frontchannel_logout.requested":  # the frames of this page
-            note.response_parameters.setdefault("frontchannel_logout_uri", []).append(event["outcome"])
+            frames = note.response_parameters.setdefault("frontchannel_logout_uri", [{}])
+            frames[0][event["client_id"]] = event["outcome"]
             continue
         if name.startswith("op.logout."):  # about the app that will be notified, not about this request's client
             continue

@@ -32,6 +32,16 @@ def test_no_endpoint_of_the_protocol_is_missing(provider: Provider) -> None:
     assert endpoints - KINDS.keys() == {"logged_out"}
 
 
+def test_page_with_frames_is_recorded_with_their_addresses(provider: Provider, cameron: SiteClient) -> None:
+    """A frame that never reaches its app leaves no other trace."""
+    uri = f"{provider.url(MANAGER)}/fclogout"
+    provider.change_client(MANAGER, frontchannel_logout_uri=uri)
+    provider.end_session(cameron, id_token_hint=str(provider.tokens(cameron)["id_token"]))
+    (row,) = recorded(provider, "logout_request")
+    assert row["response"]["parameters"] == {"frontchannel_logout_uri": {MANAGER: uri}}
+    assert (row["client_id"], row["outcome"]) == (DISPATCH, "ok")
+
+
 def test_password_is_never_recorded(provider: Provider) -> None:
     """Neither the right one, nor one that was typed for it."""
     browser = provider.browser()

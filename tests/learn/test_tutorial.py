@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,74 @@ def test_only_an_operator_does_the_operators_step(reason: str | None) -> None:
     story = Story()
     story.tell("dispatch", "jti", status=200)
     assert STEPS["operator"](messages_of(story, reason)).seen == (reason == "operator")
+
+
+# --- the front channel ---
+
+ASKED = {"frontchannel_logout_uri": {"pickup-manager": "http://manager.localhost:8081/pickup-manager/fclogout"}}
+
+
+def framed(story: Story, *, cookie: bool = True, arrives: bool = True, status: int | None = None) -> None:
+    """A logout of Dispatch with a frame of Manager. ``status``: of a logout token for Manager; None: it has none."""
+    story.add("dispatch", "log_out", "browser → dispatch", state="s", sid=SID, status=303)
+    if status is not None:
+        story.tell("manager", "first", status=status or None)
+    story.tell("dispatch", "other", status=200)
+    story.add("idp", "logout_request", "browser → idp", state="s", sid=SID, got=ASKED)
+    if arrives:
+        row = story.add("manager", "frontchannel_logout", "browser → manager", sid=SID)
+        row["outcome"] = "ok" if cookie else "refused"
+        row["request"]["headers"] = {"cookie": "pickup_manager_frontchannel=…"} if cookie else {}
+    story.add("dispatch", "logged_out", "browser → dispatch", state="s")
+
+
+def framed_while_down(story: Story) -> None:
+    framed(story, arrives=False, status=0)
+    story.tell("manager", "second", status=200)
+
+
+FRONT: dict[str, Callable[[Story], None]] = {
+    "front-works": framed,
+    "front-blocked": lambda story: framed(story, cookie=False),
+    "front-and-back": lambda story: framed(story, cookie=False, status=200),
+    "front-down": framed_while_down,
+}
+
+
+@pytest.mark.parametrize("step", FRONT)
+def test_each_step_of_the_front_channel_is_done_by_its_own_act(step: str) -> None:
+    story = Story()
+    FRONT[step](story)
+    right = {each.name: each.right for each in ALL_STEPS}
+    done = {name: verdict.answer for name, verdict in verdicts(story).items() if name in right and verdict.seen}
+    assert {name: answer for name, answer in done.items() if name.startswith("front")} == {step: right[step]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cookie": True, "status": 200},  # both arrive: the front channel works, but not alone
+        {"arrives": False},  # perhaps Manager's record is not here yet
+        {"arrives": False, "status": 0},  # Manager is still down
+    ],
+    ids=str,
+)
+def test_control_no_step_of_the_front_channel_is_done_by_another_logout(options: dict[str, Any]) -> None:
+    story = Story()
+    framed(story, **options)
+    assert not [name for name, verdict in verdicts(story).items() if name.startswith("front") and verdict.seen]
+
+
+@pytest.mark.parametrize(("was_framed", "reason", "is_done"), [(1, "operator", 1), (0, "operator", 0), (1, None, 0)])
+def test_operators_logout_without_a_frame_counts_after_one_with_a_frame(
+    was_framed: int, reason: str | None, is_done: int
+) -> None:
+    story = Story()
+    if was_framed:
+        story.add("idp", "logout_request", "browser → idp", state="s", sid="an earlier session", got=ASKED)
+    story.tell("manager", "jti", status=200)
+    verdict = STEPS["front-closed"](messages_of(story, reason))
+    assert (verdict.seen, verdict.answer) == ((True, 1) if is_done else (False, None))
 
 
 # --- the pages ---
