@@ -28,7 +28,7 @@ class Frame(NamedTuple):
     url: str
 
 
-def frames_of(sid: str) -> list[Frame]:
+def frames_of(sid: str, initiator: Client | None = None) -> list[Frame]:
     """A frame for each app of this ended session that registered an address. Records which apps that are."""
     registered = Client.frontchannel_logout_uri.is_not(None) & Client.removed_at.is_(None)
     apps = select(Client).join(Participation, Participation.client_id == Client.client_id)
@@ -38,6 +38,7 @@ def frames_of(sid: str) -> list[Frame]:
         Frame(client.client_id, client.name, logout_url(client, sid))
         for client in clients
         if policy_of(client, default_policy) != "none"  # such an app is not told of logouts, on neither channel
+        and (client.notify_initiator or initiator is None or client.client_id != initiator.client_id)
     ]
     if frames:
         asked = "op.frontchannel_logout.requested"

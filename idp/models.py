@@ -89,6 +89,8 @@ class Client(Base, ClientMixin):  # type: ignore[misc] # Authlib has no types
     # Set by the operator; a client cannot register these.
     require_pkce: Mapped[bool] = mapped_column(default=True)
     may_introspect: Mapped[bool] = mapped_column(default=False)  # for APIs that receive our access tokens
+    claims_in_id_token: Mapped[bool] = mapped_column(default=False)
+    notify_initiator: Mapped[bool] = mapped_column(default=True)  # also of a logout that began in this app
     tell_logout_reason: Mapped[bool] = mapped_column(default=False)  # reveals which app the user left: first party only
     delete_tokens_on_logout: Mapped[str | None] = mapped_column(
         String(10)

@@ -116,8 +116,8 @@ def front_channel_id_token(
         nonce=authorization_request.nonce,
         access_token=access_token,
         code=code,
-        # Core §5.4: without an access token, the scopes' claims are returned in the ID token.
-        scopes=authorization_request.scopes if authorization_request.response_types == {"id_token"} else [],
+        scope=" ".join(authorization_request.scopes),
+        is_alone=authorization_request.response_types == {"id_token"},
     )
 
 

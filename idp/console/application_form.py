@@ -144,7 +144,15 @@ MAIN = [
 # Fields whose defaults suit most applications.
 MORE = [
     group("Identity", "", "client_id", "jwks_uri", "jwks"),
-    group("Tokens", "", "response_types", "grant_types", "id_token_signed_response_alg", "may_introspect"),
+    group(
+        "Tokens",
+        "",
+        "response_types",
+        "grant_types",
+        "id_token_signed_response_alg",
+        "claims_in_id_token",
+        "may_introspect",
+    ),
     group(
         "Front-channel logout",
         "A second way, through the browser. It does not replace the back channel.",
@@ -155,6 +163,7 @@ MORE = [
         "The logout request",
         "",
         "backchannel_logout_session_required",
+        "notify_initiator",
         "tell_logout_reason",
         "connect_timeout",
         "read_timeout",
@@ -177,6 +186,7 @@ def first_values() -> dict[str, Any]:
         "response_types": ["code"],
         "grant_types": ["refresh_token"],
         "require_pkce": True,
+        "notify_initiator": True,
         "backchannel_logout_session_required": True,
         "frontchannel_logout_session_required": True,
         "connect_timeout": 2.0,

@@ -167,7 +167,7 @@ def end_and_leave(session: SsoSession, logout_request: LogoutRequest) -> Respons
 
 def leave(logout_request: LogoutRequest, ended_sid: str | None = None) -> Response:
     """Redirect to the client, or show our logged-out page. Deletes the cookie in both cases."""
-    frames = frontchannel.frames_of(ended_sid) if ended_sid else []  # only apps that registered for it
+    frames = frontchannel.frames_of(ended_sid, logout_request.client) if ended_sid else []  # apps that registered one
     if logout_request.redirect_uri and frames:
         response = frontchannel.page(frames, logout_request.redirect_uri)
     elif logout_request.redirect_uri:

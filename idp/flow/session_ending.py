@@ -30,8 +30,8 @@ def end_session(
     """End one session. Commits; returns the ids of the deliveries to send now.
 
     Does nothing for a session that has already ended, so exactly one of several callers ends it.
-    ``initiator`` is the client in which the user logged out. It is notified like the others: we cannot see whether it
-    has ended its own session, and a second logout does no harm.
+    ``initiator`` is the client in which the user logged out. It is notified like the others, unless it is set not to
+    be: we cannot see whether it has ended its own session, and a second logout does no harm.
     """
     ended = mark_ended(db, SsoSession.sid == sid, reason, default_policy)
     return queue_deliveries(db, ended, reason, default_policy, initiator=initiator)
@@ -62,7 +62,7 @@ def queue_deliveries(
     Commits, with the caller's earlier changes, even if no session was ended. Returns the ids to send now.
     """
     participants = [each for sids in batches(ended) for each in participants_of(db, sids)]
-    to_send = queue(db, participants, sentence_for(reason, initiator), default_policy)
+    to_send = queue(db, participants, sentence_for(reason, initiator), default_policy, initiator)
     by = initiator and initiator.client_id
     events.record_all(
         db, ({"name": "op.session.ended", "sid": sid, "client_id": by, "outcome": str(reason)} for sid in ended)

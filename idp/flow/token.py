@@ -56,6 +56,6 @@ def exchange_code(client: Client, form: Mapping[str, str]) -> dict[str, Any]:
         # BCL §2.3: an app that got an ID token in this session is notified of its end. BCL §2.1: the token has the sid.
         record_participation(code.sid, client.client_id, code.sub)
         tokens["id_token"] = issue_id_token(
-            client, code, nonce=code.nonce, access_token=tokens["access_token"], code=form["code"]
+            client, code, nonce=code.nonce, access_token=tokens["access_token"], code=form["code"], scope=code.scope
         )
     return tokens

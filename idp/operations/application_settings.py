@@ -89,6 +89,18 @@ class OperatorSettings(BaseModel):
         title="It is an API",
         description="It receives access tokens of other apps and may check whether they are valid.",
     )
+    claims_in_id_token: bool = Field(
+        default=False,
+        title="Claims in the ID token",
+        description="Name, email and the other claims of its scopes are also in the ID token. "
+        "For libraries that do not ask the userinfo endpoint.",
+    )
+    notify_initiator: bool = Field(
+        default=True,
+        title="Notify it of its own logouts",
+        description="Also when the user logged out in this app. Clear it only for an app that cannot receive a logout "
+        "request during its own logout, such as Keycloak as a broker.",
+    )
     tell_logout_reason: bool = Field(
         default=False,
         title="Send the reason",

@@ -93,9 +93,15 @@ class Attempt(NamedTuple):
 # --- queue ---
 
 
-def queue(db: Session, participants: Sequence[Participant], sentence: str, default_policy: str) -> list[str]:
+def queue(
+    db: Session,
+    participants: Sequence[Participant],
+    sentence: str,
+    default_policy: str,
+    initiator: Client | None = None,
+) -> list[str]:
     """One row per participant; returns the ids that the caller has claimed and must send. Does not commit."""
-    rows = [delivery_row(participant, sentence, default_policy) for participant in participants]
+    rows = [delivery_row(participant, sentence, default_policy, initiator) for participant in participants]
     claimed = [row for row in rows if row["state"] == "pending"][:SEND_NOW]
     for row in claimed:
         row["taken_until"] = now() + LEASE_SECONDS
@@ -115,10 +121,12 @@ def queue(db: Session, participants: Sequence[Participant], sentence: str, defau
     return [row["id"] for row in claimed]
 
 
-def delivery_row(participant: Participant, sentence: str, default_policy: str) -> dict[str, Any]:
+def delivery_row(
+    participant: Participant, sentence: str, default_policy: str, initiator: Client | None
+) -> dict[str, Any]:
     """The row for one participant. A participant that is not notified also gets a row, with the reason."""
     client, at = participant.client, now()
-    note = why_not_told(client, default_policy)
+    note = why_not_told(client, default_policy, initiator)
     return {
         "id": secrets.token_hex(16),
         "client_id": client.client_id,

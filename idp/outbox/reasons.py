@@ -47,10 +47,12 @@ def policy_of(client: Client, default_policy: str) -> str:
     return client.delete_tokens_on_logout or default_policy
 
 
-def why_not_told(client: Client, default_policy: str) -> str:
-    """Why a participant is not notified, in a sentence; empty if it is."""
+def why_not_told(client: Client, default_policy: str, initiator: Client | None = None) -> str:
+    """Why a participant is not notified, in a sentence; empty if it is. ``initiator``: where the user logged out."""
     if not client.backchannel_logout_uri:
         return "The client has no back-channel logout URI."
     if policy_of(client, default_policy) == "none":
         return "Its policy is to keep tokens and to send no logout request."
+    if initiator and initiator.client_id == client.client_id and not initiator.notify_initiator:
+        return "The user logged out in this app, and it is not notified of its own logouts."
     return ""

@@ -50,7 +50,9 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc] # Authlib has no ty
         old.replaced_by = hash_of(tokens["access_token"])
         if "openid" in scope.split():
             # Core §12.2: a refreshed ID token should have no nonce.
-            tokens["id_token"] = issue_id_token(client, old, nonce=None, access_token=tokens["access_token"], code=None)
+            tokens["id_token"] = issue_id_token(
+                client, old, nonce=None, access_token=tokens["access_token"], code=None, scope=scope
+            )
         return 200, tokens, self.TOKEN_RESPONSE_HEADER
 
 

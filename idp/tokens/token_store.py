@@ -1,7 +1,6 @@
 """Issued tokens: their rows, and the ID tokens that go with them. Only hashes are stored."""
 
 import secrets
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from authlib.oauth2.rfc6749 import UnauthorizedClientError
@@ -80,11 +79,17 @@ def issue_id_token(
     nonce: str | None,
     access_token: str | None,
     code: str | None,
-    scopes: Sequence[str] = (),
+    scope: str,
+    is_alone: bool = False,
 ) -> str:
-    """A signed ID token, issued for ``origin``. ``scopes``: those whose claims the ID token itself contains."""
+    """A signed ID token, issued for ``origin``. ``is_alone``: without an access token.
+
+    Core §5.4: the claims of ``scope`` are at the userinfo endpoint; in the ID token only if it is alone, or if the
+    client is set to get them there as well.
+    """
     provider, alg = current_provider(), client.id_token_signed_response_alg
     asked = set(origin.claims.get("id_token", {}))
+    scopes = scope.split() if is_alone or client.claims_in_id_token else []
     about_user = granted_claims(db.session.get_one(User, origin.sub).claims, scopes, asked) if asked or scopes else {}
     claims = id_token_claims(
         issuer=provider.issuer,

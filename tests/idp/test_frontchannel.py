@@ -83,6 +83,12 @@ def test_client_that_is_not_told_of_logouts_gets_no_frame(
     assert frames(provider.end_session(cameron, id_token_hint=token)) == []
 
 
+def test_initiator_that_is_set_not_to_be_notified_gets_no_frame(provider: Provider, cameron: SiteClient) -> None:
+    give_uri(provider, DISPATCH, notify_initiator=False)
+    other = give_uri(provider, MANAGER, notify_initiator=False)
+    assert [frame.partition("?")[0] for frame in frames(log_out(provider, cameron))] == [other]
+
+
 # --- the page ---
 
 

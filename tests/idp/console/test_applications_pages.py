@@ -67,6 +67,7 @@ def test_application_needs_only_a_name_and_four_addresses(provider: Provider) ->
     assert (row.backchannel_logout_uri, row.backchannel_logout_session_required) == (f"{RADIO}/bclogout", True)
     assert (row.response_types, row.grant_types) == (["code"], ["authorization_code", "refresh_token"])
     assert (row.require_pkce, row.may_introspect, row.tell_logout_reason) == (True, False, False)
+    assert (row.claims_in_id_token, row.notify_initiator) == (False, True)
     assert (row.connect_timeout, row.read_timeout, row.retry_seconds) == (2.0, 5.0, None)
     assert row.delete_tokens_on_logout is None
 
@@ -332,6 +333,8 @@ def test_each_setting_can_be_changed(admin: SiteClient, provider: Provider, a_ce
         "id_token_signed_response_alg": "ES256",
         "may_introspect": "yes",
         "backchannel_logout_session_required": None,
+        "claims_in_id_token": "yes",
+        "notify_initiator": None,
         "tell_logout_reason": "yes",
         "connect_timeout": "0.5",
         "read_timeout": "1.25",
@@ -343,6 +346,7 @@ def test_each_setting_can_be_changed(admin: SiteClient, provider: Provider, a_ce
     assert "500 milliseconds to connect, 1.25 seconds to answer; retried for 1 minute" in page
     row = client(provider)
     assert (row.name, row.redirect_uris, row.post_logout_redirect_uris) == ("Radio 2", [f"{RADIO}/cb2"], [])
+    assert (row.claims_in_id_token, row.notify_initiator) == (True, False)
     assert row.scopes == ["openid", "fleet.read", "offline_access"]
     assert (row.token_endpoint_auth_method, row.id_token_signed_response_alg) == ("client_secret_post", "ES256")
     assert (row.backchannel_logout_uri, row.delete_tokens_on_logout) == (f"{RADIO}/bcl2?tenant=1", "all")

@@ -416,6 +416,26 @@ def test_all_apps_including_the_initiator_are_notified_before_the_redirect(
         assert provider.delivery(client_id).state == "delivered"
 
 
+def test_initiator_that_is_set_not_to_be_notified_of_its_own_logouts_gets_no_request(
+    provider: Provider, cameron: SiteClient, clock: Clock
+) -> None:
+    """The ledger says why; the other apps are notified, and so is this one of any other logout."""
+    provider.change_client(DISPATCH, notify_initiator=False)
+    provider.end_session(cameron, id_token_hint=own(provider, cameron, clock))
+    assert provider.logout_tokens(DISPATCH) == []
+    assert provider.delivery(DISPATCH).state == "not_sent"
+    assert "not notified of its own logouts" in provider.delivery(DISPATCH).note
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
+def test_app_that_is_not_notified_of_its_own_logouts_is_notified_of_others(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    provider.change_client(DISPATCH, notify_initiator=False)
+    provider.end_session(cameron, id_token_hint=provider.tokens(cameron, MANAGER)["id_token"])
+    assert len(provider.logout_tokens(DISPATCH)) == 1
+
+
 def test_logout_deletes_the_cookie_and_ends_the_session_immediately(
     provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:

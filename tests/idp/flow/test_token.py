@@ -91,6 +91,20 @@ def test_scope_claims_are_only_at_userinfo(provider: Provider, cameron: SiteClie
     assert not {"name", "email"} & set(read(provider.tokens(cameron)["id_token"])[1])
 
 
+def test_client_can_be_set_to_get_the_claims_of_its_scopes_in_the_id_token_too(
+    provider: Provider, cameron: SiteClient
+) -> None:
+    """Core §5.4: of the granted scopes only; a refreshed ID token has them too (Core §12.2)."""
+    provider.change_client(DISPATCH, claims_in_id_token=True)
+    tokens = provider.tokens(cameron, scope="openid email")
+    refreshed = provider.refresh(tokens["refresh_token"]).get_json()
+    for each in (tokens, refreshed):
+        claims = read(each["id_token"])[1]
+        assert (claims["email"], claims["email_verified"]) == ("cameron@pickup.example", True)
+        assert "name" not in claims
+        assert claims["aud"] == DISPATCH
+
+
 def test_redeeming_a_code_records_the_participation(provider: Provider, cameron: SiteClient) -> None:
     """BCL-24: recorded when the ID token is issued, once per app, however often it signs in."""
     provider.tokens(cameron)
