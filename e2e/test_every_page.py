@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from e2e import axe
 from e2e.conftest import NewDevice
 from e2e.device import Device
+from e2e.operator import Operator
 from e2e.pages.app_page import AppPage
 from e2e.pages.dispatch import BookingsPage, MakeBookingPage
 from e2e.pages.form_page import FormPage
@@ -65,7 +66,7 @@ def test_every_page_fits_a_narrow_phone_and_is_accessible(new_device: NewDevice,
     tab.route("**/session/live", lambda route: route.fulfill(status=204))
     found = {url: faults(tab) for url in walk(tab, phone, stack)}
     assert {url: problems for url, problems in found.items() if problems} == {}
-    assert len(found) >= 38, "these were all the pages"
+    assert len(found) >= 39, "these were all the pages"
 
 
 def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
@@ -161,6 +162,17 @@ def through_a_logout(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
     tab.get_by_role("main").get_by_role("button").first.click()
     expect(tab.get_by_role("heading", level=1)).to_have_text("You are logged out")
     yield "logged out at the provider"
+    yield from with_a_frame(tab, phone, stack)
+
+
+def with_a_frame(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
+    """The page after a logout that has a frame of an app. Its script would leave it at once."""
+    tab.route("**/frontchannel.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    with Operator(stack).client_setting("pickup-manager", frontchannel_logout_uri=f"{stack.manager.url}/fclogout"):
+        phone.sign_in_for(stack.manager.url + stack.manager.front, user="cameron")
+        AppPage(tab, stack.manager).open(stack.manager.front).log_out()
+        expect(tab.get_by_role("link", name="Continue")).to_be_visible()
+        yield "page with the frame of an app"
 
 
 def test_the_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:
