@@ -17,6 +17,7 @@ from pickup_web.settings import Settings
 
 SEED = tomllib.loads(Path(__file__).with_name("seed.toml").read_text("utf-8"))
 PASSWORD, ADDRESSES = "demo password", "addresses"  # names of rows
+PRACTICE = "pickup-practice"
 ADDRESS_FIELDS = ("home_url", "redirect_uris", "post_logout_redirect_uris", "backchannel_logout_uri")
 
 # Both apps are first-party: same security settings, and the logout token may contain the reason.
@@ -80,17 +81,20 @@ def is_hash_of(password_hash: str, password: str) -> bool:
 
 def follow_clients(db: Session, settings: Settings) -> None:
     """Adds new apps of seed.toml, and applies changed secrets and addresses to the others."""
-    addresses = {"dispatch_url": settings.dispatch_url, "manager_url": settings.manager_url}
+    addresses = {name: getattr(settings, name) for name in ("dispatch_url", "manager_url", "learn_url")}
     secrets = {
         "pickup-dispatch": settings.dispatch_client_secret,
         "pickup-manager": settings.manager_client_secret,
         "pickup-admin": settings.admin_client_secret,
     }
     given = db.get(AppliedSetting, ADDRESSES)
-    before = json.loads(given.value) if given else addresses
+    before = {**addresses, **json.loads(given.value)} if given else addresses
     for described in SEED["clients"]:
-        secret = secrets[described["client_id"]]
-        follow_secret(db, described, addresses, hash_of(secret.get_secret_value()) if secret else None)
+        if described["client_id"] == PRACTICE:
+            follow_practice(db, described, addresses, is_wanted=settings.demo_events)
+        else:
+            secret = secrets[described["client_id"]]
+            follow_secret(db, described, addresses, hash_of(secret.get_secret_value()) if secret else None)
         client = db.get(Client, described["client_id"])
         if client and client.removed_at is None and before != addresses:
             follow_addresses(client, fill_in(described, before), fill_in(described, addresses))
@@ -111,6 +115,15 @@ def follow_secret(db: Session, described: dict[str, Any], addresses: dict[str, s
         db.merge(AppliedSetting(name=name, value=secret_hash))
     elif given:
         db.delete(given)
+
+
+def follow_practice(db: Session, described: dict[str, Any], addresses: dict[str, str], *, is_wanted: bool) -> None:
+    """Adds the app of the labs once. It is a public client (RFC 6749 §2.1), and only a demonstration has it."""
+    name = f"{PRACTICE} added"
+    if is_wanted and db.get(AppliedSetting, name) is None:  # otherwise an operator may have removed it
+        db.add(AppliedSetting(name=name, value=""))
+        if db.get(Client, PRACTICE) is None:
+            db.add(Client(**{**FIRST_PARTY, **fill_in(described, addresses)}))
 
 
 def follow_addresses(client: Client, before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Pickup Learn: shows each message of a sign-in and of a logout. It collects what the three services recorded.
 
-It is not a relying party and has no sign-in, so its pages are readable after every user has logged out.
+Its pages need no sign-in, so they are readable after every user has logged out. Only Practice, the app of the labs, has
+one (practice/).
 """
 
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from pickup_learn import api, lessons, pages, room, stream
+from pickup_learn import api, lessons, pages, practice, room, stream
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
 from pickup_learn.seats import Seats
@@ -38,6 +39,10 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/api/tokens",           "tokens",       api.tokens),
     ("/api/checks/<path:key>", "checks",      api.checks),
 ]
+LAB_ACTS: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
+    ("/labs/<name>/start",    "start_lab",    lessons.start),
+    ("/labs/<name>/reset",    "reset_lab",    lessons.reset),
+]
 # fmt: on
 
 
@@ -51,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Pickup Learn",
         base_url=settings.learn_url,
         database_url=settings.learn_database_url,
+        form_action=[settings.idp_url],  # the logout form of Practice redirects to the IdP
     )
     engine = engine_of(app)
     prepare(engine, Base.metadata)
@@ -67,4 +73,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["after_fork"].append(collector.start)
     for path, name, view in ROUTES:
         app.add_url_rule(path, name, view)
+    for path, name, view in LAB_ACTS:
+        app.add_url_rule(path, name, view, methods=["POST"])
+    practice.init_app(app, settings, engine)
     return app

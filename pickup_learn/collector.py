@@ -25,7 +25,7 @@ SLOW_SECONDS = 1.0  # between two polls otherwise, and between two looks at the 
 BUSY_SECONDS = 5.0  # for how long something has just happened
 TIMEOUT_SECONDS = 3.0
 PAGE = {"messages": 500, "events": 200}  # rows that a service gives at once
-LABELS = {"idp": "IdP", "dispatch": "Dispatch", "manager": "Manager"}
+LABELS = {"idp": "IdP", "dispatch": "Dispatch", "manager": "Manager", "practice": "Practice"}
 LOG = structlog.get_logger()
 
 
@@ -207,8 +207,13 @@ def after(rows: list[Row], place: Place | None) -> tuple[list[Row], bool]:
 
 
 def sources_of(settings: Settings) -> list[Source]:
-    """The three services."""
-    urls = {"idp": settings.idp_url, "dispatch": settings.dispatch_url, "manager": settings.manager_url}
+    """The three services, and Practice, whose record this service has itself."""
+    urls = {
+        "idp": settings.idp_url,
+        "dispatch": settings.dispatch_url,
+        "manager": settings.manager_url,
+        "practice": settings.learn_url,
+    }
     return [Source(name, url, settings.ca_bundle) for name, url in urls.items()]
 
 

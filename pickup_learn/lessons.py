@@ -1,18 +1,32 @@
 """The pages of the tutorial and of the labs, and what their checks ask the record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, abort, current_app, g, jsonify, render_template, request, send_from_directory, url_for
+from flask import (
+    Response,
+    abort,
+    current_app,
+    flash,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from pickup_learn import sources, tutorial
+from pickup_learn import practice, sources, tutorial
 from pickup_learn.acts import OUTSIDE, in_order
 from pickup_learn.collector import now_ms
 from pickup_learn.current import current_record, current_seats
-from pickup_learn.join import Message
-from pickup_learn.labs import CHECKS
-from pickup_learn.seats import ALL, NOBODY, Seat, counted
+from pickup_learn.labs import CHECKS, FAULTS
+from pickup_learn.seats import NOBODY, Seat, counted
+from pickup_learn.steps import Verdict
+from pickup_learn.verdicts import verdicts_on
 
 MAX_SINCE = 2**53  # milliseconds; a larger number fits in no database
 MESSAGES = 2_000  # the newest ones that a step looks at
@@ -51,8 +65,33 @@ def lab(name: str) -> str:
     names = list(CHECKS)
     following = tutorial.labs().get(next(iter(names[names.index(name) + 1 :]), ""))
     return render_template(
-        "lab.html", lab=tutorial.labs()[name], kinds=tutorial.KINDS, following=following, html=html, now=now_ms()
+        "lab.html",
+        lab=tutorial.labs()[name],
+        kinds=tutorial.KINDS,
+        has_fault=name in FAULTS,
+        person=practice.person(),
+        following=following,
+        html=html,
+        now=now_ms(),
     )
+
+
+def start(name: str) -> ResponseReturnValue:
+    """``POST /labs/NAME/start``: set the fault of this lab at the Practice of the signed-in person, and no other."""
+    if name not in FAULTS:
+        abort(404)
+    if practice.begin_lab(name, FAULTS[name]):
+        flash("The lab has started. Something is now wrong with your Practice.")
+    return redirect(url_for("lab", name=name), 303)
+
+
+def reset(name: str) -> ResponseReturnValue:
+    """``POST /labs/NAME/reset``: the right settings again."""
+    if name not in FAULTS:
+        abort(404)
+    if practice.restore():
+        flash("All settings of your Practice are right again.")
+    return redirect(url_for("lab", name=name), 303)
 
 
 def verdicts() -> Response:
@@ -67,7 +106,7 @@ def verdicts() -> Response:
         for one in sorted(messages, key=lambda message: int(message["at"]))
         if one["at"] >= since and (not person or one["act"]["person"] in (person, None))
     ]
-    return jsonify(steps=verdicts_on(mine), people=people, since=0)
+    return jsonify(steps=in_json(verdicts_on(mine)), people=people, since=0)
 
 
 def verdicts_of_seat(seat: Seat, since: int) -> Response:
@@ -75,13 +114,12 @@ def verdicts_of_seat(seat: Seat, since: int) -> Response:
     record = current_record()
     outside = [one for one in record.messages_of(NOBODY) if one["from"] == OUTSIDE]
     messages = in_order([*record.messages_of(seat.name), *outside])
-    steps = verdicts_on(counted(messages, max(since, seat.since), seat.old_sids))
+    steps = in_json(verdicts_on(counted(messages, max(since, seat.since), seat.old_sids)))
     return jsonify(steps=steps, people=[seat.name], since=seat.since)
 
 
-def verdicts_on(messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
-    """Each step's verdict."""
-    return {name: check(messages)._asdict() for name, check in ALL.items()}
+def in_json(verdicts: Mapping[str, Verdict]) -> dict[str, dict[str, Any]]:
+    return {name: verdict._asdict() for name, verdict in verdicts.items()}
 
 
 def source(path: str) -> str:

@@ -15,13 +15,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from pickup_learn.acts import in_order
 from pickup_learn.collector import now_ms
 from pickup_learn.join import Message
-from pickup_learn.labs import CHECKS
 from pickup_learn.record import Base, Record
-from pickup_learn.steps import STEPS
+from pickup_learn.verdicts import ALL, verdicts_on
 from pickup_web.database import add_rows
 
 PAUSE_SECONDS = 2.0  # the board is computed at most this often, however many people look at it
-ALL = {**STEPS, **CHECKS}  # the columns: the steps of the tutorial, then the labs
 NOBODY = ""  # whose acts have no person, such as a request that curl sent
 
 
@@ -109,7 +107,7 @@ class Seats:
 
     def _newly_done(self, seat: Seat, done: Collection[str]) -> list[str]:
         messages = counted(in_order(self._record.messages_of(seat.name)), seat.since, seat.old_sids)
-        return [step for step, check in ALL.items() if step not in done and check(messages).seen]
+        return [step for step, verdict in verdicts_on(messages, without=done).items() if verdict.seen]
 
 
 def seat_row(name: str, old_sids: Sequence[str]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 const CLOCK = new Intl.DateTimeFormat("sv-SE", { timeStyle: "medium" });
 const CHANNELS = { front: "through the browser", back: "back channel", push: "push to the open tab" };
-const NAMES = { browser: "Browser", idp: "IdP", dispatch: "Dispatch", manager: "Manager", outside: "Outside" };
+const NAMES = { browser: "Browser", idp: "IdP", dispatch: "Dispatch", manager: "Manager", practice: "Practice", outside: "Outside" };
 
 export const nameOf = (party) => NAMES[party] ?? party;
 

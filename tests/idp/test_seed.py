@@ -12,7 +12,7 @@ import idp as idp_service
 from idp.flow.login import authenticate
 from idp.models import AppliedSetting, Base, Client, SigningKey, SsoSession, User
 from idp.operations import people
-from idp.seed import fill_in
+from idp.seed import PRACTICE, fill_in
 from idp.tokens.signing_keys import SigningKeys
 from pickup_web.database import db, engine_of
 from tests.conftest import ALGORITHMS, PASSWORD, START, SiteClient, close, make_settings
@@ -52,6 +52,38 @@ def test_seed_registers_the_apps_with_their_addresses(client_id: str, provider: 
     assert client.backchannel_logout_session_required
     assert client.may_introspect is (client_id == MANAGER)
     assert client.secret_hash != provider.secret(client_id)
+
+
+def test_seed_registers_the_app_of_the_labs_as_a_public_client(provider: Provider) -> None:
+    """It has no secret, must use PKCE, and is notified by sid."""
+    client = next(row for row in provider.rows(Client) if row.client_id == PRACTICE)
+    url = f"{provider.settings.learn_url}/practice"
+    assert (client.is_public, client.secret_hash, client.require_pkce) == (True, None, True)
+    assert client.redirect_uris == [f"{url}/oauth2client"]
+    assert client.backchannel_logout_uri == f"{url}/bclogout"
+    assert client.backchannel_logout_session_required
+
+
+def test_app_of_the_labs_exists_only_in_a_demonstration(tmp_path: Path) -> None:
+    """Without the record there are no labs."""
+    app = idp_service.create_app(make_settings(tmp_path, demo_events=False))
+    with app.app_context():
+        assert db.session.get(Client, PRACTICE) is None
+    close(app)
+    close(again := idp_service.create_app(make_settings(tmp_path)))
+    with again.app_context():
+        assert db.session.get(Client, PRACTICE), "the switch was turned on later"
+
+
+def test_app_of_the_labs_stays_removed_and_follows_its_address(provider: Provider, restart: "Restart") -> None:
+    """An operator's removal survives a restart, and a new address of Pickup Learn applies."""
+    restart(learn_url="https://l.example/x")
+    client = next(row for row in provider.rows(Client) if row.client_id == PRACTICE)
+    assert client.backchannel_logout_uri == "https://l.example/x/practice/bclogout"
+    with provider.database() as session:
+        session.delete(session.get_one(Client, PRACTICE))
+    restart()
+    assert PRACTICE not in [row.client_id for row in provider.rows(Client)]
 
 
 def test_second_load_changes_nothing(provider: Provider) -> None:

@@ -136,7 +136,7 @@ def test_hanging_app_does_not_delay_the_response(program: Program) -> None:
 def test_clients_are_listed_without_their_secrets(program: Program) -> None:
     """The whole registration, without credentials."""
     clients = {client["clientId"]: client for client in program.get("/clients").get_json()}
-    assert set(clients) == {DISPATCH, MANAGER, "scripts"}
+    assert set(clients) == {DISPATCH, MANAGER, "pickup-practice", "scripts"}
     assert clients[MANAGER] == program.get(f"/clients/{MANAGER}").get_json()
     assert clients[MANAGER]["backchannelLogoutUri"] == f"{program.provider.url(MANAGER)}/bclogout"
     assert [one["clientId"] for one in program.get("/clients?search=dispatch").get_json()] == [DISPATCH]
@@ -258,7 +258,7 @@ def test_page_after_the_last_is_empty(path: str, program: Program) -> None:
 def test_head_request_returns_the_count(program: Program) -> None:
     """RFC 9110 §9.3.2."""
     answer = program.call("HEAD", "/clients")
-    assert (answer.status_code, answer.headers["X-Total-Count"], answer.data) == (200, "3", b"")
+    assert (answer.status_code, answer.headers["X-Total-Count"], answer.data) == (200, "4", b"")
 
 
 def test_links_keep_the_query(program: Program) -> None:
