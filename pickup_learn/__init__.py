@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from pickup_learn import api, lessons, pages, practice, room, stream
+from pickup_learn import api, lessons, pages, practice, room, stream, workbench
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
 from pickup_learn.seats import Seats
@@ -23,6 +23,7 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/",                     "flow",         pages.flow),
     ("/inspector",            "inspector",    pages.inspector),
     ("/sessions",             "session_map",  pages.session_map),
+    ("/workbench",            "workbench",    workbench.page),
     ("/tutorial",             "tutorial",     lessons.overview),
     ("/tutorial/<name>",      "chapter",      lessons.chapter),
     ("/tutorial/source/<path:path>", "source", lessons.source),
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.add_url_rule("/", "flow", pages.off)
         return app
     app.config["ISSUER"] = settings.idp_url
+    app.extensions["settings"] = settings
     record = app.extensions["record"] = Record(engine)
     app.extensions["seats"] = Seats(engine, record)
     room.add_commands(app)
@@ -76,4 +78,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     for path, name, view in LAB_ACTS:
         app.add_url_rule(path, name, view, methods=["POST"])
     practice.init_app(app, settings, engine)
+    app.add_url_rule("/api/workbench", "send_token", workbench.send, methods=["POST"])
     return app

@@ -31,6 +31,8 @@ def join(known: Message | None, row: Row) -> Message:
     # The sender knows both parties, and whether an answer arrived; the receiver knows why it refused.
     sender, receiver = (message, known) if row["direction"] == "out" else (known, message)
     joined = {**receiver, **{name: value for name, value in sender.items() if not is_empty(value)}}
+    for name in ("to", "client_id"):  # the sender's are those of the token, which may be for another app
+        joined[name] = receiver[name] or sender[name]
     for side in ("request", "response"):
         joined[side] = {
             part: {**receiver[side].get(part, {}), **sender[side].get(part, {})} for part in ("headers", "parameters")

@@ -1,5 +1,6 @@
 // The token inspector: an ID token beside a logout token, and each check that the receiver made.
 
+import { checks } from "./checks.js";
 import { textOf } from "./detail.js";
 import { el, marked } from "./dom.js";
 import { follow, get } from "./follow.js";
@@ -7,7 +8,6 @@ import { clockOf, nameOf } from "./words.js";
 
 const FIRST = ["typ", "events", "nonce", "lifetime", "jti", "iss", "aud", "sub", "sid", "iat", "exp", "alg", "kid"];
 const ALWAYS_DIFFERENT = ["iat", "exp"]; // no mark: two tokens are not issued in the same second
-const MARKS = { ok: ["✓", "Passed"], failed: ["✗", "Failed"], "not reached": ["–", "Not made"] };
 const NAMES = { id_token: "ID token", logout_token: "Logout token" };
 
 const page = document.getElementById("inspector");
@@ -47,7 +47,7 @@ function fill(tokens) {
 
 // A refused token begins with the check at which it stopped.
 function draw(idToken, logoutToken) {
-  const [first, second] = [logoutToken, idToken].filter(Boolean).map((one, index) => checks(one, index === 0));
+  const [first, second] = [logoutToken, idToken].filter(Boolean).map((one, index) => checks(one, index === 0, page.dataset.source));
   const tokens = comparison(idToken, logoutToken);
   const parts = (logoutToken ?? idToken).refusal ? [first, tokens] : [tokens, first];
   find("found").replaceChildren(...parts, ...(second ? [second] : []));
@@ -104,56 +104,6 @@ function row(name, one, other, terms) {
 function cell(label, name, values) {
   const value = name in values ? el("code", {}, textOf(name, values[name])) : el("span", { class: "muted" }, "not in it");
   return el("td", { role: "cell", "data-label": label }, value);
-}
-
-// --- the checks ---
-
-function checks(one, isOpen) {
-  const heading = `What ${nameOf(one.receiver)} checked of the ${one.token.name === "id_token" ? "ID token" : "logout token"}`;
-  return el(
-    "details",
-    { class: "part card", open: isOpen, "data-token": one.token.name },
-    el("summary", {}, el("h2", {}, heading)),
-    verdict(one),
-    el("ol", { class: "checks" }, ...one.checks.map(check)),
-  );
-}
-
-function verdict({ receiver, refusal, answered, checks: made }) {
-  const name = nameOf(receiver);
-  const stop = made.findIndex(({ result }) => result === "failed");
-  if (!answered) return notice("warn", `${name} did not answer. What it checked is not known.`);
-  if (stop >= 0) {
-    return notice("bad", `${name} refused the token at check ${stop + 1}, ${made[stop].name}: “${refusal}” It did not make the checks after it.`);
-  }
-  if (refusal) return notice("bad", `${name} refused the request before it checked the token: “${refusal}”`);
-  const missing = made.filter(({ line }) => !line).map(({ name }) => name);
-  if (missing.length) return notice("warn", `${name} accepted the token without the check of ${missing.join(", ")}: its source does not have this check.`);
-  return notice("good", `${name} accepted the token: it passed all ${made.length} checks.`);
-}
-
-const notice = (kind, text) => el("div", { class: `notice ${kind}` }, el("p", {}, text));
-
-function check({ name, text, clause, found, wanted, result, file, line }) {
-  const [mark, word] = MARKS[result];
-  const isInWords = (known) => typeof known === "string" && known.includes(" ");
-  const value = (known) => (isInWords(known) ? known : known === null ? "none" : el("code", {}, textOf(name, known)));
-  const facts = [
-    ["Found", value(found)],
-    ["Wanted", value(wanted)],
-    ["Source", line ? el("a", { href: `${page.dataset.source}${file}#L${line}` }, el("code", {}, `${file}:${line}`)) : el("code", {}, `not in ${file}`)],
-  ];
-  return el(
-    "li",
-    { "data-result": result, "data-check": name },
-    el("span", { class: "mark", "aria-hidden": "true" }, mark),
-    el(
-      "div",
-      {},
-      el("p", {}, el("strong", {}, name), el("span", { class: "unseen" }, `: ${word}.`), ` ${text}`, el("span", { class: "clause" }, ` ${clause}`)),
-      el("dl", { class: "pairs" }, ...facts.map(([label, fact]) => el("div", {}, el("dt", {}, label), el("dd", {}, fact)))),
-    ),
-  );
 }
 
 const say = (text) => (find("status").textContent = text);

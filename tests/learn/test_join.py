@@ -50,3 +50,11 @@ def test_browser_messages_are_one_each_also_when_a_reset_begins_the_ids_again() 
     first = story.add("idp", "sign_in", "browser → idp", trace="abc-1")
     second = story.add("idp", "sign_in", "browser → idp", trace="abc-1")
     assert len({key_of(first), key_of(second), key_of({**second, "id": first["id"]})}) == 3
+
+
+def test_receiver_knows_best_who_it_is() -> None:
+    """A token for another app must not make the message one to that app."""
+    sent, received = edges()
+    received["client_id"] = "pickup-manager"
+    message = join(join(None, {**sent, "to": "dispatch", "client_id": "pickup-dispatch"}), received)
+    assert (message["to"], message["client_id"]) == ("manager", "pickup-manager")
