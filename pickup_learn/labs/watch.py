@@ -17,6 +17,7 @@ from pickup_learn.steps import (
     shown,
 )
 
+OVERTAKEN = "The session was ended before the login was complete"  # relying_party/sessions.py
 REMOTE = {REASONS[name] for name in ("operator", "elsewhere", "everywhere")}  # endings without the session's browser
 
 
@@ -74,10 +75,24 @@ def policy_none(messages: Sequence[Message]) -> Verdict:
     return NOT_YET
 
 
+def overtaken(messages: Sequence[Message]) -> Verdict:
+    for answer in reversed(picked(messages, "authorization_response", to="manager")):
+        sids = {one["sid"] for one in id_tokens(act_of(messages, answer), "manager")}
+        earlier = [
+            one
+            for one in logout_tokens(messages, to="manager", outcome="ok")
+            if one["sid"] in sids and one["at"] < answer["at"]
+        ]
+        if earlier and (answer["error_description"] or "").startswith(OVERTAKEN):
+            return shown([earlier[-1], answer], 2)
+    return NOT_YET
+
+
 CHECKS: dict[str, Check] = {
     "who-is-told": who_is_told,
     "browser-closed": browser_closed,
     "two-browsers": two_browsers,
     "everywhere": everywhere,
     "policy-none": policy_none,
+    "overtaken": overtaken,
 }

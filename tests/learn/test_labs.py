@@ -11,12 +11,14 @@ import pytest
 from pickup_learn import acts, tutorial
 from pickup_learn.join import Message, join, key_of
 from pickup_learn.labs import CHECKS
+from pickup_learn.labs.watch import OVERTAKEN
 from pickup_learn.steps import NOT_YET, STEPS
 from tests.conftest import close
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
 from tests.learn.test_tutorial import LINK, half_recorded, messages_of
 
+ROOT = Path(__file__).parents[2]
 LABS = list(tutorial.labs().values())
 
 # --- what is written ---
@@ -120,6 +122,32 @@ def test_everywhere_is_two_sessions_at_once(later: int, is_done: bool) -> None:
     story = sign_ins("dispatch")
     story.tell("dispatch", "jti", status=200)
     assert lab("everywhere", in_session("left", story), in_session("right", story, later)) is is_done
+
+
+@pytest.mark.parametrize(
+    ("told_first", "why", "is_done"),
+    [
+        (True, OVERTAKEN, True),
+        (True, None, False),
+        (True, "Signing in took too long.", False),
+        (False, OVERTAKEN, False),
+    ],
+)
+def test_overtaken_login_is_refused_because_its_logout_was_first(
+    told_first: bool, why: str | None, is_done: bool
+) -> None:
+    story = sign_ins("dispatch")
+    if told_first:
+        story.tell("manager", "early", status=200)
+    story.sign_in("manager", asked=False)
+    story.rows["manager"][-1].update(error_description=why, outcome="refused" if why else "redirect")
+    if not told_first:
+        story.tell("manager", "late", status=200)
+    assert lab("overtaken", in_session("s", story)) is is_done
+
+
+def test_words_of_the_overtaken_login_are_those_of_the_receiver() -> None:
+    assert OVERTAKEN in (ROOT / "relying_party/sessions.py").read_text("utf-8")
 
 
 def test_a_typo_is_mended_when_the_logout_was_delivered_after_all() -> None:
