@@ -9,7 +9,7 @@ import json
 import re
 import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from attack.wire import Answer, Request
@@ -44,6 +44,8 @@ class Finding:
     kind: Kind
     request: str  # its name within the case
     text: str
+    expect: "Expect | None" = None  # if the finding is about one answer
+    status: int | None = None  # of that answer; 0 if there was none
 
 
 class Expect(Enum):
@@ -90,7 +92,7 @@ def judge(name: str, expect: Expect, answer: Answer, *, alive: bool) -> list[Fin
         findings.append(fail(name, "the session was ended"))
     if alive and may_end and carried_out(answer):
         findings.append(fail(name, f"answered {answer}, but the session lives on"))
-    return findings
+    return [replace(finding, expect=expect, status=answer.status) for finding in findings]
 
 
 def _status(name: str, expect: Expect, answer: Answer) -> Iterator[Finding]:
