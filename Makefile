@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset doctor class test lint types unit e2e interop attack bench format pins pictures clean
+.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop attack bench format pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -51,6 +51,10 @@ attack: ## send hostile logout requests to both apps, or to yours (ARGS=--help)
 	$(BIN)/python -m attack $(or $(ARGS),--pickup)
 bench: ## measure start, reset, memory and logout; load tests with limits
 	@scripts/bench
+
+##@ Learn it
+receiver: ## write a back-channel logout receiver in ten steps, each checked as you save
+	@scripts/receiver $(ARGS)
 
 ##@ Work on it
 format: ## format the code with ruff
