@@ -1,8 +1,9 @@
-"""``flask --app idp client set``, ``keys rotate``, ``person add`` and ``person end-sessions``.
+"""``flask --app idp client set``, ``client register``, ``keys rotate``, ``person add`` and ``person end-sessions``.
 
 All work while the service runs.
 """
 
+import json
 import sys
 from urllib.parse import urlsplit
 
@@ -12,7 +13,8 @@ from flask.cli import AppGroup
 from sqlalchemy import select
 
 from idp.models import Client, User
-from idp.operations import OperationError, people, sessions
+from idp.operations import InvalidError, OperationError, people, sessions
+from idp.operations.applications import edit_application, register_application
 from idp.outbox.reasons import Reason
 from idp.provider import current_provider
 from idp.tokens.signing_keys import BEFORE_SIGNING_SECONDS, RELOAD_SECONDS, rotate
@@ -28,6 +30,7 @@ def add_commands(app: Flask) -> None:
     """Give ``app`` the command groups ``client``, ``keys`` and ``person``."""
     group = AppGroup("client", help="The registered clients.")
     group.command("set", help="Change one value of a client; an empty VALUE removes it.")(set_value)
+    group.command("register", help="Register a client without a secret, or change it.")(register)
     app.cli.add_command(group)
     keys = AppGroup("keys", help="The signing keys.")
     keys.command("rotate", help="Publish the next keys now; they sign a little later.")(rotate_keys)
@@ -67,6 +70,28 @@ def set_value(client_id: str, name: str, value: str) -> None:
     events.record(db.session, "op.client.changed", client_id=client_id, outcome=f"{name} = {value or '(none)'}")
     db.session.commit()
     click.echo(f"{client_id}: {name} = {value or '(none)'}")
+
+
+@click.argument("client_id")
+@click.argument("metadata")
+def register(client_id: str, metadata: str) -> None:
+    """``flask client register``: the metadata is JSON, as in dynamic registration (RFC 7591 §2)."""
+    try:
+        values = json.loads(metadata)
+    except ValueError as error:
+        raise click.ClickException("METADATA is not JSON.") from error
+    if not isinstance(values, dict) or values.get("token_endpoint_auth_method") != "none":
+        # The console shows a new secret once. A terminal keeps what it has shown.
+        raise click.ClickException('This registers clients with "token_endpoint_auth_method": "none" only.')
+    client = db.session.get(Client, client_id)
+    try:
+        if client is None:
+            register_application(db.session, {**values, "client_id": client_id}, by="command line")
+        else:
+            edit_application(db.session, client_id, values, by="command line")
+    except InvalidError as error:
+        raise click.ClickException(" ".join(f"{name}: {text}" for name, text in error.fields.items())) from error
+    click.echo(f"{client_id} is registered.")
 
 
 def is_usable(uri: str) -> bool:

@@ -23,6 +23,7 @@ from attack.report import Report, summary
 from pickup_learn.receiver.check import Hooks, Outcome, Round
 from pickup_learn.receiver.compare import compare
 from pickup_learn.receiver.display import Screen
+from pickup_learn.receiver.live import Live
 from pickup_learn.receiver.process import App, CannotStart
 from pickup_learn.receiver.progress import Progress
 from pickup_learn.receiver.steps import Step
@@ -135,11 +136,14 @@ def teach(folder: Path) -> int:
     target = Target(f"{url}/bclogout", f"{url}/login", f"{url}/profile", CLIENT_ID)
     with ExitStack() as running:
         running.enter_context(served(provider.app(), "127.0.0.1", int(provider.issuer.rpartition(":")[2])))
+        live = Live(file, data)
         running.callback(app.stop)
+        running.callback(live.app.stop)
         course = Course(shown(file), target, provider, folder, PATIENCE)
         while True:
             saved = state_of(file)
             check_file(course, app)
+            course.screen.say(f"  {live.start()}", "weak")
             course.screen.say(f"  Save {course.name} to check again. Ctrl-C ends; your progress is kept.", "weak")
             wait_for_change(file, saved)
 

@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 
 from attack.bench import Case
 from attack.judge import BAD_REQUEST, NOT_IMPLEMENTED, Finding
@@ -12,6 +13,7 @@ from pickup_learn.receiver.check import Failure, Outcome
 from pickup_learn.receiver.steps import Step, steps
 
 LABEL = 10  # characters of the left column
+NARROW = 50  # characters; code in a narrower column is hard to read
 COLORS = {"good": "\033[32m", "bad": "\033[31m", "strong": "\033[1m", "weak": "\033[2m"}
 
 
@@ -89,15 +91,20 @@ class Screen:
 
     def columns(self, left: Iterable[str], right: Iterable[str]) -> None:
         """Two pieces of code side by side; below each other in a narrow terminal."""
-        left, right = list(left), list(right)
         half = (self.width - 3) // 2
-        if half < 60:
+        if half < NARROW:
             for line in [*left, "", *right]:
                 self.say(f"  {line}")
             return
-        for number in range(max(len(left), len(right))):
-            one, other = (side[number] if number < len(side) else "" for side in (left, right))
-            self.say(f"{one[:half]:<{half}} │ {other[:half]}")
+        for one, other in zip_longest(folded(left, half), folded(right, half), fillvalue=""):
+            self.say(f"{one:<{half}} │ {other}")
+
+
+def folded(lines: Iterable[str], width: int) -> Iterator[str]:
+    """Lines of code, without the indentation that all have; those that are too long are continued."""
+    for line in textwrap.dedent("\n".join(lines)).splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 8)
+        yield from textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=False) or [""]
 
 
 def expected(case: Case, finding: Finding) -> str:

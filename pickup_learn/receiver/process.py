@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from werkzeug.serving import WSGIRequestHandler, run_simple
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from pickup_web import localhost
 
@@ -38,6 +38,7 @@ class App:
     url: str
     database: Path
     log: Path
+    host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self._process: BaseProcess | None = None
@@ -55,7 +56,7 @@ class App:
         port = int(self.url.rpartition(":")[2])
         if answers(port):
             raise CannotStart(f"Port {port} is in use by another program.")
-        self._process = WARM.Process(target=serve, args=(self.file, port, settings, self.log), daemon=True)
+        self._process = WARM.Process(target=serve, args=(self.file, self.host, port, settings, self.log), daemon=True)
         self._process.start()
         deadline = time.monotonic() + START_SECONDS
         while not answers(port):
@@ -90,7 +91,7 @@ class Quiet(WSGIRequestHandler):
         """Nothing."""
 
 
-def serve(file: Path, port: int, settings: dict[str, str], log: Path) -> None:
+def serve(file: Path, host: str, port: int, settings: dict[str, str], log: Path) -> None:
     """The process: the app of the learner's file, a thread for each request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the terminal's program, which ends this one
     os.environ.update(settings)
@@ -99,7 +100,7 @@ def serve(file: Path, port: int, settings: dict[str, str], log: Path) -> None:
     os.dup2(output, sys.stderr.fileno())
     localhost.install()  # so that idp.localhost is found
     app = runpy.run_path(str(file), run_name="receiver")["app"]
-    run_simple("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
+    make_server(host, port, app, threaded=True, request_handler=Quiet).serve_forever()
 
 
 def check_syntax(file: Path) -> None:

@@ -1,5 +1,7 @@
 """``flask --app idp client set`` and ``person``: what the operator changes from the command line."""
 
+import json
+
 import pytest
 from click.testing import Result
 
@@ -123,3 +125,46 @@ def test_sessions_of_one_person_end_and_no_others(provider: Provider) -> None:
     active = [row.sub for row in provider.rows(SsoSession) if row.ended_at is None]
     assert active == ["248289761002"], "Cameron's"
     assert "There is no person 'seat99'." in person(provider, "end-sessions", "seat99").output
+
+
+# --- client register ---
+
+PUBLIC = {
+    "client_name": "My receiver",
+    "redirect_uris": ["https://receiver.example/callback"],
+    "token_endpoint_auth_method": "none",
+    "backchannel_logout_uri": "https://receiver.example/bclogout",
+}
+
+
+def register(provider: Provider, metadata: str) -> Result:
+    """The command."""
+    return provider.app.test_cli_runner().invoke(args=["client", "register", "my-receiver", metadata])
+
+
+def test_client_without_a_secret_is_registered_and_changed(provider: Provider) -> None:
+    result = register(provider, json.dumps(PUBLIC))
+    assert result.exit_code == 0, result.output
+    made = client(provider, "my-receiver")
+    assert (made.name, made.secret_hash, made.require_pkce) == ("My receiver", None, True)
+    elsewhere = "https://receiver.example/logout"
+    assert register(provider, json.dumps({**PUBLIC, "backchannel_logout_uri": elsewhere})).exit_code == 0
+    assert client(provider, "my-receiver").backchannel_logout_uri == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "only"),
+        (json.dumps({**PUBLIC, "token_endpoint_auth_method": "client_secret_basic"}), "only"),
+        (json.dumps({**PUBLIC, "redirect_uris": []}), "redirect_uris"),
+        (json.dumps({**PUBLIC, "backchannel_logout_uri": "http://shop.example/bclogout"}), "https"),
+    ],
+    ids=["no-json", "no-object", "confidential", "no-redirect-uri", "BCL-07-http"],
+)
+def test_invalid_registration_is_rejected_with_a_message(provider: Provider, metadata: str, says: str) -> None:
+    result = register(provider, metadata)
+    assert result.exit_code != 0
+    assert says in result.output
+    assert "my-receiver" not in {row.client_id for row in provider.rows(Client)}
