@@ -26,6 +26,7 @@ from idp.outbox.http import GuardedHttpClient
 from idp.outbox.sender import Outbox
 from idp.provider import Provider
 from idp.seed import follow_settings, from_settings
+from idp.seed_file import read_seed_file
 from idp.sign_in import passwords
 from idp.tokens import introspection, userinfo
 from idp.tokens.authlib_server import OAuthServer
@@ -90,11 +91,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         base_url=settings.idp_url,
         database_url=settings.idp_database_url,
     )
-    engine, seed = engine_of(app), from_settings(settings)
+    engine = engine_of(app)
     use_key(engine, settings.secret_key.get_secret_value())
-    if not prepare(engine, Base.metadata, seed):
-        follow_settings(engine, settings)
-    add_reset_command(app, engine, seed, keep=["signing_key"])  # so that issued tokens can still be verified
     cli.add_commands(app)
     keys = SigningKeys(engine, settings.signing_algorithms)
     http = GuardedHttpClient(
@@ -121,6 +119,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         background,
         OAuthServer(app, client_keys, settings.idp_url, token.exchange_code),
     )
+    with app.app_context():
+        own = read_seed_file(settings.seed)
+    seed = from_settings(settings, own)
+    if not prepare(engine, Base.metadata, seed):
+        follow_settings(engine, settings, own)
+    add_reset_command(app, engine, seed, keep=["signing_key"])  # so that issued tokens can still be verified
     app.extensions["after_fork"] += [background.start, passwords.pool.start]
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())

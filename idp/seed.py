@@ -1,4 +1,4 @@
-"""Loads the demo people and the apps from seed.toml, and applies changed settings."""
+"""Loads the demo people and the apps from seed.toml, your own from PICKUP_SEED, and applies changed settings."""
 
 import json
 import tomllib
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
 from idp.models import AppliedSetting, Client, User, hash_of
+from idp.seed_file import NO_FILE, SeedFile
 from idp.sign_in.passwords import hasher
 from idp.tokens.signing_keys import make_first_keys
 from pickup_web.seed import Load, in_turn
@@ -31,7 +32,7 @@ FIRST_PARTY = {
 }
 
 
-def from_settings(settings: Settings) -> Load:
+def from_settings(settings: Settings, own: SeedFile) -> Load:
     """Returns a function that loads people, clients and a signing key for each algorithm."""
 
     def load(connection: Connection) -> None:
@@ -40,13 +41,14 @@ def from_settings(settings: Settings) -> Load:
             db.add_all(User(**person, password_hash=password_hash) for person in SEED["people"])
             db.add(AppliedSetting(name=PASSWORD, value=password_hash))
             follow_clients(db, settings)
+            own.add_new(db, password_hash)
             make_first_keys(db, settings.signing_algorithms)
             db.commit()
 
     return load
 
 
-def follow_settings(engine: Engine, settings: Settings) -> None:
+def follow_settings(engine: Engine, settings: Settings, own: SeedFile = NO_FILE) -> None:
     """Applies settings that changed since the last start. Each changes only the values that came from it.
 
     Changes by an operator or a user stay: roles, claims, passwords, addresses and removals.
@@ -54,6 +56,7 @@ def follow_settings(engine: Engine, settings: Settings) -> None:
     with in_turn(engine) as connection, Session(connection, join_transaction_mode="create_savepoint") as db:
         follow_password(db, settings.demo_password.get_secret_value())
         follow_clients(db, settings)
+        own.add_new(db, db.get_one(AppliedSetting, PASSWORD).value)
         make_first_keys(db, settings.signing_algorithms)
         db.commit()
 

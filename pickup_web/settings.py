@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     )
     demo_password: SecretStr = Field(SecretStr(""), description="Password of the demo users.")
 
+    seed: Path | None = Field(
+        default=None, description="A TOML file with more people and clients for the IdP's initial data."
+    )
+
     compose_network: bool = Field(
         default=False, description="Names under .localhost may be other containers; the Compose files set this."
     )
@@ -150,6 +154,8 @@ class Settings(BaseSettings):
             raise ValueError("PICKUP_SIGNING_ALGORITHMS must contain RS256 (Core §15.1).")
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
             raise ValueError(f"PICKUP_CA_BUNDLE is {self.ca_bundle!r}; there is no such file.")
+        if self.seed and not self.seed.is_file():
+            raise ValueError(f"PICKUP_SEED is {str(self.seed)!r}; there is no such file.")
         return self
 
     def _check_url(self, variable: str, url: str) -> None:

@@ -14,6 +14,7 @@ SCOPE_CLAIMS = {
     "address": "address",
     "phone": "phone_number phone_number_verified",
 }
+STANDARD_CLAIMS = {name for names in SCOPE_CLAIMS.values() for name in names.split()}
 
 
 def id_token_claims(
@@ -61,4 +62,6 @@ def half_hash(value: str, alg: str) -> str:
 def granted_claims(known: Mapping[str, Any], scopes: Collection[str], asked: Collection[str]) -> dict[str, Any]:
     """The user's claims that the scopes (Core §5.4) or the claims parameter (§5.5) request."""
     names = {*asked, *(name for scope in scopes for name in SCOPE_CLAIMS.get(scope, "").split())}
+    if "profile" in scopes:  # with the claims that no scope of the specification has, such as groups
+        names |= set(known) - STANDARD_CLAIMS
     return {name: value for name, value in known.items() if name in names}
