@@ -50,6 +50,7 @@ def answer(tokens: list[str], behaviour: Behaviour) -> Response:
     except Refused as refused:
         db.session.rollback()
         events.record(db.session, "rp.logout_token.rejected", outcome=str(refused))
+        events.prune(db.session)  # refused tokens must not fill the disk
         db.session.commit()
         if behaviour["invalid"] == "200":
             return uncached(Response(), 200)
