@@ -31,7 +31,7 @@ def show() -> str:
 
 
 def states(*, ask: bool) -> list[tuple[str, Health | None]]:
-    """Pickup's three services by name, the IdP first; None: not asked."""
+    """Pickup's services by name, the IdP first; None: not asked."""
     clients = own_apps()
     found: Sequence[Health | None] = (
         services.ask_all(current_provider().http, clients) if ask else [None] * len(clients)
