@@ -202,7 +202,15 @@ def sign_in_and_log_out(desk: Device, stack: Stack, guide: Guide, step: str, *, 
 def test_the_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:
     if missing := axe.missing():
         pytest.skip(missing)
-    for name in ("", "3-log-out", "7-why-not-the-browser", "quiz", "cheat-sheet", "source/idp/flow/token.py"):
+    for name in (
+        "",
+        "3-log-out",
+        "7-why-not-the-browser",
+        "quiz",
+        "receiver",
+        "cheat-sheet",
+        "source/idp/flow/token.py",
+    ):
         with subtests.test(page=name):
             guide.tab.goto(f"{guide.url}/{name}".rstrip("/"))
             assert axe.violations(guide.tab) == []

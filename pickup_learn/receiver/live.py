@@ -73,6 +73,6 @@ def is_up() -> bool:
     with requests.Session() as http:
         http.trust_env = False
         try:
-            return http.get(f"{IDP_URL}/.well-known/openid-configuration", timeout=2).ok
+            return http.get(f"{IDP_URL}/healthz", timeout=2).ok
         except requests.RequestException:
             return False

@@ -16,7 +16,7 @@ from tests.learn.services import World
 from tests.learn.test_acts import joined
 
 ALL_STEPS = [step for chapter in tutorial.chapters() for step in chapter.steps]
-PAGES = ["glossary", "quiz", "cheat-sheet"]
+PAGES = ["glossary", "quiz", "cheat-sheet", "receiver"]
 CODE = re.compile(r"\]\(\.\./\.\./([\w/.]+)#(\w+)\)")
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 

@@ -45,6 +45,12 @@ def test_ten_steps_name_functions_of_the_extension_that_exist() -> None:
         assert lines[0].strip().startswith("def "), place
 
 
+def test_chapter_has_the_table_of_steps() -> None:
+    chapter = (ROOT / "docs/tutorial/receiver.md").read_text("utf-8")
+    for step in steps():
+        assert f"| {step.number} | {step.title} | {step.clause} | {step.prevents} |" in chapter
+
+
 def test_template_names_every_step_at_its_place() -> None:
     for step in steps():
         assert written(TEMPLATE.read_text("utf-8"), step)[0].strip().startswith(f"# Step {step.number}: ")
