@@ -44,6 +44,7 @@ class Course:
     def __init__(self, name: str, target: Target, provider: Provider, folder: Path, patience: float) -> None:
         self.name, self.target, self.provider, self.patience = name, target, provider, patience
         self.screen = Screen()
+        self._suspect = ""
         self._file = folder / f"progress-{Path(name).stem}.json"
         self.progress = Progress.read(self._file)
         self.progress.write(self._file)
@@ -56,13 +57,14 @@ class Course:
         passed: list[Step] = []
         hooks = Hooks(passed.append, app.error, app.start) if app else Hooks(passed.append)
         try:
-            outcome = Round(self._bench(), before, hooks).run()
+            outcome = Round(self._bench(), before, hooks, self._suspect).run()
         except SignInFailed as failed:
             details = f"{failed}\n{hooks.error()}"
             self.show_trouble("Nobody can sign in at your app, so the bench cannot check it.", details)
             return None
         for step in passed:
             self.progress.note(step.number)
+        self._suspect = outcome.failure.case.id if outcome.failure else ""
         self.progress.reached = outcome.reached
         self.progress.write(self._file)
         self.screen.clear()

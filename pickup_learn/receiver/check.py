@@ -38,6 +38,10 @@ class Failure:
     @property
     def hint(self) -> str:
         """How to go on."""
+        if self.error:
+            return (
+                "Your app raised the exception above. Catch it, and raise Refused if the request is the reason for it."
+            )
         if self.is_guard:
             return "This token is good, but your app does not let it through. Correct the check that refuses it."
         return self.step.hints[self.case.id]
@@ -58,13 +62,15 @@ class Hooks:
 
     tell: Callable[[Step], None]  # called with each step that is done
     error: Callable[[], str] = lambda: ""  # the app's newest exception
-    restart: Callable[[], None] = lambda: None  # before the earlier steps, so that they meet an app that is as new
+    restart: Callable[[], None] = lambda: None  # starts the app again, so that the next cases meet a new one
 
 
 class Round:
     """One check, after one save."""
 
-    def __init__(self, bench: Bench, reached: int, hooks: Hooks) -> None:
+    def __init__(self, bench: Bench, reached: int, hooks: Hooks, suspect: str = "") -> None:
+        """``suspect``: the case that failed in the last round. It runs first, because the learner waits for it."""
+        self._suspect = suspect
         self._bench, self._hooks = bench, hooks
         self._reached = reached
         self._kept: set[str] = set()  # cases that passed in this round
@@ -94,10 +100,12 @@ class Round:
     def _first_failure(self, step: Step) -> tuple[list[Case], Failure | None]:
         """The current step, then the earlier ones; last, the cases about all answers."""
         passed: list[Case] = []
-        for case in self._due(step.cases):
+        for case in sorted(self._due(step.cases), key=lambda case: case.id != self._suspect):
             if findings := self._shortfalls(case):
                 return passed, self._failure(step, case, findings)
             passed.append(case)
+            if case.id == self._suspect:
+                self._hooks.restart()  # it may have used up what the app allows itself, such as fetches of keys
         earlier = list(chain.from_iterable(other.cases for other in steps()[: step.number]))
         if due := self._due(earlier):
             self._hooks.restart()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 from attack.bench import Case
-from attack.judge import BAD_REQUEST, NOT_IMPLEMENTED, Finding
+from attack.judge import BAD_REQUEST, NOT_IMPLEMENTED, Expect, Finding
 from pickup_learn.receiver.check import Failure, Outcome
-from pickup_learn.receiver.steps import Step, steps
+from pickup_learn.receiver.steps import ENDS, Step, steps
 
 LABEL = 10  # characters of the left column
 NARROW = 50  # characters; code in a narrower column is hard to read
@@ -73,7 +73,7 @@ class Screen:
         self.row(f"✗ {case.id}", case.sends, "bad")
         more = f" (and {len(failure.findings) - 1} more)" if len(failure.findings) > 1 else ""
         self.row("sent", finding.request + more)
-        self.row("expected", "501 or 200, because nothing is wrong" if failure.is_guard else expected(case, finding))
+        self.row("expected", expected(case, finding, outcome.reached))
         self.row("got", got(finding))
         if failure.said:
             self.row("it said", failure.said)
@@ -107,8 +107,10 @@ def folded(lines: Iterable[str], width: int) -> Iterator[str]:
         yield from textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=False) or [""]
 
 
-def expected(case: Case, finding: Finding) -> str:
+def expected(case: Case, finding: Finding, reached: int) -> str:
     """The right answer to the request."""
+    if finding.expect in (Expect.ACCEPTED, Expect.DONE) and reached < ENDS:
+        return f"501, because nothing is wrong with it (200 from step {ENDS} on)"
     return finding.expect.value if finding.expect else case.asks
 
 

@@ -7,6 +7,7 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class Quiet(WSGIRequestHandler):
 def serve(file: Path, host: str, port: int, settings: dict[str, str], log: Path) -> None:
     """The process: the app of the learner's file, a thread for each request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the terminal's program, which ends this one
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ.update(settings)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(output, sys.stdout.fileno())
@@ -101,6 +103,13 @@ def serve(file: Path, host: str, port: int, settings: dict[str, str], log: Path)
     localhost.install()  # so that idp.localhost is found
     app = runpy.run_path(str(file), run_name="receiver")["app"]
     make_server(host, port, app, threaded=True, request_handler=Quiet).serve_forever()
+
+
+def end_with_parent() -> None:
+    """Ends this process when the terminal's program is gone, even if that was killed."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(0)
 
 
 def check_syntax(file: Path) -> None:
