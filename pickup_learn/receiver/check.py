@@ -38,13 +38,10 @@ class Failure:
     @property
     def hint(self) -> str:
         """How to go on."""
-        if self.error:
-            return (
-                "Your app raised the exception above. Catch it, and raise Refused if the request is the reason for it."
-            )
+        caught = "Your app raised the exception above. " if self.error else ""
         if self.is_guard:
-            return "This token is good, but your app does not let it through. Correct the check that refuses it."
-        return self.step.hints[self.case.id]
+            return f"{caught}This token is good, but your app does not let it through."
+        return caught + self.step.hints[self.case.id]
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,11 @@ class Round:
         while True:
             step = steps()[self._reached - 1]
             passed, failure = self._first_failure(step)
-            if failure or self._reached == len(steps()):
+            if failure:
                 return Outcome(self._reached, passed, failure)
             self._hooks.tell(step)
+            if step is steps()[-1]:
+                return Outcome(self._reached, passed, None)
             self._reached += 1
 
     def _refuses_a_good_token(self) -> Failure | None:

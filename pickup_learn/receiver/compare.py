@@ -23,7 +23,7 @@ def compare(screen: Screen, file: Path | None, learn_url: str) -> None:
             screen.say(f"  {path}, lines {first} to {first + len(lines) - 1}: {source(learn_url, path, first)}", "weak")
             right += [*lines, ""]
         if file:
-            screen.columns(written(text, step), right)
+            screen.columns(["YOURS", *written(text, step)], ["RELYING_PARTY", *right])
 
 
 def source(learn_url: str, path: str, line: int) -> str:

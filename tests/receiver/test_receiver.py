@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from attack.cases import CASES
 from attack.pickup import ROOT, free_port
+from pickup_learn.receiver import __main__ as program
+from pickup_learn.receiver import live
 from pickup_learn.receiver.__main__ import TEMPLATE, Course, check_file, copy_once, main
 from pickup_learn.receiver.compare import function, written
 from pickup_learn.receiver.process import App
@@ -178,12 +181,41 @@ def test_app_that_the_learner_starts_is_checked_with_the_same_steps(
     settings.write_text("\n".join(f'{name} = "{value}"' for name, value in rows.items()).replace('"0.2"', "0.2"))
     app = App(file, issuer, "my-app", url, tmp_path / "app.sqlite", tmp_path / "log")
     app.start()
+    monkeypatch.setattr(program, "CASES", CASES[:3])  # another test makes the whole full run
     monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: one check
     try:
         assert main(["--app", str(settings), "--folder", str(tmp_path)]) == code
     finally:
         app.stop()
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("mode", "host"), [("compose", "0.0.0.0"), ("local", "127.0.0.1")])  # noqa: S104
+def test_app_is_registered_at_the_real_idp_as_a_public_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, host: str
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def script(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        asked.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0, stdout=f"{mode}\n", stderr="")
+
+    monkeypatch.setattr(live, "is_up", lambda: True)
+    monkeypatch.setattr(live, "script", script)
+    copy_once(tmp_path / "receiver.py")
+    made = live.Live(tmp_path / "receiver.py", tmp_path)
+    made.app.url = f"http://receiver.localhost:{free_port()}"
+    try:
+        assert made.start().startswith("Your app also runs at the real IdP")
+        made.start()
+    finally:
+        made.app.stop()
+    assert made.app.host == host
+    ((*command, metadata), _mode) = asked
+    assert command == ["service", "cli", "idp", "client", "register", "pickup-receiver"]
+    values = json.loads(metadata)
+    assert values["token_endpoint_auth_method"] == "none"
+    assert values["backchannel_logout_uri"] == f"{live.URL}/bclogout"
 
 
 class Terminal:
@@ -193,7 +225,10 @@ class Terminal:
         self._file = folder / "output"
         with self._file.open("wb") as output:
             command = ["make", "-s", "receiver", f"ARGS=--folder {folder}"]
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+            no_stack = {**os.environ, "PICKUP_IDP_URL": f"http://127.0.0.1:{free_port()}"}
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=no_stack, stdout=output, stderr=output, start_new_session=True
+            )
 
     def shows(self, words: str) -> bool:
         """Whether it shows the words within a minute."""
@@ -226,6 +261,7 @@ def test_make_receiver_checks_after_each_save_until_it_is_interrupted(tmp_path: 
         terminal.end(signal.SIGINT)
     finally:
         terminal.end(signal.SIGKILL)
+    assert "The stack is not running." in terminal.text
     assert "Your progress is kept." in terminal.text
     assert "Traceback" not in terminal.text
     assert Progress.read(tmp_path / "progress-receiver.json").reached == 2
