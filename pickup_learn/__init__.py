@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from pickup_learn import api, lessons, pages, practice, room, stream, workbench
+from pickup_learn import api, lessons, pages, practice, room, slides, stream, workbench
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
 from pickup_learn.seats import Seats
@@ -30,6 +30,7 @@ ROUTES: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
     ("/tutorial/images/<name>", "picture",     lessons.picture),
     ("/labs",                 "labs",         lessons.labs),
     ("/labs/<name>",          "lab",          lessons.lab),
+    ("/slides",               "slides",       slides.show),
     ("/board",                "board",        pages.board),
     ("/api/board",            "board_rows",   api.board),
     ("/api/steps",            "steps",        lessons.verdicts),

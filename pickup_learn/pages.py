@@ -1,15 +1,16 @@
 """The pages. What is on them is fetched from the API by their scripts."""
 
-from flask import render_template
+from flask import Response, render_template
 
 from pickup_learn import tutorial
 from pickup_learn.current import current_record
 from pickup_learn.labs import CHECKS
+from pickup_learn.slides import framed
 
 
-def flow() -> str:
+def flow() -> Response:
     """``GET /``: the messages as arrows, the newest act on top."""
-    return render_template("flow.html", messages=current_record().newest(100))
+    return framed(render_template("flow.html", messages=current_record().newest(100)))
 
 
 def inspector() -> str:
@@ -17,9 +18,9 @@ def inspector() -> str:
     return render_template("inspector.html")
 
 
-def session_map() -> str:
+def session_map() -> Response:
     """``GET /sessions``: the IdP's sessions and what hangs on each."""
-    return render_template("session_map.html")
+    return framed(render_template("session_map.html"))
 
 
 def board() -> str:
