@@ -7,11 +7,13 @@ import { follow, get } from "./follow.js";
 const KEY = "pickup tutorial";
 const QUIET = 500; // ms without news: the services are read one after the other, so half of a logout may be here
 const PATIENCE = 2000; // ms to wait for the quiet, because other people's messages may never stop
+const SEAT_PAUSE = 10_000; // ms between two looks at whether the instructor has reset this seat, which sends no message
 const page = document.getElementById("tutorial");
 const find = (name, part = page) => part.querySelector(`[data-part=${name}]`);
 const steps = [...page.querySelectorAll("[data-step]")];
 let progress = load();
 let newsAt = 0;
+let isSeat = false; // of a class
 
 function load() {
   const asked = new URLSearchParams(location.search).get("person"); // of the address on a seat's card
@@ -47,6 +49,7 @@ async function ask() {
   const query = new URLSearchParams({ since: asked.since, person: asked.person });
   const { steps: verdicts, people, since } = await get(`${page.dataset.steps}?${query}`);
   if (progress !== asked) return; // the learner started over, or chose a person, meanwhile
+  isSeat = since > 0;
   if (since > asked.since) progress = begin(since, asked.person); // the instructor has reset this seat
   for (const [name, { seen, answer, keys }] of Object.entries(verdicts)) {
     if (!seen || progress.done[name]) continue;
@@ -127,3 +130,4 @@ draw();
 const say = (text) => (find("status").textContent = text);
 const isNews = (name) => name === "message" && (newsAt = Date.now());
 const askAgain = follow(ask, say, isNews, page.dataset.stream);
+setInterval(() => isSeat && !document.hidden && askAgain(), SEAT_PAUSE);
