@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop attack bench format pins pictures clean
+.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop attack bench bundle format pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -67,6 +67,8 @@ pins: ## pin the newest version of each package, with hashes (needs uv)
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" \
 	        $$list.in -o $$list.txt >/dev/null || exit; \
 	done
+bundle: ## make one archive for a room without a network: sources, image, wheels
+	@scripts/bundle
 pictures: ## take the pictures of README and tutorial again, after pages have changed
 	@scripts/e2e --pictures -m "golden or pictured"
 clean: ## stop, and remove everything that was built; keeps .env and the data

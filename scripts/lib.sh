@@ -4,6 +4,7 @@
 # shellcheck shell=sh disable=SC2086 # $services, $packages and $compose are lists of words
 
 run=.run
+bundled_image=pickup:bundle   # the image in a bundle (scripts/bundle)
 services="idp dispatch manager learn"
 packages="idp relying_party pickup_web pickup_dispatch pickup_manager pickup_learn docs/tutorial docs/labs"
 umask 077   # only the user who runs this may read secrets, logs and data
