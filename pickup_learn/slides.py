@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from flask import Response, make_response, render_template, request
+from flask import Response, current_app, make_response, render_template, request
 
 from pickup_learn import tutorial
 from pickup_learn.lessons import html
@@ -45,6 +45,8 @@ def framed(page: str) -> Response:
     """A page that our own slides may show in a frame. It has no form, so a click on it changes nothing."""
     response = make_response(page)
     if "slide" in request.args:
-        policy = content_security_policy(()).replace("frame-ancestors 'none'", "frame-ancestors 'self'")
+        policy = content_security_policy([current_app.config["ISSUER"]]).replace(
+            "frame-ancestors 'none'", "frame-ancestors 'self'"
+        )
         response.headers.update({"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"})
     return response
