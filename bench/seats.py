@@ -10,6 +10,7 @@ services, and each request that failed.
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from e2e.plain_browser import PlainBrowser
 from pickup_web import localhost
 
 QUIET, PATIENCE, PAUSE = 0.5, 2.0, 0.2  # seconds; the pauses of tutorial.js and follow.js
+SPREAD = 15.0  # seconds within which the learners press "Sign in"
 LOADING = 60  # seconds that a browser waits for a page
 LONGEST = 120.0  # seconds that a tick may take
 THINK = 3.0  # seconds that a learner needs between two acts
@@ -81,6 +83,7 @@ class Seat:
     def walk(self) -> None:
         """The tutorial's chapters 1 to 5."""
         threading.Thread(target=self._follow_stream, daemon=True).start()
+        time.sleep(random.uniform(0, SPREAD))  # noqa: S311 # no secret
         try:
             self._chapters()
         except (WrongError, AssertionError, OSError) as error:
