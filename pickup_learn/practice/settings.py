@@ -50,6 +50,15 @@ ALL = (
         ("sid or sub", "sid, or sub if there is no sid"), ("sid", "sid only"))),
     Setting("invalid", "Answer to an invalid token", (
         ("400", "400, with the reason"), ("200", "200, without a body"))),
+    Setting("checks", "Checks of a logout token", (
+        ("all", "All that the specification requires"), ("none", "None: sub and sid are read"))),
+    Setting("algorithms", "Accepted signatures", (
+        ("RS256", "RS256 only"), ("none", "RS256, or none if the token says so"),
+        ("HS256", "By the algorithm that the token names, with the IdP's key"))),
+    Setting("issuer", "Trusted issuer", (
+        ("idp", "The IdP"), ("any", "The iss of the token: its keys are fetched from there"))),
+    Setting("kind", "Logout token is told from other tokens by", (
+        ("events", "events, typ, jti and no nonce"), ("nothing", "Nothing: the IdP signs only good tokens"))),
     Setting("tab", "Open tab", (
         ("watches", "Watches its session"), ("ignores", "Notices at the next click"))),
 )

@@ -26,8 +26,8 @@ function verdict({ receiver, refusal, answered, checks: made }) {
     return notice("bad", `${name} refused the token at check ${stop + 1}, ${made[stop].name}: “${refusal}” It did not make the checks after it.`);
   }
   if (refusal) return notice("bad", `${name} refused the request before it checked the token: “${refusal}”`);
-  const missing = made.filter(({ line }) => !line).map(({ name }) => name);
-  if (missing.length) return notice("warn", `${name} accepted the token without the check of ${missing.join(", ")}: its source does not have this check.`);
+  const missing = made.filter(({ result }) => result === "not reached").map(({ name }) => name);
+  if (missing.length) return notice("warn", `${name} accepted the token without the check of ${missing.join(", ")}.`);
   return notice("good", `${name} accepted the token: it passed all ${made.length} checks.`);
 }
 

@@ -51,7 +51,7 @@ function build() {
   const right = { iss: page.dataset.issuer, aud: clientOf(to.value), iat: 0, exp: SECONDS - 5, jti: crypto.randomUUID?.() ?? String(Math.random()), events, sub, sid };
   const claims = { ...right, ...wrong };
   if (wrong.aud) claims.aud = clientOf(otherApp());
-  if (wrong.iss) claims.iss = `${page.dataset.issuer}/`;
+  if (wrong.iss) claims.iss = wrong.iss === "own" ? page.dataset.ownIssuer : `${page.dataset.issuer}/`;
   for (const time of ["iat", "exp"]) claims[time] += builtAt;
   write(claims);
   typ.value = type;
@@ -107,7 +107,7 @@ async function send() {
     return;
   }
   const answer = await fetch(page.dataset.send, { method: "POST", body });
-  if (answer.status === 502) return fill(find("verdict"), notice("bad", (await answer.json()).error));
+  if ([403, 502].includes(answer.status)) return fill(find("verdict"), notice("bad", (await answer.json()).error));
   if (!answer.ok) return fill(find("verdict"), notice("bad", "The token cannot be made. Load this page again."));
   again();
 }

@@ -10,14 +10,14 @@ from flask import Flask
 
 import pickup_learn
 from pickup_learn.collector import Collector, Source
-from pickup_learn.labs import CHECKS, FAULTS
+from pickup_learn.labs import CHECKS, FAULTS, mend
 from pickup_learn.practice import backchannel
 from pickup_learn.practice.settings import ALL, CONDITIONS
 from tests.conftest import Clock, close, make_settings, settle
 from tests.flow.conftest import Person, Pickup
 from tests.network import Network, WebClient
 
-SESSION_LABS = [name for name in FAULTS if name not in ("app-stopped", "slow-app", "silent-tab")]
+SESSION_LABS = [name for name in mend.FAULTS if name not in ("app-stopped", "slow-app", "silent-tab")]
 
 
 class WsgiSource(Source):

@@ -151,3 +151,11 @@ def test_an_id_token_has_other_checks_and_its_refusal_is_known_from_the_response
 
 def test_a_message_without_such_a_token_has_no_checks() -> None:
     assert token_of(Story().add("idp", "sign_in", "browser → idp")) is None
+
+
+def test_accepted_token_shows_which_checks_its_receiver_left_out() -> None:
+    """In a lab, Practice accepts a forged token."""
+    forged = message(nonce="n")
+    forged["tokens"][0]["header"]["alg"] = "none"
+    found = results(forged)
+    assert (found["alg"], found["nonce"], found["events"]) == ("not reached", "not reached", "ok")

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from idp.flow.logout_token import LOGOUT_EVENT, TYPE, logout_token_claims
 from idp.workbench import CLAIMS as SIGNED_CLAIMS
 from idp.workbench import TYPES
-from pickup_learn import checks, workbench
+from pickup_learn import checks, forgery, workbench
 from relying_party.errors import InvalidToken
 from relying_party.logout_token import validate_logout_token
 from tests.conftest import close
@@ -46,7 +46,7 @@ def test_each_mistake_is_one_that_the_page_can_build_and_the_idp_signs() -> None
         assert mistake.claims.keys() <= set(workbench.CLAIMS)
         assert mistake.key in workbench.KEYS
         assert mistake.typ in TYPES
-    assert workbench.KEYS.keys() == {"right", *workbench.MAKERS}
+    assert workbench.KEYS.keys() == {"right", *forgery.MAKERS}
 
 
 def test_right_token_of_the_workbench_is_that_of_the_idp() -> None:
@@ -59,9 +59,9 @@ def test_right_token_of_the_workbench_is_that_of_the_idp() -> None:
 # --- the tokens of an attacker ---
 
 
-@pytest.mark.parametrize("key", workbench.MAKERS)
+@pytest.mark.parametrize("key", forgery.MAKERS)
 def test_token_without_the_idps_key_is_refused_although_its_claims_are_right(key: str) -> None:
-    token = workbench.MAKERS[key]({"typ": TYPE}, GOOD, PUBLIC)
+    token = forgery.MAKERS[key]({"typ": TYPE}, GOOD, PUBLIC)
     with pytest.raises(InvalidToken):
         validate_logout_token(token, [PUBLIC], issuer=GOOD["iss"], client_id=GOOD["aud"], algorithm="RS256", now=NOW)
     head, payload = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2])
@@ -70,18 +70,18 @@ def test_token_without_the_idps_key_is_refused_although_its_claims_are_right(key
 
 
 def test_foreign_token_names_the_idps_key_and_is_signed_by_another() -> None:
-    token = workbench.foreign({"typ": TYPE}, GOOD, PUBLIC)
+    token = forgery.foreign({"typ": TYPE}, GOOD, PUBLIC)
     assert jwt.get_unverified_header(token) == {"alg": "RS256", "kid": "k", "typ": TYPE}
     options: Any = {"verify_exp": False, "verify_iat": False, "verify_aud": False}
-    assert jwt.decode(token, workbench.foreign_key().public_key(), ["RS256"], options=options) == GOOD
+    assert jwt.decode(token, forgery.foreign_key().public_key(), ["RS256"], options=options) == GOOD
 
 
 def test_hs256_token_fools_a_receiver_that_takes_the_public_key_for_a_secret() -> None:
-    token = workbench.hs256({"typ": TYPE}, GOOD, PUBLIC)
+    token = forgery.hs256({"typ": TYPE}, GOOD, PUBLIC)
     signed, _, signature = token.rpartition(".")
     secret = IDP_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     expected = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(signed.encode(), secret)
-    assert signature == workbench.base64url(expected)
+    assert signature == forgery.base64url(expected)
 
 
 # --- sending ---
