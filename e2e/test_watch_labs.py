@@ -1,5 +1,9 @@
 """The *watch* labs about what a logout reaches: each is red until the experiment is over."""
 
+import json
+import subprocess
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from playwright.sync_api import expect
 
@@ -50,6 +54,31 @@ def test_logout_reaches_the_apps_of_a_closed_browser(
     if tabs == "open":
         expect(pages[1].signed_out_card).to_be_visible()
     labs.expect("browser-closed", done=tabs == "closed")
+
+
+def test_offline_access_outlives_the_logout(laptop: Device, stack: Stack, labs: Guide) -> None:
+    laptop.may_complain("status of 400")
+    labs.open("offline-access")
+    redeem, renew = labs.tab.locator("pre", has_text="curl").all_text_contents()
+    dispatch = laptop.sign_in(stack.dispatch, "cameron")
+    request = labs.tab.get_by_role("link", name="this request for").get_attribute("href")
+    assert request
+    tab = laptop.context.new_page()
+    tab.goto(request)
+    tab.get_by_role("button", name="Allow", exact=True).click()
+    expect(tab.get_by_text("This sign-in was not started in this browser")).to_be_visible()
+    (code,) = parse_qs(urlsplit(tab.url).query)["code"]
+    tokens = json.loads(run(redeem.replace("CODE", code)))
+    dispatch.log_out()
+    dispatch.expect_logged_out()
+    labs.expect("offline-access", done=False)
+    assert "access_token" in json.loads(run(renew.replace("REFRESH_TOKEN", tokens["refresh_token"])))
+    labs.expect("offline-access", done=True)
+
+
+def run(command: str) -> str:
+    """What the command prints."""
+    return subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602 # from docs/labs
 
 
 def test_logout_that_overtakes_its_login_wins(new_device: NewDevice, stack: Stack, labs: Guide) -> None:

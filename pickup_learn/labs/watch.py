@@ -75,6 +75,25 @@ def policy_none(messages: Sequence[Message]) -> Verdict:
     return NOT_YET
 
 
+def offline_access(messages: Sequence[Message]) -> Verdict:
+    requests = picked(messages, "token_request", outcome="ok")
+    for renewed in reversed([one for one in requests if grant_of(one) == "refresh_token"]):
+        for first in [one for one in requests if is_offline(one) and one["client_id"] == renewed["client_id"]]:
+            ends = [one for one in logout_tokens(messages) if first["sid"] and one["sid"] == first["sid"]]
+            if any(first["at"] < one["at"] < renewed["at"] for one in ends):
+                return shown([first, ends[0], renewed], 2)
+    return NOT_YET
+
+
+def grant_of(message: Message) -> str:
+    return str(message["request"].get("parameters", {}).get("grant_type"))
+
+
+def is_offline(message: Message) -> bool:
+    scope = str(message["response"].get("parameters", {}).get("scope"))
+    return grant_of(message) == "authorization_code" and "offline_access" in scope.split()
+
+
 def overtaken(messages: Sequence[Message]) -> Verdict:
     for answer in reversed(picked(messages, "authorization_response", to="manager")):
         sids = {one["sid"] for one in id_tokens(act_of(messages, answer), "manager")}
@@ -94,5 +113,6 @@ CHECKS: dict[str, Check] = {
     "two-browsers": two_browsers,
     "everywhere": everywhere,
     "policy-none": policy_none,
+    "offline-access": offline_access,
     "overtaken": overtaken,
 }

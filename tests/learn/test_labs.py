@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,31 @@ def test_everywhere_is_two_sessions_at_once(later: int, is_done: bool) -> None:
     story = sign_ins("dispatch")
     story.tell("dispatch", "jti", status=200)
     assert lab("everywhere", in_session("left", story), in_session("right", story, later)) is is_done
+
+
+@pytest.mark.parametrize(
+    ("scope", "client", "sid", "is_done"),
+    [
+        ("openid offline_access", "pickup-practice", SID, True),
+        ("openid", "pickup-practice", SID, False),
+        ("openid offline_access", "pickup-practice", "another", False),
+        ("openid offline_access", "pickup-other", SID, False),
+    ],
+)
+def test_offline_access_is_renewed_after_the_logout_of_its_session(
+    scope: str, client: str, sid: str, is_done: bool
+) -> None:
+    def tokens(grant: str, **known: Any) -> None:
+        sent = {"grant_type": grant}
+        story.add("idp", "token_request", "practice ⇒ idp", trace=grant, sent=sent, got={"scope": scope}, **known)
+
+    story = sign_ins("dispatch")
+    tokens("authorization_code", client_id="pickup-practice", sid=sid)
+    early = in_session("s", story)
+    story.log_out("dispatch")
+    assert not lab("offline-access", early, in_session("s", story)), "the tokens were not used after the logout"
+    tokens("refresh_token", client_id=client)
+    assert lab("offline-access", in_session("s", story)) is is_done
 
 
 @pytest.mark.parametrize(
