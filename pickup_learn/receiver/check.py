@@ -2,7 +2,7 @@
 
 The bench judges. This module makes two exceptions. Before step 9, 501 is a right answer to a token that could be
 accepted, because the app is not finished. And where the specification leaves a choice, the course asks for the better
-behaviour in four cases (FIRM).
+behaviour in five cases (FIRM).
 """
 
 import json
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from attack.bench import Bench, Case
-from attack.judge import NOT_IMPLEMENTED, Expect, Finding, Kind
+from attack.judge import FREE, NOT_IMPLEMENTED, Expect, Finding, Kind
 from attack.wire import Answer
 from pickup_learn.receiver.steps import ENDS, GOOD_TOKEN, Step, is_about_all_answers, step_of, steps
 
@@ -19,9 +19,11 @@ from pickup_learn.receiver.steps import ENDS, GOOD_TOKEN, Step, is_about_all_ans
 FIRM = {
     "V23": "accepted it",
     "V25": "answered 200",
+    "V26": "accepted it",
     "R03": "the login it should have ended went on",
 }
-MAY_BE_ACCEPTED = {Expect.ACCEPTED, Expect.DONE, Expect.EITHER, Expect.STRICT, Expect.UNTOUCHED}
+GOOD = {Expect.ACCEPTED, Expect.DONE}
+MAY_BE_ACCEPTED = GOOD | FREE | {Expect.UNTOUCHED}
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ class Round:
 
     def _is_wrong(self, case: Case, finding: Finding) -> bool:
         if finding.status == NOT_IMPLEMENTED:
-            return self._reached >= ENDS or finding.expect not in MAY_BE_ACCEPTED
+            right = GOOD if case.id in FIRM else MAY_BE_ACCEPTED
+            return self._reached >= ENDS or finding.expect not in right
         return finding.kind is Kind.FAIL or finding.text == FIRM.get(case.id)
 
 

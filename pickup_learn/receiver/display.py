@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 from attack.bench import Case
-from attack.judge import BAD_REQUEST, NOT_IMPLEMENTED, Expect, Finding
-from pickup_learn.receiver.check import Failure, Outcome
+from attack.judge import BAD_REQUEST, NOT_IMPLEMENTED, Finding
+from pickup_learn.receiver.check import GOOD, Failure, Outcome
 from pickup_learn.receiver.steps import ENDS, Step, steps
 
 LABEL = 10  # characters of the left column
@@ -109,7 +109,7 @@ def folded(lines: Iterable[str], width: int) -> Iterator[str]:
 
 def expected(case: Case, finding: Finding, reached: int) -> str:
     """The right answer to the request."""
-    if finding.expect in (Expect.ACCEPTED, Expect.DONE) and reached < ENDS:
+    if finding.expect in GOOD and reached < ENDS:
         return f"501, because nothing is wrong with it (200 from step {ENDS} on)"
     return finding.expect.value if finding.expect else case.asks
 

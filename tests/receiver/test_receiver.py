@@ -110,6 +110,26 @@ def test_check_that_refuses_a_good_token_is_shown_with_its_sentence(
     assert "it said   The token is not of this provider, or not for this app." in shown
 
 
+@pytest.mark.parametrize(
+    ("step", "code", "case"),
+    [
+        (6, ' < claims["iat"] < time.time() + 60', "V23"),
+        (7, 'str(header.get("typ", "JWT")).lower() not in ("logout+jwt", "jwt")', "V26"),
+        (8, 'db.execute("INSERT INTO used_jti VALUES (?)", [jti])', "V25"),
+    ],
+)
+def test_course_asks_for_the_better_choice_in_the_step_itself(
+    course: MakeCourse, app: App, capsys: Shown, step: int, code: str, case: str
+) -> None:
+    """The specification leaves it open, and the bench counts it as a choice."""
+    without = solved(step).replace(code, {6: ' < claims["iat"]', 7: "False", 8: "pass"}[step])
+    assert without != solved(step)
+    made = course(step)
+    check(made, app, without)
+    assert made.progress.reached == step
+    assert f"✗ {case}" in capsys.readouterr().out
+
+
 def test_change_that_breaks_an_earlier_step_is_shown_there(course: MakeCourse, app: App, capsys: Shown) -> None:
     made = course(7)
     check(made, app, solved(7).replace(' or claims.get("aud") not in (CLIENT_ID, [CLIENT_ID])', ""))
