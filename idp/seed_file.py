@@ -4,7 +4,6 @@ The file is read and checked at every start. What is new in it is added; what ex
 the console. ``make reset`` restores the state of the file.
 """
 
-import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,10 @@ from sqlalchemy.orm import Session
 from idp.models import AppliedSetting, Client, User, hash_of
 from idp.operations.application_settings import Metadata, OperatorSettings, read, sentences
 from idp.operations.applications import CLIENT_ID, RESERVED, apply, has_secret
-from idp.operations.people import USERNAME
+from idp.operations.people import SUB, USERNAME, claims_fault
 from idp.sign_in.passwords import MAX_PASSWORD, hasher
 from pickup_web.clock import now
 from pickup_web.settings import cannot_start
-
-# The protocol sets these itself (Core §2, §5.3.2, BCL §2.1, RFC 7519 §4.1).
-PROTOCOL_CLAIMS = {
-    *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "nonce", "sid", "auth_time"),
-    *("acr", "amr", "azp", "at_hash", "c_hash", "events"),
-}
-TYPES = {"name": str, "preferred_username": str, "email": str, "email_verified": bool}  # our pages show these
 
 
 class SeedFileError(Exception):
@@ -36,14 +28,8 @@ class SeedFileError(Exception):
 
 def claims_of_a_person(claims: dict[str, Any]) -> dict[str, Any]:
     """Claims that a token can contain."""
-    if taken := sorted(PROTOCOL_CLAIMS & set(claims)):
-        raise ValueError(f"the IdP itself sets {', '.join(taken)}")
-    if wrong := [name for name, kind in TYPES.items() if name in claims and not isinstance(claims[name], kind)]:
-        raise ValueError(f"{wrong[0]} must be {'true or false' if TYPES[wrong[0]] is bool else 'a text'}")
-    try:
-        json.dumps(claims, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError("JSON has no dates, nan or inf: put the value in quotation marks") from error
+    if wrong := claims_fault(claims):
+        raise ValueError(wrong)
     return claims
 
 
@@ -53,7 +39,7 @@ class Person(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     username: str = Field(pattern=f"^{USERNAME.pattern}$")
-    sub: str | None = Field(default=None, pattern=r"^[!-~]{1,255}$")  # Core §2: ASCII; by default the username
+    sub: str | None = Field(default=None, pattern=f"^{SUB.pattern}$")  # by default the username
     password: str | None = Field(default=None, min_length=1, max_length=MAX_PASSWORD)  # by default the demo password
     role: Literal["user", "operator"] = "user"
     claims: Annotated[dict[str, Any], AfterValidator(claims_of_a_person)] = {}

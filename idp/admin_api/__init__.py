@@ -3,7 +3,7 @@
 :func:`serve` handles a request in these steps:
 
 1. access.py checks the access token and its scope.
-2. queries.py checks the query. No operation takes a body.
+2. queries.py checks the query, bodies.py the body.
 3. views.py calls the same functions as the console (idp/operations/).
 4. resources.py defines the responses; errors.py defines the one shape of all errors.
 
@@ -17,10 +17,12 @@ from werkzeug.exceptions import HTTPException
 
 from idp.admin_api import errors, openapi, views
 from idp.admin_api.access import require_scope
+from idp.admin_api.bodies import read_body
 from idp.admin_api.operation import Operation
-from idp.admin_api.queries import read_query, refuse_body
+from idp.admin_api.queries import read_query
 from idp.admin_api.resources import as_response
 from idp.operations import OperationError
+from idp.sign_in.passwords import TooManyAtOnce
 from pickup_web import csrf
 
 PREFIX = "/admin/api/v1"
@@ -28,13 +30,19 @@ ACCOUNTS = "/identityStores/{identityStoreName}/accounts"
 # fmt: off
 OPERATIONS = [
     Operation("GET",    ACCOUNTS,                                       "account:read",   views.list_accounts),
+    Operation("POST",   ACCOUNTS,                                       "account:manage", views.add_account, 201),
     Operation("GET",    ACCOUNTS + "/{accountId}",                      "account:read",   views.show_account),
+    Operation("PATCH",  ACCOUNTS + "/{accountId}",                      "account:manage", views.change_account),
+    Operation("DELETE", ACCOUNTS + "/{accountId}",                      "account:manage", views.remove_account, 204),
     Operation("GET",    ACCOUNTS + "/{accountId}/sessions",             "account:read",   views.list_sessions),
     Operation("GET",    ACCOUNTS + "/{accountId}/sessions/{sessionId}", "account:read",   views.show_session),
     Operation("DELETE", ACCOUNTS + "/{accountId}/sessions/{sessionId}", "account:write",  views.end_session, 204),
     Operation("DELETE", ACCOUNTS + "/{accountId}/sessions",             "account:write",  views.end_sessions, 204),
     Operation("GET",    "/clients",                                     "client:read",    views.list_clients),
+    Operation("POST",   "/clients",                                     "client:manage",  views.add_client, 201),
     Operation("GET",    "/clients/{clientId}",                          "client:read",    views.show_client),
+    Operation("PATCH",  "/clients/{clientId}",                          "client:manage",  views.change_client),
+    Operation("DELETE", "/clients/{clientId}",                          "client:manage",  views.remove_client, 204),
     Operation("GET",    "/deliveries",                                  "delivery:read",  views.list_deliveries),
     Operation("GET",    "/deliveries/{deliveryId}",                     "delivery:read",  views.show_delivery),
     Operation("POST",   "/deliveries/{deliveryId}/redeliver",           "delivery:write", views.redeliver, 202),
@@ -51,7 +59,7 @@ def init_app(app: Flask) -> None:
             operation.rule, operation.name, view, methods=[operation.method], provide_automatic_options=False
         )
     blueprint.add_url_rule("/openapi.json", "openapi", describe, provide_automatic_options=False)
-    for kind in (errors.Problem, OperationError, HTTPException):
+    for kind in (errors.Problem, OperationError, TooManyAtOnce, HTTPException):
         blueprint.register_error_handler(kind, errors.answer)
     blueprint.before_app_request(errors.refuse_unknown)
     blueprint.after_request(errors.not_stored)
@@ -69,7 +77,7 @@ def serve(operation: Operation) -> Callable[..., Response]:
 
     def view(**names: str) -> Response:
         require_scope(operation.scope)
-        refuse_body()
-        return operation.answer(operation.view(**names, **read_query(operation.query)))
+        arguments = read_query(operation.query) | read_body(operation.body)
+        return operation.answer(operation.view(**names, **arguments))
 
     return view

@@ -9,16 +9,18 @@ from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from idp.admin_api.resources import Resource, as_response
-from idp.operations import NotFoundError, OperationError
+from idp.operations import InvalidError, NotFoundError, OperationError
+from idp.sign_in.passwords import RETRY_AFTER, TooManyAtOnce
 
 MEDIA_TYPE = "application/problem+json"  # RFC 9457 defines title, status and detail; the other members are extensions
+MEMBERS = {"sub": "id", "client_name": "name", "scope": "scopes"}  # the body's name of an operation's field
 KEYS = {400: "badRequest", 404: "notFound", 405: "methodNotAllowed", 415: "unsupportedMediaType"}
 
 
 class FieldError(Resource):
     """One invalid value in the request."""
 
-    object_name: str = Field(description="The part of the request.", examples=["query"])
+    object_name: str = Field(description="The part of the request.", examples=["query", "body"])
     field: str = Field(examples=["size"])
     message: str = Field(examples=["Input should be less than or equal to 200."])
 
@@ -78,6 +80,9 @@ class Problem(Exception):
 
 def answer(error: Exception) -> Response:
     """The response to any error. An unexpected one shows no details."""
+    if isinstance(error, TooManyAtOnce):
+        sentence = "Too many passwords are being checked at this moment. Try again in a few seconds."
+        error = Problem(503, "tooManyPasswords", sentence, headers={"Retry-After": str(RETRY_AFTER)})
     if isinstance(error, OperationError):
         error = from_operation(error)
     if isinstance(error, HTTPException):
@@ -89,6 +94,12 @@ def from_operation(error: OperationError) -> Problem:
     """An error of idp/operations/; the last parameter in the path is the entity."""
     name = to_camel(list(request.view_args or {"": ""})[-1])
     entity = name.removesuffix("Id") or None
+    if isinstance(error, InvalidError):
+        fields = [
+            FieldError(object_name="body", field=MEMBERS.get(field, to_camel(field)), message=sentence)
+            for field, sentence in error.fields.items()
+        ]
+        return Problem(422, "invalidValue", "A value is not allowed.", entity=entity, field_errors=fields)
     if isinstance(error, NotFoundError):
         return Problem(404, "notFound", str(error), entity=entity)
     return Problem(409, "conflict", str(error), entity=entity)

@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from idp.admin_api.bodies import Body
 from idp.admin_api.errors import MEDIA_TYPE, ErrorBody
 from idp.admin_api.operation import Operation
 from idp.admin_api.queries import Query
@@ -13,12 +15,14 @@ from idp.provider import current_provider
 from idp.tokens.client_credentials import ADMIN_SCOPES
 
 REFUSALS = {
-    400: ("BadRequest", "The query is invalid."),
+    400: ("BadRequest", "The query or the body is invalid."),
     401: ("Unauthorized", "The access token is missing or invalid."),
     403: ("Forbidden", "The access token lacks the required scope."),
     404: ("NotFound", "The object in the path does not exist."),
     409: ("Conflict", "The current state does not allow it. Nothing was changed."),
-    415: ("UnsupportedMediaType", "The request has a body."),
+    415: ("UnsupportedMediaType", "The operation takes no body, or only one as application/json."),
+    422: ("UnprocessableContent", "A value breaks a rule; fieldErrors says which. Nothing was changed."),
+    503: ("ServiceUnavailable", "Too many passwords are being checked."),
 }
 # Path parameters, with examples that exist after `make up`.
 NAMES = {
@@ -36,6 +40,9 @@ HEADER = {
         "schema": {"type": "string"},
     },
 }
+
+
+Mode: TypeAlias = Literal["validation", "serialization"]
 
 
 class Shapes(GenerateJsonSchema):
@@ -58,7 +65,7 @@ def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Pickup admin API",
             "version": "1",
-            "description": "Accounts, their sessions, and the logout notifications to apps. "
+            "description": "Accounts, their sessions, clients, and the logout notifications to apps. "
             "Times are seconds since the epoch.",
         },
         "servers": [{"url": issuer + prefix}],
@@ -81,9 +88,14 @@ def document(prefix: str, operations: Sequence[Operation]) -> dict[str, Any]:
 
 def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     """The schemas of all resources, and of the error."""
-    kinds = {operation.resource: None for operation in operations if operation.resource} | {ErrorBody: None}
+    kinds: dict[tuple[type[BaseModel], Mode], None] = {(ErrorBody, "serialization"): None}
+    for operation in operations:
+        if operation.resource:
+            kinds[operation.resource, "serialization"] = None
+        if operation.body is not Body:
+            kinds[operation.body, "validation"] = None
     _, found = models_json_schema(
-        [(kind, "serialization") for kind in kinds],
+        list(kinds),
         ref_template="#/components/schemas/{model}",
         schema_generator=Shapes,
     )
@@ -94,13 +106,19 @@ def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
 def describe(operation: Operation) -> dict[str, Any]:
     """One operation."""
     summary, _, description = inspect.cleandoc(operation.view.__doc__ or "").partition("\n\n")
-    refusals = [400, 401, 403, *([404] if operation.names else []), *([409] if operation.status == 202 else []), 415]
+    refusals = [400, 401, 403, *([404] if operation.names else []), *([409] if operation.can_conflict else []), 415]
+    body: dict[str, Any] = {}
+    if operation.body is not Body:
+        refusals += [422, *([503] if "password" in operation.body.model_fields else [])]
+        schema = {"$ref": f"#/components/schemas/{operation.body.__name__}"}
+        body["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return {
         "operationId": operation.name,
         "summary": summary,
         "description": " ".join(description.split()),
         "security": [{"clientCredentials": [operation.scope]}],
         "parameters": [*map(path_parameter, operation.names), *query_parameters(operation.query)],
+        **body,
         "responses": {
             str(operation.status): success(operation),
             **{str(status): {"$ref": f"#/components/responses/{REFUSALS[status][0]}"} for status in refusals},

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from flask import Response
 
+from idp.admin_api.bodies import Body
 from idp.admin_api.paging import Listing
 from idp.admin_api.queries import Query
 from idp.admin_api.resources import Resource, as_response
@@ -15,7 +16,10 @@ from idp.admin_api.resources import Resource, as_response
 
 @dataclass(frozen=True)
 class Operation:
-    """``view`` takes the path parameters and maybe a ``query``; it returns a resource, a :class:`Listing` or None."""
+    """``view`` takes the path parameters, and maybe ``query`` and ``body``.
+
+    It returns a resource, a :class:`Listing` or None.
+    """
 
     method: str
     path: str  # in OpenAPI's syntax
@@ -43,6 +47,17 @@ class Operation:
         """The model of the query."""
         hint: type[Query] = get_type_hints(self.view).get("query", Query)
         return hint
+
+    @cached_property
+    def body(self) -> type[Body]:
+        """The model of the body."""
+        hint: type[Body] = get_type_hints(self.view).get("body", Body)
+        return hint
+
+    @property
+    def can_conflict(self) -> bool:
+        """Whether the current state can forbid it: a delivery that is being sent, the last operator."""
+        return self.status == 202 or (self.scope == "account:manage" and "accountId" in self.names)
 
     @property
     def resource(self) -> type[Resource] | None:

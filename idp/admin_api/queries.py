@@ -44,9 +44,3 @@ def bad_query(wrong: dict[str, str]) -> Problem:
     """400, with a sentence for each invalid parameter."""
     errors = [FieldError(object_name="query", field=name, message=message) for name, message in wrong.items()]
     return Problem(400, "invalidQuery", "The query is invalid.", field_errors=errors)
-
-
-def refuse_body() -> None:
-    """415: a body would have no effect, so it is refused, unread."""
-    if request.content_length or "Transfer-Encoding" in request.headers:
-        raise Problem(415, "unsupportedMediaType", "No operation of this API takes a body. Leave it out.")

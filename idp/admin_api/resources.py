@@ -1,4 +1,7 @@
-"""The resources in responses. Times are seconds since the epoch. Never contains secrets or their hashes."""
+"""The resources in responses. Times are seconds since the epoch.
+
+None contains secrets or their hashes, except the one that shows a new client's secret once.
+"""
 
 import json
 from typing import Any, Literal, Self
@@ -119,7 +122,7 @@ def setting(name: str) -> Any:
 
 
 class RegisteredClient(Resource):
-    """A registered application. Shows the authentication method, never the credentials."""
+    """A registered client. Shows the authentication method, never the credentials."""
 
     client_id: str = Field(examples=["pickup-manager"])
     name: str = Field(examples=["Pickup Manager"])
@@ -138,12 +141,29 @@ class RegisteredClient(Resource):
     connect_timeout: float = setting("connect_timeout")
     read_timeout: float = setting("read_timeout")
     retry_seconds: int | None = setting("retry_seconds")
+    home_url: str | None = setting("home_url")
+    require_pkce: bool = setting("require_pkce")
+    may_introspect: bool = setting("may_introspect")
+    claims_in_id_token: bool = setting("claims_in_id_token")
+    notify_initiator: bool = setting("notify_initiator")
+    tell_logout_reason: bool = setting("tell_logout_reason")
     created_at: int
 
     @classmethod
     def of(cls, client: Client) -> Self:
         """One client."""
         return cls.model_validate(client)
+
+
+class ClientWithSecret(RegisteredClient):
+    """A new client. Only this response has its secret, because the IdP stores a hash."""
+
+    client_secret: str | None = Field(description="Null if its authentication method has no secret.")
+
+    @classmethod
+    def with_secret(cls, client: Client, secret: str | None) -> Self:
+        """The new client and its secret."""
+        return cls(**RegisteredClient.of(client).model_dump(), client_secret=secret)
 
 
 class Delivery(Resource):

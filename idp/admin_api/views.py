@@ -3,17 +3,18 @@
 A docstring's first line is the summary in ``openapi.json``, the rest the description.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from flask import g
 from pydantic import Field
 
+from idp.admin_api.bodies import AccountChanges, ClientBody, ClientChanges, NewAccount, NewClient
 from idp.admin_api.errors import Problem
 from idp.admin_api.paging import Listing, PageQuery
 from idp.admin_api.queries import Text
-from idp.admin_api.resources import Account, Delivery, DeliveryWithAttempts, RegisteredClient, Session
+from idp.admin_api.resources import Account, ClientWithSecret, Delivery, DeliveryWithAttempts, RegisteredClient, Session
 from idp.models import User
-from idp.operations import NotFoundError, applications, deliveries, people, sessions
+from idp.operations import InvalidError, NotFoundError, applications, deliveries, people, sessions
 from idp.outbox.reasons import Reason
 from pickup_web.database import db
 
@@ -51,6 +52,68 @@ def list_accounts(identity_store_name: str, query: SearchQuery) -> Listing[Accou
 def show_account(identity_store_name: str, account_id: str) -> Account:
     """Show one account"""
     return Account.of(find_account(identity_store_name, account_id))
+
+
+def add_account(identity_store_name: str, body: NewAccount) -> Account:
+    """Add an account
+
+    The rules of the console apply. 422 if the username or the ID is already in use; an ID is never used twice.
+    """
+    in_store(identity_store_name)
+    claims = body.claims
+    if wrong := people.claims_fault(claims):
+        raise InvalidError({"claims": wrong})
+    user = people.add_person(
+        db.session,
+        body.username,
+        claims.get("name", body.username),
+        claims.get("email", ""),
+        body.password,
+        body.role,
+        g.caller,
+        email_verified=claims.get("email_verified", False),
+        sub=body.id,
+        more_claims=claims,
+    )
+    return Account.of(user)
+
+
+def change_account(identity_store_name: str, account_id: str, body: AccountChanges) -> Account:
+    """Change an account
+
+    A new password, and `disabled`, end all its sessions, and its apps are notified. 409 for the last operator.
+    """
+    user = find_account(identity_store_name, account_id)
+    given, sub = body.given(), user.sub
+    wrong = {
+        "claims": people.claims_fault({**user.claims, **without_null(body.claims)}),
+        "password": people.password_fault(body.password) if "password" in given else "",
+    }
+    if fields := {field: sentence for field, sentence in wrong.items() if sentence}:
+        raise InvalidError(fields)
+    if given.get("role", user.role) != user.role:
+        people.set_role(db.session, sub, body.role, g.caller)
+    if "disabled" in given and body.disabled != (user.disabled_at is not None):
+        (people.disable_person if body.disabled else people.enable_person)(db.session, sub, g.caller)
+    if body.claims:
+        people.change_claims(db.session, sub, body.claims, g.caller)
+    if "password" in given:
+        people.reset_password(db.session, sub, g.caller, body.password)
+    return Account.of(people.get_person(db.session, sub))
+
+
+def without_null(claims: dict[str, Any]) -> dict[str, Any]:
+    """The claims that stay or are set."""
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def remove_account(identity_store_name: str, account_id: str) -> None:
+    """Remove an account
+
+    Its data is deleted and its sessions end; its apps are notified. 409 for the last operator.
+    """
+    user = find_account(identity_store_name, account_id)
+    people.remove_person(db.session, user.sub, g.caller)
 
 
 def find_account(identity_store_name: str, account_id: str) -> User:
@@ -126,6 +189,35 @@ def list_clients(query: SearchQuery) -> Listing[RegisteredClient]:
 def show_client(client_id: str) -> RegisteredClient:
     """Show one client"""
     return RegisteredClient.of(applications.get_application(db.session, client_id))
+
+
+def add_client(body: NewClient) -> ClientWithSecret:  # type: ignore[valid-type] # made at run time
+    """Register a client
+
+    The rules of the console apply. 422 if the ID is already in use; an ID is never used twice.
+    """
+    given: ClientBody = body
+    client, secret = applications.register_application(db.session, given.settings(), g.caller, given.client_secret)
+    return ClientWithSecret.with_secret(client, secret)
+
+
+def change_client(client_id: str, body: ClientChanges) -> RegisteredClient:  # type: ignore[valid-type]
+    """Change a client
+
+    Changes apply immediately. A new secret revokes the tokens that the client got for itself.
+    """
+    given: ClientBody = body
+    settings, secret = given.settings(), given.client_secret
+    client = applications.edit_application(db.session, client_id, settings, g.caller, given_secret=secret)
+    return RegisteredClient.of(client)
+
+
+def remove_client(client_id: str) -> None:
+    """Remove a client
+
+    Its part in every session ends, with its tokens, and it is notified.
+    """
+    applications.remove_application(db.session, client_id, g.caller)
 
 
 # --- deliveries ---

@@ -78,8 +78,12 @@ def first_refusal_without_pkce(db: Session, client: Client) -> int | None:
 # --- changing ---
 
 
-def register_application(db: Session, values: Mapping[str, Any], by: str) -> tuple[Client, str | None]:
+def register_application(
+    db: Session, values: Mapping[str, Any], by: str, given_secret: str | None = None
+) -> tuple[Client, str | None]:
     """Register an application; returns it and its secret, or None if its method uses no secret.
+
+    The secret is random, unless the operator gives one.
 
     ``values``: the metadata of RFC 7591 §2, :class:`OperatorSettings`, and optionally ``client_id``.
     :class:`InvalidError` with a sentence for each invalid value.
@@ -92,11 +96,15 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
         errors["client_id"] = "This word is reserved. Choose another id."
     elif db.get(Client, client_id):
         errors["client_id"] = "Another application has or had this id. An id is never used twice."
+    if wrong := secret_fault(metadata, given_secret):
+        errors["client_secret"] = wrong
     if errors or metadata is None or settings is None:
         raise InvalidError(errors)
     client = Client(client_id=client_id, created_at=now(), scopes=[])
     apply(client, metadata, settings)
     secret = new_secret(client)
+    if given_secret is not None:
+        secret, client.secret_hash = given_secret, hash_of(given_secret)
     db.add(client)
     events.record(db, "op.client.registered", client_id=client_id, by=by)
     try:
@@ -108,15 +116,22 @@ def register_application(db: Session, values: Mapping[str, Any], by: str) -> tup
 
 
 def edit_application(
-    db: Session, client_id: str, values: Mapping[str, Any], by: str, seen: str | None = None
+    db: Session,
+    client_id: str,
+    values: Mapping[str, Any],
+    by: str,
+    seen: str | None = None,
+    given_secret: str | None = None,
 ) -> Client:
-    """Change the settings in ``values``. Deletes the secret if the new method uses none.
+    """Change the settings in ``values``, and the secret if one is given. Deletes it if the new method uses none.
 
     ``seen``: the :func:`version_of` when the form was opened. If it has changed since, nothing is saved.
     """
     client = get_application(db, client_id)
     before = values_of(client)
     metadata, settings, errors = read({**before, **values}, client)
+    if wrong := secret_fault(metadata, given_secret):
+        errors["client_secret"] = wrong
     if errors or metadata is None or settings is None:
         raise InvalidError(errors)
     # Lock the row until the commit, so that of two operators who save the same version, one is refused.
@@ -131,6 +146,9 @@ def edit_application(
     apply(client, metadata, settings)
     if not has_secret(client):
         client.secret_hash = None
+    if given_secret is not None:
+        client.secret_hash = hash_of(given_secret)
+        finish_new_secret(db, client_id, by)
     after = values_of(client)
     changed = sorted(name for name in values if before.get(name) != after.get(name))
     if changed:
@@ -145,11 +163,16 @@ def renew_secret(db: Session, client_id: str, by: str) -> str:
     secret = new_secret(client)
     if secret is None:
         raise OperationError(f"{client.name} has no secret because it authenticates in another way.")
+    finish_new_secret(db, client_id, by)
+    db.commit()
+    return secret
+
+
+def finish_new_secret(db: Session, client_id: str, by: str) -> None:
+    """Revokes the tokens that the client got for itself with the old secret. Does not commit."""
     own = (Token.client_id == client_id) & Token.sid.is_(None) & Token.revoked_at.is_(None)
     db.execute(update(Token).where(own).values(revoked_at=now()).execution_options(synchronize_session=False))
     events.record(db, "op.client.secret_renewed", client_id=client_id, by=by)
-    db.commit()
-    return secret
 
 
 def remove_application(db: Session, client_id: str, by: str) -> int:
@@ -166,6 +189,16 @@ def remove_application(db: Session, client_id: str, by: str) -> int:
     deliveries = end_participations(db, client, Reason.CLIENT_REMOVED, provider.settings.delete_tokens_on_logout)
     provider.outbox.send(deliveries)
     return len(deliveries)
+
+
+def secret_fault(metadata: Metadata | None, secret: str | None) -> str:
+    """What is wrong with the secret that the operator gave; empty if it is valid, or if there is none."""
+    if secret is None or metadata is None:
+        return ""
+    method = metadata.token_endpoint_auth_method
+    if not method.startswith("client_secret"):
+        return f"An app that authenticates with {method} has no secret."
+    return "" if secret else "Enter at least one character."
 
 
 def has_secret(client: Client) -> bool:

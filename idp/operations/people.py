@@ -1,9 +1,10 @@
 """People: add, disable, enable, remove; passwords and roles."""
 
+import json
 import re
 import secrets
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +24,15 @@ from pickup_web.forms import text as read_text
 MIN_PASSWORD = 8  # characters; NIST SP 800-63B §5.1.1.2 asks for length and against composition rules
 ROLES = ("user", "operator")
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+SUB = re.compile(r"[!-~]{1,255}")  # Core §2: ASCII, 255 characters at most
+
+# The protocol sets these itself (Core §2, §5.3.2, BCL §2.1, RFC 7519 §4.1).
+PROTOCOL_CLAIMS = {
+    *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "nonce", "sid", "auth_time"),
+    *("acr", "amr", "azp", "at_hash", "c_hash", "events"),
+}
+MAX_CLAIM_NAME = 100  # characters
+TYPES = {"name": str, "preferred_username": str, "email": str, "email_verified": bool}  # our pages show these
 
 
 def list_people(db: Session, search: str = "", offset: int = 0, limit: int = 50) -> tuple[list[User], int]:
@@ -62,8 +72,13 @@ def add_person(
     by: str,
     *,
     email_verified: bool = False,
+    sub: str | None = None,
+    more_claims: Mapping[str, Any] | None = None,
 ) -> User:
-    """Add a person. ``email`` may be empty. :class:`InvalidError` with a sentence for each invalid field."""
+    """Add a person. ``email`` may be empty; ``sub`` is random if None.
+
+    :class:`InvalidError` with a sentence for each invalid field.
+    """
     username = username.strip().lower()
     wrong = {
         "username": ""
@@ -74,14 +89,16 @@ def add_person(
         "email_verified": "Enter the address that is verified." if email_verified and not email.strip() else "",
         "password": password_fault(password),
         "role": "" if role in ROLES else "Choose user or operator.",
+        "sub": sub_fault(db, sub),
+        "claims": claims_fault(dict(more_claims or {})),
     }
     if fields := {field: sentence for field, sentence in wrong.items() if sentence}:
         raise InvalidError(fields)
-    claims = {"name": name.strip(), "preferred_username": username, "updated_at": now()}
+    claims = {"preferred_username": username, "updated_at": now(), **(more_claims or {}), "name": name.strip()}
     if email.strip():
         claims |= {"email": email.strip(), "email_verified": email_verified}
     person = User(
-        sub=secrets.token_hex(12),
+        sub=sub or secrets.token_hex(12),
         username=username,
         password_hash=hash_password(password),
         role=role,
@@ -137,6 +154,19 @@ def set_role(db: Session, sub: str, role: str, by: str) -> None:
     db.commit()
 
 
+def change_claims(db: Session, sub: str, changes: Mapping[str, Any], by: str) -> User:
+    """Set the claims in ``changes``; None removes one. Applies from the next ID token or userinfo response."""
+    person = get_person(db, sub)
+    claims = {**person.claims, **changes}
+    claims = {name: value for name, value in claims.items() if value is not None} | {"updated_at": now()}
+    if wrong := claims_fault(claims):
+        raise InvalidError({"claims": wrong})
+    person.claims = claims
+    events.record(db, "op.user.claims_changed", outcome=", ".join(sorted(changes))[:255], by=by, sub=sub)
+    db.commit()
+    return person
+
+
 def reset_password(db: Session, sub: str, by: str, password: str | None = None) -> str:
     """Set a new password, generated if none is given, and return it to be shown once. All their sessions end."""
     person = get_person(db, sub)
@@ -178,6 +208,30 @@ def password_fault(password: str) -> str:
     if len(password) > MAX_PASSWORD:
         return f"Use {MAX_PASSWORD} characters at most."
     return ""
+
+
+def sub_fault(db: Session, sub: str | None) -> str:
+    """What is wrong with the ``sub`` of a new person; empty if it is valid."""
+    if sub is None:
+        return ""
+    if not SUB.fullmatch(sub):
+        return "Use 1 to 255 printable ASCII characters, without spaces."
+    return "Another person has or had this sub. It is never used twice." if db.get(User, sub) else ""
+
+
+def claims_fault(claims: dict[str, Any]) -> str:
+    """What is wrong with a person's claims; empty if a token can contain them."""
+    if taken := sorted(PROTOCOL_CLAIMS & set(claims)):
+        return f"The IdP itself sets {', '.join(taken)}."
+    if wrong := [name for name, kind in TYPES.items() if name in claims and not isinstance(claims[name], kind)]:
+        return f"{wrong[0]} must be {'true or false' if TYPES[wrong[0]] is bool else 'a text'}."
+    if not all(name.isprintable() and len(name) <= MAX_CLAIM_NAME for name in claims):
+        return f"Use printable characters for the name of a claim, {MAX_CLAIM_NAME} at most."
+    try:
+        text = json.dumps(claims, allow_nan=False)
+    except (TypeError, ValueError):
+        return "JSON has no dates, nan or inf: put the value in quotation marks."
+    return "Leave out the character NUL." if "\\u0000" in text else ""  # PostgreSQL cannot search for it
 
 
 def fault(read: Callable[[str], object], given: str) -> str:

@@ -20,7 +20,9 @@ from pickup_web.database import db
 ADMIN_SCOPES = {
     "account:read": "See accounts and their sessions.",
     "account:write": "End the sessions of accounts.",
+    "account:manage": "Add, change and remove accounts, operators too.",
     "client:read": "See the registered clients.",
+    "client:manage": "Register, change and remove clients.",
     "delivery:read": "See which app was notified, and how it answered.",
     "delivery:write": "Send a logout to an app again.",
 }

@@ -1,11 +1,11 @@
-"""``flask --app idp client set`` and ``person``: what the operator changes from the command line."""
+"""``flask --app idp client`` and ``person``: what the operator changes from the command line."""
 
 import json
 
 import pytest
 from click.testing import Result
 
-from idp.models import Client, SsoSession, User
+from idp.models import Client, SsoSession, User, hash_of
 from tests.conftest import SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 
@@ -69,6 +69,76 @@ def test_change_records_an_event(provider: Provider) -> None:
     run(provider, MANAGER, "backchannel_logout_uri", "")
     (event,) = provider.events("op.client.changed")
     assert (event.client_id, event.outcome) == (MANAGER, "backchannel_logout_uri = (none)")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "becomes"),
+    [
+        ("require_pkce", "false", False),
+        ("read_timeout", "2.5", 2.5),
+        ("redirect_uris", '["https://shop.example/callback"]', ["https://shop.example/callback"]),
+        ("post_logout_redirect_uris", "", []),
+        ("retry_seconds", "", None),
+    ],
+)
+def test_every_kind_of_setting_can_be_set(name: str, value: str, becomes: object, provider: Provider) -> None:
+    command(provider, "add", "shop", json.dumps(CONFIDENTIAL), lines="a fixed secret\n")
+    result = run(provider, "shop", name, value)
+    assert result.exit_code == 0, result.output
+    assert getattr(client(provider, "shop"), name) == becomes
+
+
+def test_value_of_the_wrong_kind_is_rejected(provider: Provider) -> None:
+    assert "redirect_uris needs JSON" in run(provider, DISPATCH, "redirect_uris", "https://shop.example/").output
+    assert "require_pkce" in run(provider, DISPATCH, "require_pkce", "1").output
+
+
+# --- client add, list, remove ---
+
+CONFIDENTIAL = {
+    "redirect_uris": ["https://shop.example/callback"],
+    "backchannel_logout_uri": "https://shop.example/bclogout",
+}
+
+
+def command(provider: Provider, *arguments: str, lines: str = "") -> Result:
+    """``flask client …``."""
+    return provider.app.test_cli_runner().invoke(args=["client", *arguments], input=lines)
+
+
+def test_client_is_added_listed_and_removed(provider: Provider) -> None:
+    """The secret comes from standard input, so it is not in the list of processes."""
+    result = command(provider, "add", "shop", json.dumps(CONFIDENTIAL), lines="a fixed secret\n")
+    assert result.exit_code == 0, result.output
+    assert "a fixed secret" not in result.output
+    made = client(provider, "shop")
+    assert (made.name, made.secret_hash, made.require_pkce) == ("shop", hash_of("a fixed secret"), True)
+    assert "shop client_secret_basic https://shop.example/bclogout" in command(provider, "list").output.splitlines()
+    assert command(provider, "remove", "shop").output.endswith("shop is removed; it is notified of 0 logouts.\n")
+    assert "shop" not in command(provider, "list").output
+    assert "No client 'shop'" in command(provider, "remove", "shop").output
+
+
+def test_removed_client_is_notified_of_each_session(provider: Provider, cameron: SiteClient) -> None:
+    provider.tokens(cameron, MANAGER)
+    assert "it is notified of 1 logout." in command(provider, "remove", MANAGER).output
+    assert len(provider.logout_tokens(MANAGER)) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "secret", "says"),
+    [
+        ({}, "a secret", "redirect_uris"),
+        (CONFIDENTIAL, "", "standard input"),
+        ({**CONFIDENTIAL, "require_pcke": False}, "a secret", "require_pcke: There is no such setting."),
+    ],
+    ids=["no-redirect-uri", "no-secret", "unknown-setting"],
+)
+def test_invalid_client_is_not_added(values: dict[str, object], secret: str, says: str, provider: Provider) -> None:
+    result = command(provider, "add", "shop", json.dumps(values), lines=f"{secret}\n")
+    assert result.exit_code != 0
+    assert says in result.output
+    assert "shop" not in {row.client_id for row in provider.rows(Client)}
 
 
 # --- person ---

@@ -65,7 +65,7 @@ def test_control_other_paths_return_a_page(provider: Provider) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_unsupported_method_is_rejected(method: str, program: Program) -> None:
     """RFC 9110 §15.5.6: 405, with the allowed methods; no CSRF token is required."""
-    answer = program.call(method, "/clients")
+    answer = program.call(method, "/deliveries")
     problem(answer, 405, "methodNotAllowed")
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD"}
 

@@ -161,7 +161,8 @@ def test_no_response_contains_a_secret_or_its_hash(program: Program) -> None:
         answer = program.get(path)
         assert answer.status_code == 200, path
         assert [value for value in kept if value in answer.text] == [], path
-        assert not re.search(r'"\w*(hash|password|secret)"', answer.text, re.I), path
+        if path != "/openapi.json":  # it describes requests, too
+            assert not re.search(r'"\w*(hash|password|secret)"', answer.text, re.I), path
 
 
 # --- deliveries ---
