@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import RSAAlgorithm
 
 ISSUER_PATH = "/workbench"  # below the address of Pickup Learn: the attacker's own issuer
 
@@ -18,6 +19,12 @@ ISSUER_PATH = "/workbench"  # below the address of Pickup Learn: the attacker's 
 def foreign_key() -> rsa.RSAPrivateKey:
     """The attacker's own."""
     return rsa.generate_private_key(65537, 2048)
+
+
+@cache
+def foreign_public_key() -> jwt.PyJWK:
+    """The key that verifies the attacker's signatures, in the form of the IdP's keys."""
+    return jwt.PyJWK.from_json(RSAAlgorithm.to_jwk(foreign_key().public_key()), "RS256")
 
 
 def foreign(header: dict[str, Any], claims: dict[str, Any], known: jwt.PyJWK) -> str:

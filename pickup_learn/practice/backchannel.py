@@ -8,7 +8,7 @@ from flask import Response, current_app, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from pickup_learn.forgery import ISSUER_PATH, foreign_key
+from pickup_learn.forgery import ISSUER_PATH, foreign_public_key
 from pickup_learn.practice import sessions
 from pickup_learn.practice.models import PracticeSession, UsedToken
 from pickup_learn.practice.provider import Unreachable, current_idp
@@ -85,14 +85,18 @@ def check(token: str, behaviour: Behaviour) -> Claims:
 
     def key(kid: str | None) -> Any:
         if is_own:
-            return foreign_key().public_key()
+            return foreign_public_key()
         if behaviour["keys"] == "never" and "rotated" in behaviour.conditions:
             raise Refused("The key that signed the token is not among the cached keys.")
         return idp.key(kid)
 
     now = time.time()
     claims = verified(token, key, behaviour, issuer=own_issuer if is_own else idp.issuer, now=now)
-    return {name: claims[name] for name in claims if name != "sid"} if "sub_only" in behaviour.conditions else claims
+    if "sub_only" in behaviour.conditions:
+        claims.pop("sid", None)
+    if not claims.keys() & IDS:  # it would name all sessions of all people
+        raise Refused("Both sub and sid are missing.")
+    return claims
 
 
 def remember(claims: Claims, behaviour: Behaviour) -> None:

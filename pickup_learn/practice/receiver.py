@@ -55,8 +55,12 @@ def verified(token: str, keys: Keys, behaviour: Behaviour, *, issuer: str, now: 
 
 def named(token: str) -> Claims:
     """Whom the token names, as text that the database takes. Only a lab trusts it."""
-    texts = {name: value for name, value in unverified(token).items() if name in NAMES and isinstance(value, str)}
-    return {name: value for name, value in texts.items() if value.isprintable() and len(value) <= MAX_NAME}
+    return {name: value for name, value in unverified(token).items() if name in NAMES and is_name(value)}
+
+
+def is_name(value: Any) -> bool:
+    """Text that the database takes: a database may refuse NUL or half of a surrogate pair."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_NAME
 
 
 def carelessly_signed_content(token: str, keys: Keys, accepted: str) -> tuple[Mapping[str, Any], Claims]:
@@ -104,7 +108,7 @@ def check_claims(claims: Claims, issuer: str, audience: str) -> None:
         raise Refused("iss is not the issuer that Practice trusts.")
     if claims.get("aud") not in (audience, [audience]):
         raise Refused("aud does not name this client.")
-    if not all(isinstance(claims[name], str) and claims[name] for name in ("sub", "sid") if name in claims):
+    if not all(is_name(claims[name]) for name in ("sub", "sid") if name in claims):
         raise Refused("sub or sid is not a text.")
     if not {"sub", "sid"} & claims.keys():
         raise Refused("Both sub and sid are missing.")
@@ -117,7 +121,7 @@ def check_kind(claims: Claims) -> None:
         raise Refused("events does not contain the back-channel logout event.")
     if "nonce" in claims:
         raise Refused("A logout token must not have a nonce.")
-    if not isinstance(claims.get("jti"), str) or not 0 < len(claims["jti"]) <= 255:
+    if not is_name(claims.get("jti")):
         raise Refused("jti is missing.")
 
 

@@ -49,7 +49,8 @@ def callback() -> ResponseReturnValue:
     """``GET /practice/oauth2client``: exchange the code, check the ID token, begin a session."""
     pending = session.pop(PENDING, None)
     # RFC 6749 §10.12: the answer must belong to a request of this browser.
-    if not pending or not secrets.compare_digest(request.args.get("state", ""), pending["state"]):
+    state = request.args.get("state", "")
+    if not pending or not secrets.compare_digest(state.encode(), pending["state"].encode()):
         abort(400, "This sign-in was not started in this browser, or it was started twice.")
     if "code" not in request.args:
         abort(400, "The IdP did not sign you in.")

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 import pickup_learn
+from pickup_learn.forgery import foreign_key
 from pickup_learn.practice import sessions
 from pickup_learn.practice.models import PracticeSession
 from pickup_learn.practice.settings import ALL, Behaviour, behaviour_of, change
@@ -235,7 +237,55 @@ def test_unverified_token_only_chooses_whose_settings_apply(
     assert practice.post(good(tokens, key=key, header={"typ": "JWT"}))[0] == (200 if signed else 400)
 
 
+def set_fault(practice: Practice, values: dict[str, str], conditions: tuple[str, ...] = ()) -> None:
+    """What a lab or the person has set."""
+    with practice.app.app_context():
+        change(db.session, SUB, values, conditions)
+        db.session.commit()
+
+
+def test_token_whose_only_name_a_lab_removes_ends_no_session_of_others(practice: Practice, tokens: TokenMaker) -> None:
+    """The lab removes the sid. Without a sub, the token would then name all sessions of all people."""
+    practice.sign_in("another person", sub="somebody", sid="sid-3")
+    set_fault(practice, {"checks": "none"}, ("sub_only",))
+    assert practice.post(good(tokens, without=["sub"]))[0] == 400
+    assert practice.is_active("left")
+    assert practice.is_active("another person")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": "\ud800"}, {"sub": "x" * 300}, {"sub": "a\0b"}, {"sid": "\ud800", "sub": SUB}, {"jti": "\ud800"},
+        {"jti": "a\0b"},
+    ],
+    ids=lambda claims: ascii(claims)[:20],
+)  # fmt: skip
+def test_foreign_token_with_text_that_no_database_takes_is_refused(practice: Practice, claims: dict[str, str]) -> None:
+    set_fault(practice, {"issuer": "any"})
+    own = f"{practice.app.config['LEARN_URL']}/workbench"
+    maker = TokenMaker(own, "pickup-practice", rsa_key("idp"), START)
+    content = {**maker.logout_claims(sub=SUB, sid=SID), **claims}
+    token = jwt.encode(content, foreign_key(), "RS256", headers={"typ": "logout+jwt"})
+    assert practice.post(token)[0] == 400
+    assert practice.is_active()
+
+
+def test_two_faults_together_are_no_fault_of_the_service(practice: Practice) -> None:
+    """HS256 with the key of a foreign issuer: the receiver refuses it and does not fail."""
+    set_fault(practice, {"issuer": "any", "algorithms": "HS256"})
+    own = f"{practice.app.config['LEARN_URL']}/workbench"
+    content = TokenMaker(own, "pickup-practice", rsa_key("idp"), START).logout_claims(sub=SUB, sid=SID)
+    assert practice.post(jws({"alg": "HS256", "typ": "logout+jwt"}, content, None))[0] == 400
+
+
 # --- sign-in ---
+
+
+def test_state_that_is_not_ascii_is_refused(practice: Practice) -> None:
+    browser = practice.app.test_client()
+    browser.get("/practice/login")
+    assert browser.get("/practice/oauth2client?code=c&state=%C3%A9").status_code == 400
 
 
 def test_answer_to_a_sign_in_that_this_browser_did_not_start_is_refused(practice: Practice) -> None:
