@@ -20,8 +20,8 @@ worker_class = "gthread"
 workers = 2
 threads = 16
 is_learn = "pickup_learn:create_app()" in sys.argv
-if is_learn:  # one collector, and a thread for each of 64 open tabs
-    workers, threads = 1, 80
+if is_learn:  # one collector, and a thread for each of 64 open tabs and 32 slow answers of the labs
+    workers, threads = 1, 112
 
 # Create the application once, before the workers are forked. They share its memory, and only one process creates
 # the tables, the seed data and the first signing key.

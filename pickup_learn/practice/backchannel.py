@@ -1,12 +1,13 @@
 """``POST /practice/bclogout``: takes a logout token, as the settings say (Back-Channel Logout §2.5 to 2.8)."""
 
+import threading
 import time
 from time import sleep
 from typing import Any
 
 from flask import Response, current_app, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from pickup_learn.forgery import ISSUER_PATH, foreign_public_key
 from pickup_learn.practice import sessions
@@ -19,6 +20,10 @@ from pickup_web import clock, csrf, events, messages
 from pickup_web.database import db
 
 IDS = ("sub", "sid")
+KEEP = 1_000  # used tokens of a person
+PLACES = 32  # requests that may wait at once; each holds a thread of Pickup Learn (gunicorn.conf.py has more)
+
+_waiting = threading.BoundedSemaphore(PLACES)
 
 
 def receive() -> ResponseReturnValue:
@@ -33,8 +38,14 @@ def receive() -> ResponseReturnValue:
         return redirect(address("practice.bclogout").replace("http://", "https://", 1), 308)
     if behaviour["csrf"] == "everything":
         csrf.protect()
-    db.session.commit()  # no transaction is open while we wait
-    sleep(int(behaviour["answer_time"]))
+    if seconds := int(behaviour["answer_time"]):
+        db.session.commit()  # no transaction is open while we wait
+        if not _waiting.acquire(blocking=False):
+            return later("Practice is overloaded.")
+        try:
+            sleep(seconds)
+        finally:
+            _waiting.release()
     return answer(tokens, behaviour)
 
 
@@ -59,10 +70,15 @@ def answer(tokens: list[str], behaviour: Behaviour) -> Response:
             return uncached(Response(), 200)
         return uncached(jsonify(error="invalid_request", error_description=str(refused)), 400)
     except Unreachable as error:  # the token may be good: the IdP may send it again
-        response = uncached(jsonify(error="temporarily_unavailable", error_description=str(error)), 503)
-        response.headers["Retry-After"] = "2"
-        return response
+        return later(str(error))
     return uncached(jsonify(sessions_ended=ended), 200)
+
+
+def later(reason: str) -> Response:
+    """The sender may try again (RFC 9110 §15.6.4)."""
+    response = uncached(jsonify(error="temporarily_unavailable", error_description=reason), 503)
+    response.headers["Retry-After"] = "2"
+    return response
 
 
 def attempt(tokens: list[str], behaviour: Behaviour) -> int:
@@ -108,6 +124,11 @@ def remember(claims: Claims, behaviour: Behaviour) -> None:
     if db.session.get(UsedToken, key):
         raise Refused("This logout token was used before.")
     db.session.add(UsedToken(sub=key[0], jti=key[1], sid=claims.get("sid"), at=clock.now()))
+    db.session.flush()
+    newest = select(UsedToken.jti).where(UsedToken.sub == key[0]).order_by(UsedToken.at.desc())
+    db.session.execute(
+        delete(UsedToken).where(UsedToken.sub == key[0], UsedToken.jti.in_(newest.offset(KEEP).limit(KEEP)))
+    )
     if behaviour["jti_guard"] == "seen":
         db.session.commit()
 
@@ -127,6 +148,7 @@ def apply(claims: Claims, behaviour: Behaviour) -> int:
         jti=claims.get("jti"),
         outcome=f"{len(found)} ended",
     )
+    events.prune(db.session)
     db.session.commit()
     return len(found)
 

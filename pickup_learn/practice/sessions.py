@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import g, session
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, select
 
 from pickup_learn.practice.models import PracticeSession, UsedToken
 from pickup_learn.practice.settings import behaviour_of
 from pickup_web import clock, events
 from pickup_web.database import db
 
+KEEP_SECONDS = 24 * 3600  # how long an ended session can still tell its tab why
 COOKIE = "practice"  # its name in the signed cookie of Pickup Learn
 
 
@@ -56,7 +57,10 @@ def begin(claims: Mapping[str, Any], name: str, id_token: str) -> bool:
     if db.session.scalar(select(UsedToken.jti).where(UsedToken.sub == sub, UsedToken.sid == sid).limit(1)):
         db.session.rollback()
         return False
+    old = PracticeSession.ended_at < clock.now() - KEEP_SECONDS
+    db.session.execute(delete(PracticeSession).where(PracticeSession.sub == sub, old))
     events.record(db.session, "rp.session.created", sid=sid)
+    events.prune(db.session)
     db.session.commit()
     session[COOKIE] = value
     g.pop("practice_session", None)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 import pickup_learn
 from pickup_learn.forgery import foreign_key
-from pickup_learn.practice import sessions
-from pickup_learn.practice.models import PracticeSession
+from pickup_learn.practice import backchannel, sessions
+from pickup_learn.practice.models import PracticeSession, UsedToken
 from pickup_learn.practice.settings import ALL, Behaviour, behaviour_of, change
 from pickup_web.database import db
-from tests.conftest import START, close, make_settings
+from tests.conftest import START, Clock, close, make_settings
 from tests.network import Network
 from tests.tokens import LOGOUT_EVENT, TokenMaker, b64, jws, rsa_key
 
@@ -277,6 +279,49 @@ def test_two_faults_together_are_no_fault_of_the_service(practice: Practice) -> 
     own = f"{practice.app.config['LEARN_URL']}/workbench"
     content = TokenMaker(own, "pickup-practice", rsa_key("idp"), START).logout_claims(sub=SUB, sid=SID)
     assert practice.post(jws({"alg": "HS256", "typ": "logout+jwt"}, content, None))[0] == 400
+
+
+def test_slow_practice_leaves_threads_for_everyone_else(
+    practice: Practice, tokens: TokenMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait takes a thread of Pickup Learn, so only some requests may wait at once."""
+    waited: list[int] = []
+    monkeypatch.setattr(backchannel, "sleep", waited.append)
+    monkeypatch.setattr(backchannel, "_waiting", threading.BoundedSemaphore(1))
+    set_fault(practice, {"answer_time": "6"})
+    with backchannel._waiting:
+        answer = practice.client.post("/practice/bclogout", data={"logout_token": good(tokens)})
+    assert (answer.status_code, answer.headers["Retry-After"], waited) == (503, "2", [])
+    assert practice.is_active()
+    assert practice.post(good(tokens))[0] == 200
+    assert waited == [6]
+
+
+def test_replay_guard_of_a_person_does_not_grow_without_end(
+    practice: Practice, tokens: TokenMaker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the checks off, anyone can send as many tokens as they like. Another person's guard stays as it is."""
+    monkeypatch.setattr(backchannel, "KEEP", 3)
+    assert practice.post(other := good(tokens, sub="somebody"))[0] == 200
+    set_fault(practice, {"checks": "none"})
+    for number in range(6):
+        clock.turn(1)
+        assert practice.post(good(tokens, jti=f"jti-{number}"))[0] == 200
+    with practice.app.app_context():
+        kept = db.session.scalars(select(UsedToken.jti).where(UsedToken.sub == SUB).order_by(UsedToken.jti))
+        assert list(kept) == ["jti-3", "jti-4", "jti-5"]
+    assert practice.post(other)[0] == 400
+
+
+def test_sessions_that_ended_long_ago_are_deleted_at_the_next_sign_in(
+    practice: Practice, tokens: TokenMaker, clock: Clock
+) -> None:
+    practice.sign_in("another person", sub="somebody", sid="sid-3")
+    assert practice.post(good(tokens))[0] == 200
+    clock.turn(sessions.KEEP_SECONDS + 1)
+    with practice.app.test_request_context():
+        assert sessions.begin({"sub": SUB, "sid": "sid-2"}, "cameron", "")
+        assert set(db.session.scalars(select(PracticeSession.sid))) == {"sid-2", "sid-3"}
 
 
 # --- sign-in ---
