@@ -28,7 +28,8 @@ def foreign_public_key() -> jwt.PyJWK:
 
 
 def foreign(header: dict[str, Any], claims: dict[str, Any], known: jwt.PyJWK) -> str:
-    return jwt.encode(claims, foreign_key(), "RS256", headers={**header, "kid": known.key_id})
+    # PyJWT's encode() refuses some claims, such as an iss that is not a text. An attacker can sign anything.
+    return jwt.PyJWS().encode(json.dumps(claims).encode(), foreign_key(), "RS256", {**header, "kid": known.key_id})
 
 
 def hs256(header: dict[str, Any], claims: dict[str, Any], known: jwt.PyJWK) -> str:

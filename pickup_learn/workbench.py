@@ -5,6 +5,7 @@ with the IdP's signature the browser opens the IdP's console, where an operator 
 """
 
 import json
+import threading
 from typing import Any, NamedTuple
 
 import jwt
@@ -18,12 +19,16 @@ from pickup_web.settings import Settings
 
 TIMEOUT_SECONDS = 5
 MAX_CLAIMS = 4096  # characters
+PLACES = 16  # tokens that may be sent at once: each holds a thread, and one for Practice needs a second thread
 KEYS = {
     "right": "The IdP's key (an operator confirms it in the console)",
     "foreign": "A key of your own, under the name of the IdP's key",
     "hs256": "HS256, with the IdP's public key as the secret",
     "none": "No key: the algorithm none",
 }
+
+
+_sending = threading.BoundedSemaphore(PLACES)
 
 
 class Mistake(NamedTuple):
@@ -93,10 +98,22 @@ def send() -> Response | tuple[Response, int]:
         abort(400)
     if to == "practice" and not practice.is_own(claims):
         return jsonify(error="At Practice you can attack only your own sessions. Sign in to it in this browser."), 403
+    if not _sending.acquire(blocking=False):
+        return jsonify(error="Too many tokens are being sent. Try again."), 503
+    try:
+        return sent(uri, key, claims)
+    finally:
+        _sending.release()
+
+
+def sent(uri: str, key: str, claims: dict[str, Any]) -> Response | tuple[Response, int]:
+    """The app's answer to the token of this request."""
     verify = current_settings().ca_bundle or True
     try:
         keys = requests.get(f"{current_settings().idp_url}/oauth2/jwks", timeout=TIMEOUT_SECONDS, verify=verify).json()
-        known = next(one for one in jwt.PyJWKSet.from_dict(keys).keys if one.algorithm_name == "RS256")
+        known = next((one for one in jwt.PyJWKSet.from_dict(keys).keys if one.algorithm_name == "RS256"), None)
+        if known is None:
+            return jsonify(error="The IdP has no key for RS256."), 502
         token = MAKERS[key]({"typ": request.form.get("typ", "")}, claims, known)
         answer = requests.post(
             uri, {"logout_token": token}, timeout=TIMEOUT_SECONDS, verify=verify, allow_redirects=False

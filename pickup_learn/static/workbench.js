@@ -107,7 +107,7 @@ async function send() {
     return;
   }
   const answer = await fetch(page.dataset.send, { method: "POST", body });
-  if ([403, 502].includes(answer.status)) return fill(find("verdict"), notice("bad", (await answer.json()).error));
+  if ([403, 502, 503].includes(answer.status)) return fill(find("verdict"), notice("bad", (await answer.json()).error));
   if (!answer.ok) return fill(find("verdict"), notice("bad", "The token cannot be made. Load this page again."));
   again();
 }

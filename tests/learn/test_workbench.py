@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,32 @@ def test_page_says_that_an_app_does_not_answer(world: World, monkeypatch: pytest
     monkeypatch.setattr(requests, "post", refuse)
     answer = send(world)
     assert (answer.status_code, answer.json) == (502, {"error": "The IdP or the app does not answer."})
+
+
+@pytest.mark.parametrize("key", forgery.MAKERS)
+@pytest.mark.parametrize("claims", ['{"iss": 5}', '{"exp": NaN}', '{"sub": "\\ud800"}', '{"aud": {}, "iat": "x"}'])
+def test_any_claims_of_an_attacker_are_sent(
+    claims: str, key: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Answers(monkeypatch)
+    assert send(world, key=key, claims=claims).status_code == 200
+    assert len(answers.sent) == 1
+
+
+def test_page_says_that_the_idp_has_no_usable_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers(monkeypatch)
+    monkeypatch.setattr(
+        PUBLIC, "_jwk_data", {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    )
+    assert send(world).status_code == 502
+    assert answers.sent == []
+
+
+def test_sending_leaves_threads_for_everyone_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token for Practice needs a second thread of this service. If all were sending, none would be left for it."""
+    answers = Answers(monkeypatch)
+    monkeypatch.setattr(workbench, "_sending", threading.BoundedSemaphore(1))
+    with workbench._sending:
+        assert send(world).status_code == 503
+    assert answers.sent == []
+    assert send(world).status_code == 200
