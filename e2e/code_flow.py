@@ -8,10 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from e2e.apps import App
 from e2e.device import Device
 from e2e.logout_tokens import encoded
 from e2e.plain import http
-from e2e.stack import App, Stack
+from e2e.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def tokens_of(device: Device, stack: Stack, app: App, scope: str) -> Tokens:
     parameters = {
         "response_type": "code",
         "client_id": app.client_id,
-        "redirect_uri": f"{app.url}/oauth2client",
+        "redirect_uri": app.url + app.callback_path,
         "scope": scope,
         "state": secrets.token_urlsafe(),
         "code_challenge": encoded(hashlib.sha256(verifier.encode()).digest()),
@@ -37,13 +38,13 @@ def tokens_of(device: Device, stack: Stack, app: App, scope: str) -> Tokens:
         "prompt": "none",
     }
     cookie = {"Cookie": device.cookie(stack.idp_url)}
-    answer = http.get(f"{stack.idp_url}/oauth2/authorize", params=parameters, headers=cookie)
+    answer = http.get(stack.provider.metadata["authorization_endpoint"], params=parameters, headers=cookie)
     code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
     exchange = {"code": code, "redirect_uri": parameters["redirect_uri"], "code_verifier": verifier}
     answer = token_request(stack, app, grant_type="authorization_code", **exchange)
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    return Tokens(body["access_token"], body["refresh_token"], body["id_token"])
+    return Tokens(body["access_token"], body.get("refresh_token", ""), body["id_token"])
 
 
 def token_request(stack: Stack, app: App, **parameters: str) -> Any:
@@ -51,4 +52,4 @@ def token_request(stack: Stack, app: App, **parameters: str) -> Any:
     secret = stack.client_secrets.get(app.client_id)
     if secret is None:
         pytest.skip(f"the client secret of this stack's {app.title} is not known (PICKUP_…_CLIENT_SECRET)")
-    return http.post(f"{stack.idp_url}/oauth2/token", data=parameters, auth=(app.client_id, secret))
+    return http.post(stack.provider.metadata["token_endpoint"], data=parameters, auth=(app.client_id, secret))

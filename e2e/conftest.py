@@ -6,22 +6,26 @@ By default the suite starts three services for itself and ends them afterwards. 
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, expect
 
+from e2e.apps import App
+from e2e.capabilities import LEFT_OUT, NOT_APPLICABLE, not_applicable, unknown
 from e2e.device import Device
 from e2e.operator import Operator
+from e2e.parties import Parties, chosen
 from e2e.pictures import Camera, LessonCamera
 from e2e.record import Record
-from e2e.stack import SERVICES, App, OwnProcesses, Stack, StackControl, running_stack
+from e2e.stack import SERVICES, OwnProcesses, Stack, StackControl, running_stack
 from e2e.third_party import allowing_browser
 from pickup_web import localhost
 
 NewDevice: TypeAlias = Callable[..., Device]
+Can: TypeAlias = Callable[..., bool]
 Figure: TypeAlias = Callable[[str, str], None]
 
 HEADLESS = "chromium-headless-shell"  # as in scripts/browser: a third of the processor time, but no windows
@@ -30,6 +34,7 @@ QUIET = ("--disable-background-networking", "--disable-component-update", "--dis
 PATIENCE = 10_000  # milliseconds until a condition of no story in particular must be true
 
 STACK = pytest.StashKey[Stack]()
+PARTIES = pytest.StashKey[Parties]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["", "local", "compose", "none"],
         help="How to stop, kill and change services of that stack: by scripts/service (local, compose) or not at all.",
     )
+    group.addoption(
+        "--provider", default="", metavar="NAME|FILE", help="Another provider: a name of e2e/providers, or a file."
+    )
+    group.addoption("--app", default="", metavar="NAME|FILE", help="Another app in Manager's place, in the same way.")
+    group.addoption("--table", default="", metavar="FILE", help="Write the table of results there, as JSON.")
     group.addoption("--pictures", action="store_true", help="Take the pictures of README and tutorial.")
     group.addoption("--figures", action="store_true", help="Measure the logout instead of telling the stories.")
 
@@ -54,6 +64,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Names below .localhost are this machine; a failure leaves a picture."""
     localhost.install()
+    try:
+        config.stash[PARTIES] = chosen(config.getoption("provider"), config.getoption("app"))
+    except LookupError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.addinivalue_line("markers", "needs(*capabilities): not applicable without them (e2e/capabilities.py)")
     config.addinivalue_line("markers", "figures: measures and asserts nothing; runs with --figures only")
     if config.option.screenshot == "off":
         config.option.screenshot = "only-on-failure"
@@ -64,7 +79,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Either the stories or the figures. The longest stories come first, so that none runs alone at the end."""
     wanted = [item for item in items if bool(item.get_closest_marker("figures")) is config.getoption("figures")]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    for item in wanted:
+        skip_if_not_applicable(item, config.stash[PARTIES].can)
     items[:] = sorted(wanted, key=lambda item: "every_page" not in item.name)
+
+
+def skip_if_not_applicable(item: pytest.Item, can: Collection[str]) -> None:
+    """What a story needs as a whole is known before anything starts."""
+    needed = [name for mark in item.iter_markers("needs") for name in mark.args]
+    assert not unknown(needed), f"{item.nodeid} needs {unknown(needed)}, which e2e/capabilities.py does not list"
+    if missing := next((name for name in needed if name not in can), ""):
+        item.add_marker(pytest.mark.skip(reason=NOT_APPLICABLE + missing))
 
 
 # --- the stack ----------------------------------------------------------------
@@ -73,13 +98,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack that this run is about."""
+    parties = pytestconfig.stash[PARTIES]
     if base := pytestconfig.getoption("base"):
-        pytestconfig.stash[STACK] = running_stack(base, pytestconfig.getoption("control"))
+        pytestconfig.stash[STACK] = running_stack(base, pytestconfig.getoption("control"), parties)
         yield pytestconfig.stash[STACK]
         return
-    own = OwnProcesses(tmp_path_factory.mktemp("stack"))
+    own = OwnProcesses(tmp_path_factory.mktemp("stack"), parties)
     try:
-        own.start(*SERVICES)
+        own.start_all()
         pytestconfig.stash[STACK] = own.stack()
         yield pytestconfig.stash[STACK]
     finally:
@@ -90,14 +116,14 @@ def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
 def hands(stack: Stack) -> StackControl:
     """Needed by stories that break something."""
     if stack.hands is None:
-        pytest.skip("this story stops, kills or changes services, and has no hands on them here (--control none)")
+        not_applicable("a test can stop services (--control)")
     return stack.hands
 
 
 @pytest.fixture(scope="session")
 def operator(stack: Stack) -> Operator:
-    """An operator who uses the console over HTTP, without a browser."""
-    return Operator(stack)
+    """An operator of the provider, who uses no browser."""
+    return stack.provider.operator()
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +131,7 @@ def record(stack: Stack) -> Record:
     """Needed by stories that look behind the pages."""
     record = Record(stack)
     if not record.is_open():
-        pytest.skip("this stack does not show its events (PICKUP_DEMO_EVENTS)")
+        not_applicable("shows_events (PICKUP_DEMO_EVENTS is off)")
     return record
 
 
@@ -119,6 +145,20 @@ def here(request: pytest.FixtureRequest, stack: Stack) -> App:
 def there(stack: Stack, here: App) -> App:
     """The other app."""
     return stack.other(here)
+
+
+@pytest.fixture
+def can(request: pytest.FixtureRequest, stack: Stack) -> Can:
+    """Whether the provider, or the given app, can do something. The table of results lists what was left out."""
+
+    def ask(capability: str, app: App | None = None) -> bool:
+        assert not unknown([capability])
+        is_able = capability in (app or stack.provider).can
+        if not is_able:
+            request.node.user_properties.append((LEFT_OUT, capability))
+        return is_able
+
+    return ask
 
 
 # --- browsers -----------------------------------------------------------------
@@ -214,7 +254,8 @@ def figure(request: pytest.FixtureRequest) -> Figure:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    figures = [figure for report in reports if report.when == "call" for figure in report.user_properties]
+    properties = [one for report in reports if report.when == "call" for one in report.user_properties]
+    figures = [(name, value) for name, value in properties if name != LEFT_OUT]
     if figures:
         terminalreporter.section("figures")
         for name, value in figures:
@@ -227,7 +268,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment] # pytest sends what the inner hooks return
     stack = item.config.stash.get(STACK, None)
     if report.failed and stack and stack.hands:
-        for service in SERVICES:
+        for service in getattr(stack.hands, "services", SERVICES):
             if output := stack.hands.output(service):
                 report.sections.append((f"output of {service}", output))
     return report  # type: ignore[return-value]

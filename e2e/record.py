@@ -6,9 +6,11 @@ from typing import Any
 
 import requests
 
+from e2e.capabilities import not_applicable
 from e2e.plain import http
 from e2e.stack import Stack
 
+PARTIES = ("idp", "dispatch", "manager")
 LOOK_SECONDS = 0.03  # between two looks at a record
 
 
@@ -33,11 +35,17 @@ class Record:
         self._stack = stack
 
     def is_open(self) -> bool:
-        """Whether this stack shows its events to us."""
-        return all(http.get(self._address(service)).ok for service in ("idp", "dispatch", "manager"))
+        """Whether all that can show events do so."""
+        return all(http.get(self._address(service)).ok for service in PARTIES if self._can_show(service))
+
+    def _can_show(self, service: str) -> bool:
+        party = self._stack.provider if service == "idp" else self._stack.app(service)
+        return "shows_events" in party.can
 
     def events(self, service: str, name: str, *, sid: str, client_id: str | None = None) -> list[Event]:
         """The events of that name about one session, oldest first."""
+        if not self._can_show(service):
+            not_applicable("shows_events")
         answer = http.get(self._address(service), params={"name": name, "sid": sid})
         answer.raise_for_status()
         found = [Event(**event) for event in answer.json()["events"]]

@@ -13,9 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
+
+from e2e.apps import App
+from e2e.apps.pickup import Pickup as DispatchOrManager
+from e2e.capabilities import not_applicable
+from e2e.parties import Parties
+from e2e.providers import Provider
 
 ROOT = Path(__file__).parent.parent
 SERVICES = ("idp", "dispatch", "manager", "learn")
@@ -23,46 +28,14 @@ MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manag
 START_SECONDS = 60  # a machine that is busy with something else
 SECONDS_TO_ANSWER = 5
 STOP_SECONDS = 10  # more than gunicorn's graceful_timeout
+OURS = Parties()
 LAST_LINES = 40  # of a service's output, shown with a failure
-
-# Runs where the provider runs. A forgery that is refused for its audience must have the right signature.
-PRINT_SIGNING_KEY = """
-import json
-from sqlalchemy import create_engine, select
-from sqlalchemy.orm import Session
-from idp.encryption import decrypt_jwk, use_key
-from idp.models import SigningKey
-from pickup_web.settings import load_settings
-settings = load_settings("idp")
-engine = create_engine(settings.idp_database_url)
-use_key(engine, settings.secret_key.get_secret_value())
-with Session(engine) as db:
-    rs256 = select(SigningKey).where(SigningKey.alg == "RS256")
-    key = db.scalars(rs256.order_by(SigningKey.signs_from.desc())).first()
-print(json.dumps({**decrypt_jwk(engine, key.private_jwk), "kid": key.kid}))
-"""
 
 # In a container: there are no other processes than the service's.
 PRINT_ENVIRONMENTS = """
 from pathlib import Path
 print(*(path.read_text() for path in Path("/proc").glob("[0-9]*/environ")))
 """
-
-
-@dataclass(frozen=True)
-class App:
-    """One of the two apps, as the stories know it."""
-
-    service: str
-    title: str
-    url: str
-    front: str  # the path that opens an app for somebody who is signed in
-    front_heading: str
-
-    @property
-    def client_id(self) -> str:
-        """Its name at the provider."""
-        return f"pickup-{self.service}"
 
 
 class StackControl(ABC):
@@ -121,24 +94,28 @@ class StackControl(ABC):
         finally:
             self.thaw(service)
 
-    def signing_key(self) -> dict[str, Any]:
-        """The private key the provider signs with, as a JWK."""
-        key: dict[str, Any] = json.loads(self.python("idp", PRINT_SIGNING_KEY))
-        return key
-
 
 @dataclass(frozen=True)
 class Stack:
-    """Addresses, secrets, and hands, where there are any."""
+    """A provider, two apps, and hands on them, where there are any."""
 
-    idp_url: str
+    provider: Provider
     dispatch: App
     manager: App
     learn_url: str
-    password: str
     client_secrets: Mapping[str, str]
     logout_wait: float  # seconds a user's redirect waits for the logout requests, at most
     hands: StackControl | None
+
+    @property
+    def idp_url(self) -> str:
+        """The issuer."""
+        return self.provider.issuer
+
+    @property
+    def password(self) -> str:
+        """Of all people of the stories."""
+        return self.provider.password
 
     def url(self, service: str) -> str:
         """A service's base URL."""
@@ -153,18 +130,23 @@ class Stack:
         return self.manager if app is self.dispatch else self.dispatch
 
 
-def make_stack(urls: list[str], environment: Mapping[str, str], hands: StackControl | None) -> Stack:
-    """A stack at these addresses: IdP, Dispatch, Manager, Learn."""
-    idp_url, dispatch_url, manager_url, learn_url = (url.rstrip("/") for url in urls)
+def make_stack(
+    urls: list[str], environment: Mapping[str, str], hands: StackControl | None, parties: Parties = OURS
+) -> Stack:
+    """A stack at these addresses: IdP, Dispatch, Manager and, if there is one, Learn."""
+    idp_url, dispatch_url, manager_url, *learn_url = urls
+    provider = parties.provider(idp_url, environment.get("PICKUP_DEMO_PASSWORD", ""))
     clients = ("dispatch", "manager", "admin")
     known = {client: environment.get(f"PICKUP_{client.upper()}_CLIENT_SECRET", "") for client in clients}
+    dispatch = DispatchOrManager("dispatch", provider, dispatch_url.rstrip("/"), known["dispatch"])
+    manager = parties.app("manager", provider, manager_url.rstrip("/"), known["manager"])
+    names = {"dispatch": dispatch.client_id, "manager": manager.client_id, "admin": "pickup-admin"}
     return Stack(
-        idp_url=idp_url,
-        dispatch=App("dispatch", "Pickup Dispatch", dispatch_url, "/bookings", "Bookings"),
-        manager=App("manager", "Pickup Manager", manager_url, "/overview", "Overview"),
-        learn_url=learn_url,
-        password=environment["PICKUP_DEMO_PASSWORD"],
-        client_secrets={f"pickup-{client}": secret for client, secret in known.items() if secret},
+        provider=provider,
+        dispatch=dispatch,
+        manager=manager,
+        learn_url="".join(learn_url).rstrip("/"),
+        client_secrets={names[client]: secret for client, secret in known.items() if secret},
         logout_wait=float(environment.get("PICKUP_LOGOUT_WAIT") or 1.0),
         hands=hands,
     )
@@ -174,10 +156,13 @@ def make_stack(urls: list[str], environment: Mapping[str, str], hands: StackCont
 
 
 class OwnProcesses(StackControl):
-    """The four services as processes of this test run: free ports, an empty folder for their data."""
+    """The services as processes of this test run: free ports, an empty folder for their data.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    In the place of our IdP or of Manager there may be a party that starts itself.
+    """
+
+    def __init__(self, folder: Path, parties: Parties = OURS) -> None:
+        self._folder, self._parties = folder, parties
         self._ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         others = {name: value for name, value in os.environ.items() if not name.startswith("PICKUP_")}
@@ -193,18 +178,46 @@ class OwnProcesses(StackControl):
             "PICKUP_DEMO_EVENTS": "true",
             "PICKUP_REGISTRATION_TOKEN": secrets.token_hex(),
             "PYTHONUNBUFFERED": "1",
+            **parties.provider.settings,
         }
+        self._stack = self._make_stack()
+
+    def _make_stack(self) -> Stack:
+        at = {service: f"http://{service}.localhost:{port}" for service, port in self._ports.items()}
+        self.environment["PICKUP_IDP_URL"] = at["idp"] + self._parties.provider.issuer_path
+        manager = at["manager"] + ("/pickup-manager" if self._parties.app is DispatchOrManager else "")
+        urls = [self.environment["PICKUP_IDP_URL"], f"{at['dispatch']}/pickup-dispatch", manager, at["learn"]]
+        return make_stack(urls, self.environment, self, self._parties)
 
     def stack(self) -> Stack:
         """The stack these processes are."""
-        ports = self._ports
-        urls = [
-            f"http://idp.localhost:{ports['idp']}",
-            f"http://dispatch.localhost:{ports['dispatch']}/pickup-dispatch",
-            f"http://manager.localhost:{ports['manager']}/pickup-manager",
-            f"http://learn.localhost:{ports['learn']}",
-        ]
-        return make_stack(urls, self.environment, self)
+        return self._stack
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those of ours that this stack has."""
+        if self._parties.are_ours:
+            return SERVICES
+        has_our_idp = "pickup_idp" in self._parties.provider.can
+        has_our_manager = self._parties.app is DispatchOrManager
+        return (*["idp"] * has_our_idp, "dispatch", *["manager"] * has_our_manager)
+
+    def start_all(self) -> None:
+        """Start everything, for the first time."""
+        stack = self._stack
+        if "idp" not in self.services:
+            stack.provider.start(self._folder, self._ports["idp"], [stack.dispatch, stack.manager])
+        if "manager" not in self.services:
+            self._register(stack.manager)
+        self.start(*self.services)
+        stack.manager.start(self._folder)
+
+    def _register(self, app: App) -> None:
+        """As a client of our IdP, which adds the clients in this file to its data when it starts."""
+        seed = self._folder / "clients.toml"
+        lines = [f"{name} = {json.dumps(value)}" for name, value in app.metadata().items()]
+        seed.write_text("\n".join(["[[clients]]", *lines, ""]), "utf-8")
+        self.environment["PICKUP_SEED"] = str(seed)
 
     def start(self, *services: str) -> None:
         for service in services:
@@ -235,7 +248,12 @@ class OwnProcesses(StackControl):
 
     def process_id(self, service: str) -> int:
         """Of its master; the workers are the children."""
-        return self._processes[service].pid
+        return self._process(service).pid
+
+    def _process(self, service: str) -> subprocess.Popen[bytes]:
+        if service not in self.services:
+            not_applicable(f"a test can stop the {service}")
+        return self._processes[service]
 
     def _runs(self, service: str) -> bool:
         return service in self._processes and self._processes[service].poll() is None
@@ -247,15 +265,17 @@ class OwnProcesses(StackControl):
         return self._folder / f"{service}.log"
 
     def stop(self, service: str) -> None:
-        self._processes[service].send_signal(signal.SIGTERM)
-        self._processes[service].wait(STOP_SECONDS)
+        self._process(service).send_signal(signal.SIGTERM)
+        self._process(service).wait(STOP_SECONDS)
 
     def kill(self, service: str) -> None:
         self._signal(service, signal.SIGKILL)
-        self._processes[service].wait(STOP_SECONDS)
+        self._process(service).wait(STOP_SECONDS)
 
     def kill_all(self) -> None:
         """The end: there is nothing left to save."""
+        self._stack.manager.end()
+        self._stack.provider.end()
         for service in filter(self._runs, SERVICES):
             self.kill(service)
 
@@ -266,13 +286,13 @@ class OwnProcesses(StackControl):
         self._signal(service, signal.SIGCONT)
 
     def _signal(self, service: str, number: int) -> None:
-        os.killpg(self._processes[service].pid, number)
+        os.killpg(self.process_id(service), number)
 
     def python(self, service: str, program: str) -> str:
         return run([*as_service(service), sys.executable, "-c", program], self.environment)
 
     def environments(self, service: str) -> list[str]:
-        return environments_of_group(self._processes[service].pid)
+        return environments_of_group(self.process_id(service))
 
     def output(self, service: str) -> str:
         return last_lines(self._log(service))
@@ -397,14 +417,16 @@ class ComposeHands(ScriptedHands):
         return run(["docker", "ps", "-aq", "--filter", labels[0], "--filter", labels[1]], self.environment).strip()
 
 
-def running_stack(base: str, control: str) -> Stack:
+def running_stack(base: str, control: str, parties: Parties = OURS) -> Stack:
     """The stack at the addresses in ``base``, or the one that ``make up`` started here."""
     environment = {**dotenv(), **os.environ}
     if base == "running":
         base = run([str(ROOT / "scripts" / "stack"), "urls"], environment)
         control = control or run([str(ROOT / "scripts" / "stack"), "mode"], environment).strip()
     hands = {"local": LocalHands, "compose": ComposeHands}.get(control)
-    return make_stack(base.split(), environment, hands(environment) if hands else None)
+    idp, dispatch, manager, *learn = base.split()
+    urls = [idp, dispatch, manager if parties.app is DispatchOrManager else parties.app.url, *learn]
+    return make_stack(urls, environment, hands(environment) if hands else None, parties)
 
 
 def dotenv() -> dict[str, str]:

@@ -9,10 +9,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from e2e.stack import App, Stack, free_ports, healthy, last_lines
+from e2e.apps.plain import Plain
+from e2e.stack import Stack, free_ports, healthy, last_lines
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 30  # to start
+
+
+class Shop(Plain):
+    """What a story needs to know of it."""
+
+    title = "The shop"
+    front, front_heading = "/orders", "Orders"
 
 
 def source() -> str:
@@ -38,7 +46,7 @@ class StrangersApp:
         port: int | None = None,
     ) -> None:
         self._port = port or free_ports(1)[0]
-        self.app = App("shop", "The shop", f"http://shop.localhost:{self._port}", "/orders", "Orders")
+        self.app = Shop("shop", stack.provider, f"http://shop.localhost:{self._port}")
         self._log = folder / "shop.log"
         (folder / "shop.py").write_text(source(), "utf-8")
         others = {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}

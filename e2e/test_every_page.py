@@ -10,7 +10,6 @@ from playwright.sync_api import Locator, Page, expect
 from e2e import axe
 from e2e.conftest import NewDevice
 from e2e.device import Device
-from e2e.operator import Operator
 from e2e.pages.app_page import AppPage
 from e2e.pages.dispatch import BookingsPage, MakeBookingPage
 from e2e.pages.form_page import FormPage
@@ -168,7 +167,9 @@ def through_a_logout(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
 def with_a_frame(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
     """The page after a logout that has a frame of an app. Its script would leave it at once."""
     tab.route("**/frontchannel.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
-    with Operator(stack).client_setting("pickup-manager", frontchannel_logout_uri=f"{stack.manager.url}/fclogout"):
+    with stack.provider.operator().client_setting(
+        "pickup-manager", frontchannel_logout_uri=f"{stack.manager.url}/fclogout"
+    ):
         phone.sign_in_for(stack.manager.url + stack.manager.front, user="cameron")
         AppPage(tab, stack.manager).open(stack.manager.front).log_out()
         expect(tab.get_by_role("link", name="Continue")).to_be_visible()
@@ -180,7 +181,7 @@ def test_the_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:
     press(dispatch.sign_in_link)
     sign_in = SignInPage(dispatch.tab, stack)
     sign_in.expect_shown()
-    expect(sign_in.user_name, "one can start to type").to_be_focused()
+    expect(dispatch.tab.get_by_label("Username"), "one can start to type").to_be_focused()
     dispatch.tab.keyboard.type("cameron")
     dispatch.tab.keyboard.press("Tab")
     dispatch.tab.keyboard.type(stack.password)

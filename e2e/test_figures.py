@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from playwright.sync_api import expect
 
+from e2e.apps import App
 from e2e.conftest import Figure, NewDevice
 from e2e.plain import PlainClient
-from e2e.stack import App, Stack
+from e2e.stack import Stack
 
 RUNS = 20
 LOOK_SECONDS = 0.002

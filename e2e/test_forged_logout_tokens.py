@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from e2e.capabilities import not_applicable
 from e2e.code_flow import tokens_of
 from e2e.device import Device
 from e2e.logout_tokens import (
@@ -18,7 +19,7 @@ from e2e.logout_tokens import (
     unsigned,
 )
 from e2e.pages.app_page import AppPage
-from e2e.plain import http, is_signed_in, post_logout_token
+from e2e.plain import is_signed_in, post_logout_token
 from e2e.stack import Stack
 
 
@@ -49,14 +50,13 @@ def victim(laptop: Device, stack: Stack) -> Victim:
 @pytest.fixture(scope="module")
 def signing_key(stack: Stack) -> dict[str, Any]:
     """The private key of the IdP. Reading it starts a Python where the IdP runs, so it is read once."""
-    if stack.hands is None:
-        pytest.skip("the private key of this stack is out of reach (--control none)")
-    return stack.hands.signing_key()
+    if "signs" not in stack.provider.can or stack.hands is None:
+        not_applicable("signs")
+    return stack.provider.signing_key(stack.hands)
 
 
 def published_key(stack: Stack) -> dict[str, Any]:
-    keys: list[dict[str, Any]] = http.get(f"{stack.idp_url}/oauth2/jwks").json()["keys"]
-    return [key for key in keys if key["alg"] == "RS256"][-1]
+    return [key for key in stack.provider.public_keys() if key["alg"] == "RS256"][-1]
 
 
 def test_a_token_without_the_idp_signature_ends_no_session(

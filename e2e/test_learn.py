@@ -125,10 +125,11 @@ def test_a_refused_forgery_shows_the_check_at_which_it_stopped(
     token = laptop.id_token(stack.manager)
     claims = logout_claims(stack.idp_url, stack.manager.client_id, str(token["sub"]), str(token["sid"]))
     forgery = next(forgery for forgery in SIGNED_BY_THE_PROVIDER if forgery.name == "a nonce")
-    assert post_logout_token(stack.manager, tampered(forgery, claims, hands.signing_key())).status_code == 400
+    key = stack.provider.signing_key(hands)
+    assert post_logout_token(stack.manager, tampered(forgery, claims, key)).status_code == 400
 
-    key = learn.logout_token(str(token["sid"]), "manager")["key"]
-    tab = ready(laptop, learn, f"/inspector?key={key}")
+    recorded = learn.logout_token(str(token["sid"]), "manager")["key"]
+    tab = ready(laptop, learn, f"/inspector?key={recorded}")
     checks = tab.locator("[data-token=logout_token] .checks > li")
     failed = checks.and_(tab.locator("[data-result=failed]"))
     expect(failed).to_have_count(1)

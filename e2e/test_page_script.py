@@ -7,10 +7,11 @@ from urllib.parse import urljoin
 import pytest
 from playwright.sync_api import expect
 
+from e2e.apps import App
 from e2e.conftest import NewDevice
 from e2e.pages.console import ConsolePage
 from e2e.plain_browser import PlainBrowser
-from e2e.stack import App, Stack
+from e2e.stack import Stack
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from e2e.apps import App
 from e2e.plain import http
-from e2e.stack import App, OwnProcesses, Stack
+from e2e.stack import OwnProcesses, Stack
 
 CONNECTIONS = 40  # more than both workers have threads
 PAUSE = 0.2  # seconds between two bytes

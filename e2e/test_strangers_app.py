@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from e2e.apps import App
 from e2e.device import Device
 from e2e.pages.sign_in import SignInPage
-from e2e.stack import App, OwnProcesses, Stack
+from e2e.stack import OwnProcesses, Stack
 from e2e.strangers_app import StrangersApp
 
 SOON = 2_000  # milliseconds

@@ -2,12 +2,13 @@
 
 from playwright.sync_api import expect
 
+from e2e.apps import App
 from e2e.device import Device
 from e2e.pages.dispatch import MakeBookingPage
 from e2e.pages.profile import ProfilePage
 from e2e.pages.sign_in import SignInPage
 from e2e.plain import is_signed_in
-from e2e.stack import App, Stack
+from e2e.stack import Stack
 
 TYPED = "Someone Secret"
 OF_CAMERON = ("Cameron", "cameron@", "+1 202 555 0142", TYPED)

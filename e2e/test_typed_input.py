@@ -5,11 +5,12 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from e2e.apps import App
 from e2e.device import Device
 from e2e.pages.app_page import AppPage
 from e2e.pages.form_page import FormPage
 from e2e.pages.sign_in import SignInPage
-from e2e.stack import App, Stack
+from e2e.stack import Stack
 
 TYPED = "Somebody, half typed"
 BLOCKED = r"net::ERR_FAILED.*/session/|/session/(live|status)"

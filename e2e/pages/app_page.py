@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from playwright.sync_api import Locator, Page, expect
 
-from e2e.stack import App
+from e2e.apps import App
 
 
 class AppPage:
@@ -26,17 +26,28 @@ class AppPage:
     def open(self, path: str) -> Self:
         """Go to a path of the app."""
         self.tab.goto(self.app.url + path)
+        self.app.provider.consent(self.tab)
         return self
 
+    def start_sign_in(self) -> None:
+        """Open the app without a session, and ask to sign in."""
+        self.open("/")
+        self.sign_in_link.click()
+
     def log_out(self) -> None:
-        """Click on "Log out". Where that leads is the story's business."""
+        """Click on "Log out", and say yes if the provider asks. Where that leads is the story's business."""
         self.log_out_button.click()
+        self.app.provider.confirm_logout(self.tab)
 
     def open_other_app(self, other: App) -> "AppPage":
         """Follow the link to the other app, which opens a new tab."""
+        if not other.is_linked:
+            page = other.page(self.tab.context.new_page())
+            return page.open(other.front)
         with self.tab.context.expect_page() as tab:
             self.link_to(other).click()
-        return AppPage(tab.value, other)
+        other.provider.consent(tab.value)
+        return other.page(tab.value)
 
     def link_to(self, other: App) -> Locator:
         """The link to the other app."""
@@ -50,8 +61,8 @@ class AppPage:
         """Whether it is still the same document."""
         return self.tab.evaluate("document.marked === true") is True
 
-    def expect_signed_in(self, name: str) -> None:
-        """The page belongs to that person."""
+    def expect_signed_in(self, name: str = "") -> None:
+        """The page belongs to a signed-in person: the one with that name, if it is given."""
         expect(self.user).to_contain_text(name)
         expect(self.signed_out_card).to_have_count(0)
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from playwright.sync_api import Locator, Page
 
+from e2e.apps import App
 from e2e.pages.app_page import AppPage
-from e2e.stack import App
 
 
 class MakeBookingPage(AppPage):

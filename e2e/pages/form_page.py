@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Page
 
+from e2e.apps import App
 from e2e.pages.app_page import AppPage
-from e2e.stack import App
 
 FORMS = {"dispatch": ("/", "Passenger"), "manager": ("/vehicles/add", "Make and model")}
 

@@ -1,4 +1,4 @@
-"""The provider's sign-in page."""
+"""The provider's sign-in page, whoever's provider it is."""
 
 import re
 
@@ -11,21 +11,19 @@ class SignInPage:
     """Name, password, one button."""
 
     def __init__(self, tab: Page, stack: Stack) -> None:
-        self.tab, self._stack = tab, stack
-        self.user_name = tab.get_by_label("Username")
-        self.password = tab.get_by_label("Password")
-        self.button = tab.get_by_role("button", name="Sign in")
-        self.error = tab.get_by_role("alert")
+        self.tab, self._stack, self._provider = tab, stack, stack.provider
 
     def expect_shown(self) -> None:
-        """The provider asks for a password, and has nobody's name ready."""
-        expect(self.tab).to_have_url(re.compile(re.escape(self._stack.idp_url)))
-        expect(self.password).to_be_visible()
-        expect(self.user_name).to_be_empty()
+        """The provider asks for a password."""
+        origin = "/".join(self._provider.issuer.split("/")[:3])
+        expect(self.tab).to_have_url(re.compile(re.escape(origin)))
+        self._provider.expect_sign_in(self.tab)
 
     def sign_in(self, user: str, password: str | None = None) -> None:
         """As a person does it."""
         self.expect_shown()
-        self.user_name.fill(user)
-        self.password.fill(password or self._stack.password)
-        self.button.click()
+        self._provider.sign_in(self.tab, user, password or self._stack.password)
+
+    def expect_refused(self) -> None:
+        """The provider refuses the user name or the password."""
+        self._provider.expect_refused(self.tab)

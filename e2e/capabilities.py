@@ -1,0 +1,52 @@
+"""What a provider or an app may be able to do besides the minimum. A story asks where it needs one."""
+
+from collections.abc import Collection
+from typing import NoReturn
+
+import pytest
+
+NOT_APPLICABLE = "not applicable: "
+LEFT_OUT = "left out"  # the property of a report that lists the parts of a story that were not told
+
+OF_PROVIDER = {
+    "shared_sid": "all apps of a session get the same sid",
+    "says_why": "its logout tokens have Pickup's claim that says why the session ended",
+    "checks_passwords": "refuses a wrong password",
+    "notifies_first_app": "also sends a logout token to the app in which the user logged out",
+    "shows_events": "the events of docs/events.md at /events",
+    "signs": "lends its private key to the test (signing_key)",
+    "revokes_access_tokens": "a logout revokes the access tokens of the session",
+    "retries": "sends a logout token again when the app was down, within 20 seconds",
+    "ends_session_on_password_reset": "a new password ends the person's sessions, and the apps hear of it",
+    "ends_session_on_disable": "disabling a person ends their sessions, and the apps hear of it",
+    "ends_session_on_removal": "removing a person ends their sessions, and the apps hear of it",
+    "expires_sessions": "tells the apps when a session expires; a test can make that happen",
+    "account_page": "the account page of Pickup's IdP",
+    "pickup_idp": "is Pickup's IdP: console, registration, admin API, front channel, Learn",
+}
+OF_OPERATOR = {  # e2e/operator.py has the methods
+    "adds_people": "adds a person",
+    "resets_passwords": "gives a person a new password",
+    "signs_out_people": "ends all sessions of a person, and the apps hear of it",
+    "disables_people": "disables a person, who then cannot sign in",
+    "removes_people": "removes a person, who then cannot sign in",
+    "ends_sessions": "ends one session, and the apps hear of it",
+    "changes_clients": "changes members of a client's metadata",
+}
+OF_APP = {
+    "shows_claims": "shows the claims of its ID token, on /profile as Pickup's apps do",
+    "notices": "an open page notices the logout without a click",
+    "shows_events": "the events of docs/events.md at /events",
+    "explains_refusals": "says in error_description why it refused a logout token",
+    "pickup_app": "is one of Pickup's two apps",
+}
+
+
+def not_applicable(capability: str) -> NoReturn:
+    """Ends the story here, without a failure: the provider or the app cannot do this."""
+    pytest.skip(NOT_APPLICABLE + capability)
+
+
+def unknown(capabilities: Collection[str]) -> list[str]:
+    """The names that no list above has: a typing error would skip a story for ever."""
+    return sorted(set(capabilities) - OF_PROVIDER.keys() - OF_APP.keys() - OF_OPERATOR.keys())
