@@ -37,7 +37,7 @@ def tokens_of(device: Device, stack: Stack, app: App, scope: str) -> Tokens:
         "code_challenge_method": "S256",
         "prompt": "none",
     }
-    cookie = {"Cookie": device.cookie(stack.idp_url)}
+    cookie = {"Cookie": device.cookie(stack.provider.metadata["authorization_endpoint"])}
     answer = http.get(stack.provider.metadata["authorization_endpoint"], params=parameters, headers=cookie)
     code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
     exchange = {"code": code, "redirect_uri": parameters["redirect_uri"], "code_verifier": verifier}

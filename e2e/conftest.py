@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, expect
 
+from e2e import table
 from e2e.apps import App
 from e2e.capabilities import LEFT_OUT, NOT_APPLICABLE, not_applicable, unknown
 from e2e.device import Device
@@ -251,8 +252,8 @@ def figure(request: pytest.FixtureRequest) -> Figure:
     return lambda name, value: request.node.user_properties.append((name, value))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures; the table of results, if it was asked for."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     properties = [one for report in reports if report.when == "call" for one in report.user_properties]
     figures = [(name, value) for name, value in properties if name != LEFT_OUT]
@@ -260,6 +261,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for name, value in figures:
             terminalreporter.line(f"{name}: {value}")
+    if path := config.getoption("table"):
+        phases = (phase for many in terminalreporter.stats.values() for phase in many)
+        rows = table.rows_of(phase for phase in phases if isinstance(phase, pytest.TestReport))
+        table.write(Path(path), config.stash[PARTIES], rows)
+        terminalreporter.section("table")
+        for line in table.lines_of(rows):
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,8 @@ import pytest
 
 from e2e.stack import SERVICES, Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 CONNECTIONS, TIMES = 250, 2
 IDLE_SECONDS = (2.0, 4.0)  # gunicorn's own limit is 2 s and a little; Node keeps an idle connection for 4 s
 

@@ -19,6 +19,8 @@ from e2e.stack import OwnProcesses, Stack, free_ports
 from e2e.strangers_app import StrangersApp
 from e2e.test_every_page import NARROW, faults, press
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 SOON = 3_000  # milliseconds within which an open tab must have noticed
 
 

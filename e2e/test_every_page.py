@@ -16,6 +16,8 @@ from e2e.pages.form_page import FormPage
 from e2e.pages.sign_in import SignInPage
 from e2e.stack import Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 NARROW = {"width": 320, "height": 640}  # WCAG 2.2, 1.4.10: content reflows at this width
 MANY = 40  # presses of the Tab key; no control is further away
 

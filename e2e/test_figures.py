@@ -12,6 +12,8 @@ from e2e.conftest import Figure, NewDevice
 from e2e.plain import PlainClient
 from e2e.stack import Stack
 
+pytestmark = pytest.mark.needs("pickup_app")
+
 RUNS = 20
 LOOK_SECONDS = 0.002
 NOTE_WHEN_SIGNED_OUT = """

@@ -12,6 +12,8 @@ from e2e.pages.app_page import AppPage
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 SOON = 5_000  # milliseconds from a click to its arrow, on a busy machine
 GLOSSARY = re.compile("^/tutorial/glossary#")
 IN_A_WHILE = 20_000  # milliseconds for a service to start

@@ -12,6 +12,8 @@ from e2e.record import Record
 from e2e.stack import Stack, StackControl
 from e2e.third_party import block_third_party_cookies
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 ACCEPTED, FAILED = "rp.frontchannel_logout.accepted", "rp.frontchannel_logout.failed"
 BACK = "rp.logout_token.accepted"
 OUTAGE = r"net::ERR_|status of 50[24]"

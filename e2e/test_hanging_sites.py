@@ -15,6 +15,8 @@ from e2e.operator import Operator
 from e2e.plain import http
 from e2e.stack import OwnProcesses, Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 CLIENT = "pickup-manager"
 REQUESTS = 40  # more than both workers have threads
 IN_TIME = 4  # seconds for the pages of everybody else, on a busy machine; less than a request waits for keys

@@ -14,6 +14,8 @@ from e2e.stack import Stack
 from e2e.test_every_page import NARROW, faults
 from e2e.test_tutorial import IN_A_WHILE, Guide
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 
 @pytest.fixture
 def labs(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG001 # skips where nothing is recorded

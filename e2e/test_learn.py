@@ -16,6 +16,8 @@ from e2e.record import Record
 from e2e.stack import Stack, StackControl
 from e2e.test_outages import IN_A_WHILE, OUTAGE
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 SOON = 5.0  # seconds until the services' records are collected on a busy machine
 EXCHANGE = ["authorization_request", "authorization_response", "token_request", "userinfo"]
 

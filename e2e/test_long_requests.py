@@ -13,6 +13,8 @@ from e2e.logout_tokens import encoded
 from e2e.plain import PlainClient
 from e2e.stack import Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 SIZES = [3_000, 5_000, 9_000, 20_000]  # bytes: on both sides of what servers and proxies take in a line or header
 TOO_LONG = [40_000, 200_000, 300_000, 900_000]
 MAX_LOCATION = 3_000

@@ -2,6 +2,7 @@
 
 import secrets
 
+import pytest
 from playwright.sync_api import expect
 
 from e2e.conftest import Figure
@@ -10,6 +11,8 @@ from e2e.pages.dispatch import BookingsPage, MakeBookingPage
 from e2e.plain import is_signed_in
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
+
+pytestmark = pytest.mark.needs("retries", "pickup_app")
 
 MARGIN = 500  # milliseconds that the provider may need besides waiting
 IN_A_WHILE = 20  # seconds for services to start and a retry to come

@@ -6,6 +6,8 @@ import pytest
 
 from e2e.stack import SERVICES, Stack, StackControl
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 
 def environment(hands: StackControl, service: str) -> str:
     """All that the environments of its running processes hold, master and workers."""

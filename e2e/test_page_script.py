@@ -13,6 +13,8 @@ from e2e.pages.console import ConsolePage
 from e2e.plain_browser import PlainBrowser
 from e2e.stack import Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:

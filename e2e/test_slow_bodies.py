@@ -12,6 +12,8 @@ from e2e.apps import App
 from e2e.plain import http
 from e2e.stack import OwnProcesses, Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 CONNECTIONS = 40  # more than both workers have threads
 PAUSE = 0.2  # seconds between two bytes
 IN_TIME = 15  # seconds: the few that a logout token may take, for those who wait for a thread behind it, too

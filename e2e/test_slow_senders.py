@@ -13,6 +13,8 @@ import pytest
 from e2e.plain import http
 from e2e.stack import Stack
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 CONNECTIONS = 100  # three times the threads of a service
 PAUSE = 1.0  # seconds between two bytes
 IN_TIME = 2.0  # seconds for a page

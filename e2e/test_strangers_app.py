@@ -12,6 +12,8 @@ from e2e.pages.sign_in import SignInPage
 from e2e.stack import OwnProcesses, Stack
 from e2e.strangers_app import StrangersApp
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 SOON = 2_000  # milliseconds
 
 

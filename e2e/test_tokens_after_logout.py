@@ -1,5 +1,6 @@
 """Delete tokens on logout: what the session's tokens are worth afterwards."""
 
+import pytest
 from playwright.sync_api import expect
 
 from e2e.code_flow import token_request, tokens_of
@@ -8,6 +9,8 @@ from e2e.operator import Operator
 from e2e.plain import http, is_signed_in
 from e2e.record import Record
 from e2e.stack import Stack
+
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
 
 
 def status_with(access_token: str, url: str) -> int:

@@ -16,6 +16,8 @@ from e2e.stack import Stack, StackControl
 from e2e.third_party import block_third_party_cookies
 from pickup_learn import tutorial
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 DONE = re.compile("done|seen")
 IN_A_WHILE = 20_000  # milliseconds for a stopped service to start and a retry to come
 CHAPTERS = {chapter.name: [step.name for step in chapter.steps] for chapter in tutorial.chapters()}

@@ -12,6 +12,8 @@ from e2e.pages.form_page import FormPage
 from e2e.pages.sign_in import SignInPage
 from e2e.stack import Stack
 
+pytestmark = pytest.mark.needs("pickup_app")
+
 TYPED = "Somebody, half typed"
 BLOCKED = r"net::ERR_FAILED.*/session/|/session/(live|status)"
 SOON = 2_000  # milliseconds

@@ -10,6 +10,8 @@ from e2e.record import Record
 from e2e.stack import Stack
 from e2e.test_every_page import faults
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 
 class Workbench:
     """The page, in a tab of the operator's browser."""

@@ -1,6 +1,7 @@
 """Keycloak, on this machine. scripts/keycloak unpacks it; the tests start it with its data in memory."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class Keycloak(Provider):
         tab.locator("#kc-login").click()
 
     def expect_refused(self, tab: Page) -> None:
-        expect(tab.get_by_text("Invalid username or password.")).to_be_visible()
+        expect(tab.get_by_text(re.compile("Invalid username or password|Account is disabled"))).to_be_visible()
 
     def operator(self) -> Operator:
         return AdminApi(self.issuer.removesuffix(self.issuer_path), self.password)
