@@ -34,7 +34,9 @@ LAST_LINES = 40  # of a service's output, shown with a failure
 # In a container: there are no other processes than the service's.
 PRINT_ENVIRONMENTS = """
 from pathlib import Path
-print(*(path.read_text() for path in Path("/proc").glob("[0-9]*/environ")))
+for path in Path("/proc").glob("[0-9]*/environ"):
+    try: print(path.read_text())
+    except OSError: pass  # a health check that the engine is just starting, or that has ended
 """
 
 

@@ -42,6 +42,11 @@ class Learn:
                 found.setdefault(message["act"]["name"], []).append(message["kind"])
         return found
 
+    def open_tabs(self, sid: str) -> int:
+        """How many tabs of this session are open, as the session map counts them."""
+        (session,) = [one for one in self.get("sessions") if one["sid"] == sid]
+        return sum(app["sessions"][-1]["tabs"] or 0 for app in session["apps"] if app["sessions"])
+
     def logout_token(self, sid: str, app: str) -> dict[str, Any]:
         """The newest logout token to an app, once it is collected."""
 
@@ -171,9 +176,10 @@ def test_the_session_map_shows_what_should_be_over_and_why_it_is_not(
 def test_the_flow_page_asks_for_a_stream_again_when_none_was_free(laptop: Device, stack: Stack, learn: Learn) -> None:
     laptop.may_complain(r"503 .*/api/stream")
     tab = laptop.context.new_page()
-    tab.route("**/api/stream*", lambda route: route.fulfill(status=503), times=1)
+    tab.route("**/api/stream*", lambda route: route.fulfill(status=503))
     tab.goto(f"{learn.url}/")
     expect(tab.get_by_text("Pickup Learn does not answer.")).to_be_visible()
+    tab.unroute("**/api/stream*")
     laptop.sign_in(stack.dispatch, "cameron")
     of_session = tab.locator("[data-part=session] option").filter(has_text=laptop.sid(stack.dispatch))
     expect(of_session).to_be_attached()
