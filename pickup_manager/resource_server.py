@@ -99,12 +99,11 @@ def introspect(token: str) -> dict[str, Any]:
 def introspection_endpoint() -> str:
     """The address from the IdP's metadata (RFC 8414 §2). Not every IdP has one."""
     try:
-        metadata = RelyingParty.provider_metadata()
+        if "introspection_endpoint" not in RelyingParty.provider_metadata():
+            raise Refusal(501, None, "The identity provider has no introspection endpoint to check the access token.")
+        return RelyingParty.provider_endpoint("introspection_endpoint")  # RFC 7662 §4: only with https
     except RelyingPartyError as error:
         raise _cannot_ask(str(error)) from error
-    if "introspection_endpoint" not in metadata:
-        raise Refusal(501, None, "The identity provider has no introspection endpoint to check the access token.")
-    return str(metadata["introspection_endpoint"])
 
 
 def _cannot_ask(why: str) -> Refusal:

@@ -96,6 +96,11 @@ class RelyingParty:
         return current_state().provider.metadata()
 
     @staticmethod
+    def provider_endpoint(name: str) -> str:
+        """The URL of one of the provider's endpoints. Raises :class:`RelyingPartyError` if it has none with https."""
+        return current_state().provider.endpoint(name)
+
+    @staticmethod
     def access_token() -> str:
         """See :func:`relying_party.access_tokens.access_token`."""
         return access_token()

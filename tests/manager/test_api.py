@@ -1,6 +1,7 @@
 """GET /api/drivers: the IdP's introspection decides each request."""
 
 import base64
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -124,6 +125,22 @@ def test_idp_without_introspection_is_said_to_be_one(
     answer = ask(manager_client)
     assert answer.status_code == 501
     assert "no introspection endpoint" in answer.text
+
+
+def test_token_and_secret_are_not_sent_without_https(
+    manager_client: SiteClient, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 7662 §4: the endpoint is protected by TLS. An issuer with https may still name an address without."""
+    issuer, endpoint = "https://idp.example", "http://idp.example/introspect"
+    provider = manager_client.application.extensions["relying_party"].provider
+    config = dataclasses.replace(provider.config, issuer=issuer, allow_plain_http=False)
+    monkeypatch.setattr(provider, "config", config)
+    monkeypatch.setattr(provider, "_metadata", None)
+    metadata = {"issuer": issuer, "introspection_endpoint": endpoint}
+    network.answer(f"{issuer}/.well-known/openid-configuration", 200, json.dumps(metadata))
+    network.answer(endpoint, 200, json.dumps({"active": True, "scope": "fleet.read"}))
+    assert ask(manager_client).status_code == 503
+    assert network.to(endpoint) == []
 
 
 def test_api_without_a_scope_is_off(manager_client: SiteClient, network: Network) -> None:
