@@ -439,6 +439,19 @@ def test_chunked_body_is_limited(shop: Shop, ann: FlaskClient, make: TokenMaker)
     assert who(ann) == "a user"
 
 
+def test_chunked_body_is_not_cut_off_at_the_limit(shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
+    """BCL-71: Werkzeug reads a chunked body up to the limit and ignores the rest, which may have a second token."""
+    body = f"logout_token={make.logout_token()}&x={'x' * MAX_BODY}&logout_token=second"
+    response = shop.app.test_client().post(
+        "/bclogout",
+        input_stream=BytesIO(body.encode()),
+        content_type=FORM,
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+    )
+    assert_refused(response)
+    assert who(ann) == "a user"
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_V30_other_methods_are_rejected(method: str, shop: Shop, ann: FlaskClient, make: TokenMaker) -> None:
     """BCL-37: 405 with the allowed method; not cacheable, and nothing changes."""
