@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from pickup_web import database, events, localhost, logs, security
+from pickup_web.body import with_checked_body
 from pickup_web.health import health_check
 from pickup_web.mount import mount
 from pickup_web.pages import register_pages
@@ -69,7 +70,8 @@ def create_service(
     register_pages(app, name, title, settings)
     app.register_error_handler(HTTPException, error_page)
     # A proxy's headers determine only the client's address; scheme, host and path are settings.
-    behind_proxies = ProxyFix(mount(app, base_url, health_check(app)), x_for=settings.trusted_proxies, x_proto=0)
+    mounted = with_checked_body(mount(app, base_url, health_check(app)))
+    behind_proxies = ProxyFix(mounted, x_for=settings.trusted_proxies, x_proto=0)
     # Flask's documented way to add middleware; a type checker rejects assigning to a method.
     app.wsgi_app = behind_proxies  # type: ignore[method-assign]
     return app

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -221,3 +222,22 @@ def test_time_element_is_machine_readable() -> None:
 def test_json_is_shown_unchanged() -> None:
     """Only the page escapes it, and the order of members is kept."""
     assert pretty_json({"b": "ü", "a": 1}) == '{\n  "b": "ü",\n  "a": 1\n}'
+
+
+@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), ChunkMissingTerminator(b"XX"), NoMoreData()])
+@pytest.mark.parametrize("path", ["/bclogout", "/login"])
+def test_malformed_body_is_the_clients_fault(idp: Flask, dispatch: Flask, path: str, error: Exception) -> None:
+    """RFC 9110 §15.5.1: 400. gunicorn raises these errors while the application reads a chunked body."""
+
+    class Malformed:
+        def read(self, _size: int) -> bytes:
+            raise error
+
+    app, base_url = (dispatch, "/pickup-dispatch") if path == "/bclogout" else (idp, "")
+    answer = app.test_client().post(
+        base_url + path,
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides={"wsgi.input": Malformed(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+    )
+    assert answer.status_code == 400
+    assert path == "/login" or "cannot be read" in answer.text
