@@ -16,6 +16,7 @@ REQUIRED = {
     "dispatch": ("dispatch_client_secret",),
     "manager": ("manager_client_secret",),
     "learn": (),
+    "disposable": (),  # python -m idp
 }
 
 

@@ -1,0 +1,126 @@
+"""``pip install ./idp``: the disposable provider and its pytest plugin, used without the rest of Pickup."""
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from idp import disposable
+from idp.models import Client, User
+from pickup_web.database import engine_of
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "idp" / "pyproject.toml").read_text("utf-8"))
+CARRIED = ("idp", "pickup_web", "pickup_testing")
+SUITE = ROOT / "tests" / "double" / "suite"
+BUILD = "from setuptools import build_meta; build_meta.build_wheel('..')"
+
+
+def run(command: list[str | Path], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """The finished process; its standard input is closed."""
+    return subprocess.run(
+        command, cwd=folder, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of a new virtual environment with both wheels, built offline from copies.
+
+    The third-party packages are those of this environment, so that no network is needed.
+    """
+    if find_spec("setuptools") is None:
+        pytest.skip("setuptools is not installed, and the network is not asked for it")
+    folder = tmp_path_factory.mktemp("distribution")
+    for package in (*CARRIED, "relying_party"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    for package in ("idp", "relying_party"):
+        built = run([sys.executable, "-W", "ignore", "-c", BUILD], folder / package)
+        assert built.returncode == 0, built.stderr
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    target = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
+    for wheel in folder.glob("*.whl"):
+        ZipFile(wheel).extractall(target)
+    (target / "third_party.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def test_wheel_contains_all_files(python: Path) -> None:
+    """Code, templates, scripts, the seed."""
+    folder = python.parents[2]
+    (wheel,) = folder.glob("pickup_idp-*.whl")
+    names = {name for name in ZipFile(wheel).namelist() if ".dist-info" not in name}
+    wanted = {
+        str(path.relative_to(folder))
+        for package in CARRIED
+        for path in (folder / package).rglob("*")
+        if path.is_file() and not {"build", "pickup_idp.egg-info"} & set(path.relative_to(folder).parts)
+    }
+    assert names == wanted - {"idp/pyproject.toml", "idp/setup.cfg"}
+
+
+def test_version_bounds_include_the_installed_versions() -> None:
+    """The versions tested here satisfy the declared bounds."""
+    from packaging.requirements import Requirement
+
+    for line in PROJECT["project"]["dependencies"]:
+        wanted = Requirement(line)
+        assert version(wanted.name) in wanted.specifier, line
+
+
+def test_suite_of_a_user_passes(python: Path, tmp_path: Path) -> None:
+    """A Flask app with the extension, one with plain Authlib; the plugin is found by its entry point."""
+    shutil.copytree(SUITE, tmp_path / "suite")
+    quick = ["-p", "no:schemathesis", "-p", "no:playwright", "-p", "no:xdist", "-p", "no:hypothesispytest"]
+    done = run([python, "-m", "pytest", "-q", *quick, "-p", "no:cacheprovider", "suite"], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pickup_dispatch" not in done.stdout
+
+
+def test_provider_of_a_folder_keeps_its_data(python: Path, tmp_path: Path) -> None:
+    """It starts with the people and clients of the options, and stops with its standard input."""
+    person = json.dumps({"username": "zoe", "password": "any", "claims": {"level": 3}})
+    client = json.dumps({"client_id": "my-app", "client_secret": "s", "redirect_uris": ["http://localhost:5000/cb"]})
+    options = ["--port", "0", "--data", str(tmp_path / "data"), "--person", person, "--client", client]
+    done = run([python, "-m", "idp", *options, "--stop-with-stdin"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ready: http://localhost:")
+    assert "for tests only" in done.stderr
+    assert stat.S_IMODE((tmp_path / "data" / "secret_key").stat().st_mode) == 0o600
+    assert (tmp_path / "data" / "idp.db").exists()
+
+
+# --- options ---
+
+
+def test_options_follow_the_rules_of_the_seed_file(idp: Flask) -> None:
+    people, clients = disposable.read_options(
+        ('{"username": "zoe", "sub": "zoe-1"}',),
+        ('{"client_id": "my-app", "client_secret": "s", "redirect_uris": ["https://app.example/cb"]}',),
+    )
+    disposable.add(idp, (people, clients))
+    with Session(engine_of(idp)) as db:
+        assert db.get_one(User, "zoe-1").username == "zoe"
+        assert db.get_one(Client, "my-app").name == "my-app"
+
+
+@pytest.mark.parametrize(
+    ("person", "says"),
+    [("{", "take JSON"), ("[]", "--person"), ('{"username": "Zoe Abel"}', "username"), ('{"sub": "x"}', "username")],
+)
+def test_invalid_option_stops_the_start_with_a_sentence(person: str, says: str, idp: Flask) -> None:
+    with pytest.raises(SystemExit, match=says):
+        disposable.add(idp, disposable.read_options((person,), ()))
