@@ -37,6 +37,8 @@ OF_APP = {
     "shows_claims": "shows the claims of its ID token, on /profile as Pickup's apps do",
     "notices": "an open page notices the logout without a click",
     "shows_events": "the events of docs/events.md at /events",
+    "refuses_replays": "refuses a logout token that it has seen before (BCL §2.6 lets it choose)",
+    "checks_jti_and_typ": "refuses a logout token without jti (BCL §2.6 lists no such check) or with another typ",
     "explains_refusals": "says in error_description why it refused a logout token",
     "pickup_app": "is one of Pickup's two apps",
 }

@@ -23,6 +23,7 @@ class Forgery:
     because: str
     claims: dict[str, Any] = field(default_factory=dict)  # None takes the claim away
     header: dict[str, Any] = field(default_factory=dict)
+    needs: str = ""  # a capability of the app, where the specification lets it choose
 
 
 # The provider itself would have to sign these: each shows that one check, and no other, refuses.
@@ -31,10 +32,10 @@ SIGNED_BY_THE_PROVIDER = [
     Forgery("another issuer", "iss", claims={"iss": "http://idp.example"}),
     Forgery("`event` for `events`", "events", claims={"events": None, "event": {LOGOUT_EVENT: {}}}),
     Forgery("a nonce", "nonce", claims={"nonce": "n-0S6_WzA2Mj"}),
-    Forgery("no jti", "jti", claims={"jti": None}),
+    Forgery("no jti", "jti", claims={"jti": None}, needs="checks_jti_and_typ"),
     Forgery("expired an hour ago", "exp", claims={"iat": int(time.time()) - 3720, "exp": int(time.time()) - 3600}),
     Forgery("neither sub nor sid", "sid", claims={"sub": None, "sid": None}),
-    Forgery("an access token's type", "typ", header={"typ": "at+jwt"}),
+    Forgery("an access token's type", "typ", header={"typ": "at+jwt"}, needs="checks_jti_and_typ"),
 ]
 
 

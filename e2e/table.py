@@ -59,11 +59,16 @@ def rows_of(reports: Iterable[pytest.TestReport]) -> list[Row]:
 
 
 def lines_of(rows: Iterable[Row]) -> list[str]:
-    """The table for a terminal."""
-    lines = []
+    """The table for a terminal. Stories of one file that lack the same capability share a line."""
+    lines: list[str] = []
+    shared: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        without = f" (without {', '.join(row.left_out)})" if row.left_out and row.outcome == PASSED else ""
-        lines.append(f"{row.outcome:<15} {row.story}{without}{': ' + row.why if row.why else ''}"[:300])
+        if row.outcome == SKIPPED:
+            shared[row.story.split("::")[0], row.why] += 1
+        else:
+            without = f" (without {', '.join(row.left_out)})" if row.left_out else ""
+            lines.append(f"{row.outcome:<15} {row.story}{without}{': ' + row.why if row.why else ''}"[:300])
+    lines += [f"{SKIPPED:<15} {file}, {count} stories: {why}" for (file, why), count in shared.items()]
     return lines
 
 

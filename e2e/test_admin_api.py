@@ -13,7 +13,7 @@ from e2e.plain import http
 from e2e.record import Record
 from e2e.stack import ROOT, Stack
 
-pytestmark = pytest.mark.needs("pickup_idp")
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
 
 SOON = 2_000  # milliseconds within which an open tab must have noticed
 ACCOUNT = "/admin/api/v1/identityStores/people/accounts/248289761002"

@@ -53,6 +53,7 @@ class App(ABC):
         return {
             "client_id": self.client_id,
             "client_secret": self.client_secret,
+            "client_name": self.title,
             "redirect_uris": [self.url + self.callback_path],
             "post_logout_redirect_uris": [self.url + self.logged_out_path],
             "backchannel_logout_uri": self.url + self.back_channel_path,

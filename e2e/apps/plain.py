@@ -38,11 +38,11 @@ class PlainPage(AppPage):
 
     def expect_signed_in(self, name: str = "") -> None:
         """Its front page is open. ``name`` is not looked for: the app may show something else of the person."""
-        expect(self.tab, f"{name} is signed in").to_have_url(re.compile(re.escape(self.app.url + self.app.front)))
+        expect(self.tab, f"{name} is signed in").to_have_url(re.compile("^" + re.escape(self.app.url + self.app.front)))
 
     def expect_logged_out(self) -> None:
         """The app is shown again, and without the session."""
-        expect(self.tab).to_have_url(re.compile(re.escape(self.app.url)))
+        expect(self.tab).to_have_url(re.compile("^" + re.escape(self.app.url)))
         cookies = "; ".join(f"{one['name']}={one['value']}" for one in self.tab.context.cookies(self.app.url))
         assert not self.app.is_signed_in(cookies), "the browser's own cookie is anonymous"
 

@@ -16,7 +16,7 @@ class SignInPage:
     def expect_shown(self) -> None:
         """The provider asks for a password."""
         origin = "/".join(self._provider.issuer.split("/")[:3])
-        expect(self.tab).to_have_url(re.compile(re.escape(origin)))
+        expect(self.tab).to_have_url(re.compile("^" + re.escape(origin)))
         self._provider.expect_sign_in(self.tab)
 
     def sign_in(self, user: str, password: str | None = None) -> None:

@@ -64,11 +64,11 @@ class Provider(ABC):
         tab = context.new_page()
         tab.goto(urls[0])
         self.sign_in(tab, user, password)
-        expect(tab, f"{user} is signed in").to_have_url(re.compile(re.escape(urls[0])))
+        expect(tab, f"{user} is signed in").to_have_url(re.compile("^" + re.escape(urls[0])))
         for url in urls[1:]:
             tab.goto(url)
             self.consent(tab)
-            expect(tab, f"{user} is signed in").to_have_url(re.compile(re.escape(url)))
+            expect(tab, f"{user} is signed in").to_have_url(re.compile("^" + re.escape(url)))
         tab.close()
 
     # --- what a test may do with it, if it can ---
