@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop attack bench bundle format pins pictures clean
+.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop grid attack bench bundle format pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -42,8 +42,10 @@ unit: export PYTHONDONTWRITEBYTECODE :=  # else each process of the tests compil
 unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout"; THOROUGH=1 tries more examples)
 	@scripts/venv test
 	$(BIN)/pytest tests -p no:playwright -n auto --maxprocesses 4 --dist worksteal $(ARGS)
-e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER LEARN" URLs)
+e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER LEARN" URLs; PROVIDER=, APP=: docs/regression.md)
 	@scripts/e2e $(ARGS)
+grid: ## the e2e tests at other providers and with an app of others (docs/grid.md)
+	@scripts/grid $(ARGS)
 interop: ## test the IdP with another client library: npm's openid-client (needs Node 20)
 	@scripts/interop
 attack: ## send hostile logout requests to both apps, or to yours (ARGS=--help)

@@ -16,7 +16,6 @@ OF_PROVIDER = {
     "shows_events": "the events of docs/events.md at /events",
     "signs": "lends its private key to the test (signing_key)",
     "revokes_access_tokens": "a logout revokes the access tokens of the session",
-    "retries": "sends a logout token again when the app was down, within 20 seconds",
     "ends_session_on_password_reset": "a new password ends the person's sessions, and the apps hear of it",
     "ends_session_on_disable": "disabling a person ends their sessions, and the apps hear of it",
     "ends_session_on_removal": "removing a person ends their sessions, and the apps hear of it",

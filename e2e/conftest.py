@@ -69,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[PARTIES] = chosen(config.getoption("provider"), config.getoption("app"))
     except LookupError as error:
         raise pytest.UsageError(str(error)) from error
+    if not config.getoption("base") and (names := config.stash[PARTIES].not_started):
+        raise pytest.UsageError(f"The tests cannot start {names[0]}: use BASE=running (docs/regression.md).")
     config.addinivalue_line("markers", "needs(*capabilities): not applicable without them (e2e/capabilities.py)")
     config.addinivalue_line("markers", "figures: measures and asserts nothing; runs with --figures only")
     if config.option.screenshot == "off":

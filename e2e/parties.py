@@ -29,6 +29,15 @@ class Parties:
         return self.provider is PickupProvider and self.app is PickupApp
 
     @property
+    def not_started(self) -> list[str]:
+        """Those that the tests cannot start: neither ours, nor with a ``start`` of its own."""
+        is_known = {
+            self.provider.__name__: self.provider is PickupProvider or self.provider.start is not Provider.start,
+            self.app.__name__: self.app is PickupApp or self.app.start is not App.start,
+        }
+        return [name for name, is_started in is_known.items() if not is_started]
+
+    @property
     def can(self) -> frozenset[str]:
         """What the provider can do and what both apps can do."""
         return self.provider.can | (PickupApp.can & self.app.can)

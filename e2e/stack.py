@@ -427,7 +427,10 @@ def running_stack(base: str, control: str, parties: Parties = OURS) -> Stack:
         control = control or run([str(ROOT / "scripts" / "stack"), "mode"], environment).strip()
     hands = {"local": LocalHands, "compose": ComposeHands}.get(control)
     idp, dispatch, manager, *learn = base.split()
-    urls = [idp, dispatch, manager if parties.app is DispatchOrManager else parties.app.url, *learn]
+    urls = [idp, dispatch, manager, *learn]
+    if parties.app is not DispatchOrManager:
+        urls[2] = parties.app.url
+        environment["PICKUP_MANAGER_CLIENT_SECRET"] = parties.app.client_secret
     return make_stack(urls, environment, hands(environment) if hands else None, parties)
 
 

@@ -12,7 +12,7 @@ from e2e.plain import is_signed_in
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
 
-pytestmark = pytest.mark.needs("retries", "pickup_app")
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
 
 MARGIN = 500  # milliseconds that the provider may need besides waiting
 IN_A_WHILE = 20  # seconds for services to start and a retry to come

@@ -21,6 +21,7 @@ class App(ABC):
     title = ""
     url = ""  # without a slash at the end
     client_id = ""
+    client_secret = ""  # only stories about its tokens need it
     front = "/"  # a path that opens for a signed-in user only, and leads all others to the sign-in
     front_heading = ""  # the <h1> of that page; empty if it is not to be compared
     is_linked: ClassVar[bool] = False  # whether Dispatch has a link to it
@@ -30,7 +31,8 @@ class App(ABC):
     logged_out_path = "/"
 
     def __init__(self, service: str, provider: Provider, url: str = "", client_secret: str = "") -> None:
-        self.service, self.provider, self.client_secret = service, provider, client_secret
+        self.service, self.provider = service, provider
+        self.client_secret = client_secret or self.client_secret
         self.url = url or self.url
         self.client_id = self.client_id or f"pickup-{service}"
 

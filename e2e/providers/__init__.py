@@ -83,7 +83,7 @@ class Provider(ABC):
 
     def start(self, folder: Path, port: int, apps: Sequence[App]) -> None:
         """Start one on that port that knows these apps and :data:`PEOPLE`. ``folder`` is for its data and its log."""
-        raise NotImplementedError(f"{type(self).__name__} runs already: use BASE=running, after `make up APPS=only`.")
+        raise NotImplementedError
 
     def end(self) -> None:  # noqa: B027 # nothing was started
         """The end of :meth:`start`."""

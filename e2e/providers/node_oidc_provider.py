@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class NodeOidcProvider(Provider):
     """Accepts any password. Asks for consent, and whether to log out."""
 
-    can: ClassVar[frozenset[str]] = frozenset({"notifies_first_app", "signs"})
+    can: ClassVar[frozenset[str]] = frozenset({"notifies_first_app", "revokes_access_tokens", "signs"})
     version = npm_version("oidc-provider")
 
     def expect_sign_in(self, tab: Page) -> None:
