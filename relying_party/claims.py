@@ -1,6 +1,5 @@
 """Checks that ID tokens and logout tokens share (BCL §2.6 step 4). Pure; each raises :class:`InvalidToken`."""
 
-import math
 from typing import Any
 
 from relying_party.errors import InvalidToken
@@ -45,10 +44,10 @@ def check_times(claims: dict[str, Any], now: int, *, oldest: int) -> tuple[int, 
 def numeric_date(claims: dict[str, Any], name: str) -> int:
     """A required time claim. RFC 7519 §2, NumericDate: a JSON number of seconds since the epoch."""
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN differs from itself
         raise InvalidToken(f"{name} is missing or not a number.", value)
     if abs(value) > 2**53:  # larger numbers may not fit the database's integer column
-        raise InvalidToken(f"{name} is out of range.", value)
+        raise InvalidToken(f"{name} is out of range.", str(value)[:80])
     return int(value)
 
 

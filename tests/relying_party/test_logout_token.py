@@ -145,6 +145,14 @@ def test_times_are_compared_with_the_given_clock_and_leeway(make: TokenMaker) ->
         at(START + 180)
 
 
+@pytest.mark.parametrize("name", ["iat", "exp"])
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf"), float("nan")], ids=lambda value: str(value)[:5])
+def test_number_that_no_float_holds_is_rejected(make: TokenMaker, name: str, value: Any) -> None:
+    """BCL-63: JSON has numbers of any length, and such a token is rejected, never a 500."""
+    with pytest.raises(InvalidToken):
+        validate(make.logout_token(**{name: value}))
+
+
 TEXT = st.text("a/:é\x00", max_size=8)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
