@@ -1,5 +1,6 @@
 """The tutorial: every step is complete, has a check, and its check is true exactly when the record shows it."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 
 from pickup_learn import acts, glossary, sources, tutorial
-from pickup_learn.join import Message
+from pickup_learn.join import Message, join
 from pickup_learn.steps import NOT_YET, STEPS, Verdict
+from pickup_learn.verdicts import ALL
+from pickup_web.message_row import Note, content_of, row_of
 from tests.conftest import close
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
 from tests.learn.test_acts import joined
+from tests.tokens import jws
 
 ALL_STEPS = [step for chapter in tutorial.chapters() for step in chapter.steps]
 PAGES = ["glossary", "quiz", "cheat-sheet", "receiver"]
@@ -323,3 +327,21 @@ def test_no_other_file_is_shown(world: World, path: str) -> None:
 
 def test_page_with_an_impossible_name_does_not_exist(world: World) -> None:
     assert world.client.get(f"/tutorial/{'a' * 300}").status_code == 404
+
+
+HOSTILE: list[Any] = [None, 5, 10**400, float("inf"), "x", True, [], ["x"], {}, {"a": {}}]
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud", "iat", "exp", "jti", "events", "sub", "sid", "nonce"])
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_forged_token_fails_no_check(claim: str, status: int) -> None:
+    """Anyone can send an app such a token. One of them must not stop the ticks of the room."""
+    for value in HOSTILE:
+        note = Note("backchannel_logout", "in", "idp", "manager", "POST", "http://manager.example/bclogout", "t-s")
+        note.status = status
+        claims = {"iat": 1, "exp": 2, "events": {}, "jti": "j", claim: value}
+        note.request_parameters = {"logout_token": [jws({"alg": "none", "typ": value}, claims, None)]}
+        known = join(None, {"id": 1, **json.loads(content_of(row_of(note, "manager")))})
+        message = {**known, "act": {"id": "a", "name": "Logout", "person": None, "sid": None, "at": note.at}}
+        for check in ALL.values():
+            check([message, message])
