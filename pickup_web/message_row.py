@@ -77,7 +77,11 @@ def row_of(note: Note, service: str) -> dict[str, Any]:
     in_body = {**shape.json_in(note.response_body), **note.response_parameters}
     answered: shape.Parameters = shape.redirect_in(location) if location else in_body
     tokens = [*shape.tokens_in(requested, "request"), *shape.tokens_in(answered, "response"), *bearer_token(note)]
-    ids = identifiers(note, requested, answered, tokens)
+    # A browser may send any id_token_hint. One that the service refused must not name a person.
+    is_unverified = CHANNELS[note.kind] == "front" and outcome_of(note, answered) == "refused"
+    ids = identifiers(
+        note, requested, answered, [one for one in tokens if one["where"] != "request" or not is_unverified]
+    )
     refusal = shape.shown({name: answered[name] for name in ("error", "error_description") if name in answered})
     return {
         "service": service,

@@ -25,6 +25,7 @@ from pickup_web.relying_party_messages import TAB_SECONDS, OpenTab
 from relying_party.signals import request_sent
 from tests.conftest import Clock, SignIn, SiteClient, client_of, close, eventually, make_settings, prepared
 from tests.network import Network
+from tests.tokens import jws
 
 EVENTS_PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text("utf-8")
 APPS = {"idp": idp_service.create_app, "dispatch": pickup_dispatch.create_app, "manager": pickup_manager.create_app}
@@ -161,6 +162,18 @@ def test_row_has_no_query_in_its_address() -> None:
 )
 def test_outcome_is_one_word(values: dict[str, Any], outcome: str) -> None:
     assert row_of(note(**values), "manager")["outcome"] == outcome
+
+
+def test_hint_that_was_refused_names_no_person() -> None:
+    """Otherwise anyone could act in another person's name in the record."""
+    hint = {"id_token_hint": [jws({"alg": "none"}, {"sub": "alex", "sid": "s", "aud": "pickup-dispatch"}, None)]}
+    url = "http://idp.example/oidc/logout"
+    found = [
+        row_of(note(kind="logout_request", url=url, status=status, request_parameters=hint), "idp")
+        for status in (200, 400)
+    ]
+    assert [(one["sub"], one["sid"]) for one in found] == [("alex", "s"), (None, None)]
+    assert found[1]["tokens"], "it is still shown"
 
 
 def test_receiver_without_client_id_is_its_host() -> None:
