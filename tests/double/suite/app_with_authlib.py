@@ -1,6 +1,5 @@
 """An app with plain Authlib: it keeps its sessions on the server, by ``sid``, and checks logout tokens itself."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 def create_app(issuer: str, client_id: str, secret: str, url: str, data: Path) -> Flask:
     """The app at ``url``. It has no use for ``data``: its sessions are in memory."""
     del data
-    os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # http, for tests
     app = Flask(__name__)
     app.config.update(SECRET_KEY="the app's own", SESSION_COOKIE_NAME="authlib-app")
     sessions: dict[str, dict[str, Any]] = {}  # by sid

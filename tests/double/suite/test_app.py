@@ -92,7 +92,7 @@ def test_deterministic_idp_has_known_keys_and_secrets_and_reads_a_seed_file(tmp_
     seed.write_text('[[people]]\nusername = "xu"\nsub = "xu-1"\npassword = "short"\n')
     with start_idp(seed=seed, deterministic=True) as idp:
         first, second = idp.browser().http.get(f"{idp.issuer}/oauth2/jwks").json()["keys"]
-        assert (first["kid"], first["n"][:20]) == ("fixed-rs256-key", "zsn32GXsWvjlKSvqxJzO")
+        assert (first["kid"], first["n"][:20]) == ("fixed-rs256-key", "olWycIl2L1pFhdN_P21a")
         assert (second["kid"], second["x"][:20]) == ("fixed-es256-key", "nLAO1GPBgtPKGcvgJkcu")
         assert idp.sub_of("xu") == "xu-1"
         assert Idp(idp.issuer, "for-tests-only").sub_of("cameron") == "248289761002"
