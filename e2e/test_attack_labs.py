@@ -11,6 +11,8 @@ from e2e.test_labs import Practice
 from e2e.test_tutorial import Guide
 from e2e.test_workbench import Workbench
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 
 @pytest.fixture
 def labs(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG001 # skips where nothing is recorded

@@ -12,6 +12,8 @@ from e2e.operator import Operator, Person
 from e2e.record import Record
 from e2e.stack import Stack, StackControl
 
+pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+
 IN_A_WHILE = 20_000  # milliseconds: the board looks every two seconds, a seat every ten
 COMMAND = "import {module}; {module}.create_app().test_cli_runner().invoke(args={arguments}, catch_exceptions=False)"
 
