@@ -4,7 +4,8 @@ const CLOCK = new Intl.DateTimeFormat("sv-SE", { timeStyle: "medium" });
 const CHANNELS = { front: "through the browser", back: "back channel", push: "push to the open tab" };
 const NAMES = { browser: "Browser", idp: "IdP", dispatch: "Dispatch", manager: "Manager", practice: "Practice", outside: "Outside" };
 
-export const nameOf = (party) => NAMES[party] ?? party;
+// Anyone may read the IdP's public addresses, and a sender without a name is shown as that.
+export const nameOf = (party) => NAMES[party] ?? party ?? "Anyone";
 
 export const channelOf = (message) => CHANNELS[message.channel] ?? message.channel;
 

@@ -29,7 +29,7 @@ def test_mermaid_text_has_a_line_for_each_message_whatever_the_parties_are_calle
     lines = run("words.js", f"m.mermaidOf({json.dumps(act)})").split("\n")
     assert lines == [
         "sequenceDiagram",
-        "    participant p0 as unknown",
+        "    participant p0 as Anyone",
         "    participant p1 as IdP",
         "    participant p2 as x Note over p0 img ",
         "    p0->>p1: Token request (400)",
