@@ -30,6 +30,9 @@ FOLDED = re.compile(
     r"^<details><summary>(Answer|Hint \d|Solution)</summary>\n(.+?)</details>", re.DOTALL | re.MULTILINE
 )
 
+BESIDE = re.compile(r'<a href="(https?://[^"]+)">(.+?)</a>', re.DOTALL)  # what the reader uses beside this page
+NEW_TAB = '<span class="unseen"> (opens in a new tab)</span>'
+
 markdown = MarkdownIt("commonmark", {"html": True}).enable("table").use(glossary.links)
 
 
@@ -123,6 +126,7 @@ def html(text: str, addresses: Mapping[str, str], source: str, linked: set[str] 
         r'<a href="\.\./\.\./([\w/.]+)#(\w+)">(.+?)</a>', lambda found: link_to(source, *found.groups()), rendered
     )
     rendered = re.sub(r'href="\.\./\.\./([\w/.]+)"', rf'href="{source}\1"', rendered)
+    rendered = BESIDE.sub(rf'<a href="\1" target="_blank" rel="noopener">\2{NEW_TAB}</a>', rendered)
     return Markup(rendered)  # noqa: S704 # our own files, no input
 
 

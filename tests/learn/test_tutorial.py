@@ -74,6 +74,13 @@ def test_page_links_each_term_once_and_never_inside_a_link() -> None:
     assert '<a href="4-the-logout-token">logout token</a>' in rendered
 
 
+def test_link_to_an_app_or_to_a_page_of_learn_opens_a_tab_beside_the_chapter() -> None:
+    rendered = tutorial.html("[Dispatch](http://dispatch.localhost:8080/), then [next](2-two.md)", {}, "")
+    opened = '<a href="http://dispatch.localhost:8080/" target="_blank" rel="noopener">Dispatch<span class="unseen">'
+    assert f"{opened} (opens in a new tab)</span></a>" in rendered
+    assert '<a href="2-two">next</a>' in rendered
+
+
 def test_glossary_has_an_anchor_for_each_of_its_terms() -> None:
     rendered = tutorial.html(tutorial.pages()["glossary"], {}, "")
     assert all(f'id="{anchor}"' in rendered for anchor in glossary.terms().values())
