@@ -44,7 +44,7 @@ class Mistake(NamedTuple):
 OTHER_APP, SLASH, OWN_ISSUER = "other app", "slash", "own"  # for the page's script, which knows the app
 MISTAKES = (
     Mistake("nothing", "Nothing: a right token"),
-    Mistake("event", "event instead of events, as in a tutorial", {"events": None, "event": {LOGOUT_EVENT: {}}}),
+    Mistake("event", "event instead of events, as in some tutorials", {"events": None, "event": {LOGOUT_EVENT: {}}}),
     Mistake("other-event", "events with another event", {"events": {"http://schemas.openid.net/event/other": {}}}),
     Mistake("nonce", "A nonce, as in an ID token", {"nonce": "n-0S6_WzA2Mj"}),
     Mistake("audience", "The audience is another app", {"aud": OTHER_APP}),
