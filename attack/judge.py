@@ -220,7 +220,7 @@ def summary(wrong: list[Exchange], text: str) -> list[Finding]:
     if not wrong:
         return []
     first, others = wrong[0], len(wrong) - 1
-    more = f"; so did {others} others" if others else ""
+    more = f"; this is true of {others} others, too" if others else ""
     return [fail(f"{first.case} {first.name}", f"the answer {first.answer} {text}{more}")]
 
 

@@ -212,6 +212,8 @@ def bclogout() -> ResponseReturnValue:
     # Step 8: jti. BCL §2.4: it is required. §2.6 (8): the same token is not accepted twice.
 
     # Step 9: end by sid, by sub. BCL §2.6 (5), §2.7: end the sessions that match sid, sub, or both if both are given.
+    # Store the jti of step 8 in the same transaction. Otherwise, if the app crashes between the two and a load balancer
+    # sends the request again, step 8 refuses it and the session stays.
 
     # Step 10: the race. Two deliveries at once; and a logout that overtakes its sign-in (see also callback).
 
