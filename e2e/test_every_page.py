@@ -19,6 +19,15 @@ from e2e.stack import Stack
 pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
 
 NARROW = {"width": 320, "height": 640}  # WCAG 2.2, 1.4.10: content reflows at this width
+# The pages of Learn. Those of the labs are in test_labs.py.
+LEARN = [
+    *("/", "/inspector", "/sessions", "/workbench", "/labs", "/board", "/slides", "/tutorial"),
+    *(
+        f"/tutorial/{name}"
+        for name in ("1-sign-in", "7-why-not-the-browser", "receiver", "quiz", "glossary", "cheat-sheet")
+    ),
+    "/tutorial/source/relying_party/login.py",
+]
 MANY = 40  # presses of the Tab key; no control is further away
 
 # WCAG 2.2: 1.1.1, 1.3.1, 1.4.10, 2.4.2, 3.1.1, 4.1.2. Axe does not fail a description that is missing.
@@ -67,7 +76,7 @@ def test_every_page_fits_a_narrow_phone_and_is_accessible(new_device: NewDevice,
     tab.route("**/session/live", lambda route: route.fulfill(status=204))
     found = {url: faults(tab) for url in walk(tab, phone, stack)}
     assert {url: problems for url, problems in found.items() if problems} == {}
-    assert len(found) >= 39, "these were all the pages"
+    assert len(found) >= 39 + len(LEARN if stack.learn_url else ()), "these were all the pages"
 
 
 def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
@@ -99,6 +108,7 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
     ):
         tab.goto(url)
         yield url
+    yield from learn(tab, stack) if stack.learn_url else ()
     for link in ("Edit", "Remove"):
         tab.goto(f"{manager}/drivers")
         tab.get_by_role("link", name=link).first.click()
@@ -125,6 +135,18 @@ def walk(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
     expect(bookings.notice.first).to_be_visible()
     yield "bookings, with one that is cancelled"
     yield from through_a_logout(tab, phone, stack)
+
+
+def learn(tab: Page, stack: Stack) -> Iterator[str]:
+    """The pages of Learn, and a chapter in which the learner has predicted."""
+    for page in LEARN:
+        tab.goto(stack.learn_url + page)
+        yield page
+    tab.goto(f"{stack.learn_url}/tutorial/1-sign-in")
+    tab.locator("[data-ready]").wait_for()
+    for question in tab.get_by_role("group").all():
+        question.get_by_role("radio").first.check()
+    yield "chapter with predictions"
 
 
 def consent_page(stack: Stack) -> str:

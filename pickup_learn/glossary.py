@@ -1,6 +1,6 @@
 """The glossary, docs/tutorial/glossary.md, and the links that lead to it from every page of the tutorial.
 
-A heading of the glossary is a term, such as ``### Identity provider (IdP)``. A page links each term once, where it
+A heading of the glossary is a term, such as ``## Identity provider (IdP)``. A page links each term once, where it
 first stands.
 """
 
@@ -14,7 +14,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 FILE = Path(__file__).parent.parent / "docs" / "tutorial" / "glossary.md"
-TERM = re.compile(r"^### (.+)$", re.MULTILINE)
+TERM = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
 @cache
@@ -28,7 +28,7 @@ def terms() -> Mapping[str, str]:
 
 
 def anchor(heading: str) -> str:
-    """The id of a heading, as Markdown readers make it: ``### Issuer (`iss`)`` has ``issuer-iss``."""
+    """The id of a heading, as Markdown readers make it: ``## Issuer (`iss`)`` has ``issuer-iss``."""
     return re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-"))
 
 
