@@ -13,6 +13,7 @@ const find = (name, part = page) => part.querySelector(`[data-part=${name}]`);
 const steps = [...page.querySelectorAll("[data-step]")];
 let progress = load();
 let newsAt = 0;
+let isLeaving = false;
 let isSeat = false; // of a class
 
 function load() {
@@ -48,7 +49,7 @@ async function ask() {
   const asked = progress;
   const query = new URLSearchParams({ since: asked.since, person: asked.person });
   const { steps: verdicts, people, since } = await get(`${page.dataset.steps}?${query}`);
-  if (progress !== asked) return; // the learner started over, or chose a person, meanwhile
+  if (progress !== asked || isLeaving) return; // the learner started over, or chose a person, meanwhile
   isSeat = since > 0;
   if (since > asked.since) progress = begin(since, asked.person); // the instructor has reset this seat
   for (const [name, { seen, answer, keys }] of Object.entries(verdicts)) {
@@ -124,6 +125,15 @@ find("again")?.addEventListener("click", () => {
   progress = { ...begin(Date.now(), progress.person), predictions: others(progress.predictions), done: others(progress.done) };
   askAgain();
 });
+
+// Start and Reset of a lab: the tick of an earlier run does not count.
+for (const form of page.querySelectorAll("form[data-run]")) {
+  form.addEventListener("submit", () => {
+    progress = { ...progress, done: others(progress.done) };
+    keep();
+    isLeaving = true; // what the record says now is still about the earlier run
+  });
+}
 
 for (const part of page.querySelectorAll("[data-after]")) part.hidden = true;
 draw();

@@ -97,24 +97,23 @@ const say = (words) => (find("status").textContent = words);
 async function send() {
   renewTimes();
   const claims = read();
-  const { last } = await get("api/messages?limit=1");
-  sent = { to: to.value, claims, after: last };
+  // Everything is read before the first answer: meanwhile the form may change.
+  const token = { to: to.value, typ: typ.value, claims: text(claims) };
+  const signer = key.value;
+  const fields = { to: to.value, session: session.value, mistake: mistake.value, typ: typ.value, key: signer };
+  judged = null;
   fill(find("verdict"));
-  const body = new URLSearchParams({ csrf_token: csrf.value, to: to.value, key: key.value, typ: typ.value, claims: text(claims) });
-  if (key.value === "right") {
-    keep();
-    location.assign(`${page.dataset.console}?${new URLSearchParams({ app: clientOf(to.value), typ: typ.value, claims: text(claims) })}`);
+  const { last } = await get("api/messages?limit=1");
+  sent = { to: token.to, claims, after: last };
+  if (signer === "right") {
+    sessionStorage.setItem(KEPT, text({ fields, sent }));
+    location.assign(`${page.dataset.console}?${new URLSearchParams({ app: clientOf(token.to), typ: token.typ, claims: token.claims })}`);
     return;
   }
-  const answer = await fetch(page.dataset.send, { method: "POST", body });
+  const answer = await fetch(page.dataset.send, { method: "POST", body: new URLSearchParams({ csrf_token: csrf.value, key: signer, ...token }) });
   if ([403, 502, 503].includes(answer.status)) return fill(find("verdict"), notice("bad", (await answer.json()).error));
   if (!answer.ok) return fill(find("verdict"), notice("bad", "The token cannot be made. Load this page again."));
   again();
-}
-
-function keep() {
-  const fields = { to: to.value, session: session.value, mistake: mistake.value, typ: typ.value, key: key.value };
-  sessionStorage.setItem(KEPT, text({ fields, sent }));
 }
 
 function restore() {
@@ -153,7 +152,7 @@ function draw() {
       ? notice("bad", `${nameOf(app)} refused the token: “${one.refusal}”${failed ? ` The check is ${failed.name}, ${failed.clause}.` : ""}`)
       : notice("good", `${nameOf(app)} accepted the token.`);
   const state = text([one, survival(app, claims)]);
-  if (find("verdict").dataset.state === state) return;
+  if (find("verdict").dataset.state === state && find("verdict").firstChild) return;
   find("verdict").dataset.state = state;
   fill(find("verdict"), verdict, notice("", survival(app, claims)), checks(one, true, page.dataset.source));
 }
