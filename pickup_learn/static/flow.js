@@ -67,7 +67,7 @@ function draw() {
     find("empty").hidden = record.all.length > 0;
     find("lanes").hidden = record.all.length === 0;
     const total = record.filtered.length;
-    find("position").textContent = record.isLive ? `${total} messages, live` : `Message ${record.position} of ${total}`;
+    find("position").textContent = record.isLive ? `${total} ${total === 1 ? "message" : "messages"}, live` : `Message ${record.position} of ${total}`;
     find("pause").setAttribute("aria-pressed", String(!record.isLive));
     find("pause").textContent = record.isLive ? "Pause" : "Go live";
     const chosen = detail.key && record.get(detail.key);
