@@ -52,18 +52,21 @@ def head(pair: str, table: Table | None) -> str:
 
 
 def markdown(found: dict[str, Table | None]) -> str:
-    """The whole table. The stories of one file share a row if the same can be said of all."""
+    """The whole table. Stories of one file that only our own pair tells share a row."""
     rows_of = {pair: {row["story"]: row for row in table["stories"]} if table else {} for pair, table in found.items()}
     stories = sorted({story for rows in rows_of.values() for story in rows})
     cells = {story: tuple(cell(rows_of[pair].get(story)) for pair in found) for story in stories}
     lines = [" | ".join(["| story", *(head(pair, table) for pair, table in found.items())]) + " |"]
     lines.append("| --- " * (len(found) + 1) + "|")
     for file in sorted({story.split("::")[0] for story in stories}):
-        of_file = [story for story in stories if story.startswith(f"{file}::")]
-        if len({cells[story] for story in of_file}) == 1:
-            lines.append(" | ".join([f"| `{file}`, {len(of_file)} stories", *cells[of_file[0]]]) + " |")
-        else:
-            lines += [" | ".join([f"| `{file}` {words(story)}", *cells[story]]) + " |" for story in of_file]
+        together: dict[tuple[str, ...], list[str]] = {}
+        for story in stories:
+            if story.startswith(f"{file}::"):
+                together.setdefault(cells[story], []).append(story)
+        for outcomes, same in together.items():
+            only_ours = all(outcome.startswith("n/a") for outcome in outcomes[1:])
+            names = [f"{len(same)} stories"] if only_ours and len(same) > 1 else [words(story) for story in same]
+            lines += [" | ".join([f"| `{file}`: {name}", *outcomes]) + " |" for name in names]
     dates = sorted({table["date"] for table in found.values() if table})
     return f"Run on {', '.join(dates)}.\n\n" + "\n".join(lines) + "\n"
 

@@ -30,7 +30,9 @@ ADMIN = "admin"
 class Keycloak(Provider):
     """One realm, without consent."""
 
-    can: ClassVar[frozenset[str]] = frozenset({"shared_sid", "checks_passwords", "revokes_access_tokens", "signs"})
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"shared_sid", "checks_passwords", "notifies_first_app", "revokes_access_tokens", "signs"}
+    )
     version = VERSION
     issuer_path = f"/realms/{REALM}"
 
