@@ -155,7 +155,7 @@ class Settings(BaseSettings):
             raise ValueError("PICKUP_SIGNING_ALGORITHMS must contain RS256 (Core §15.1).")
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
             raise ValueError(f"PICKUP_CA_BUNDLE is {self.ca_bundle!r}; there is no such file.")
-        if self.seed and not self.seed.is_file():
+        if self.seed and (self.seed.is_dir() or not self.seed.exists()):  # /dev/null is a file without entries
             raise ValueError(f"PICKUP_SEED is {str(self.seed)!r}; there is no such file.")
         return self
 
