@@ -210,6 +210,7 @@ def test_summary_names_the_pages_and_the_operator(checkout: Checkout) -> None:
     lines = [" ".join(line.split()) for line in said.splitlines()]
     assert "Your account http://idp.localhost:1/account" in lines
     assert "Console http://idp.localhost:1/console for the operator, admin" in lines
+    assert "Your own app docs/your-app/README.md also if it does not find the name idp.localhost" in lines
     assert "Sign in as cameron, alex or admin" in lines
     assert "Password correct horse" in lines
     assert len(said.splitlines()) <= 24
