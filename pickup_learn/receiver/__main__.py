@@ -88,7 +88,8 @@ class Course:
             return False
         self.progress.note("all")
         self.progress.write(self._file)
-        self.screen.say(f"\nFull marks, {self.progress.minutes} minutes after you started.", "good")
+        minutes = self.progress.minutes
+        self.screen.say(f"\nFull marks, {minutes} minute{'' if minutes == 1 else 's'} after you started.", "good")
         return True
 
     def show_trouble(self, sentence: str, details: str) -> None:
