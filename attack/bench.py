@@ -89,7 +89,7 @@ class Bench:
                 # It may have cached the keys of an earlier run, and limit how often it fetches new ones.
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(min(1.0, self.patience))
+                time.sleep(min(1.0, self.patience))  # until the application fetches the keys again
             else:
                 return
 

@@ -269,7 +269,7 @@ def until_known(bench: Bench, victim: Browser, key: Key) -> tuple[Answer, float]
             deadline = min(deadline, now + SETTLED)
         if answer.status != BAD_REQUEST or now > deadline:
             return answer, now - started
-        time.sleep(min(0.5, bench.patience))
+        time.sleep(min(0.5, bench.patience))  # between two attempts; the app may not fetch keys yet
 
 
 def with_keys(manner: Callable[[Bench], AbstractContextManager[Any]], name: str) -> Run:

@@ -1,4 +1,4 @@
-"""What a provider or an app may be able to do besides the minimum. A story asks where it needs one."""
+"""What a provider or an app can do beyond the minimum. A story names a capability where it needs it."""
 
 from collections.abc import Collection
 from typing import NoReturn

@@ -76,7 +76,7 @@ def test_app_that_is_down_is_reached_later_by_the_back_channel_only(
     sid = desk.sid(stack.manager)
     with hands.without("manager"):
         dispatch.log_out()
-        expect(dispatch.tab, "nobody waits for long").to_have_url(back_at(stack), timeout=LIMIT)
+        expect(dispatch.tab, "the redirect does not wait longer").to_have_url(back_at(stack), timeout=LIMIT)
         record.wait_for("idp", "op.frontchannel_logout.requested", sid=sid)
     if both:
         record.wait_for("manager", BACK, sid=sid, within=20)

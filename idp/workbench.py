@@ -1,7 +1,7 @@
 """``/console/logout-token``: an operator lets the IdP sign and send a logout token with a chosen mistake.
 
 Part of the token workbench of Pickup Learn, which has no key of ours. Exists only while PICKUP_DEMO_EVENTS is on.
-The token goes to the back-channel logout URL of a demo app and to nobody else: it is neither shown nor logged.
+The token goes only to the back-channel logout URL of a demo app. It is neither shown nor logged.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The provider's sign-in page, whoever's provider it is."""
+"""The sign-in page of the provider under test."""
 
 import re
 
