@@ -46,7 +46,7 @@ class Provider(ABC):
 
     def expect_refused(self, tab: Page) -> None:
         """It refused user name or password. Needed with ``checks_passwords``."""
-        raise NotImplementedError
+        raise NotImplementedError("A provider with checks_passwords must define expect_refused (docs/regression.md).")
 
     def consent(self, tab: Page) -> None:
         """Say yes if it asks, in a session, for consent to another app. Not needed if it never asks."""
@@ -79,11 +79,11 @@ class Provider(ABC):
 
     def signing_key(self, hands: StackControl) -> dict[str, Any]:
         """The private key it signs with, as a JWK. Needed with ``signs``."""
-        raise NotImplementedError
+        raise NotImplementedError("A provider with signs must define signing_key (docs/regression.md).")
 
     def start(self, folder: Path, port: int, apps: Sequence[App]) -> None:
         """Start one on that port that knows these apps and :data:`PEOPLE`. ``folder`` is for its data and its log."""
-        raise NotImplementedError
+        raise NotImplementedError("This provider has no start: use BASE=running (docs/regression.md).")
 
     def end(self) -> None:  # noqa: B027 # nothing was started
         """The end of :meth:`start`."""
