@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from pickup_learn import api, lessons, pages, practice, room, slides, stream, workbench
+from pickup_learn import api, class_commands, lessons, pages, practice, slides, stream, workbench
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
 from pickup_learn.seats import Seats
@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     record = app.extensions["record"] = Record(engine)
     app.extensions["seats"] = Seats(engine, record)
-    room.add_commands(app)
+    class_commands.add_commands(app)
     collector = app.extensions["collector"] = Collector(record, sources_of(settings))
     app.extensions["after_fork"].append(collector.start)
     for path, name, view in ROUTES:
