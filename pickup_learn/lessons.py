@@ -106,7 +106,7 @@ def verdicts() -> Response:
         for one in sorted(messages, key=lambda message: int(message["at"]))
         if one["at"] >= since and (not person or one["act"]["person"] in (person, None))
     ]
-    return jsonify(steps=in_json(verdicts_on(mine)), people=people, since=0)
+    return jsonify(steps=in_json(verdicts_on(mine, practice.runs())), people=people, since=0)
 
 
 def verdicts_of_seat(seat: Seat, since: int) -> Response:
@@ -114,7 +114,7 @@ def verdicts_of_seat(seat: Seat, since: int) -> Response:
     record = current_record()
     outside = [one for one in record.messages_of(NOBODY) if one["from"] == OUTSIDE]
     messages = in_order([*record.messages_of(seat.name), *outside])
-    steps = in_json(verdicts_on(counted(messages, max(since, seat.since), seat.old_sids)))
+    steps = in_json(verdicts_on(counted(messages, max(since, seat.since), seat.old_sids), practice.runs()))
     return jsonify(steps=steps, people=[seat.name], since=seat.since)
 
 

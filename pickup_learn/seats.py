@@ -12,11 +12,12 @@ from typing import NamedTuple
 from sqlalchemy import JSON, BigInteger, Engine, String, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from pickup_learn import practice
 from pickup_learn.acts import in_order
 from pickup_learn.collector import now_ms
 from pickup_learn.join import Message
 from pickup_learn.record import Base, Record
-from pickup_learn.verdicts import ALL, verdicts_on
+from pickup_learn.verdicts import ALL, Runs, verdicts_on
 from pickup_web.database import add_rows
 
 PAUSE_SECONDS = 2.0  # the board is computed at most this often, however many people look at it
@@ -90,6 +91,7 @@ class Seats:
 
     def _compute(self) -> list[Row]:
         changed, last = self._record.people_since(self._last)
+        runs = practice.runs()  # one query for all seats
         with Session(self._engine) as session, session.begin():
             seats = {seat.name: seat for seat in session.scalars(select(Seat).order_by(Seat.name))}
             done: dict[str, set[str]] = {name: set() for name in seats}
@@ -99,15 +101,15 @@ class Seats:
                 return []
             seats[NOBODY] = Seat(**seat_row(NOBODY, []) | {"since": min(seat.since for seat in seats.values())})
             for name in changed & seats.keys():
-                new = self._newly_done(seats[name], done.get(name, set()))
+                new = self._newly_done(seats[name], done.get(name, set()), runs)
                 add_rows(session, Tick, [{"seat": name, "step": step} for step in new])
                 done.setdefault(name, set()).update(new)
         self._last = last
         return [Row(name, [step for step in ALL if step in done.get(name, ())]) for name in seats]
 
-    def _newly_done(self, seat: Seat, done: Collection[str]) -> list[str]:
+    def _newly_done(self, seat: Seat, done: Collection[str], runs: Runs) -> list[str]:
         messages = counted(in_order(self._record.messages_of(seat.name)), seat.since, seat.old_sids)
-        return [step for step, verdict in verdicts_on(messages, without=done).items() if verdict.seen]
+        return [step for step, verdict in verdicts_on(messages, runs, without=done).items() if verdict.seen]
 
 
 def seat_row(name: str, old_sids: Sequence[str]) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from pickup_learn import practice
 from pickup_learn.join import Message
 from pickup_learn.labs import CHECKS, FAULTS
 from pickup_learn.steps import STEPS, Verdict
@@ -11,9 +10,11 @@ ALL = {**STEPS, **CHECKS}  # the steps of the tutorial, then the labs
 NEVER = 2**63  # later than any message
 
 
-def verdicts_on(messages: Sequence[Message], without: Collection[str] = ()) -> dict[str, Verdict]:
+Runs = Mapping[str, Mapping[str, int]]  # practice.runs()
+
+
+def verdicts_on(messages: Sequence[Message], runs: Runs, without: Collection[str] = ()) -> dict[str, Verdict]:
     """The verdict of each check. A lab with a fault looks only at the messages since its fault was switched on."""
-    runs = practice.runs()
     return {
         name: check(of_run(messages, runs.get(name, {})) if name in FAULTS else messages)
         for name, check in ALL.items()
