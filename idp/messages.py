@@ -10,7 +10,7 @@ from idp.outbox.http import Answer, GuardedHttpClient, Request
 from idp.tokens.token_store import find_access_token
 from idp.tokens.userinfo import bearer_tokens
 from pickup_web import message_shape as shape
-from pickup_web import messages
+from pickup_web import messages, trace
 from pickup_web.message_row import Note
 from pickup_web.messages import Recorder
 from pickup_web.settings import Settings
@@ -47,8 +47,8 @@ class RecordingHttpClient(GuardedHttpClient):
         method = "GET" if request.form is None else "POST"
         if (kind := self.kinds.get(method)) is None:
             return await super().ask(request)
-        span = messages.new_span()
-        request = replace(request, traceparent=messages.traceparent(span))
+        span = trace.span_in(request.traceparent) or trace.new_span()
+        request = replace(request, traceparent=trace.traceparent(span))
         note = Note(kind, "out", "idp", None, method, request.url, span, request_body=request.form)
         note.request_headers = {"traceparent": request.traceparent, "user-agent": request.user_agent}
         if request.form is not None:

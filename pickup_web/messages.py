@@ -8,13 +8,10 @@ A request only takes a note. A thread makes the rows, so that no request waits f
 
 import atexit
 import json
-import re
-import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import structlog
@@ -23,7 +20,7 @@ from sqlalchemy import Result, Text, delete, func, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.expression import bindparam
 
-from pickup_web import events
+from pickup_web import events, trace
 from pickup_web import message_shape as shape
 from pickup_web.database import db, engine_of, relax, table_of
 from pickup_web.message_row import CHANNELS, Note, content_of, row_of
@@ -38,8 +35,6 @@ MAX_LENGTH = 1024 * 1024  # characters after which an answer has no further row
 SENDERS = {"backchannel_logout": "idp"}  # of requests between services that do not name their sender
 OUTSIDE = "outside"  # anyone else who sends such a request, such as an attacker
 FAILURES = ("failed", "rejected", "refused", "throttled")  # the last word of an event that is a refusal
-# W3C Trace Context §3.2.2. A later version may append fields after the flags.
-TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 ENVIRON = {
     name: "CONTENT_TYPE" if name == "content-type" else f"HTTP_{name.upper().replace('-', '_')}"
     for name in shape.REQUEST_HEADERS
@@ -69,31 +64,6 @@ class Message(Base):
 TABLE = table_of(Message)
 INSERT = insert(TABLE)
 PRUNE = delete(TABLE).where(TABLE.c.id <= select(func.max(TABLE.c.id)).scalar_subquery() - bindparam("keep"))
-
-
-# --- the trace ---
-
-_trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)  # of the request in progress
-
-
-def continue_trace(traceparent: str) -> str:
-    """Continue the caller's trace, or start a new one. Returns the trace id and span id of the request."""
-    if match := TRACEPARENT.fullmatch(traceparent):
-        trace_id, span_id = match[1], match[2]
-    else:  # W3C Trace Context §4.3: start a new trace if traceparent cannot be parsed
-        trace_id, span_id = secrets.token_hex(16), secrets.token_hex(8)
-    _trace_id.set(trace_id)
-    return f"{trace_id}-{span_id}"
-
-
-def new_span() -> str:
-    """The trace id and span id of an outgoing request."""
-    return f"{_trace_id.get() or secrets.token_hex(16)}-{secrets.token_hex(8)}"
-
-
-def traceparent(span: str) -> str:
-    """The header for an outgoing request: version, trace id, span id, and the flag "sampled" (Trace Context §3.2.2)."""
-    return f"00-{span}-01"
 
 
 # --- recording ---
@@ -133,11 +103,11 @@ class Recorder:
     def request_started(self, _app: Flask, **_: Any) -> None:
         """Receiver for Flask's signal: take a note if the endpoint is part of the protocol."""
         environ = request.environ
-        trace = continue_trace(environ.get("HTTP_TRACEPARENT", ""))
+        span = trace.of_request()
         if kind := self._kinds.get(request.endpoint or ""):
             sender = "browser" if CHANNELS[kind] == "front" else SENDERS.get(kind)
             url = self._base_url + environ.get("PATH_INFO", "")
-            g.message = Note(kind, "in", sender, self.service, environ["REQUEST_METHOD"], url, trace)
+            g.message = Note(kind, "in", sender, self.service, environ["REQUEST_METHOD"], url, span)
 
     def request_finished(self, _app: Flask, *, response: Response, **_: Any) -> None:
         """Receiver for Flask's signal: complete the note."""

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, String, delete, func, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.dml import UpdateBase
 
-from pickup_web import clock, message_shape, messages
+from pickup_web import clock, message_shape, messages, trace
 from pickup_web.database import db, engine_of, relax
 from pickup_web.message_row import Note
 from pickup_web.messages import Recorder
@@ -137,8 +137,8 @@ class Watcher:
 
     def sending(self, _app: Flask, *, request: requests.PreparedRequest) -> None:
         """Take a note before the request, and add ``traceparent``."""
-        span = messages.new_span()
-        request.headers["traceparent"] = messages.traceparent(span)
+        span = trace.span_in(request.headers.get("traceparent", "")) or trace.new_span()
+        request.headers["traceparent"] = trace.traceparent(span)
         kind = self._kind_of(request)
         g.sent_message = Note(
             kind,
@@ -189,7 +189,7 @@ class Watcher:
         if name == "rp.tab.notified":
             body = json.dumps({"event": "signed-out", "reason": outcome}).encode()
             service, url = self._recorder.service, f"{self._base_url}/session/live"
-            note = Note("push", "out", service, "browser", "GET", url, messages.new_span(), status=200)
+            note = Note("push", "out", service, "browser", "GET", url, trace.new_span(), status=200)
             note.response_body, note.known = body, {"sid": sid, "client_id": self._client_id}
             self._recorder.add(note)
 

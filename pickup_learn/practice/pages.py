@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pickup_learn.practice import sessions
 from pickup_learn.practice.provider import CLIENT_ID
 from pickup_learn.practice.settings import ALL, CONDITIONS, Behaviour, behaviour_of, change
-from pickup_web import clock, messages
+from pickup_web import clock, messages, trace
 from pickup_web.database import db
 from pickup_web.message_row import Note
 
@@ -48,7 +48,7 @@ def status() -> Response:
 def record_push(sid: str, sub: str, reason: str) -> None:
     """Record that an open tab learned of the end of its session."""
     url = str(current_app.config["LEARN_URL"]) + "/practice/session/status"
-    note = Note("push", "out", "practice", "browser", "GET", url, messages.new_span(), status=200)
+    note = Note("push", "out", "practice", "browser", "GET", url, trace.new_span(), status=200)
     note.response_body = json.dumps({"event": "signed-out", "reason": reason}).encode()
     note.known = {"sid": sid, "sub": sub, "client_id": CLIENT_ID}
     recorder: messages.Recorder = current_app.extensions["messages"]

@@ -9,7 +9,7 @@ import requests
 from flask import current_app
 
 from pickup_learn.practice.receiver import Refused
-from pickup_web import message_shape, messages
+from pickup_web import message_shape, messages, trace
 from pickup_web.message_row import Note
 
 CLIENT_ID = "pickup-practice"
@@ -75,8 +75,8 @@ class Provider:
         self, kind: str, method: str, url: str, form: dict[str, str] | None = None, token: str = ""
     ) -> dict[str, Any]:
         """The JSON object in the answer."""
-        span = messages.new_span()
-        headers = {"traceparent": messages.traceparent(span)}
+        span = trace.new_span()
+        headers = {"traceparent": trace.traceparent(span)}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         note = Note(kind, "out", "practice", "idp", method, url, span, known={"client_id": CLIENT_ID})

@@ -17,7 +17,7 @@ import idp as idp_service
 import pickup_dispatch
 import pickup_manager
 from pickup_web import message_shape as shape
-from pickup_web import messages, relying_party_messages
+from pickup_web import messages, relying_party_messages, trace
 from pickup_web.database import engine_of
 from pickup_web.message_row import CHANNELS, MAX_ROW, Note, content_of, row_of
 from pickup_web.messages import Message, Recorder
@@ -136,9 +136,9 @@ def test_trace_of_the_caller_is_continued(dispatch_client: SiteClient, network: 
 )
 def test_invalid_traceparent_starts_a_new_trace(header: str) -> None:
     """Trace Context §4.3."""
-    trace = messages.continue_trace(header)
-    assert re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}", trace)
-    assert TRACE_ID not in trace
+    span = trace.continue_trace(header)
+    assert re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}", span)
+    assert TRACE_ID not in span
 
 
 # --- the row ---
@@ -326,7 +326,7 @@ def test_failing_recorder_does_not_fail_an_outgoing_request(
     dispatch_client: SiteClient, monkeypatch: pytest.MonkeyPatch, signal: str
 ) -> None:
     target = {"sending": "new_span", "sent": "Note"}[signal]
-    monkeypatch.setattr(f"pickup_web.relying_party_messages.{'messages.' if signal == 'sending' else ''}{target}", fail)
+    monkeypatch.setattr(f"pickup_web.relying_party_messages.{'trace.' if signal == 'sending' else ''}{target}", fail)
     assert dispatch_client.get("/login").status_code == 303
 
 
