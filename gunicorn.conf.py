@@ -3,9 +3,11 @@
 import ctypes
 import gc
 import os
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from typing import Any
@@ -55,10 +57,46 @@ forwarded_allow_ips = ""
 control_socket_disable = True  # not used, and it needs a home folder
 
 
+# Prometheus metrics (pickup_web/metrics.py). The folder must be set before prometheus_client is imported.
+metrics_listen = "" if is_learn else os.environ.get("PICKUP_METRICS_LISTEN", "")
+if metrics_listen:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="pickup-metrics-")
+metrics_sockets: list[socket.socket] = []
+
+
+def on_starting(server: Any) -> None:  # noqa: ARG001 # gunicorn passes it
+    """Open the port of the metrics once. Each worker inherits it."""
+    if metrics_listen:
+        host, _, port = metrics_listen.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            metrics_sockets.append(socket.create_server((host, int(port)), family=family))
+        except (OSError, OverflowError) as error:
+            sys.exit(f"PICKUP_METRICS_LISTEN is {metrics_listen!r}, which cannot be opened: {error}")
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
+    """Forget a worker's gauges. Its counters remain."""
+    if metrics_listen:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001 # gunicorn passes it
+    """Remove the workers' files."""
+    if metrics_listen:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
     """Connections and threads do not survive a fork, so each worker opens and starts its own."""
-    for hook in server.app.wsgi().extensions["after_fork"]:
+    extensions = server.app.wsgi().extensions
+    for hook in extensions["after_fork"]:
         hook()
+    for listener in metrics_sockets:
+        extensions["metrics"].serve(listener)
 
 
 def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passes both

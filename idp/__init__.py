@@ -136,6 +136,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         csrf.exempt(view)
     app.register_error_handler(passwords.TooManyAtOnce, too_many_passwords)
     app.after_request(allow_scripts)
+    if settings.metrics_listen:
+        from idp import metrics  # imports prometheus_client
+
+        metrics.init_app(app)
     return app
 
 

@@ -6,7 +6,7 @@ from flask import Flask
 
 from pickup_dispatch import bookings, drivers
 from pickup_dispatch.models import Base
-from pickup_web import Settings, create_service, events, relying_party_messages
+from pickup_web import Settings, create_service, events, relying_party_messages, relying_party_watching
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, from_toml, prepare
 from pickup_web.settings import load_settings
@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     rp.init_app(app, engine)
     protocol_event.connect(events.record_signal, app)
     relying_party_messages.init_app(app, settings, "dispatch")
+    relying_party_watching.init_app(app, settings)
     drivers.init_app(app, rp.access_token)
 
     for method, path, name, view in ROUTES:

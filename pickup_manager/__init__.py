@@ -7,7 +7,7 @@ from flask import Flask
 from pickup_manager import api, crud, overview
 from pickup_manager.models import Base
 from pickup_manager.resources import RESOURCES
-from pickup_web import Settings, create_service, events, relying_party_messages
+from pickup_web import Settings, create_service, events, relying_party_messages, relying_party_watching
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, from_toml, prepare
 from pickup_web.settings import load_settings
@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     rp.init_app(app, engine)
     protocol_event.connect(events.record_signal, app)
     relying_party_messages.init_app(app, settings, "manager")
+    relying_party_watching.init_app(app, settings)
     app.jinja_env.globals["resources"] = RESOURCES
 
     for methods, path, name, view in ROUTES:

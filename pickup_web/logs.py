@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -26,6 +26,19 @@ def init(service: str) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+def on_each_line(receiver: Callable[[Mapping[str, Any]], None]) -> None:
+    """Call ``receiver`` with the members of each later line of this process."""
+
+    def call(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        try:
+            receiver(line)
+        except Exception:  # must not fail the request that writes the line
+            logging.getLogger(__name__).exception("A receiver of log lines failed.")
+        return line
+
+    structlog.configure(processors=[call, *structlog.get_config()["processors"]])
 
 
 def in_reading_order(service: str, line: MutableMapping[str, Any]) -> dict[str, Any]:

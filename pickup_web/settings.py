@@ -1,5 +1,6 @@
 """Every setting, with its type and description. All are environment variables ``PICKUP_…``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -92,6 +93,11 @@ class Settings(BaseSettings):
         description="Shows each service's protocol events and messages to anyone, at /events and /messages.",
     )
 
+    metrics_listen: str = Field(
+        "",
+        description="Address and port for Prometheus metrics, such as 127.0.0.1:9464; none if empty.",
+    )
+
     apps_signing_algorithm: str = Field(
         "RS256",
         description="The algorithm for which both apps are registered at the IdP (id_token_signed_response_alg).",
@@ -153,6 +159,11 @@ class Settings(BaseSettings):
                 setattr(self, f"{name}_database_url", f"sqlite:///{self.data_dir.absolute()}/{name}.db")
         if "RS256" not in self.signing_algorithms:
             raise ValueError("PICKUP_SIGNING_ALGORITHMS must contain RS256 (Core §15.1).")
+        if self.metrics_listen and not re.fullmatch(r"\S+:\d{1,5}", self.metrics_listen):
+            raise ValueError(
+                f"PICKUP_METRICS_LISTEN is {self.metrics_listen!r}; it must be an address and a port, such as "
+                "127.0.0.1:9464."
+            )
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
             raise ValueError(f"PICKUP_CA_BUNDLE is {self.ca_bundle!r}; there is no such file.")
         if self.seed and (self.seed.is_dir() or not self.seed.exists()):  # /dev/null is a file without entries

@@ -48,7 +48,7 @@ def launch(service: str) -> subprocess.Popen[bytes]:
     with log.open("a") as output:
         process = subprocess.Popen(
             [gunicorn, "-c", "gunicorn.conf.py", f"{MODULES[service]}:create_app()"],
-            env=environment_of(service, os.environ) | {"PICKUP_LISTEN": listen(service), "PYTHONUNBUFFERED": "1"},
+            env=environment_of(service, os.environ) | listens(service) | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -57,6 +57,15 @@ def launch(service: str) -> subprocess.Popen[bytes]:
     (RUN / f"{service}.pid").write_text(f"{process.pid}\n")
     (RUN / f"{service}.port").write_text(listen(service).rpartition(":")[2])
     return process
+
+
+def listens(service: str) -> dict[str, str]:
+    """The addresses that the process opens. Each service has its own port for metrics: on one machine they differ."""
+    metrics = os.environ.get("PICKUP_METRICS_LISTEN", "")
+    host, _, port = metrics.rpartition(":")
+    if port.isdecimal():
+        metrics = f"{host}:{int(port) + list(MODULES).index(service)}"
+    return {"PICKUP_LISTEN": listen(service), "PICKUP_METRICS_LISTEN": metrics}
 
 
 def listen(service: str) -> str:

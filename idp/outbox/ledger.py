@@ -40,6 +40,7 @@ class Job(NamedTuple):
     host: str
     reason: str
     tries: int
+    created_at: int
     give_up_at: int
     taken_until: int
     refusals: int
@@ -180,9 +181,9 @@ def load_jobs(engine: Engine, delivery_ids: Sequence[str]) -> list[Job]:
         return []
     columns = (
         Delivery.id, Delivery.client_id, Delivery.sid, Delivery.sub, Delivery.host, Delivery.reason, Delivery.tries,
-        Delivery.give_up_at, Delivery.taken_until, Delivery.refusals, Client.backchannel_logout_uri,
-        Client.id_token_signed_response_alg, Client.tell_logout_reason, Client.connect_timeout, Client.read_timeout,
-        Client.ca_certificates,
+        Delivery.created_at, Delivery.give_up_at, Delivery.taken_until, Delivery.refusals,
+        Client.backchannel_logout_uri, Client.id_token_signed_response_alg, Client.tell_logout_reason,
+        Client.connect_timeout, Client.read_timeout, Client.ca_certificates,
     )  # fmt: skip
     query = select(*columns).outerjoin(Client, Client.client_id == Delivery.client_id)
     with Session(engine) as db:
@@ -250,6 +251,7 @@ def event_of(attempt: Attempt) -> dict[str, Any]:
         "status": outcome.status,
         "milliseconds": attempt.milliseconds,
         "attempt": job.tries + 1,
+        "waited": max(0, attempt.at - job.created_at),
         "answer": outcome.answer or None,
         "next_try_at": attempt.next_try_at if attempt.state == "pending" else None,
     }

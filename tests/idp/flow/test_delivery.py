@@ -674,8 +674,8 @@ def late(provider: Provider, outcome: Outcome, taken_until: int) -> None:
 def job_of(row: Delivery) -> Job:
     """A delivery as a process claimed it."""
     return Job(
-        row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.give_up_at, row.taken_until,
-        row.refusals, "https://x.example/", "RS256", False, 1, 1, None,
+        row.id, row.client_id, row.sid, row.sub, row.host, row.reason, row.tries, row.created_at, row.give_up_at,
+        row.taken_until, row.refusals, "https://x.example/", "RS256", False, 1, 1, None,
     )  # fmt: skip
 
 
@@ -695,7 +695,8 @@ def test_attempt_time_starts_when_its_token_is_signed(clock: Clock, monkeypatch:
             return Answer(200)
 
     end = START + 99
-    job = Job("id", DISPATCH, "sid", "s", "h", "", 0, end, end, 0, "https://app.example/", "RS256", False, 1, 1, None)
+    uri = "https://app.example/"
+    job = Job("id", DISPATCH, "sid", "s", "h", "", 0, START, end, end, 0, uri, "RS256", False, 1, 1, None)
     step = delivery.deliver(job, issuer="https://op.example", sign=sign, http=cast(GuardedHttpClient, App()))
     attempt = asyncio.run(step)
     assert (attempt.milliseconds, attempt.at) == (500, START + 7)
