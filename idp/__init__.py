@@ -31,6 +31,7 @@ from idp.sign_in import passwords
 from idp.tokens import introspection, userinfo
 from idp.tokens.authlib_server import OAuthServer
 from idp.tokens.signing_keys import SigningKeys
+from idp.tracing import traced
 from pickup_web import Settings, create_service, csrf
 from pickup_web.database import engine_of
 from pickup_web.seed import add_reset_command, prepare
@@ -100,7 +101,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         allow_private_addresses=settings.demo_private_addresses,
         ca_bundle=settings.ca_bundle,
     )
-    http, http_for_keys = messages.init_app(app, settings, http)
+    http, http_for_keys = map(traced, messages.init_app(app, settings, http))
     client_keys = ClientKeys(http_for_keys)
     outbox = Outbox(
         engine,

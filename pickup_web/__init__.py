@@ -3,6 +3,7 @@
 Read :func:`create_service` first: it lists everything a service gets.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,10 @@ def create_service(
     security.init_app(app, form_action)
     csrf.init_app(app)
     register_pages(app, name, title, settings)
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):  # OpenTelemetry's own variable
+        from pickup_web import open_telemetry  # imports its SDK
+
+        open_telemetry.init_app(app, name)
     app.register_error_handler(HTTPException, error_page)
     # A proxy's headers determine only the client's address; scheme, host and path are settings.
     mounted = with_checked_body(mount(app, base_url, health_check(app)))
