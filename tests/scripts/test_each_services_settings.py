@@ -110,6 +110,30 @@ def test_its_own_settings_are_all_that_a_service_needs_to_start(service: str, mo
     assert settings.secret_key.get_secret_value() == SECRETS[f"PICKUP_{service.upper()}_SECRET_KEY"]
 
 
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ("127.0.0.1:9464", ["127.0.0.1:9464", "127.0.0.1:9465", "127.0.0.1:9466"]),
+        ("[::1]:9464", ["[::1]:9464", "[::1]:9465", "[::1]:9466"]),
+        ("", ["", "", ""]),
+        ("9464x", ["9464x", "9464x", "9464x"]),  # the service says what is wrong
+    ],
+)
+def test_each_local_service_has_its_own_port_for_metrics(given: str, own: list[str]) -> None:
+    show = "import local; print(*[local.listens(name)['PICKUP_METRICS_LISTEN'] for name in local.MODULES], sep=',')"
+    listens = {f"LISTEN_{service.upper()}": "127.0.0.1:1" for service in SERVICES}
+    given_environment = {**os.environ, **listens, "PICKUP_METRICS_LISTEN": given}
+    done = subprocess.run(
+        [sys.executable, "-c", show],
+        cwd=ROOT / "scripts",
+        env=given_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().split(",")[:3] == own
+
+
 def test_every_secret_setting_is_known_here() -> None:
     """A secret that is added later is added to this test, and so to one service's environment."""
     fields = Settings.model_fields.items()

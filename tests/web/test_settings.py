@@ -66,6 +66,8 @@ def test_missing_secret_stops_the_start(secret: str, monkeypatch: pytest.MonkeyP
         ("PICKUP_LOGOUT_WAIT", "-1", "PICKUP_LOGOUT_WAIT: "),
         ("PICKUP_CA_BUNDLE", "no/such.pem", "PICKUP_CA_BUNDLE is 'no/such.pem'; there is no such file"),
         ("PICKUP_TRUSTED_PROXIES", "-1", "PICKUP_TRUSTED_PROXIES: "),
+        ("PICKUP_METRICS_LISTEN", "9464", "PICKUP_METRICS_LISTEN is '9464'; it must be an address and a port"),
+        ("PICKUP_METRICS_LISTEN", "127.0.0.1:http", "PICKUP_METRICS_LISTEN is '127.0.0.1:http'; it must be"),
         ("PICKUP_DELETE_TOKENS_ON_LOGOUT", "some", "PICKUP_DELETE_TOKENS_ON_LOGOUT: "),
     ],
 )
