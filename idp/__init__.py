@@ -9,6 +9,7 @@ Other parts: operations/ (what an operator can do), used by console/, admin_api/
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
@@ -34,7 +35,8 @@ from idp.tokens.signing_keys import SigningKeys
 from idp.tracing import traced
 from pickup_web import Settings, create_service, csrf
 from pickup_web.database import engine_of
-from pickup_web.seed import add_reset_command, prepare
+from pickup_web.schema import Schema, prepare
+from pickup_web.seed import add_reset_command
 from pickup_web.settings import load_settings
 
 Route = tuple[str, str, str, Callable[..., ResponseReturnValue]]
@@ -75,6 +77,7 @@ FROM_ELSEWHERE = (
 )
 # Core §5.3, Discovery §3: scripts of other sites may call these. None of them uses a cookie.
 FOR_SCRIPTS = ("token", "userinfo", "register", "manage")  # fmt: skip
+SCHEMA = Schema("idp", Base.metadata, Path(__file__).with_name("migrations"))
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -123,7 +126,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     with app.app_context():
         own = read_seed_file(settings.seed)
     seed = from_settings(settings, own)
-    if not prepare(engine, Base.metadata, seed):
+    if not prepare(engine, SCHEMA, seed):
         follow_settings(engine, settings, own)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # so that issued tokens can still be verified
     app.extensions["after_fork"] += [background.start, passwords.pool.start]

@@ -13,7 +13,8 @@ from idp.models import AppliedSetting, Client, User, hash_of
 from idp.seed_file import NO_FILE, SeedFile
 from idp.sign_in.passwords import hasher
 from idp.tokens.signing_keys import make_first_keys
-from pickup_web.seed import Load, in_turn
+from pickup_web.schema import in_turn
+from pickup_web.seed import Load
 from pickup_web.settings import Settings
 
 SEED = tomllib.loads(Path(__file__).with_name("seed.toml").read_text("utf-8"))

@@ -8,10 +8,12 @@ from pickup_dispatch import bookings, drivers
 from pickup_dispatch.models import Base
 from pickup_web import Settings, create_service, events, relying_party_messages, relying_party_watching
 from pickup_web.database import engine_of
-from pickup_web.seed import add_reset_command, from_toml, prepare
+from pickup_web.schema import Schema, prepare
+from pickup_web.seed import add_reset_command, from_toml
 from pickup_web.settings import load_settings
 from relying_party import RelyingParty, login_required, protocol_event
 
+SCHEMA = Schema("dispatch", Base.metadata, Path(__file__).with_name("migrations"))
 rp = RelyingParty()
 
 ONE = "/bookings/<int(max=2147483647):booking_id>"  # what the column can hold; anything else is a 404
@@ -53,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         DRIVERS_SCOPE=settings.drivers_scope,
     )
     engine, seed = engine_of(app), from_toml(Base.metadata, Path(__file__).with_name("seed.toml"))
-    prepare(engine, Base.metadata, seed)
+    prepare(engine, SCHEMA, seed)
     add_reset_command(app, engine, seed)
     rp.init_app(app, engine)
     protocol_event.connect(events.record_signal, app)

@@ -5,6 +5,7 @@ one (practice/).
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from flask import Flask
 from flask.typing import ResponseReturnValue
@@ -15,7 +16,8 @@ from pickup_learn.record import Base, Record
 from pickup_learn.seats import Seats
 from pickup_web import Settings, create_service
 from pickup_web.database import engine_of
-from pickup_web.seed import add_reset_command, prepare
+from pickup_web.schema import Schema, prepare
+from pickup_web.seed import add_reset_command
 from pickup_web.settings import load_settings
 
 # fmt: off
@@ -47,6 +49,8 @@ LAB_ACTS: list[tuple[str, str, Callable[..., ResponseReturnValue]]] = [
 ]
 # fmt: on
 
+SCHEMA = Schema("learn", Base.metadata, Path(__file__).with_name("migrations"))
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application: its record, its collector, its routes."""
@@ -61,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         form_action=[settings.idp_url],  # the logout form of Practice redirects to the IdP
     )
     engine = engine_of(app)
-    prepare(engine, Base.metadata)
+    prepare(engine, SCHEMA)
     add_reset_command(app, engine, lambda connection: None)  # noqa: ARG005 # it starts with nothing
     app.jinja_env.globals["is_recording"] = settings.demo_events
     if not settings.demo_events:
@@ -78,6 +82,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.add_url_rule(path, name, view)
     for path, name, view in LAB_ACTS:
         app.add_url_rule(path, name, view, methods=["POST"])
-    practice.init_app(app, settings, engine)
+    practice.init_app(app, settings)
     app.add_url_rule("/api/workbench", "send_token", workbench.send, methods=["POST"])
     return app

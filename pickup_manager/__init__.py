@@ -9,10 +9,12 @@ from pickup_manager.models import Base
 from pickup_manager.resources import RESOURCES
 from pickup_web import Settings, create_service, events, relying_party_messages, relying_party_watching
 from pickup_web.database import engine_of
-from pickup_web.seed import add_reset_command, from_toml, prepare
+from pickup_web.schema import Schema, prepare
+from pickup_web.seed import add_reset_command, from_toml
 from pickup_web.settings import load_settings
 from relying_party import RelyingParty, login_required, protocol_event
 
+SCHEMA = Schema("manager", Base.metadata, Path(__file__).with_name("migrations"))
 rp = RelyingParty()
 
 # One set of pages for the three resources: `kind` is a resource's name, `key` a row's identifier.
@@ -57,7 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         DRIVERS_SCOPE=settings.drivers_scope,
     )
     engine, seed = engine_of(app), from_toml(Base.metadata, Path(__file__).with_name("seed.toml"))
-    prepare(engine, Base.metadata, seed)
+    prepare(engine, SCHEMA, seed)
     add_reset_command(app, engine, seed)
     rp.init_app(app, engine)
     protocol_event.connect(events.record_signal, app)

@@ -6,6 +6,7 @@ Read :func:`create_service` first: it lists everything a service gets.
 import os
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, render_template
@@ -19,6 +20,7 @@ from pickup_web.body import with_checked_body
 from pickup_web.health import health_check
 from pickup_web.mount import mount
 from pickup_web.pages import register_pages
+from pickup_web.schema import Schema, prepare
 from pickup_web.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "create_service", "csrf"]
 
+SCHEMA = Schema("web", database.Base.metadata, Path(__file__).with_name("migrations"))
 csrf = security.FormProtection()
 
 
@@ -65,6 +68,7 @@ def create_service(
     localhost.install(ask_resolver=settings.compose_network)
     logs.init(name)
     database.init_app(app, database_url)
+    prepare(database.engine_of(app), SCHEMA)
     events.init_app(app, show=settings.demo_events)
     security.init_app(app, form_action)
     csrf.init_app(app)

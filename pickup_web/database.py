@@ -17,6 +17,10 @@ CONNECTIONS = 20  # kept open per process: one for each thread, so that none is 
 db = SQLAlchemy()
 
 
+class Base(DeclarativeBase):
+    """The tables that the database of every service has; see also SCHEMA in __init__.py."""
+
+
 def init_app(app: Flask, url: str) -> None:
     """Connect ``app``. After gunicorn's fork each worker opens its own connections."""
     parsed = make_url(url)

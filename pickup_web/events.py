@@ -11,21 +11,16 @@ import structlog
 from blinker import Signal
 from flask import Blueprint, Flask, Response, jsonify, request
 from sqlalchemy import JSON, BigInteger, String, delete, event, func, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column
+from sqlalchemy.orm import Mapped, Session, SessionTransaction, mapped_column
 
 from pickup_web import clock
-from pickup_web.database import add_rows, db
-from pickup_web.seed import prepare
+from pickup_web.database import Base, add_rows, db
 
 COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says in words of its own
 KEEP = 10_000  # rows; older ones are deleted, so that rejected tokens cannot fill the disk
 LINES = "event lines"  # in Session.info: what the log is told after the commit
 LOG = structlog.get_logger()
 recorded = Signal()  # ``rows``: the events, as they were just recorded
-
-
-class Base(DeclarativeBase):
-    """The shared table of each service's database."""
 
 
 class Event(Base):
@@ -106,9 +101,7 @@ def prune(session: Session) -> None:
 
 
 def init_app(app: Flask, *, show: bool) -> None:
-    """Make the table; with the demo switch on, ``GET /events`` shows its rows to anyone."""
-    with app.app_context():
-        prepare(db.engine, Base.metadata)
+    """With the demo switch on, ``GET /events`` shows the rows of the table to anyone."""
     if show:
         blueprint = Blueprint("events", __name__)
         blueprint.get("/events")(list_events)

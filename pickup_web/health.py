@@ -9,12 +9,11 @@ import structlog
 from flask import Flask
 from sqlalchemy import Text, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 from werkzeug.wrappers import Response
 
 from pickup_web import clock
-from pickup_web.database import engine_of
-from pickup_web.seed import prepare
+from pickup_web.database import Base, engine_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 5  # a process writes at most this often, however often it is polled
 CONTENT_BYTES = 8192  # 16 KiB in hex: more than a sign-in writes, so that a sign-in does not fail first
 LOG = structlog.get_logger()
-
-
-class Base(DeclarativeBase):
-    """A table of each service's database."""
 
 
 class WriteCheck(Base):
@@ -44,7 +39,6 @@ class Health:
         self._engine = engine_of(app)
         self._lock = threading.Lock()
         self._checked_at, self._can_write = 0, True
-        prepare(self._engine, Base.metadata)
 
     def problem(self) -> str | None:
         """The error message, or None."""

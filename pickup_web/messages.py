@@ -24,7 +24,7 @@ from pickup_web import events, trace
 from pickup_web import message_shape as shape
 from pickup_web.database import db, engine_of, relax, table_of
 from pickup_web.message_row import CHANNELS, Note, content_of, row_of
-from pickup_web.seed import prepare
+from pickup_web.schema import create_if_missing
 
 KEEP = 10_000  # rows; older rows are deleted
 PRUNE_EVERY = 100  # rows
@@ -90,7 +90,7 @@ class Recorder:
         self._queue: deque[Note] = deque(maxlen=MAX_QUEUE)
         self._filled, self._writing = threading.Event(), threading.Lock()
         self._is_failing, self._unpruned = False, 0
-        prepare(self._engine, Base.metadata)
+        create_if_missing(self._engine, Base.metadata)
 
     def add(self, note: Note) -> None:
         """Give the note to the thread."""

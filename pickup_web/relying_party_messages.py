@@ -20,7 +20,7 @@ from pickup_web import clock, message_shape, messages, trace
 from pickup_web.database import db, engine_of, relax
 from pickup_web.message_row import Note
 from pickup_web.messages import Recorder
-from pickup_web.seed import prepare
+from pickup_web.schema import create_if_missing
 from pickup_web.settings import Settings
 from relying_party import protocol_event, request_sending, request_sent, session_key
 from relying_party.live import STREAM_SECONDS
@@ -88,7 +88,7 @@ class OpenTabs:
 
     def __init__(self, app: Flask) -> None:
         self._engine = engine_of(app)
-        prepare(self._engine, Base.metadata)
+        create_if_missing(self._engine, Base.metadata)
 
     def request_finished(self, _app: Flask, *, response: Response, **_: Any) -> None:
         """Receiver for Flask's signal: insert a row when a stream of a signed-in user begins."""

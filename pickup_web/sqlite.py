@@ -2,6 +2,8 @@
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -50,3 +52,25 @@ def relax(connection: Connection) -> None:
     if driver and not driver.in_transaction:  # SQLite cannot change it within a transaction
         driver.execute("PRAGMA synchronous = NORMAL")
         connection.info["is_relaxed"] = True
+
+
+@contextmanager
+def replacing_tables(connection: Connection) -> Iterator[None]:
+    """Around a transaction whose migrations replace tables. SQLite takes DROP TABLE for the deletion of all its rows,
+    which the foreign keys of other tables forbid. It cannot be told otherwise within a transaction.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA foreign_keys = ON")
+
+
+def check_references(connection: Connection) -> None:
+    """The check that was off meanwhile, before the commit."""
+    if connection.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+        raise RuntimeError(f"{len(broken)} rows refer to rows that do not exist, the first in table {broken[0][0]}.")

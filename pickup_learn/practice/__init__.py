@@ -9,16 +9,14 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, request
 from sqlalchemy import select
-from sqlalchemy.engine import Engine
 
 from pickup_learn.practice import backchannel, pages, sessions, sign_in
-from pickup_learn.practice.models import Base, LabRun
+from pickup_learn.practice.models import LabRun
 from pickup_learn.practice.provider import CLIENT_ID, Provider
 from pickup_learn.practice.sessions import person
 from pickup_learn.practice.settings import Fault, change
 from pickup_web import Settings, csrf, messages
 from pickup_web.database import db
-from pickup_web.seed import prepare
 
 __all__ = ["begin_lab", "init_app", "is_own", "person", "restore", "runs"]
 
@@ -45,9 +43,8 @@ KINDS = {
 # fmt: on
 
 
-def init_app(app: Flask, settings: Settings, engine: Engine) -> None:
-    """Its tables, its record and its routes below ``/practice``."""
-    prepare(engine, Base.metadata)
+def init_app(app: Flask, settings: Settings) -> None:
+    """Its record and its routes below ``/practice``."""
     app.config["LEARN_URL"] = settings.learn_url
     app.extensions["practice"] = Provider(settings.idp_url, settings.ca_bundle)
     messages.init_app(app, "practice", settings.learn_url, KINDS, known)

@@ -3,11 +3,9 @@
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-
-class Base(DeclarativeBase):
-    """The tables of Practice in the database of Pickup Learn."""
+from pickup_learn.record import Base
 
 
 class PracticeSettings(Base):

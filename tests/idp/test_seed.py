@@ -276,6 +276,7 @@ def test_database_of_an_earlier_version_gets_the_new_columns(provider: Provider,
     with provider.database() as session:
         for column in ("frontchannel_logout_uri", "frontchannel_logout_session_required"):
             session.execute(text(f"ALTER TABLE client DROP COLUMN {column}"))
+        idp_service.SCHEMA.version_table.drop(session.connection())
     restart()
     client = next(row for row in provider.rows(Client) if row.client_id == MANAGER)
     assert client.redirect_uris == [f"{provider.url(MANAGER)}/oauth2client"]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from pickup_web import events, sqlite
+from pickup_web.database import Base
 from pickup_web.events import Event, record, record_all
 
 
@@ -18,7 +19,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     """A database with the table of events, and the queue of writers that a service has."""
     ours = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
     sqlite.set_up(ours)
-    events.Base.metadata.create_all(ours)
+    Base.metadata.create_all(ours)
     yield ours
     ours.dispose()
 

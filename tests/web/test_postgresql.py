@@ -72,5 +72,6 @@ def test_database_of_an_earlier_version_gets_the_new_columns(services: dict[str,
     engine = engine_of(services["idp"])
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE client DROP COLUMN frontchannel_logout_session_required"))
+        idp_service.SCHEMA.version_table.drop(connection)
     close(prepared(idp_service.create_app(on_postgres), on_postgres.idp_url))
     assert "frontchannel_logout_session_required" in {each["name"] for each in inspect(engine).get_columns("client")}

@@ -10,11 +10,13 @@ from sqlalchemy import Connection, create_engine, delete, func, select
 
 import pickup_dispatch
 import pickup_manager
+from pickup_dispatch import SCHEMA
 from pickup_dispatch.models import Base, Booking
 from pickup_manager.models import Driver
 from pickup_web.database import db, engine_of
 from pickup_web.events import Event
-from pickup_web.seed import from_toml, prepare
+from pickup_web.schema import prepare
+from pickup_web.seed import from_toml
 from relying_party.models import StoredSession
 from tests.conftest import SignIn, SiteClient, make_settings
 
@@ -70,8 +72,8 @@ def test_crash_while_seeding_leaves_an_empty_database(tmp_path: Path) -> None:
 
     engine = create_engine(f"sqlite:///{tmp_path}/new.db")
     with pytest.raises(KeyboardInterrupt):
-        prepare(engine, Base.metadata, crash)
-    prepare(engine, Base.metadata, from_toml(Base.metadata, SEED))
+        prepare(engine, SCHEMA, crash)
+    prepare(engine, SCHEMA, from_toml(Base.metadata, SEED))
     with engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(Booking)) == 2
     engine.dispose()
@@ -85,7 +87,7 @@ def test_processes_that_start_together_load_the_seed_once(tmp_path: Path) -> Non
         engine = create_engine(f"sqlite:///{tmp_path}/new.db")
         together.wait()
         try:
-            prepare(engine, Base.metadata, from_toml(Base.metadata, SEED))
+            prepare(engine, SCHEMA, from_toml(Base.metadata, SEED))
         except Exception as error:  # the main thread reports it
             problems.append(error)
         finally:
