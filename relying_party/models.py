@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Column, Engine, Index, String, Table, Text, inspect
+from sqlalchemy import JSON, BigInteger, Column, Engine, Index, String, Table, Text, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
@@ -88,6 +88,8 @@ class CarriedOutLogout(Base):
 def make_tables(engine: Engine) -> None:
     """Create missing tables, indexes and columns. IF NOT EXISTS, because two processes may start at the same time."""
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # there, IF NOT EXISTS fails if another process is creating the table
+            connection.execute(text("SELECT pg_advisory_xact_lock(20242)"))  # any number, the same in all processes
         for table in Base.metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
             for index in table.indexes:

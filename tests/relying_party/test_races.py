@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from relying_party import access_token, access_tokens, sessions
 from relying_party.errors import LoginFailed, ReplayedToken
 from relying_party.logout_token import LogoutToken
-from relying_party.models import StoredSession, make_tables
+from relying_party.models import Base, StoredSession, make_tables
 from relying_party.sessions import BACK_CHANNEL, RENEWAL_SECONDS, REPLACED, AppSession, SessionStore
 from tests.conftest import START, Clock, eventually
 from tests.network import MAX_WAIT, Gate, Network
@@ -544,4 +544,20 @@ def test_table_of_an_earlier_version_gets_new_columns(shop: Shop) -> None:
     starts = [Act(lambda: make_tables(shop.engine)) for _ in range(2)]
     for start in starts:
         start.result()
+    assert who(shop.sign_in()) == "a user"
+
+
+def test_starts_at_the_same_moment_make_the_tables_once(shop: Shop) -> None:
+    """PostgreSQL's IF NOT EXISTS alone does not see a table that another process is just creating."""
+    number = 4
+    for _ in range(5):
+        Base.metadata.drop_all(shop.engine)
+        together = threading.Barrier(number)
+
+        def start(together: threading.Barrier = together) -> None:
+            together.wait()
+            make_tables(shop.engine)
+
+        for act in [Act(start) for _ in range(number)]:
+            act.result()
     assert who(shop.sign_in()) == "a user"
