@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop grid attack bench bundle format pins pictures clean
+.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop grid attack bench bundle format migration pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -63,6 +63,10 @@ format: ## format the code with ruff
 	@scripts/venv test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+migration: ## write the migration for changed tables (OF=idp NAME="add a nickname")
+	@scripts/venv test
+	@PYTHONPATH=. $(BIN)/python scripts/migration.py "$(OF)" "$(NAME)"
+	@$(MAKE) --no-print-directory format
 pins: ## pin the newest version of each package, with hashes (needs uv)
 	cd requirements && for list in runtime test; do \
 	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \

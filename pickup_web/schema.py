@@ -7,7 +7,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, Connection, Engine, MetaData, String, Table, inspect, select, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
@@ -44,7 +56,9 @@ class Schema:
     @cached_property
     def version_table(self) -> Table:
         """Alembic's table: one row, with the revision of the database."""
-        return Table(f"{VERSION_TABLE}{self.name}", MetaData(), Column("version_num", String(32), primary_key=True))
+        name = f"{VERSION_TABLE}{self.name}"
+        key = PrimaryKeyConstraint("version_num", name=f"{name}_pkc")
+        return Table(name, MetaData(), Column("version_num", String(32)), key)
 
 
 def prepare(engine: Engine, schema: Schema, load: "Load | None" = None) -> bool:

@@ -1,0 +1,127 @@
+"""A filled database of the first release is upgraded, and loses nothing.
+
+first_release.json holds what revision 0001 stored of people, clients, sessions, participations, codes, tokens and
+deliveries, with the cookie and a refresh token of Cameron's browser.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, MetaData, insert, inspect, text
+
+import idp as idp_service
+from idp import SCHEMA
+from idp.sign_in.sso_session import COOKIE
+from pickup_web.schema import Schema, prepare
+from tests.conftest import as_built, close, make_settings, prepared
+from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.network import Network, query_of
+from tests.web.test_schema import engine, first_release, later_release
+
+__all__ = ["engine"]  # a fixture
+
+KEPT: dict[str, Any] = json.loads(Path(__file__).with_name("first_release.json").read_text("utf-8"))
+REPLACE_TABLES = '''
+"""Each kind of change, in tables to which others refer."""
+revision, down_revision = "0002", "0001"
+import sqlalchemy as sa
+from alembic import op
+
+def upgrade() -> None:
+    with op.batch_alter_table("user_account") as table:
+        table.add_column(sa.Column("nickname", sa.String(80)))
+        table.alter_column("role", existing_type=sa.String(20), type_=sa.String(40), existing_nullable=False)
+    op.execute("UPDATE user_account SET nickname = username")
+    with op.batch_alter_table("sso_session") as table:
+        table.add_column(sa.Column("device", sa.String(40), nullable=False, server_default="browser"))
+        table.create_index("sso_session_by_device", ["device"])
+    with op.batch_alter_table("delivery") as table:
+        table.alter_column("note", new_column_name="remark", existing_type=sa.Text(), existing_nullable=False)
+    op.create_table("device", sa.Column("name", sa.String(40), primary_key=True))
+'''
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Schema:
+    """The IdP's first release."""
+    return first_release(SCHEMA, tmp_path)
+
+
+@pytest.fixture
+def filled(engine: Engine, first: Schema) -> Engine:
+    """The database as that release left it: without a revision."""
+    with engine.begin() as connection:
+        first.metadata.create_all(connection)
+        for table in first.metadata.sorted_tables:
+            connection.execute(insert(table), KEPT["tables"][table.name])
+    return engine
+
+
+def contents(connection: Connection, metadata: MetaData) -> dict[str, list[dict[str, Any]]]:
+    """All rows, in a fixed order."""
+    return {
+        table.name: sorted((dict(row) for row in connection.execute(table.select()).mappings()), key=str)
+        for table in metadata.sorted_tables
+    }
+
+
+def test_filled_database_loses_nothing(filled: Engine, first: Schema) -> None:
+    """SQLite replaces the tables, PostgreSQL alters them."""
+    with filled.connect() as connection:
+        before = contents(connection, first.metadata)
+        keys = {name: inspect(connection).get_foreign_keys(name) for name in before}
+    assert all(before.values()), "the control: each table has rows"
+    assert not prepare(filled, later_release(first, REPLACE_TABLES))
+    after = MetaData()
+    after.reflect(filled)
+    with filled.connect() as connection:
+        rows = contents(connection, after)
+        assert {name: inspect(connection).get_foreign_keys(name) for name in before} == keys
+        assert connection.scalar(text("SELECT version_num FROM alembic_version_idp")) == "0002"
+    assert rows.pop("device") == []
+    assert {row.pop("nickname") for row in rows["user_account"]} == {"admin", "alex", "cameron"}
+    assert {row.pop("device") for row in rows["sso_session"]} == {"browser"}
+    for row in rows["delivery"]:
+        row["note"] = row.pop("remark")
+    assert {name: as_set(rows[name]) for name in before} == {name: as_set(before[name]) for name in before}
+
+
+def as_set(rows: list[dict[str, Any]]) -> set[str]:
+    """The rows, whatever the order of their columns and whatever type JSON was read as."""
+    return {json.dumps({name: plain(value) for name, value in row.items()}, sort_keys=True) for row in rows}
+
+
+def plain(value: Any) -> Any:
+    """A reflected column of SQLite has JSON and booleans in their stored form."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return json.loads(value)
+    return int(value) if isinstance(value, bool) else value
+
+
+@pytest.fixture
+def upgraded(filled: Engine, network: Network, tmp_path: Path) -> Iterator[Provider]:
+    """The IdP of today, started with the database of the first release."""
+    url = filled.url.render_as_string(hide_password=False)
+    settings = make_settings(tmp_path, idp_database_url=url)
+    app = prepared(idp_service.create_app(settings), settings.idp_url)
+    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
+    network.add(settings.idp_url, as_built(app))
+    network.add(settings.dispatch_url, apps[DISPATCH])
+    network.add(settings.manager_url, apps[MANAGER])
+    yield Provider(app, settings, network, apps)
+    network.release_all()
+    close(app)
+
+
+def test_sessions_and_tokens_of_the_first_release_stay_valid(upgraded: Provider) -> None:
+    """Cameron stays signed in, an app refreshes its tokens, and a logout reaches both apps."""
+    browser = upgraded.browser()
+    browser.set_cookie(COOKIE, KEPT["cookies"][COOKIE], domain="idp.localhost")
+    assert "code" in query_of(upgraded.authorize(browser).location)
+    refreshed = upgraded.refresh(KEPT["refresh_token"])
+    assert refreshed.status_code == 200, refreshed.text
+    upgraded.end_session(browser, id_token_hint=refreshed.get_json()["id_token"])
+    assert [len(upgraded.logout_tokens(client)) for client in (DISPATCH, MANAGER)] == [1, 1]
