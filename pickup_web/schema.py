@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from sqlalchemy import (
     JSON,
     Column,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pickup_web.seed import Load
 
 VERSION_TABLE = "alembic_version_"  # and the schema's name, because several schemas share one database
+LOG = structlog.get_logger()
 ENVIRONMENT = Path(__file__).with_name("alembic")
 
 
@@ -79,6 +81,7 @@ def prepare(engine: Engine, schema: Schema, load: "Load | None" = None) -> bool:
                 load(connection)
         else:
             upgrade(connection, schema)
+            LOG.info("tables upgraded", schema=schema.name, revision=schema.newest)
         sqlite.check_references(connection)
         return is_new
 
