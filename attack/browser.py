@@ -38,14 +38,33 @@ class Target:
     ca_file: str | None = None
 
 
+class Http(requests.Session):
+    """Sends the Secure cookies of ``http://localhost`` back to it, as a browser does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.forget_cookies()
+
+    def forget_cookies(self) -> None:
+        """No cookies any more."""
+        self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(secure_protocols=("http", "https")))
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """requests copies the cookies to a jar with the default policy, so take them from our jar again."""
+        prepared = super().prepare_request(request)
+        prepared.headers.pop("Cookie", None)
+        prepared.prepare_cookies(self.cookies)
+        return prepared
+
+
 class Browser:
     """A browser with its own cookies. ``sub`` is its user, ``sid`` its newest session."""
 
     def __init__(self, target: Target, provider: Provider, sub: str) -> None:
         self.target, self.provider, self.sub, self.sid = target, provider, sub, ""
         self.believed_in = False  # the result of the last check
-        self._http = requests.Session()
-        self._http.trust_env = False
+        self._http = Http()
         self._http.verify = target.ca_file or True
 
     @property
@@ -55,9 +74,7 @@ class Browser:
 
     def sign_in(self) -> None:
         """A new session at the application, in a new browser. Raises :class:`SignInFailed`."""
-        # A browser accepts Secure cookies from http://localhost; the cookie jar must be told to.
-        policy = DefaultCookiePolicy(secure_protocols=("http", "https"))
-        self._http.cookies = RequestsCookieJar(policy=policy)
+        self._http.forget_cookies()
         self.sid, self.provider.trouble = secrets.token_urlsafe(16), ""
         last = self._walk(self.target.login_url)
         was_page = last.url == self.target.page_url and self._shows_user(last)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask, Response
 
 from attack.__main__ import main, read_options
 from attack.cases import CASES, GROUPS
@@ -94,6 +95,24 @@ def test_login_that_fails_is_explained(command: Command, capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert "does not show a signed-in user" in said
     assert "the client's id or secret is not the one given to the bench" in said
+
+
+def test_secure_cookie_of_localhost_is_sent_back_over_http(command: Command) -> None:
+    """Browsers do so. Keycloak sets such cookies."""
+
+    class Secure(CarefulReceiver):
+        def app(self) -> Flask:
+            app = super().app()
+
+            @app.after_request
+            def secure(response: Response) -> Response:
+                cookies = [f"{cookie}; Secure" for cookie in response.headers.getlist("Set-Cookie")]
+                response.headers.setlist("Set-Cookie", cookies)
+                return response
+
+            return app
+
+    assert command(Secure, "--only", "V01,V33") == 0
 
 
 def test_page_that_is_the_same_for_visitors_cannot_be_used(
