@@ -3,10 +3,16 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.http.errors import ParseException
-
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+MALFORMED: tuple[type[Exception], ...] = ()
+try:
+    from gunicorn.http.errors import ParseException
+except ImportError:  # python -m idp runs with Werkzeug's server, and is installed without gunicorn
+    pass
+else:
+    MALFORMED = (ParseException,)
 
 
 class Body:
@@ -19,7 +25,7 @@ class Body:
         """Werkzeug answers 400 if this raises an OSError (RFC 9112 §7.1: a chunked body that cannot be parsed)."""
         try:
             data: bytes = self._stream.read(size)
-        except ParseException as error:
+        except MALFORMED as error:
             raise OSError("The chunks of the body are malformed.") from error
         return data
 
