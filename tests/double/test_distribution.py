@@ -1,6 +1,8 @@
 """``pip install ./idp``: the disposable provider and its pytest plugin, used without the rest of Pickup."""
 
 import json
+import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -8,16 +10,21 @@ import sys
 import sysconfig
 import tomllib
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import distribution, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
+import yaml
 from flask import Flask
 from packaging.requirements import Requirement
 from sqlalchemy.orm import Session
 
+from attack.pickup import free_port
 from idp import disposable
 from idp.models import Client, User
 from pickup_web.database import engine_of
@@ -26,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "idp" / "pyproject.toml").read_text("utf-8"))
 CARRIED = ("idp", "pickup_web", "pickup_testing")
 SUITE = ROOT / "tests" / "double" / "suite"
+SEED = '[[people]]\nusername = "zoe"\n'
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('..')"
 
 
@@ -119,6 +127,60 @@ def test_provider_of_a_folder_keeps_its_data(python: Path, tmp_path: Path) -> No
     assert "for tests only" in done.stderr
     assert stat.S_IMODE((tmp_path / "data" / "secret_key").stat().st_mode) == 0o600
     assert (tmp_path / "data" / "idp.db").exists()
+
+
+# --- the snippets of docs/testing-your-app.md ---
+
+
+def snippets(marker: str) -> list[Any]:
+    """Its YAML blocks that contain ``marker``."""
+    page = (ROOT / "docs" / "testing-your-app.md").read_text("utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    return [yaml.safe_load(block) for block in blocks if marker in block]
+
+
+@contextmanager
+def provider_runs(python: Path, command: list[str], port: int, folder: Path) -> Iterator[str]:
+    """Runs the command of a container here, on that port. Gives the issuer that it announces."""
+    (folder / "people.toml").write_text(SEED)
+    here = {"python": str(python), "0.0.0.0": "127.0.0.1", "/people.toml": "people.toml"}  # noqa: S104
+    with subprocess.Popen(
+        [*(here.get(word, word) for word in command), "--port", str(port), "--stop-with-stdin"],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:  # its end closes the standard input
+        assert process.stdout
+        yield process.stdout.readline().strip().removeprefix("ready: ")
+
+
+def test_compose_service_of_the_page_starts_and_becomes_healthy(python: Path, tmp_path: Path) -> None:
+    (file,) = snippets("depends_on")
+    service, app, port = file["services"]["idp"], file["services"]["my-app"], free_port()
+    with provider_runs(python, shlex.split(service["command"]), port, tmp_path) as issuer:
+        assert issuer == app["environment"]["OIDC_ISSUER"]
+        _, _, *check = service["healthcheck"]["test"]
+        assert run([python, *(word.replace("9000", str(port)) for word in check)], tmp_path).returncode == 0
+
+
+def test_gitlab_service_of_the_page_starts_with_the_issuer_of_the_job(python: Path, tmp_path: Path) -> None:
+    (file,) = snippets("alias: idp")
+    (service,) = file["test"]["services"]
+    with provider_runs(python, service["command"], free_port(), tmp_path) as issuer:
+        assert issuer == file["test"]["variables"]["OIDC_ISSUER"]
+
+
+def test_shell_lines_of_the_github_step_start_the_provider(python: Path, tmp_path: Path) -> None:
+    ((step,),) = snippets("- run: |")
+    install, start, wait = step["run"].splitlines()
+    assert install == "pip install ./pickup/idp"  # what the fixture has done
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "people.toml").write_text(SEED)
+    port = str(free_port())
+    start = start.replace("python -m idp", f"{python} -m idp --port {port}")
+    done = run(["sh", "-ec", f"{start}\n{wait.replace('9000', port)}\nkill $!; wait"], tmp_path)
+    assert "ok" in done.stdout.splitlines(), done.stdout + done.stderr
 
 
 # --- options ---
