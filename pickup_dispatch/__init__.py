@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Pickup Dispatch",
         base_url=settings.dispatch_url,
         database_url=settings.dispatch_database_url,
-        form_action=[settings.idp_url],  # the logout form redirects to the IdP
+        form_action=[settings.idp_url, *settings.idp_pages],  # the logout form redirects to the IdP
     )
     app.config.update(
         RELYING_PARTY_ISSUER=settings.idp_url,

@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Pickup Manager",
         base_url=settings.manager_url,
         database_url=settings.manager_database_url,
-        form_action=[settings.idp_url],  # the logout form redirects to the IdP
+        form_action=[settings.idp_url, *settings.idp_pages],  # the logout form redirects to the IdP
     )
     app.config.update(
         RELYING_PARTY_ISSUER=settings.idp_url,

@@ -111,6 +111,10 @@ class Settings(BaseSettings):
         default=False,
         description="The IdP is another product, so pages do not link to pages that only Pickup's IdP has.",
     )
+    idp_pages: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of another IdP's pages that are not the issuer's, separated by spaces.",
+    )
 
     signing_algorithms: Annotated[tuple[Literal["RS256", "ES256", "EdDSA"], ...], NoDecode] = Field(
         default=("RS256", "ES256"),
@@ -140,7 +144,7 @@ class Settings(BaseSettings):
     def _none(cls, value: str) -> str:
         return "" if value == "none" else value  # an empty variable counts as not set
 
-    @field_validator("signing_algorithms", mode="before")
+    @field_validator("signing_algorithms", "idp_pages", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -152,6 +156,8 @@ class Settings(BaseSettings):
         self.manager_url = self.manager_url or f"http://manager.localhost:{self.manager_port}/pickup-manager"
         scheme = self.idp_url.partition(":")[0]  # a deployment with https may leave Learn out
         self.learn_url = self.learn_url or f"{scheme}://learn.localhost:{self.learn_port}"
+        for page in self.idp_pages:
+            self._check_url("PICKUP_IDP_PAGES", page)
         for name in ("idp", "dispatch", "manager", "learn"):
             url = getattr(self, f"{name}_url")
             self._check_url(f"PICKUP_{name.upper()}_URL", url)

@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 import pickup_dispatch
+import pickup_manager
 from pickup_web import Settings, events
 from pickup_web.database import engine_of
 from pickup_web.events import Event
@@ -40,6 +42,17 @@ def test_pages_send_security_headers(client: SiteClient) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(("name", "module"), [("dispatch", pickup_dispatch), ("manager", pickup_manager)])
+def test_logout_may_lead_to_the_pages_of_another_idp(name: str, module: ModuleType, tmp_path: Path) -> None:
+    """Browsers apply form-action to the redirects after the logout form, too."""
+    pages = ("https://login.example", "https://end.example/x")
+    settings = make_settings(tmp_path, idp_url="https://id.example/realm", idp_pages=pages)
+    app = prepared(module.create_app(settings), getattr(settings, f"{name}_url"))
+    policy = client_of(app).get("/").headers["Content-Security-Policy"]
+    close(app)
+    assert policy.endswith("form-action 'self' https://end.example https://id.example https://login.example")
 
 
 def test_pages_comply_with_their_content_security_policy(client: SiteClient) -> None:

@@ -41,6 +41,14 @@ def test_issuer_of_another_product_may_end_with_a_slash(tmp_path: Path) -> None:
         make_settings(tmp_path, idp_url="https://login.example/")
 
 
+def test_pages_of_another_idp_are_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICKUP_IDP_PAGES", "https://a.example https://b.example")
+    assert make_settings(tmp_path).idp_pages == ("https://a.example", "https://b.example")
+    monkeypatch.setenv("PICKUP_IDP_PAGES", "login.example")
+    with pytest.raises(ValueError, match=r"PICKUP_IDP_PAGES is 'login\.example'"):
+        make_settings(tmp_path)
+
+
 def test_scope_none_is_no_scope(tmp_path: Path) -> None:
     """An empty variable counts as not set."""
     assert make_settings(tmp_path, drivers_scope="none").drivers_scope == ""
