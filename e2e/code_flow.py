@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 
@@ -13,6 +13,8 @@ from e2e.device import Device
 from e2e.logout_tokens import encoded
 from e2e.plain import http
 from e2e.stack import Stack
+
+MOST_REDIRECTS = 10
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,28 @@ def tokens_of(device: Device, stack: Stack, app: App, scope: str) -> Tokens:
         "code_challenge_method": "S256",
         "prompt": "none",
     }
-    cookie = {"Cookie": device.cookie(stack.provider.metadata["authorization_endpoint"])}
-    answer = http.get(stack.provider.metadata["authorization_endpoint"], params=parameters, headers=cookie)
-    code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
+    target = f"{stack.provider.metadata['authorization_endpoint']}?{urlencode(parameters)}"
+    answered = parse_qs(urlsplit(redirect_to(parameters["redirect_uri"], target, device)).query)
+    assert "code" in answered, f"with prompt=none in a session the provider sent no code: {answered}"
+    code = answered["code"][0]
     exchange = {"code": code, "redirect_uri": parameters["redirect_uri"], "code_verifier": verifier}
     answer = token_request(stack, app, grant_type="authorization_code", **exchange)
     assert answer.status_code == 200, answer.text
     body = answer.json()
     return Tokens(body["access_token"], body.get("refresh_token", ""), body["id_token"])
+
+
+def redirect_to(redirect_uri: str, url: str, device: Device) -> str:
+    """Where the provider sends the browser in the end. A provider may first redirect to a login page of its own."""
+    new: list[str] = []  # the cookies of these answers
+    for _ in range(MOST_REDIRECTS):
+        answer = http.get(url, headers={"Cookie": "; ".join([*new, device.cookie(url)])})
+        new = [f"{cookie.name}={cookie.value}" for cookie in answer.cookies] + new
+        assert "Location" in answer.headers, f"with prompt=none it must redirect; {url} answered {answer.status_code}"
+        url = urljoin(url, answer.headers["Location"])
+        if url.startswith(redirect_uri):
+            return url
+    raise AssertionError(f"after {MOST_REDIRECTS} redirects it is still at {url}")
 
 
 def token_request(stack: Stack, app: App, **parameters: str) -> Any:
