@@ -51,7 +51,10 @@ def authorization(provider: Provider) -> tuple[bool, str]:
     response = ask(provider, prompt="none")
     target = response.headers.get("Location", "")
     if not target.startswith(provider.config.url("/oauth2client")):
-        return False, f"client id and redirect URI: not registered, it answered {response.status_code}"
+        control = ask(provider, client_id=f"{provider.client().client_id}-unknown", prompt="none")
+        if kind_of(response) == kind_of(control):
+            return False, f"client id and redirect URI: not registered, it answered {response.status_code}"
+        return True, "client id and redirect URI are registered; it shows a page in spite of prompt=none"
     error = parse_qs(urlsplit(target).query).get("error", ["none"])[0]
     if error in ("login_required", "interaction_required", "consent_required", "account_selection_required", "none"):
         return True, "client id, redirect URI and scopes are registered"
@@ -67,9 +70,15 @@ def other_origins(provider: Provider, pages: Sequence[str]) -> list[str]:
     return sorted({origin_of(url) for url in (sign_in, log_out)} - known)
 
 
-def ask(provider: Provider, **parameters: str) -> requests.Response:
+def kind_of(response: requests.Response) -> tuple[int, str]:
+    """What two answers have in common if the IdP treats both requests in the same way."""
+    return response.status_code, urlsplit(response.headers.get("Location", "")).path
+
+
+def ask(provider: Provider, *, client_id: str = "", **parameters: str) -> requests.Response:
     """An authorization request without a session."""
     session = provider.oauth()
+    session.client_id = client_id or session.client_id
     url, _ = session.create_authorization_url(
         provider.endpoint("authorization_endpoint"), nonce="none", code_verifier="v" * 43, **parameters
     )

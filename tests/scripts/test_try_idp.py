@@ -67,6 +67,26 @@ def test_error_that_is_sent_back_is_named(dispatch: Flask, network: Network, iss
     assert missing(dispatch) == ["client id and redirect URI are registered, but it refuses the request: invalid_scope"]
 
 
+def test_idp_that_ignores_prompt_none_may_know_the_app(dispatch: Flask, network: Network, issuer: str) -> None:
+    describe(network, issuer, **complete(issuer))
+
+    def authorize(request: Request) -> Response:
+        if "client_id=pickup-dispatch&" in f"{request.url}&":
+            return Response(status=302, headers={"Location": "/login?req=1"})
+        return Response("Invalid client", status=404)
+
+    network.replace(f"{issuer}/authorize", authorize)
+    assert missing(dispatch) == []
+
+
+def test_idp_that_redirects_to_an_error_page_does_not_know_the_app(
+    dispatch: Flask, network: Network, issuer: str
+) -> None:
+    describe(network, issuer, **complete(issuer))
+    network.answer(f"{issuer}/authorize", 302, "", {"Location": "/error?code=1"})
+    assert missing(dispatch) == ["client id and redirect URI: not registered, it answered 302"]
+
+
 def test_idp_whose_pages_are_elsewhere_needs_their_origin(dispatch: Flask, network: Network, issuer: str) -> None:
     describe(network, issuer, **complete("http://api.login.test"))
     callback = f"{dispatch.config['TEST_BASE_URL']}/oauth2client"
