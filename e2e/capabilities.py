@@ -7,6 +7,7 @@ import pytest
 
 NOT_APPLICABLE = "not applicable: "
 LEFT_OUT = "left out"  # the property of a report that lists the parts of a story that were not told
+REFUSED = "refused"  # the property of a failed story's report: why an app refused the provider's logout token
 
 OF_PROVIDER = {
     "shared_sid": "all apps of a session get the same sid",

@@ -15,12 +15,12 @@ from playwright.sync_api import Browser, BrowserContext, BrowserType, expect
 
 from e2e import table
 from e2e.apps import App
-from e2e.capabilities import LEFT_OUT, NOT_APPLICABLE, not_applicable, unknown
+from e2e.capabilities import LEFT_OUT, NOT_APPLICABLE, REFUSED, not_applicable, unknown
 from e2e.device import Device
 from e2e.operator import Operator
 from e2e.parties import Parties, chosen
 from e2e.pictures import Camera, LessonCamera
-from e2e.record import Record
+from e2e.record import Record, refusals
 from e2e.stack import SERVICES, OwnProcesses, Stack, StackControl, running_stack
 from e2e.third_party import allowing_browser
 from pickup_web import localhost
@@ -258,7 +258,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """The figures; the table of results, if it was asked for."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     properties = [one for report in reports if report.when == "call" for one in report.user_properties]
-    figures = [(name, value) for name, value in properties if name != LEFT_OUT]
+    figures = [(name, value) for name, value in properties if name not in (LEFT_OUT, REFUSED)]
     if figures:
         terminalreporter.section("figures")
         for name, value in figures:
@@ -273,10 +273,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure shows the last lines of each service's output, where we have it."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A failure shows the last lines of each service's output, where we have it, and refused logout tokens."""
     report: pytest.TestReport = yield  # type: ignore[assignment] # pytest sends what the inner hooks return
     stack = item.config.stash.get(STACK, None)
+    if report.failed and stack:
+        report.user_properties += [(REFUSED, line) for line in refusals(stack, since=call.start)]
     if report.failed and stack and stack.hands:
         for service in getattr(stack.hands, "services", SERVICES):
             if output := stack.hands.output(service):

@@ -65,3 +65,27 @@ class Record:
 
     def _address(self, service: str) -> str:
         return f"{self._stack.url(service)}/events"
+
+
+def refusals(stack: Stack, since: float) -> list[str]:
+    """Why the apps have refused logout tokens of the provider since then: often the reason why a story failed."""
+    found: dict[str, None] = {}
+    for app in (stack.dispatch, stack.manager):
+        if "shows_events" in app.can:
+            for event in latest(f"{app.url}/events", "rp.logout_token.rejected"):
+                if event.at >= int(since) and not str(event.detail.get("user_agent")).startswith("python-requests"):
+                    found[f"{app.title} refused a logout token: {event.outcome}"] = None
+    return list(found)
+
+
+def latest(url: str, name: str) -> list[Event]:
+    """The recorded events of that name; none if the app is down or shows no events."""
+    events: list[Event] = []
+    try:
+        while (answer := http.get(f"{url}?name={name}&after={events[-1].id if events else 0}")).ok:
+            if not (more := [Event(**event) for event in answer.json()["events"]]):
+                break
+            events += more
+    except requests.RequestException:
+        return []
+    return events

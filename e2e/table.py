@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.apps import App
-from e2e.capabilities import LEFT_OUT, NOT_APPLICABLE
+from e2e.capabilities import LEFT_OUT, NOT_APPLICABLE, REFUSED
 from e2e.parties import Parties
 from e2e.providers import Provider
 
@@ -30,8 +30,9 @@ class Row:
         """Add what one phase of the story, or one of its subtests, says."""
         left_out = [str(value) for name, value in report.user_properties if name == LEFT_OUT]
         self.left_out = sorted({*self.left_out, *left_out})
-        if report.failed:
-            self.outcome, self.why = FAILED, first_line(report)
+        refused = [str(value) for name, value in report.user_properties if name == REFUSED]
+        if report.failed and self.outcome != FAILED:  # what fails afterwards, at the story's end, is a consequence
+            self.outcome, self.why = FAILED, "; ".join([first_line(report), *refused])
         elif report.skipped and self.outcome != FAILED:
             self.outcome, self.why = SKIPPED, reason(report)
 

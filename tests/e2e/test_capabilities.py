@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from e2e.capabilities import LEFT_OUT, OF_APP, OF_OPERATOR, OF_PROVIDER, unknown
+from e2e.capabilities import LEFT_OUT, OF_APP, OF_OPERATOR, OF_PROVIDER, REFUSED, unknown
 from e2e.operator import Operator, Person
 from e2e.parties import Parties, chosen
 from e2e.table import FAILED, PASSED, SKIPPED, lines_of, rows_of
@@ -18,14 +18,14 @@ PROVIDERS = sorted(file.stem for file in (ROOT / "e2e/providers").glob("[a-z]*.p
 APPS = sorted(file.stem for file in (ROOT / "e2e/apps").glob("[a-z]*.py"))
 
 
-def report(story: str, outcome: str, longrepr: object = None, *left_out: str) -> Any:
+def report(story: str, outcome: str, longrepr: object = None, *left_out: str, refused: str = "") -> Any:
     """What pytest says about one phase of a story."""
     return SimpleNamespace(
         nodeid=f"e2e/{story}",
         failed=outcome == "failed",
         skipped=outcome == "skipped",
         longrepr=longrepr,
-        user_properties=[(LEFT_OUT, name) for name in left_out],
+        user_properties=[(LEFT_OUT, name) for name in left_out] + [(REFUSED, refused)] * bool(refused),
     )
 
 
@@ -125,6 +125,18 @@ def test_table_has_each_storys_outcome_and_what_it_lacked() -> None:
         ("test_a.py::test_three", FAILED, "it broke", []),
         ("test_a.py::test_two", SKIPPED, "signs", []),
     ]
+
+
+def test_table_tells_the_first_failure_and_why_a_logout_token_was_refused() -> None:
+    rows = rows_of(
+        [
+            report(
+                "test_a.py::test_one", "failed", "the open tab notices", refused="Manager refused a logout token: exp"
+            ),
+            report("test_a.py::test_one", "failed", "the browser's console stays silent"),  # its teardown
+        ]
+    )
+    assert [row.why for row in rows] == ["the open tab notices; Manager refused a logout token: exp"]
 
 
 def test_table_groups_stories_that_lack_the_same() -> None:
