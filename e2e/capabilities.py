@@ -16,13 +16,14 @@ OF_PROVIDER = {
     "notifies_first_app": "also sends a logout token to the app in which the user logged out",
     "shows_events": "the events of docs/events.md at /events",
     "signs": "lends its private key to the test (signing_key)",
+    "front_channel": "also has Front-Channel Logout, with iss and sid",
     "revokes_access_tokens": "a logout revokes the access tokens of the session",
     "ends_session_on_password_reset": "a new password ends the person's sessions, and the apps hear of it",
     "ends_session_on_disable": "disabling a person ends their sessions, and the apps hear of it",
     "ends_session_on_removal": "removing a person ends their sessions, and the apps hear of it",
     "expires_sessions": "tells the apps when a session expires; a test can make that happen",
     "account_page": "the account page of Pickup's IdP",
-    "pickup_idp": "is Pickup's IdP: console, registration, admin API, front channel, Learn",
+    "pickup_idp": "is Pickup's IdP: console, registration, admin API, Learn",
 }
 OF_OPERATOR = {  # e2e/operator.py has the methods
     "adds_people": "adds a person",

@@ -44,6 +44,6 @@ class Operator:
         """End that session only."""
         not_applicable("ends_sessions")
 
-    def client_setting(self, client_id: str, **changes: str | list[str]) -> AbstractContextManager[None]:
+    def client_setting(self, client_id: str, **changes: str | bool | list[str]) -> AbstractContextManager[None]:
         """Change members of the client's metadata; restore the earlier values afterwards, also after an error."""
         not_applicable("changes_clients")

@@ -165,9 +165,9 @@ def test_the_seventh_chapter_ticks_what_each_channel_reached(
     desk.may_complain(r"net::ERR_|status of 50[24]")  # while Manager is stopped
     guide = Guide(desk, stack)
     guide.open("7-why-not-the-browser")
-    front = {
+    front: dict[str, str | bool] = {
         "frontchannel_logout_uri": f"{stack.manager.url}/fclogout",
-        "frontchannel_logout_session_required": "on",
+        "frontchannel_logout_session_required": True,
     }
     address = guide.tab.locator("[data-step=front-works] pre").first.inner_text().strip()
     assert address == front["frontchannel_logout_uri"], "the learner copies this stack's address"

@@ -175,7 +175,7 @@ class AdminApi(Operator):
         self.call("DELETE", f"/{REALM}/sessions/{sid}")
 
     @contextmanager
-    def client_setting(self, client_id: str, **changes: str | list[str]) -> Iterator[None]:
+    def client_setting(self, client_id: str, **changes: str | bool | list[str]) -> Iterator[None]:
         """Of its members only the back-channel URI."""
         assert set(changes) == {"backchannel_logout_uri"}
         (found,) = self.call("GET", f"/{REALM}/clients?clientId={client_id}").json()

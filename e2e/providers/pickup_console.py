@@ -48,11 +48,11 @@ class ConsoleOperator(Operator):
         self._submit(f"/sessions/{sid}/end")
 
     @contextmanager
-    def client_setting(self, client_id: str, **changes: str | list[str]) -> Iterator[None]:
+    def client_setting(self, client_id: str, **changes: str | bool | list[str]) -> Iterator[None]:
         """Change the application's settings; restore the earlier values afterwards, also after an error."""
         path = f"/applications/{client_id}/edit"
         earlier = form_of(self._browser.open(self._console + path)).fields
-        self._submit(path, **changes)
+        self._submit(path, **{name: as_field(value) for name, value in changes.items()})
         try:
             yield
         finally:
@@ -62,6 +62,11 @@ class ConsoleOperator(Operator):
         page = self._browser.send(self._browser.open(self._console + path), **changes)
         assert page.ok, f"the console refused {path}: status {page.status_code}"
         return page
+
+
+def as_field(value: str | bool | list[str]) -> str | list[str]:
+    """What the form sends for it. A box that is not ticked is not sent."""
+    return ("on" if value else []) if isinstance(value, bool) else value
 
 
 def shown_password(page: requests.Response) -> str:
