@@ -49,11 +49,11 @@ class Provider(ABC):
         raise NotImplementedError("A provider with checks_passwords must define expect_refused (docs/regression.md).")
 
     def consent(self, tab: Page) -> None:
-        """Say yes if it asks, in a session, for consent to another app. Not needed if it never asks."""
+        """Say yes if it asks, in a session, for consent to another app. Also called when it does not ask."""
         del tab
 
     def confirm_logout(self, tab: Page) -> None:
-        """Answer the question whether to log out. Not needed if it asks none."""
+        """Answer the question whether to log out. Also called when it does not ask, as after the session's end."""
         del tab
 
     def sign_in_browser(
