@@ -110,6 +110,9 @@ make_env() {
         printf '%s=%s\n' "$name" "$(new_value "$name")" >>.env.new
         filled="$filled $name"
     done
+    # load_env takes the first line of a name, Docker Compose the last.
+    twice=$(sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env.new | sort | uniq -d | head -n 1)
+    if [ -n "$twice" ]; then rm .env.new; die "$twice is in .env more than once: remove all of its lines but one."; fi
     if [ -z "$filled" ]; then rm .env.new; return; fi
     mv .env.new .env   # atomic
     if [ "$from" = .env ]; then say "filled in .env:$filled"

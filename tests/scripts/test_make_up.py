@@ -135,6 +135,17 @@ def test_env_file_with_one_shared_key_gets_a_key_per_service(checkout: Checkout)
     assert len({values[name] for name in KEYS}) == 4
 
 
+def test_setting_that_is_in_the_env_file_twice_stops_the_start(checkout: Checkout) -> None:
+    """Compose takes the last line of a name, and local mode the first."""
+    name = checkout.folder / ".env"
+    name.write_text(f"{(checkout.folder / '.env.example').read_text('utf-8')}PICKUP_IDP_URL=http://localhost:9000\n")
+    before = name.read_bytes()
+    done = checkout.up()
+    assert done.returncode != 0
+    assert "PICKUP_IDP_URL is in .env more than once: remove all of its lines but one." in done.stderr
+    assert name.read_bytes() == before
+
+
 def test_complete_env_file_is_not_changed(checkout: Checkout) -> None:
     """A second `make up` finds nothing to do."""
     checkout.up()
