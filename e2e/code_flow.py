@@ -67,5 +67,6 @@ def token_request(stack: Stack, app: App, **parameters: str) -> Any:
     """A request to the token endpoint, with the app's credentials."""
     secret = stack.client_secrets.get(app.client_id)
     if secret is None:
-        pytest.skip(f"the client secret of this stack's {app.title} is not known (PICKUP_…_CLIENT_SECRET)")
+        where = "PICKUP_…_CLIENT_SECRET" if "pickup_app" in app.can else "client_secret in the file of APP"
+        pytest.skip(f"the client secret of {app.title} is not known ({where})")
     return http.post(stack.provider.metadata["token_endpoint"], data=parameters, auth=(app.client_id, secret))

@@ -427,11 +427,12 @@ def running_stack(base: str, control: str, parties: Parties = OURS) -> Stack:
         control = control or run([str(ROOT / "scripts" / "stack"), "mode"], environment).strip()
     hands = {"local": LocalHands, "compose": ComposeHands}.get(control)
     idp, dispatch, manager, *learn = base.split()
-    urls = [idp, dispatch, manager, *learn]
+    urls, settings = [idp, dispatch, manager, *learn], environment
     if parties.app is not DispatchOrManager:
         urls[2] = parties.app.url
-        environment["PICKUP_MANAGER_CLIENT_SECRET"] = parties.app.client_secret
-    return make_stack(urls, environment, hands(environment) if hands else None, parties)
+        settings = {**environment, "PICKUP_MANAGER_CLIENT_SECRET": parties.app.client_secret}
+    # The services keep their own settings: the IdP does not start without the secret of Manager.
+    return make_stack(urls, settings, hands(environment) if hands else None, parties)
 
 
 def dotenv() -> dict[str, str]:
