@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -84,6 +85,18 @@ class Browser:
     def signed_in(self) -> bool:
         """Whether the page shows a signed-in user."""
         return self._shows_user(self._request("GET", self.target.page_url))
+
+    def replays(self, cookies: str) -> bool:
+        """Whether the page shows a signed-in user to a client that has kept these cookies, and takes no new ones."""
+        headers = {**LIKE_A_BROWSER, "Cookie": cookies}
+        options: dict[str, Any] = {"headers": headers, "timeout": TIMEOUT, "allow_redirects": False}
+        try:
+            with requests.Session() as http:
+                http.trust_env, http.verify = False, self._http.verify
+                page = http.get(self.target.page_url, **options)
+        except requests.RequestException as error:
+            raise SignInFailed(f"{self.target.page_url} does not answer: {error}") from error
+        return page.status_code == requests.codes.ok and self.target.signed_in_text in page.text
 
     def _shows_user(self, page: requests.Response) -> bool:
         self.believed_in = page.status_code == requests.codes.ok and self.target.signed_in_text in page.text

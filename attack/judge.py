@@ -8,8 +8,10 @@ behaviour is a ``CHOICE``: it is reported but does not count as a failure.
 import json
 import re
 import statistics
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from attack.wire import Answer, Request
@@ -157,13 +159,29 @@ def choice(name: str, text: str) -> Finding:
 
 
 def cacheable(exchanges: Iterable[Exchange]) -> list[Finding]:
-    """BCL §2.8: answers to logout requests must not be cached."""
-    wrong = [
-        exchange
-        for exchange in logout_answers(exchanges)
-        if "no-store" not in exchange.answer.header("Cache-Control").lower()
-    ]
-    return summary(wrong, "has no Cache-Control: no-store")
+    """BCL §2.8: the answer to a logout request SHOULD have ``no-store``.
+
+    RFC 9110 §9.3.3: a cache may store the answer to a POST only if it has a lifetime.
+    """
+    stored = [exchange for exchange in logout_answers(exchanges) if "no-store" not in cache_control(exchange)]
+    lasting = [exchange for exchange in stored if has_lifetime(exchange)]
+    if lasting:
+        return summary(lasting, "may be stored by a cache, because it has a lifetime")
+    return [replace(finding, kind=Kind.CHOICE) for finding in summary(stored, "has no Cache-Control: no-store")]
+
+
+def cache_control(exchange: Exchange) -> str:
+    """The header of the answer."""
+    return exchange.answer.header("Cache-Control").lower()
+
+
+def has_lifetime(exchange: Exchange) -> bool:
+    """RFC 9111 §4.2.1: ``max-age`` or ``s-maxage`` above zero, or ``Expires`` in the future."""
+    try:
+        expires = parsedate_to_datetime(exchange.answer.header("Expires")).timestamp()
+    except ValueError:  # none, or 0
+        expires = 0.0
+    return bool(re.search(r'max-?age="?0*[1-9]', cache_control(exchange))) or expires > time.time()
 
 
 def echoing(exchanges: Iterable[Exchange]) -> list[Finding]:

@@ -86,9 +86,20 @@ def exchange(answer: Answer, method: str = "POST") -> Exchange:
 def test_answers_must_not_be_cached() -> None:
     """BCL §2.8 speaks of answers to logout requests; a 405 is none."""
     assert not judge.cacheable([exchange(Answer(200, JSON)), exchange(Answer(405), "GET"), exchange(Answer(413))])
-    assert judge.cacheable([exchange(Answer(200))])
-    assert judge.cacheable([exchange(Answer(400, {"cache-control": "no-cache"}))])
+    for headers in (
+        {"Cache-Control": "max-age=60"},
+        {"cache-control": "public, s-maxage=9"},
+        {"Expires": "Fri, 31 Dec 9998 23:59:59 GMT"},
+    ):
+        assert [finding.kind for finding in judge.cacheable([exchange(Answer(200, headers))])] == [Kind.FAIL]
     assert not judge.cacheable([exchange(Answer(400, {"cache-control": "private, No-Store"}))])
+    assert not judge.cacheable([exchange(Answer(200, {"Cache-Control": "no-store, max-age=0", "Expires": "0"}))])
+
+
+def test_answers_that_no_cache_stores_are_a_choice() -> None:
+    """BCL §2.8 says SHOULD."""
+    for headers in ({}, {"cache-control": "no-cache, max-age=0", "Expires": "0"}):
+        assert [finding.kind for finding in judge.cacheable([exchange(Answer(400, headers))])] == [Kind.CHOICE]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Receivers with one mistake each, and receivers that are right in another way."""
 
 import json
+import math
 import threading
 import time
 import traceback
@@ -10,7 +11,7 @@ import jwt
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from tests.attack.careful_receiver import FORM, CarefulReceiver, Refused
+from tests.attack.careful_receiver import FORM, LEEWAY, CarefulReceiver, Refused
 
 
 class AnyAlgorithm(CarefulReceiver):
@@ -111,6 +112,73 @@ class EndsOneSession(CarefulReceiver):
         return no_content(super().bclogout())
 
 
+class Revives(CarefulReceiver):
+    """Notes the logout for the next request with the session's cookie, and forgets the note then."""
+
+    def __init__(self, *settings: str) -> None:
+        super().__init__(*settings)
+        self.notes: set[str] = set()
+
+    def end(self, claims: dict[str, Any]) -> None:
+        self.notes |= {cookie for cookie, session in self.sessions.items() if self.is_meant(claims, session)}
+
+    def page(self) -> ResponseReturnValue:
+        cookie = request.cookies.get("session", "")
+        if cookie in self.notes:
+            self.notes.remove(cookie)
+            return "who are you?", 401
+        return super().page()
+
+
+class OneNote(CarefulReceiver):
+    """Keeps one note for each user, and looks at it when one of their sessions is used."""
+
+    def __init__(self, *settings: str) -> None:
+        super().__init__(*settings)
+        self.notes: dict[str, dict[str, Any]] = {}
+
+    def end(self, claims: dict[str, Any]) -> None:
+        for session in self.sessions.values():
+            if self.is_meant(claims, session):
+                self.notes[session["sub"]] = claims
+
+    def page(self) -> ResponseReturnValue:
+        cookie = request.cookies.get("session", "")
+        if session := self.sessions.get(cookie):
+            note = self.notes.pop(session["sub"], None)
+            if note and self.is_meant(note, session):
+                del self.sessions[cookie]
+        return super().page()
+
+
+class TenNotes(CarefulReceiver):
+    """Keeps at most ten logouts until their sessions are used, and forgets all of them when there are more."""
+
+    def __init__(self, *settings: str) -> None:
+        super().__init__(*settings)
+        self.notes: set[str] = set()
+
+    def end(self, claims: dict[str, Any]) -> None:
+        if len(self.notes) == 10:
+            self.notes.clear()
+        self.notes |= {cookie for cookie, session in self.sessions.items() if self.is_meant(claims, session)}
+
+    def page(self) -> ResponseReturnValue:
+        cookie = request.cookies.get("session", "")
+        if cookie in self.notes:
+            self.notes.remove(cookie)
+            del self.sessions[cookie]
+        return super().page()
+
+
+class TimesIfPresent(CarefulReceiver):
+    """Checks iat and exp, and requires neither, which is the default of many JWT libraries."""
+
+    def check(self, claims: dict[str, Any]) -> None:
+        now = time.time()
+        super().check({"iat": now, "exp": now + LEEWAY, **claims})
+
+
 class Rigid(CarefulReceiver):
     """Knows one form of the request, of the token and of the key set, and rejects every other."""
 
@@ -195,7 +263,7 @@ class Echoes(CarefulReceiver):
 
     def bclogout(self) -> Response:
         answer = super().bclogout()
-        del answer.headers["Cache-Control"]
+        answer.headers["Cache-Control"] = "max-age=60"
         return answer
 
 
@@ -256,14 +324,20 @@ class ReadsMultipart(CarefulReceiver):
 class CoolsDown(CarefulReceiver):
     """Waits between two key fetches, as key libraries do."""
 
-    SECONDS = 0.5
-    fetched_at = 0.0
+    SECONDS: float = 0.5
+    fetched_at = -math.inf
 
     def fetch_keys(self) -> None:
         if time.monotonic() < self.fetched_at + self.SECONDS:
             raise Refused
         super().fetch_keys()
         self.fetched_at = time.monotonic()
+
+
+class FetchesOnce(CoolsDown):
+    """Keeps the keys for a day."""
+
+    SECONDS = 86_400
 
 
 class Elliptic(CarefulReceiver):
