@@ -41,6 +41,7 @@ OF_APP = {
     "refuses_replays": "refuses a logout token that it has seen before (BCL §2.6 lets it choose)",
     "checks_jti_and_typ": "refuses a logout token without jti (BCL §2.6 lists no such check) or with another typ",
     "explains_refusals": "says in error_description why it refused a logout token",
+    "ends_by_front_channel": "also ends its session by Front-Channel Logout, at front_channel_path",
     "pickup_app": "is one of Pickup's two apps",
 }
 

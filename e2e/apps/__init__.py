@@ -28,6 +28,7 @@ class App(ABC):
     is_quiet: ClassVar[bool] = False  # whether its pages must log no error on the browser's console
     callback_path = "/callback"
     back_channel_path = "/backchannel-logout"
+    front_channel_path = "/fclogout"
     logged_out_path = "/"
 
     def __init__(self, service: str, provider: Provider, url: str = "", client_secret: str = "") -> None:
