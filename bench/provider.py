@@ -38,7 +38,12 @@ class Flow:
         self.callback = f"{settings.dispatch_url}/oauth2client"
         self.statements: list[str] = []
         self.browser: dict[str, str] = {}
-        event.listen(engine_of(self.app), "before_cursor_execute", lambda *args: self.statements.append(args[2]))
+        event.listen(engine_of(self.app), "checkout", lambda driver, *_: driver.set_trace_callback(self.note))
+
+    def note(self, sql: str) -> None:
+        """Called by SQLite for each statement; BEGIN, COMMIT and settings are not counted."""
+        if sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+            self.statements.append(sql)
 
     def call(self, method: str, target: str, form: dict[str, str] | None = None, **headers: str) -> tuple[str, str]:
         """The response's ``Location``, or none, and its body; cookies are stored in the browser."""

@@ -14,6 +14,7 @@ from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, select, upda
 
 from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, has_word
 from pickup_web.database import table_of
+from pickup_web.statements import Statement
 
 _client, _code, _participation = table_of(Client), table_of(AuthorizationCode), table_of(Participation)
 _session, _user = table_of(SsoSession), table_of(User)
@@ -21,9 +22,11 @@ _session, _user = table_of(SsoSession), table_of(User)
 # --- clients/registry.py ---
 
 _is_json = [isinstance(column.type, JSON) for column in _client.columns]
-CLIENT_ROW = select(
-    *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
-).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
+CLIENT_ROW = Statement(
+    select(
+        *(cast(column, Text) if json_ else column for column, json_ in zip(_client.columns, _is_json, strict=True))
+    ).where(_client.c.client_id == bindparam("client_id"), _client.c.removed_at.is_(None))
+)
 
 
 @functools.lru_cache(maxsize=1000)
@@ -35,14 +38,13 @@ def client_of(row: tuple[Any, ...]) -> Client:
 
 # --- sign_in/sso_session.py, sign_in/participation.py ---
 
-ALIVE_BY_COOKIE = (
-    select(SsoSession)
-    .join(User)
-    .where(
-        SsoSession.cookie_hash == bindparam("cookie_hash"), SsoSession.ended_at.is_(None), User.disabled_at.is_(None)
-    )
+ALIVE_BY_COOKIE = Statement(
+    select(_session)
+    .join(_user)
+    .where(_session.c.cookie_hash == bindparam("cookie_hash"), _session.c.ended_at.is_(None))
+    .where(_user.c.disabled_at.is_(None))
 )
-TOUCH_ALIVE = (
+TOUCH_ALIVE = Statement(
     update(_session)
     .where(_session.c.sid == bindparam("wanted"), _session.c.ended_at.is_(None))
     .values(last_seen_at=bindparam("at"))
@@ -50,11 +52,11 @@ TOUCH_ALIVE = (
 )
 _new = [bindparam(column.key, type_=column.type) for column in _participation.columns]
 _old = exists().where(_participation.c.sid == bindparam("sid"), _participation.c.client_id == bindparam("client_id"))
-PARTICIPATE = insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_old))
+PARTICIPATE = Statement(insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_old)))
 
 # --- tokens/code_grant.py, tokens/token_store.py, tokens/refresh_grant.py ---
 
-CLAIM_CODE = (
+CLAIM_CODE = Statement(
     update(_code)
     .where(
         _code.c.code_hash == bindparam("wanted"),

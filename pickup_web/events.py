@@ -14,7 +14,7 @@ from sqlalchemy import JSON, BigInteger, String, delete, event, func, select
 from sqlalchemy.orm import Mapped, Session, SessionTransaction, mapped_column
 
 from pickup_web import clock
-from pickup_web.database import Base, add_rows, db
+from pickup_web.database import Base, add_row, add_rows, db
 
 COLUMNS = ("name", "sid", "jti", "client_id", "outcome")  # what an event says in words of its own
 KEEP = 10_000  # rows; older ones are deleted, so that rejected tokens cannot fill the disk
@@ -66,7 +66,10 @@ def record_all(session: Session, happened: Iterable[dict[str, Any]]) -> None:
         detail = {name: value for name, value in each.items() if name not in COLUMNS}
         rows.append({**known, "at": clock.now(), "detail": detail})
         lines.append(each)
-    add_rows(session, Event, rows)
+    if len(rows) == 1:
+        add_row(session, Event, **rows[0])
+    else:
+        add_rows(session, Event, rows)
     recorded.send(rows=rows)
 
 

@@ -20,10 +20,11 @@ def set_up(engine: Engine) -> None:
     """
     turn = threading.Lock()
 
-    def take_turn(connection: Connection, _cursor: Any, sql: str, _values: Any, context: Any, _many: bool) -> None:
-        writes = context.isinsert or context.isupdate or context.isdelete or sql == BEGIN
-        if writes and not connection.info.get("has_turn"):
-            connection.info["has_turn"] = turn.acquire(timeout=PATIENCE)  # without it, SQLite names the error
+    def before_statement(
+        connection: Connection, _cursor: Any, sql: str, _values: Any, context: Any, _many: bool
+    ) -> None:
+        if context.isinsert or context.isupdate or context.isdelete or sql == BEGIN:
+            take_turn(connection.info)
 
     def end_turn(connection: sqlite3.Connection | None, record: Any) -> None:
         """When the connection is back in the pool, its transaction is over."""
@@ -33,8 +34,15 @@ def set_up(engine: Engine) -> None:
             connection.execute("PRAGMA synchronous = FULL")
 
     event.listen(engine, "connect", set_pragmas)
-    event.listen(engine, "before_cursor_execute", take_turn)
+    event.listen(engine, "connect", lambda _, record: record.info.update(turn=turn))
+    event.listen(engine, "before_cursor_execute", before_statement)
     event.listen(engine, "checkin", end_turn)
+
+
+def take_turn(info: dict[str, Any]) -> None:
+    """Wait until this connection is the writer. It stays so until it is back in the pool."""
+    if not info.get("has_turn"):
+        info["has_turn"] = info["turn"].acquire(timeout=PATIENCE)  # without it, SQLite names the error
 
 
 def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

@@ -20,7 +20,7 @@ def known_client(client_id: str) -> Client | None:
     The row is read each time, so that a change applies immediately and in every process. Only the
     object made from the row is cached, because making it takes longer than reading the row.
     """
-    row = db.session.execute(CLIENT_ROW, {"client_id": client_id}).first() if is_client_id(client_id) else None
+    row = CLIENT_ROW.first(db.session, {"client_id": client_id}) if is_client_id(client_id) else None
     return client_of(tuple(row)) if row else None
 
 

@@ -17,7 +17,7 @@ def record_participation(sid: str, client_id: str, sub: str) -> None:
     Called where the ID token is issued; never inferred from active tokens, because a plain OAuth client is not
     notified. The caller has locked the session's row, so no other transaction can insert the same participation.
     """
-    db.session.execute(PARTICIPATE, {"sid": sid, "client_id": client_id, "sub": sub, "since": now()})
+    PARTICIPATE.execute(db.session, {"sid": sid, "client_id": client_id, "sub": sub, "since": now()})
 
 
 def participants_of(session: Session, sids: Collection[str]) -> list[Participant]:

@@ -20,15 +20,15 @@ TOUCH_SECONDS = 60  # precision of last_seen_at; saves a write per request
 
 
 def current_sso_session() -> SsoSession | None:
-    """The active session of this browser's cookie, if any."""
+    """The active session of this browser's cookie, if any: a row to read, which later changes do not reach."""
     cookie = cookie_of_browser()
     if not cookie:
         return None
-    session = db.session.scalar(ALIVE_BY_COOKIE, {"cookie_hash": hash_of(cookie)})
+    session: SsoSession | None = ALIVE_BY_COOKIE.first(db.session, {"cookie_hash": hash_of(cookie)})
     if session is None or is_over(session):
         return None
     if session.last_seen_at < now() - TOUCH_SECONDS:
-        session.last_seen_at = now()
+        lock_if_active(session.sid)
         db.session.commit()
     return session
 
@@ -46,7 +46,7 @@ def is_over(session: SsoSession) -> bool:
 
 def lock_if_active(sid: str) -> bool:
     """Locks the row if the session is active; anyone ending it waits for our commit."""
-    return db.session.scalar(TOUCH_ALIVE, {"wanted": sid, "at": now()}) is not None
+    return TOUCH_ALIVE.first(db.session, {"wanted": sid, "at": now()}) is not None
 
 
 def start_session(sub: str, verified_hash: str) -> str | None:
@@ -63,7 +63,8 @@ def start_session(sub: str, verified_hash: str) -> str | None:
         db.session.rollback()
         return None
     if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since it was read
-        session.cookie_hash, session.auth_time, session.last_seen_at = hash_of(cookie), now(), now()
+        renewed = update(SsoSession).where(SsoSession.sid == session.sid)
+        db.session.execute(renewed.values(cookie_hash=hash_of(cookie), auth_time=now(), last_seen_at=now()))
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:
         session = new_session(sub, cookie)

@@ -27,9 +27,11 @@ def redeem_code(value: str | None, client: Client) -> AuthorizationCode:
     if value is None:
         raise InvalidRequestError("Missing 'code' in request.")
     wanted = hash_of(value)
-    row = db.session.execute(CLAIM_CODE, {"wanted": wanted, "by": client.client_id, "at": now()}).first()
-    if row:
-        return AuthorizationCode(**row._mapping)
+    code: AuthorizationCode | None = CLAIM_CODE.first(
+        db.session, {"wanted": wanted, "by": client.client_id, "at": now()}
+    )
+    if code:
+        return code
     used = db.session.get(AuthorizationCode, wanted)
     if used and used.client_id == client.client_id and used.used_at is not None:
         # RFC 6749 §4.1.2: a second use means that the code leaked, so all tokens from it are revoked. The first use

@@ -1,0 +1,108 @@
+"""SQL statements that are compiled once, and executed by SQLite's driver.
+
+Only for speed: SQLAlchemy takes five times as long to execute a statement as SQLite does. On other databases
+SQLAlchemy executes them.
+"""
+
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Dialect, Executable, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, SessionTransaction
+
+from pickup_web import sqlite
+
+DRIVER = "driver"  # in Session.info: the connection of the current transaction
+
+Process = Callable[[Any], Any] | None  # how a value of a type is written or read; None: unchanged
+
+
+class Prepared(NamedTuple):
+    """A statement as SQLite's driver needs it."""
+
+    sql: str
+    parameters: list[tuple[str, Any, Process]]  # name, value in the statement, how it is written
+    columns: list[Process]
+    row: Callable[..., Any]
+    writes: bool
+
+
+class Statement:
+    """``sql`` with named parameters. It is compiled when it is executed first."""
+
+    def __init__(self, sql: Executable, columns: list[str] | None = None) -> None:
+        self._sql, self._columns = sql, columns
+        self._prepared: Prepared | None = None
+
+    def first(self, session: Session, values: Mapping[str, Any]) -> Any:
+        """The first row, or None."""
+        return next(iter(self.execute(session, values)), None)
+
+    def execute(self, session: Session, values: Mapping[str, Any]) -> list[Any]:
+        """The rows, in the session's transaction."""
+        session.flush()  # as for each query of the session
+        info = session.info.get(DRIVER) or connect(session)
+        if info is OTHER:
+            result = cast(Any, session.execute(self._sql, values))
+            return list(result) if result.returns_rows else []
+        prepared = self._prepared
+        if prepared is None:
+            prepared = self._prepared = prepare(self._sql, session.get_bind().dialect, self._columns)
+        if prepared.writes:
+            sqlite.take_turn(info)
+        bound = [
+            values.get(name, given) if write is None else write(values.get(name, given))
+            for name, given, write in prepared.parameters
+        ]
+        try:
+            rows = info["driver"].execute(prepared.sql, bound).fetchall()
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(prepared.sql, None, error, sqlite3.Error, hide_parameters=True) from error
+        if not rows:
+            return []
+        columns = prepared.columns
+        return [
+            prepared.row(*(value if read is None else read(value) for read, value in zip(columns, row, strict=True)))
+            for row in rows
+        ]
+
+
+OTHER: dict[str, Any] = {}
+
+
+def connect(session: Session) -> dict[str, Any]:
+    """SQLite's connection and its turn as a writer; ``OTHER`` on another database."""
+    connection = session.connection()
+    info = OTHER
+    if connection.dialect.name == "sqlite":
+        info = connection.info
+        info["driver"] = connection.connection.driver_connection
+    session.info[DRIVER] = info
+    return info
+
+
+def prepare(sql: Any, dialect: Dialect, columns: list[str] | None) -> Prepared:
+    """Compile ``sql``. ``columns``: those that an INSERT without values is given."""
+    compiled: Any = sql.compile(dialect=dialect, column_keys=columns)
+    if compiled.insert_prefetch:
+        raise ValueError(f"give a value for {compiled.insert_prefetch}")  # only SQLAlchemy would set the default
+    given = compiled.params
+    types = [(name, compiled.binds[name].type.dialect_impl(dialect)) for name in compiled.positiontup]
+    columns_read = compiled.statement.exported_columns
+    return Prepared(
+        compiled.string,
+        [(name, given[name], type_.bind_processor(dialect)) for name, type_ in types],
+        [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns_read],
+        namedtuple("Row", columns_read.keys(), rename=True),
+        compiled.isinsert or compiled.isupdate or compiled.isdelete,
+    )
+
+
+@event.listens_for(Session, "after_transaction_end")
+def disconnect(session: Session, transaction: SessionTransaction) -> None:
+    """The next transaction may have another connection."""
+    if transaction.parent is None:
+        session.info.pop(DRIVER, None)
