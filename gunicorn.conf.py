@@ -9,6 +9,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +35,8 @@ preload_app = not is_learn  # a single worker shares nothing
 keepalive = 120  # seconds
 
 BODY_SECONDS = 5.0  # for a request's body
+BODY_CHECK_SECONDS = 0.5  # how much longer it may take at most
+BODY_HEADERS = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
 SEND_SECONDS = 5  # for the client to accept more of an answer
 MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CONTENT_LENGTH)
 
@@ -97,19 +100,22 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
         hook()
     for listener in metrics_sockets:
         extensions["metrics"].serve(listener)
+    threading.Thread(target=limit_bodies, name="bodies", daemon=True).start()
+
+
+bodies: dict[int, tuple[float, socket.socket]] = {}  # requests whose body may be unread: until when, and from where
 
 
 def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passes both
     """Limit how long the client may take to accept the answer, and to send the body, if the request has one.
 
-    A client that reads nothing would hold its thread for ever. The body has a timer, because a socket timeout
+    A client that reads nothing would hold its thread for ever. The body has its own limit, because a socket timeout
     restarts with each byte, so a client that sends single bytes could hold the thread.
     """
     # Python's own socket timeout would also make is_closed() in pickup_learn/stream.py wait.
     req.unreader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_SECONDS, 0))
-    if not {"CONTENT-LENGTH", "TRANSFER-ENCODING"}.isdisjoint(name for name, _ in req.headers):
-        req.body_timer = threading.Timer(BODY_SECONDS, stop_reading, [req.unreader.sock])
-        req.body_timer.start()
+    if not BODY_HEADERS.isdisjoint(name for name, _ in req.headers):
+        bodies[id(req)] = (time.monotonic() + BODY_SECONDS, req.unreader.sock)
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noqa: ARG001 # gunicorn passes them
@@ -117,10 +123,20 @@ def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noq
 
     The connection is then ready for the next request. gunicorn would read it too, but without our time limit.
     """
-    if hasattr(req, "body_timer"):
+    if id(req) in bodies:
         with suppress(Exception):  # if it is cut off or malformed, gunicorn closes the connection
             environ["wsgi.input"].read(MAX_UNREAD)
-        req.body_timer.cancel()
+        bodies.pop(id(req), None)
+
+
+def limit_bodies() -> None:
+    """One thread for all requests: a timer for each would start a thread for each, a quarter of gunicorn's time."""
+    while True:
+        time.sleep(BODY_CHECK_SECONDS)
+        for key, (until, connection) in list(bodies.items()):
+            # If the request has ended meanwhile, the connection is no longer its own.
+            if until < time.monotonic() and bodies.pop(key, None):
+                stop_reading(connection)
 
 
 def stop_reading(connection: socket.socket) -> None:

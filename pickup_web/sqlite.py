@@ -41,8 +41,8 @@ def set_up(engine: Engine) -> None:
 
 def take_turn(info: dict[str, Any]) -> None:
     """Wait until this connection is the writer. It stays so until it is back in the pool."""
-    if not info.get("has_turn"):
-        info["has_turn"] = info["turn"].acquire(timeout=PATIENCE)  # without it, SQLite names the error
+    if not info.get("has_turn") and (turn := info.get("turn")):
+        info["has_turn"] = turn.acquire(timeout=PATIENCE)  # without it, SQLite names the error
 
 
 def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
