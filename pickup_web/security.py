@@ -1,10 +1,11 @@
 """Browser security: the headers of every page, cookie names, and protection of forms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, g, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from itsdangerous import URLSafeTimedSerializer
 
@@ -17,13 +18,18 @@ def init_app(app: Flask, form_action: Sequence[str]) -> None:
     @app.after_request
     def add_headers(response: Response) -> Response:
         headers = response.headers
-        headers.setdefault("Content-Security-Policy", policy)
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        if "frame-ancestors http" not in headers["Content-Security-Policy"]:  # an app's front-channel logout has that
-            headers.setdefault("X-Frame-Options", "DENY")  # RFC 9700 §4.16: our pages must not be framed
-        headers.setdefault("Referrer-Policy", "no-referrer")  # RFC 9700 §4.2.4: URLs may carry codes and hints
-        if "Cache-Control" not in headers and response.mimetype == "text/html":
-            headers["Cache-Control"] = "no-store"  # a page of an ended session must not come back from a cache
+        own = {name.lower(): value for name, value in headers}  # Headers would compare all names for each question
+        if "content-security-policy" not in own:
+            headers.add("Content-Security-Policy", policy)
+        if "x-content-type-options" not in own:
+            headers.add("X-Content-Type-Options", "nosniff")
+        is_framed = "frame-ancestors http" in own.get("content-security-policy", "")  # an app's front-channel logout
+        if not is_framed and "x-frame-options" not in own:
+            headers.add("X-Frame-Options", "DENY")  # RFC 9700 §4.16: our pages must not be framed
+        if "referrer-policy" not in own:
+            headers.add("Referrer-Policy", "no-referrer")  # RFC 9700 §4.2.4: URLs may carry codes and hints
+        if "cache-control" not in own and response.mimetype == "text/html":
+            headers.add("Cache-Control", "no-store")  # a page of an ended session must not come back from a cache
         return response
 
 
@@ -58,11 +64,39 @@ def uncached(response: Response) -> Response:
     return response
 
 
+class LateSession(SecureCookieSession):
+    """Flask's session. Its cookie is verified at the first use, because most requests of the protocol have none."""
+
+    def __init__(self, load: Callable[[], SecureCookieSession | None]) -> None:
+        super().__init__()
+        self._load: Callable[[], SecureCookieSession | None] | None = load
+
+    @property
+    def accessed(self) -> bool:
+        """Whether the request used it. Flask sets this before each use."""
+        return self._load is None
+
+    @accessed.setter
+    def accessed(self, _value: bool) -> None:
+        if load := self._load:
+            self._load = None
+            dict.update(self, load() or {})
+
+
 class CookieSessions(SecureCookieSessionInterface):
-    """Flask's session interface creates a signer for each request; this one reuses it."""
+    """Flask's sessions, with one signer instead of one for each request, and cookies read at the first use."""
 
     def __init__(self, app: Flask) -> None:
         self._signer = super().get_signing_serializer(app)
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+        """The session, not read yet."""
+        return LateSession(partial(super().open_session, app, request))
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """A session that was not used cannot have changed."""
+        if session.accessed:
+            super().save_session(app, session, response)
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:  # noqa: ARG002 # Flask passes it
         """The signer for the cookie of ``app``."""
