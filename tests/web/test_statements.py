@@ -1,0 +1,81 @@
+"""Statements that SQLite's driver executes, in the transaction of a SQLAlchemy session."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, bindparam, create_engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from pickup_web import sqlite
+from pickup_web.database import add_row, table_of
+from pickup_web.statements import Statement
+
+
+class Base(DeclarativeBase):
+    """One table."""
+
+
+class Cab(Base):
+    """A row with a type that the driver does not know, and a default."""
+
+    __tablename__ = "cab"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    is_free: Mapped[bool] = mapped_column(default=True)
+
+
+TABLE = table_of(Cab)
+FREE = Statement(select(TABLE).where(TABLE.c.id == bindparam("wanted")))
+TAKE = Statement(update(TABLE).where(TABLE.c.id == bindparam("wanted")).values(is_free=False).returning(*TABLE.columns))
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """A database file with the queue of writers."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'cabs.sqlite'}")
+    sqlite.set_up(engine)
+    Base.metadata.create_all(engine)
+    return engine
+
+
+def test_rows_have_names_and_python_types(engine: Engine) -> None:
+    with Session(engine) as session:
+        add_row(session, Cab, id=1, is_free=True)
+        assert FREE.first(session, {"wanted": 1}).is_free is True
+        assert TAKE.first(session, {"wanted": 1}).is_free is False
+        assert FREE.first(session, {"wanted": 2}) is None
+
+
+def test_statements_share_the_transaction_of_objects(engine: Engine) -> None:
+    with Session(engine) as session:
+        session.add(Cab(id=1))
+        assert FREE.first(session, {"wanted": 1}).id == 1
+        add_row(session, Cab, id=2, is_free=True)
+        session.rollback()
+        assert session.scalars(select(Cab)).all() == []
+        add_row(session, Cab, id=3, is_free=True)
+        session.commit()
+    with Session(engine) as session:
+        assert [cab.id for cab in session.scalars(select(Cab))] == [3]
+
+
+def test_writer_waits_for_its_turn(engine: Engine) -> None:
+    with Session(engine) as session, engine.connect() as other:
+        add_row(session, Cab, id=1, is_free=True)
+        turn = other.info["turn"]
+        assert turn.locked()
+        session.commit()
+        assert not turn.locked()
+
+
+def test_error_is_one_of_sqlalchemy(engine: Engine) -> None:
+    with Session(engine) as session:
+        add_row(session, Cab, id=1, is_free=True)
+        with pytest.raises(IntegrityError):
+            add_row(session, Cab, id=1, is_free=True)
+
+
+def test_column_with_a_default_must_be_given(engine: Engine) -> None:
+    with Session(engine) as session, pytest.raises(ValueError, match="is_free"):
+        Statement(insert(TABLE), ["id"]).execute(session, {"id": 1})
