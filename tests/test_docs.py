@@ -11,7 +11,7 @@ from pickup_web.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("idp", "relying_party", "pickup_web", "pickup_dispatch", "pickup_manager", "pickup_learn")
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "deploy").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
