@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop grid attack bench bundle format migration pins pictures clean
+.PHONY: help up down logs reset doctor class receiver test lint types unit e2e interop grid attack bench load bundle format migration pins pictures clean
 BIN := .venv/bin
 
 help:
@@ -53,6 +53,8 @@ attack: ## send hostile logout requests to both apps, or to yours (ARGS=--help)
 	$(BIN)/python -m attack $(or $(ARGS),--pickup)
 bench: ## measure start, reset, memory and logout; load tests with limits
 	@scripts/bench
+load: ## many people at once on the running stack: percentiles and errors (USERS=300 SECONDS=60)
+	@scripts/load $(or $(USERS),300) $(or $(SECONDS),60)
 
 ##@ Learn it
 receiver: ## write a back-channel logout receiver in ten steps, each checked as you save
@@ -68,7 +70,7 @@ migration: ## write the migration for changed tables (OF=idp NAME="add a nicknam
 	@PYTHONPATH=. $(BIN)/python scripts/migration.py "$(OF)" "$(NAME)"
 	@$(MAKE) --no-print-directory format
 pins: ## pin the newest version of each package, with hashes (needs uv)
-	cd requirements && for list in runtime test; do \
+	cd requirements && for list in runtime test load; do \
 	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" \
 	        $$list.in -o $$list.txt >/dev/null || exit; \

@@ -3,14 +3,19 @@
 Stories that are not about signing in use it to sign in: it is about ten times as fast as a real browser.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import requests
-from playwright.sync_api import BrowserContext
 
 from e2e.plain import PlainClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
 
 MAX_REDIRECTS = 15
 Attributes = dict[str, str]
