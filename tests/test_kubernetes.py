@@ -191,7 +191,9 @@ def test_deployment_has_probes(service: str) -> None:
 def test_requests_reach_the_service(service: str) -> None:
     """Its own pods, on the port on which gunicorn listens."""
     deployment, own = object_of("Deployment", service), object_of("Service", service)["spec"]
-    (port,) = container_of(service)["ports"]
+    port, *others = container_of(service)["ports"]
+    metrics = SETTINGS["PICKUP_METRICS_LISTEN"].rpartition(":")[2]
+    assert others == ([] if service == "learn" else [{"name": "metrics", "containerPort": int(metrics)}])
     assert own["ports"] == [{"name": "http", "port": 80, "targetPort": port["name"]}]
     assert SETTINGS["PICKUP_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
     labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -257,8 +259,9 @@ def test_requests_come_through_the_ingress_controller_only() -> None:
     labels = [object_of(kind, name)["spec"]["template"]["metadata"]["labels"]
               for kind, name in [*(("Deployment", one) for one in SERVICES), ("Job", "migrations")]]  # fmt: skip
     assert all(services["podSelector"]["matchLabels"].items() <= own.items() for own in labels)
-    (rule,) = services["ingress"]
-    assert [*rule["from"][0]] == ["namespaceSelector"]
+    ports = {rule["ports"][0]["port"]: rule["from"] for rule in services["ingress"]}
+    assert ports.keys() == {"http", "metrics"}
+    assert all([*sources[0]] == ["namespaceSelector"] for sources in ports.values())
     others = object_of("NetworkPolicy", "deny-others")["spec"]
     assert others == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert services["policyTypes"] == others["policyTypes"]
@@ -293,6 +296,7 @@ def test_event_streams_are_not_buffered(
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PICKUP_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("PICKUP_METRICS_LISTEN")  # another process's
     monkeypatch.setenv("PICKUP_SECRET_KEY", "any")
     monkeypatch.setenv(f"PICKUP_{service.upper()}_CLIENT_SECRET", "any")
     assert path in {rule.rule for rule in create().url_map.iter_rules()}
@@ -322,9 +326,10 @@ def test_migration_creates_the_tables_and_exits(tmp_path: Path) -> None:
     secrets = {entry["name"]: "any" for entry in migration_of("dispatch")["env"]}
     del secrets["PICKUP_DISPATCH_DATABASE_URL"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("PICKUP_")}
+    folders = {"PICKUP_DATA_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
     subprocess.run(
         [sys.executable, "-m", *migration_of("dispatch")["args"]],
-        cwd=ROOT, env={**own, **SETTINGS, **secrets, "PICKUP_DATA_DIR": str(tmp_path)}, check=True, timeout=60,
+        cwd=ROOT, env={**own, **SETTINGS, **secrets, **folders}, check=True, timeout=60,
     )  # fmt: skip
     with sqlite3.connect(tmp_path / "dispatch.db") as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
