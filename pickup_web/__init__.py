@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from pickup_web import database, events, localhost, logs, security
+from pickup_web import database, events, localhost, logs, outage, security
 from pickup_web.body import with_checked_body
 from pickup_web.health import health_check
 from pickup_web.mount import mount
@@ -78,6 +78,7 @@ def create_service(
 
         open_telemetry.init_app(app, name)
     app.register_error_handler(HTTPException, error_page)
+    outage.init_app(app)
     # A proxy's headers determine only the client's address; scheme, host and path are settings.
     mounted = with_checked_body(mount(app, base_url, health_check(app)))
     behind_proxies = ProxyFix(mounted, x_for=settings.trusted_proxies, x_proto=0)
@@ -101,10 +102,12 @@ class HeadIsGet(Request):
 
 def error_page(error: HTTPException) -> ResponseReturnValue:
     """Every error is shown on one of our own pages, with a message."""
+    error = outage.seen(error)
     code = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if error.response is not None:
         return error.response
     text = error.description
     if isinstance(error, CSRFError):
         text = "The form was open for too long or came from another site. Open the page and send the form again."
-    return render_template("pickup/error.html", code=code, title=error.name, text=text), code
+    page = render_template("pickup/error.html", code=code, title=error.name, text=text)
+    return page, code, {"Retry-After": str(error.retry_after)} if isinstance(error, ServiceUnavailable) else {}

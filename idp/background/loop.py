@@ -5,6 +5,7 @@ import time
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from idp.background.clean_up import clean_up, unfinished_removals
@@ -43,6 +44,8 @@ class Background:
                 if next_maintenance <= time.monotonic():
                     next_maintenance = time.monotonic() + spread(MAINTENANCE_SECONDS)
                     self.run_maintenance()
+            except OperationalError as error:  # the database is unavailable, such as PostgreSQL while it restarts
+                LOG.error("op.outbox.failed", reason=str(error.orig))  # noqa: TRY400 # no traceback each second
             except Exception:  # the thread must continue: the next round may succeed
                 LOG.exception("op.outbox.failed")
 
