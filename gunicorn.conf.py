@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import select
 import shutil
 import socket
 import struct
@@ -40,7 +41,9 @@ BODY_HEADERS = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
 SEND_SECONDS = 5  # for the client to accept more of an answer
 MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CONTENT_LENGTH)
 
-graceful_timeout = 3  # seconds; open event streams do not end by themselves, so do not wait long
+# Seconds for the requests in hand, such as a password hash on a busy machine. Learn's labs have answers that hang.
+graceful_timeout = 3 if is_learn else 20
+streams: set[socket.socket] = set()  # open event streams of this worker, which do not end by themselves
 
 # Each worker's heartbeat is a file that it touches. On a busy disk, gunicorn would take the worker for dead.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 # mkstemp names the file
@@ -93,7 +96,7 @@ def on_exit(server: Any) -> None:  # noqa: ARG001 # gunicorn passes it
         shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn passes both
+def post_fork(server: Any, worker: Any) -> None:
     """Connections and threads do not survive a fork, so each worker opens and starts its own."""
     extensions = server.app.wsgi().extensions
     for hook in extensions["after_fork"]:
@@ -101,6 +104,34 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 # gunicorn pass
     for listener in metrics_sockets:
         extensions["metrics"].serve(listener)
     threading.Thread(target=limit_bodies, name="bodies", daemon=True).start()
+    stop = worker.handle_exit  # gunicorn's handler of SIGTERM
+
+    def finish(*signal: Any) -> None:
+        worker.method_queue.defer(close_listeners, worker)  # runs in the worker's loop
+        end_streams()
+        stop(*signal)
+
+    worker.handle_exit = finish
+
+
+def close_listeners(worker: Any) -> None:
+    """Accept the connections that wait, and then close at once, so that a new one is refused.
+
+    gunicorn closes the listening socket after its last answer, and the system then resets the connections that wait to
+    be accepted. A proxy in front of several replicas has sent a request on each, and cannot know whether it was
+    processed. A refused connection is safe: the proxy has sent nothing, and takes another replica.
+    """
+    for listener in worker.sockets:
+        while select.select([listener], [], [], 0)[0]:
+            worker.accept(listener)
+        listener.close()
+
+
+def end_streams() -> None:
+    """The browser opens its event stream again after a second, at another replica if there is one."""
+    for stream in list(streams):
+        with suppress(OSError):  # it has ended
+            stream.shutdown(socket.SHUT_RDWR)
 
 
 bodies: dict[int, tuple[float, socket.socket]] = {}  # requests whose body may be unread: until when, and from where
@@ -114,6 +145,8 @@ def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passe
     """
     # Python's own socket timeout would also make is_closed() in pickup_learn/stream.py wait.
     req.unreader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_SECONDS, 0))
+    if ("ACCEPT", "text/event-stream") in req.headers:
+        streams.add(req.unreader.sock)
     if not BODY_HEADERS.isdisjoint(name for name, _ in req.headers):
         bodies[id(req)] = (time.monotonic() + BODY_SECONDS, req.unreader.sock)
 
@@ -123,6 +156,7 @@ def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:  # noq
 
     The connection is then ready for the next request. gunicorn would read it too, but without our time limit.
     """
+    streams.discard(req.unreader.sock)
     if id(req) in bodies:
         with suppress(Exception):  # if it is cut off or malformed, gunicorn closes the connection
             environ["wsgi.input"].read(MAX_UNREAD)

@@ -27,7 +27,7 @@ SERVICES = ("idp", "dispatch", "manager", "learn")
 MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager", "learn": "pickup_learn"}
 START_SECONDS = 60  # a machine that is busy with something else
 SECONDS_TO_ANSWER = 5
-STOP_SECONDS = 10  # more than gunicorn's graceful_timeout
+STOP_SECONDS = 25  # more than gunicorn's graceful_timeout
 OURS = Parties()
 LAST_LINES = 40  # of a service's output, shown with a failure
 
@@ -368,6 +368,10 @@ class ScriptedHands(StackControl):
     def kill(self, service: str) -> None:
         self._service("kill", service)
 
+    def roll(self, service: str) -> None:
+        """Restart one replica after the other."""
+        self._service("roll", service)
+
     def _service(self, *arguments: str) -> str:
         return run([str(ROOT / "scripts" / "service"), *arguments], self.environment)
 
@@ -396,27 +400,35 @@ class LocalHands(ScriptedHands):
 
 
 class ComposeHands(ScriptedHands):
-    """For containers."""
+    """For containers: one for each service, or several replicas (``make up SCALE=2``)."""
 
     def freeze(self, service: str) -> None:
-        run(["docker", "pause", self._container(service)], self.environment)
+        self.docker("pause", *self.containers(service))
 
     def thaw(self, service: str) -> None:
-        run(["docker", "unpause", self._container(service)], self.environment)
+        self.docker("unpause", *self.containers(service))
 
     def python(self, service: str, program: str) -> str:
-        return run(["docker", "exec", self._container(service), "python", "-c", program], self.environment)
+        return self.docker("exec", self.containers(service)[0], "python", "-c", program)
 
     def environments(self, service: str) -> list[str]:
-        return [self.python(service, PRINT_ENVIRONMENTS)]
+        return [
+            self.docker("exec", container, "python", "-c", PRINT_ENVIRONMENTS) for container in self.containers(service)
+        ]
 
     def output(self, service: str) -> str:
-        return run(["docker", "logs", "--tail", str(LAST_LINES), self._container(service)], self.environment)
+        logs = [self.docker("logs", "--tail", str(LAST_LINES), container) for container in self.containers(service)]
+        return "\n".join(logs)
 
-    def _container(self, service: str) -> str:
+    def containers(self, service: str) -> list[str]:
+        """The ids of its containers."""
         project = self.environment.get("COMPOSE_PROJECT_NAME") or "pickup"
         labels = [f"label=com.docker.compose.project={project}", f"label=com.docker.compose.service={service}"]
-        return run(["docker", "ps", "-aq", "--filter", labels[0], "--filter", labels[1]], self.environment).strip()
+        return self.docker("ps", "-aq", "--filter", labels[0], "--filter", labels[1]).split()
+
+    def docker(self, *arguments: str) -> str:
+        """Run the docker command; returns what it printed."""
+        return run(["docker", *arguments], self.environment)
 
 
 def running_stack(base: str, control: str, parties: Parties = OURS) -> Stack:

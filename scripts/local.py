@@ -18,7 +18,7 @@ from healthcheck import healthy
 RUN = Path(".run")
 MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager", "learn": "pickup_learn"}
 START_SECONDS = 30.0  # the first start creates a database and a key, perhaps on a busy machine
-STOP_SECONDS = 5.0  # a little more than gunicorn's graceful_timeout
+STOP_SECONDS = 22.0  # a little more than gunicorn's graceful_timeout
 KEPT_LOG = 10_000_000  # bytes; the next start renames a longer log to SERVICE.log.1
 
 

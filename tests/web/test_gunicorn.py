@@ -1,5 +1,6 @@
 """gunicorn's hooks, with a real connection."""
 
+import errno
 import socket
 import threading
 from types import ModuleType, SimpleNamespace
@@ -36,3 +37,36 @@ def test_body_that_takes_too_long_is_cut_off(conf: ModuleType, monkeypatch: pyte
         assert not conf.bodies
         done_client.sendall(b"y")
         assert done.recv(1) == b"y"
+
+
+def test_stopping_worker_accepts_the_connections_that_wait_and_refuses_new_ones(conf: ModuleType) -> None:
+    """A proxy may have sent a request on a connection that is not accepted yet. A new one must fail before that."""
+    accepted: list[socket.socket] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    with socket.socket() as waiting, socket.socket() as late:
+        assert waiting.connect_ex(address) == 0
+        waiting.sendall(b"a request")
+        conf.close_listeners(
+            SimpleNamespace(sockets=[listener], accept=lambda listener: accepted.append(listener.accept()[0]))
+        )
+        assert late.connect_ex(address) == errno.ECONNREFUSED
+        with accepted[0] as ours:
+            assert ours.recv(20) == b"a request"
+
+
+def test_stopping_worker_ends_its_event_streams(conf: ModuleType) -> None:
+    """They would keep it until it is killed, and requests in hand with them."""
+    ours, theirs = socket.socketpair()
+    another, browser = socket.socketpair()
+    with ours, theirs, another, browser:
+        for sock, accept in ((ours, "text/event-stream"), (another, "text/html")):
+            conf.pre_request(None, SimpleNamespace(headers=[("ACCEPT", accept)], unreader=SimpleNamespace(sock=sock)))
+        conf.end_streams()
+        assert theirs.recv(1) == b"", "the stream has ended"
+        with pytest.raises(BrokenPipeError):
+            ours.sendall(b"beat")
+        another.sendall(b"an answer")
+        assert browser.recv(20) == b"an answer"
+        conf.post_request(None, SimpleNamespace(unreader=SimpleNamespace(sock=ours)), {}, None)
+        assert conf.streams == set()
