@@ -12,7 +12,7 @@ RUN python -m venv --without-pip /venv \
         --only-binary :all: -r runtime.txt
 WORKDIR /app
 COPY gunicorn.conf.py ./
-COPY scripts/healthcheck.py scripts/tls.py scripts/nginx.conf scripts/
+COPY scripts/healthcheck.py scripts/tls.py scripts/nginx.conf scripts/databases.py scripts/
 COPY idp idp
 COPY relying_party relying_party
 COPY pickup_web pickup_web
@@ -31,7 +31,7 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
     PICKUP_DATA_DIR=/data
-# A new named volume gets the owner of its folder. Only make up TLS=1 uses /tls and /ca.
+# A new named volume gets the owner of its folder. Only make up TLS=1 or SCALE=2 uses /tls and /ca.
 RUN mkdir -m 0700 /data /tls /ca && chown 10001:10001 /data /tls /ca
 COPY --from=build /venv /venv
 COPY --from=build /app /app

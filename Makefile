@@ -13,7 +13,7 @@ help:
 	@echo
 
 ##@ Run it
-up: ## start everything, with or without Docker (MODE=compose|local; TLS=1 for https)
+up: ## start everything, with or without Docker (MODE=compose|local; TLS=1: https; SCALE=2: replicas)
 	@scripts/stack up
 down: ## stop everything and keep the data
 	@scripts/stack down

@@ -6,6 +6,7 @@
 run=.run
 bundled_image=pickup:bundle   # the image in a bundle (scripts/bundle)
 services="idp dispatch manager learn"
+replicated="idp dispatch manager"   # with SCALE=2; Learn's one collector reads their records
 packages="idp relying_party pickup_web pickup_dispatch pickup_manager pickup_learn docs/tutorial docs/labs"
 umask 077   # only the user who runs this may read secrets, logs and data
 mkdir -p "$run"
@@ -89,6 +90,8 @@ random_password() {
 # The services do not start without these. scripts/environment.py lists which service gets which.
 needed="PICKUP_IDP_SECRET_KEY PICKUP_DISPATCH_SECRET_KEY PICKUP_MANAGER_SECRET_KEY PICKUP_LEARN_SECRET_KEY"
 needed="$needed PICKUP_DISPATCH_CLIENT_SECRET PICKUP_MANAGER_CLIENT_SECRET PICKUP_DEMO_PASSWORD"
+for_scale="PICKUP_IDP_DATABASE_PASSWORD PICKUP_DISPATCH_DATABASE_PASSWORD PICKUP_MANAGER_DATABASE_PASSWORD"
+for_scale="$for_scale PICKUP_LEARN_DATABASE_PASSWORD"   # PostgreSQL's roles, added by the first make up SCALE=2
 
 new_value() { case $1 in PICKUP_DEMO_PASSWORD) random_password ;; *) random_secret ;; esac }
 
@@ -168,15 +171,35 @@ container_of() {
     containers --filter "label=com.docker.compose.service=$target" "$@"
 }
 
-# Whether the existing stack uses TLS: only then it has an nginx container.
-has_tls() { have docker && [ -n "$(container_of nginx -a 2>/dev/null)" ]; }
+first_of() { container_of "$@" | head -n 1; }   # of several replicas, any one
 
-# Selects the stack with TLS: $compose reads the other file, and the addresses are https.
-use_tls() {
-    scheme=https compose="$compose -f docker-compose.tls.yml"
+# Whether the existing stack uses TLS: it has an nginx container, and not for plain http.
+has_tls() {
+    have docker && [ -n "$(container_of nginx -a 2>/dev/null)" ] &&
+        [ -z "$(container_of nginx -a --filter label=pickup.scheme=http)" ]
+}
+
+# How many replicas of the IdP and of each app the existing stack has. With more than one it has a PostgreSQL container.
+replicas() {
+    if have docker && [ -n "$(container_of postgres -a 2>/dev/null)" ]; then container_of idp -a | awk 'END { print NR ? NR : 1 }'
+    else echo 1; fi
+}
+
+# use_nginx SCHEME: selects the stack behind nginx. $compose reads the other file, and nginx.conf needs the addresses.
+use_nginx() {
+    scheme=$1 compose="$compose -f docker-compose.tls.yml"
     for each in $services; do
         export "PICKUP_$(upper "$each")_URL=$(url_of "$each")"
     done
+}
+use_tls() { use_nginx https; }
+
+# Selects the stack with replicas, after use_tls if it is used (docker-compose.scale.yml).
+use_scale() {
+    export NGINX_CA=/ca/ca.pem NGINX_SCHEME=$scheme
+    if [ "$scheme" = https ]; then export PICKUP_DEMO_PLAIN_HTTP=false
+    else use_nginx http; NGINX_CA=${PICKUP_CA_BUNDLE:-}; fi
+    compose="$compose -f docker-compose.scale.yml"
 }
 
 local_py() { .venv/bin/python scripts/local.py "$@"; }
@@ -201,6 +224,15 @@ choose_mode() {
             fi ;;
         *) die "TLS is '$TLS'; it can be 1 or 0." ;;
     esac
+    case ${SCALE:-1} in
+        1) ;;
+        [2-8])
+            if [ "${MODE:=compose}" = local ]; then why="MODE is local"; fi
+            if [ "$MODE" = local ] || ! can_compose; then
+                die "SCALE=$SCALE needs Docker, because PostgreSQL and nginx run in containers, but $why."
+            fi ;;
+        *) die "SCALE is '$SCALE'; it can be from 1 to 8." ;;
+    esac
     case ${MODE:-} in
         compose) can_compose || die "MODE=compose is not possible: $why." ; mode=compose ;;
         local) mode=local why="MODE=local" ;;
@@ -217,13 +249,15 @@ current_mode() {
     mode=$(running_mode)
     [ -n "$mode" ] || mode=$(cat "$run/mode" 2>/dev/null || true)
     case $mode in compose) can_compose || die "The stack was started with compose, but $why." ;; esac
-    if [ "$mode" = compose ] && has_tls; then use_tls; fi
+    [ "$mode" = compose ] || return 0
+    if has_tls; then use_tls; fi
+    if [ "$(replicas)" -gt 1 ]; then use_scale; fi
 }
 
 # A checksum of the files that a start depends on. It shows whether the image or the processes are out of date.
 fingerprint() {
     find Dockerfile .dockerignore gunicorn.conf.py requirements/runtime.txt \
-        scripts/healthcheck.py scripts/tls.py scripts/nginx.conf $packages \
+        scripts/healthcheck.py scripts/tls.py scripts/nginx.conf scripts/databases.py $packages \
         -type f ! -name '*.py[co]' -exec cksum {} + | LC_ALL=C sort -k 3 | cksum | tr ' ' '-'
 }
 
@@ -276,7 +310,7 @@ cli() {
     target=$1; shift
     if [ "$mode" = local ]; then
         .venv/bin/python scripts/environment.py "$target" .venv/bin/flask --app "$(module_of "$target")" "$@"
-    elif id=$(container_of "$target") && [ -n "$id" ]; then
+    elif id=$(first_of "$target") && [ -n "$id" ]; then
         docker exec ${input:-} "$id" flask --app "$(module_of "$target")" "$@"
     else
         $compose run --rm --no-deps -T "$target" flask --app "$(module_of "$target")" "$@" </dev/null
@@ -286,14 +320,14 @@ cli() {
 # inside SERVICE FILE ARGUMENTS…: runs a Python file of scripts/ with the service's environment, in its network.
 inside() {
     target=$1 file=$2; shift 2
-    if [ "$mode" = compose ]; then docker exec -i "$(container_of "$target")" python - "$@" <"$file"
+    if [ "$mode" = compose ]; then docker exec -i "$(first_of "$target")" python - "$@" <"$file"
     else .venv/bin/python scripts/environment.py "$target" .venv/bin/python - "$@" <"$file"; fi
 }
 
 # The nginx container has curl and no Python. nginx is healthy if it returns any response of a service.
 is_healthy() {
     case $1 in
-        nginx) docker exec "$2" curl -sk -o /dev/null "https://localhost:$(port_of idp)/healthz" ;;
+        nginx) docker exec "$2" curl -sk -o /dev/null "$scheme://localhost:$(port_of idp)/healthz" ;;
         *) docker exec "$2" python -IS scripts/healthcheck.py ;;
     esac >/dev/null 2>&1
 }
@@ -303,15 +337,17 @@ is_healthy() {
 wait_healthy() {
     asked=0
     for each in "$@"; do
-        id=$(container_of "$each" -a)
-        until is_healthy "$each" "$id"; do
-            asked=$((asked + 1))
-            if [ "$asked" -gt 150 ] || [ "$(docker inspect -f '{{.State.Status}}' "$id")" != running ]; then
-                docker logs --tail 30 "$id" >&2
-                die "$(title_of "$each") did not start; its last lines are above."
-            fi
-            [ $((asked % 15)) != 0 ] || say "  waiting for $(title_of "$each")"
-            sleep 0.2
-        done
+        for id in $(container_of "$each" -a); do wait_healthy_container "$each" "$id"; done
+    done
+}
+wait_healthy_container() {
+    until is_healthy "$1" "$2"; do
+        asked=$((asked + 1))
+        if [ "$asked" -gt 150 ] || [ "$(docker inspect -f '{{.State.Status}}' "$2")" != running ]; then
+            docker logs --tail 30 "$2" >&2
+            die "$(title_of "$1") did not start; its last lines are above."
+        fi
+        [ $((asked % 15)) != 0 ] || say "  waiting for $(title_of "$1")"
+        sleep 0.2
     done
 }

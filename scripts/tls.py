@@ -1,10 +1,11 @@
-"""Creates the files that the nginx of ``make up TLS=1`` needs: ``tls.py PRIVATE PUBLIC`` (two folders).
+"""Creates the files that nginx needs (``make up TLS=1`` or ``SCALE=2``): ``tls.py PRIVATE PUBLIC`` (two folders).
 
 PRIVATE gets the server's key with its certificate, and nginx.conf. PUBLIC gets the CA's certificate. Creates new
-certificates only if a name has changed or they expire soon.
+certificates only if a name has changed or they expire soon. With NGINX_SCHEME=http there is only nginx.conf.
 """
 
 import os
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,9 +101,15 @@ def write(path: Path, content: bytes, mode: int) -> None:
     new.replace(path)
 
 
+def without_tls(nginx_conf: str) -> str:
+    """The configuration for plain http."""
+    return re.sub(r"^ *(ssl_|http2 ).*\n", "", nginx_conf, flags=re.MULTILINE).replace(" ssl;", ";")
+
+
 def main(private: Path, public: Path) -> None:
     names = [urlsplit(os.environ[f"PICKUP_{service}_URL"]).hostname or "" for service in SERVICES]
-    if not (is_good(private / "server.pem", names) and (public / "ca.pem").exists()):
+    uses_tls = os.environ.get("NGINX_SCHEME") != "http"
+    if uses_tls and not (is_good(private / "server.pem", names) and (public / "ca.pem").exists()):
         server_pem, ca_pem = make(names)
         write(public / "ca.pem", ca_pem, 0o644)
         write(private / "server.pem", server_pem, 0o600)
@@ -110,6 +117,8 @@ def main(private: Path, public: Path) -> None:
     nginx_conf = Path(__file__).with_name("nginx.conf").read_text("utf-8")
     for service in SERVICES:
         nginx_conf = nginx_conf.replace(f"@{service}_PORT@", os.environ[f"PICKUP_{service}_PORT"])
+    if not uses_tls:
+        nginx_conf = without_tls(nginx_conf)
     write(private / "nginx.conf", nginx_conf.encode(), 0o600)
 
 

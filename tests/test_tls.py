@@ -75,3 +75,16 @@ def test_nginx_has_the_ports_of_the_addresses(folders: Folders) -> None:
     assert "listen 9001 ssl" in settings
     assert "9003 http://manager:9003;" in settings
     assert "@" not in settings.replace("at signs", "")
+
+
+def test_without_tls_nginx_has_the_same_ports_and_no_certificate(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For replicas behind plain http."""
+    monkeypatch.setenv("NGINX_SCHEME", "http")
+    folders.script["main"](folders.private, folders.public)
+    assert [path.name for path in folders.private.iterdir()] == ["nginx.conf"]
+    settings = (folders.private / "nginx.conf").read_text("utf-8")
+    assert "listen 9001;" in settings
+    assert "ssl" not in settings
+    assert "http2" not in settings

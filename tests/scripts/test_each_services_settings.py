@@ -44,6 +44,8 @@ MAY_HOLD = {
     "manager": {"key of Manager", "secret of Manager", "postgresql://manager:three@db/manager"},
     "learn": {"key of Learn", "postgresql://learn:four@db/learn"},
 }
+# With replicas: the passwords of PostgreSQL's roles. In other stacks no service has one.
+DATABASE_PASSWORDS = {f"PICKUP_{service.upper()}_DATABASE_PASSWORD": f"role of {service}" for service in SERVICES}
 HANDED_ON = {"PICKUP_DEMO_PLAIN_HTTP": "true", "PICKUP_IDP_PORT": "9000"}
 
 
@@ -51,28 +53,35 @@ def local_environment(service: str) -> dict[str, str]:
     """What a process finds that scripts/environment.py runs."""
     show = "import json, os; print(json.dumps(dict(os.environ)))"
     command = [sys.executable, "scripts/environment.py", service, sys.executable, "-c", show]
-    given = {**os.environ, **SECRETS, **HANDED_ON}
+    given = {**os.environ, **SECRETS, **DATABASE_PASSWORDS, **HANDED_ON}
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
 
-def compose_environment(service: str, file: str) -> dict[str, str]:
+def in_compose_file(file: str, service: str) -> dict[str, Any]:
+    """The service in that file."""
+    return dict(yaml.safe_load((ROOT / file).read_text("utf-8"))["services"][service])
+
+
+def compose_environment(service: str, file: str, overlay: str = "") -> dict[str, str]:
     """What ``docker compose`` puts into the container of ``service``, with the variables of .env filled in."""
-    own = yaml.safe_load((ROOT / file).read_text("utf-8"))["services"][service]
-    base: dict[str, Any] = yaml.safe_load((ROOT / own["extends"]["file"]).read_text("utf-8"))["services"][service]
-    merged = {**base["environment"], **own.get("environment", {})}
-    assert "env_file" not in {**base, **own}
+    own = in_compose_file(file, service)
+    base = in_compose_file(own["extends"]["file"], service)
+    over = in_compose_file(overlay, service) if overlay else {}
+    merged = {**base["environment"], **own.get("environment", {}), **over.get("environment", {})}
+    assert "env_file" not in {**base, **own, **over}
     return {name: filled_in(str(value)) for name, value in merged.items()}
 
 
 def filled_in(value: str) -> str:
-    for name, secret in {**SECRETS, **HANDED_ON}.items():
+    for name, secret in {**SECRETS, **DATABASE_PASSWORDS, **HANDED_ON}.items():
         value = value.replace(f"${{{name}:-}}", secret)
     return value
 
 
 def secrets_in(environment: dict[str, str]) -> set[str]:
-    return {secret for secret in SECRETS.values() if any(secret in value for value in environment.values())}
+    secrets = {**SECRETS, **DATABASE_PASSWORDS}.values()
+    return {secret for secret in secrets if any(secret in value for value in environment.values())}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -91,6 +100,22 @@ def test_container_has_no_secret_of_another_service(service: str, file: str) -> 
     environment = compose_environment(service, file)
     assert secrets_in(environment) == MAY_HOLD[service]
     assert environment["PICKUP_SECRET_KEY"] == SECRETS[f"PICKUP_{service.upper()}_SECRET_KEY"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_replica_has_the_password_of_its_own_role_in_postgresql_only(service: str) -> None:
+    """In place of its database URL."""
+    environment = compose_environment(service, "docker-compose.tls.yml", "docker-compose.scale.yml")
+    url = SECRETS[f"PICKUP_{service.upper()}_DATABASE_URL"]
+    assert secrets_in(environment) == MAY_HOLD[service] - {url} | {f"role of {service}"}
+
+
+def test_postgresql_itself_is_given_no_password() -> None:
+    """The container that makes the roles has theirs and no other secret."""
+    postgres = in_compose_file("docker-compose.scale.yml", "postgres")
+    databases = in_compose_file("docker-compose.scale.yml", "databases")
+    assert secrets_in({"all": filled_in(str(postgres))}) == set()
+    assert secrets_in({"all": filled_in(str(databases))}) == set(DATABASE_PASSWORDS.values())
 
 
 @pytest.mark.parametrize("container", ["certificates", "nginx"])

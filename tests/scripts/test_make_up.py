@@ -183,6 +183,42 @@ def test_with_tls_the_default_addresses_are_https(checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_with_replicas_the_databases_get_passwords(checkout: Checkout) -> None:
+    """Only then, because one process for each service needs none."""
+    assert checkout.up(IMAGE="is there").returncode == 0
+    assert not [name for name in checkout.dotenv() if name.endswith("_DATABASE_PASSWORD")]
+    done = checkout.up(SCALE="3", IMAGE="is there")
+    assert done.returncode == 0, done.stderr
+    values = [value for name, value in checkout.dotenv().items() if name.endswith("_DATABASE_PASSWORD")]
+    assert len(set(values)) == 4
+    assert all(values)
+    assert checkout.did("-f docker-compose.tls.yml -f docker-compose.scale.yml up -d")
+    assert checkout.did("--scale idp=3 --scale dispatch=3 --scale manager=3")
+
+
+def test_replicas_may_have_tls(checkout: Checkout) -> None:
+    """Then plain http need not be allowed."""
+    done = checkout.up(TLS="1", SCALE="2", PICKUP_DEMO_PLAIN_HTTP="false", IMAGE="is there")
+    assert done.returncode == 0, done.stderr
+    assert checkout.did("-f docker-compose.tls.yml -f docker-compose.scale.yml up -d")
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"SCALE": "2", "MODE": "local"}, "SCALE=2 needs Docker, because PostgreSQL and nginx run in containers"),
+        ({"SCALE": "0"}, "SCALE is '0'; it can be from 1 to 8."),
+        ({"SCALE": "9"}, "SCALE is '9'; it can be from 1 to 8."),
+    ],
+)
+def test_replicas_that_are_not_possible_are_refused(checkout: Checkout, variables: dict[str, str], says: str) -> None:
+    """Before anything is started."""
+    done = checkout.up(**variables)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert checkout.changed_nothing()
+
+
 # --- ports ---
 
 

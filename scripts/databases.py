@@ -1,0 +1,41 @@
+"""Creates a database and a role for each service (``make up SCALE=2``). Changes only what differs.
+
+A role can connect to its own database only, and owns it. The passwords come from .env.
+"""
+
+import os
+
+import psycopg
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier, Literal
+
+SERVICES = ("idp", "dispatch", "manager", "learn")
+
+
+def make(connection: Connection, service: str, password: str) -> None:
+    """The role and the database. Both have the service's name."""
+    name = Identifier(service)
+    if not exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", service):
+        connection.execute(SQL("CREATE ROLE {} LOGIN").format(name))
+    # The server stores a hash. `make up` may have made a new password, because .env was deleted.
+    connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(name, Literal(password)))
+    if not exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", service):
+        connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+    connection.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))  # by default every role can connect
+
+
+def exists(connection: Connection, query: str, name: str) -> bool:
+    """Whether the query finds a row."""
+    return connection.execute(query, [name]).fetchone() is not None
+
+
+def main() -> None:
+    """As the superuser, through the server's socket. No service has the socket."""
+    with psycopg.connect(host="/socket", user="postgres", autocommit=True) as connection:
+        for service in SERVICES:
+            make(connection, service, os.environ[f"PICKUP_{service.upper()}_DATABASE_PASSWORD"])
+        connection.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
+
+
+if __name__ == "__main__":
+    main()
