@@ -5,6 +5,7 @@ Stories that are not about signing in use it to sign in: it is about ten times a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -22,10 +23,10 @@ Attributes = dict[str, str]
 
 
 class PlainBrowser:
-    """One client with its own cookies."""
+    """One client with its own cookies. ``before_redirect`` is called with each address to which it is redirected."""
 
-    def __init__(self, user_agent: str = "") -> None:
-        self._http = PlainClient()
+    def __init__(self, user_agent: str = "", before_redirect: Callable[[str], None] = lambda _url: None) -> None:
+        self._http, self._before_redirect = PlainClient(), before_redirect
         self._http.headers["Accept"] = "text/html"
         if user_agent:
             self._http.headers["User-Agent"] = user_agent
@@ -38,6 +39,10 @@ class PlainBrowser:
         """Submit the first form in ``<main>``; ``changes`` replace values of its fields."""
         form = form_of(page)
         return self._follow(self._http.post(urljoin(page.url, form.action), data={**form.fields, **changes}))
+
+    def post(self, url: str, **fields: str) -> requests.Response:
+        """Submit a form with these fields."""
+        return self._follow(self._http.post(url, data=fields))
 
     def sign_in(self, url: str, user: str, password: str) -> requests.Response:
         """Open ``url`` and sign in on the page that it redirects to."""
@@ -63,11 +68,18 @@ class PlainBrowser:
                 ]
             )
 
+    def cookie(self, url: str) -> str:
+        """The cookies it would send there, as a header."""
+        request = self._http.prepare_request(requests.Request("GET", url))
+        return str(request.headers["Cookie"])
+
     def _follow(self, answer: requests.Response) -> requests.Response:
         for _ in range(MAX_REDIRECTS):
             if "Location" not in answer.headers:
                 return answer
-            answer = self._http.get(urljoin(answer.url, answer.headers["Location"]))
+            address = urljoin(answer.url, answer.headers["Location"])
+            self._before_redirect(address)
+            answer = self._http.get(address)
         raise AssertionError(f"more than {MAX_REDIRECTS} redirects, the last one to {answer.url}")
 
 
