@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -81,10 +82,17 @@ def unprivileged() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """See :class:`Postgres`."""
-    found = programs()
-    if found is None:
+    if programs() is None:
         give_up = pytest.fail if REQUIRED else pytest.skip
         give_up("there is no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster(*more: str) -> Iterator[Postgres]:
+    """Start one, with ``more`` settings, and delete it afterwards."""
+    found = programs()
     # Not below pytest's folder: a socket's path is limited to about a hundred characters, and root owns the folder.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     who = unprivileged()
@@ -92,7 +100,7 @@ def postgres() -> Iterator[Postgres]:
         shutil.chown(folder, who["user"], who["group"])
     how: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder, **who}
     data = f"{folder}/data"
-    options = " ".join(["-h ''", f"-k {folder}", *(f"-c {setting}" for setting in FAST)])
+    options = " ".join(["-h ''", f"-k {folder}", *(f"-c {setting}" for setting in (*FAST, *more))])
     start = [f"{found}/pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start"]
     try:
         initdb = [f"{found}/initdb", "-D", data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
