@@ -86,14 +86,20 @@ class CarriedOutLogout(Base):
 
 
 def make_tables(engine: Engine) -> None:
-    """Create missing tables, indexes and columns. IF NOT EXISTS, because two processes may start at the same time."""
+    """Create missing tables, indexes and columns. IF NOT EXISTS, because two processes may start at the same time.
+
+    Looks first: on PostgreSQL, even a CREATE INDEX of an index that exists waits for the sign-ins of other processes.
+    """
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # there, IF NOT EXISTS fails if another process is creating the table
             connection.execute(text("SELECT pg_advisory_xact_lock(20242)"))  # any number, the same in all processes
         for table in Base.metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
+            if not inspect(connection).has_table(table.name):
+                connection.execute(CreateTable(table, if_not_exists=True))
+            present = {index["name"] for index in inspect(connection).get_indexes(table.name)}
             for index in table.indexes:
-                connection.execute(CreateIndex(index, if_not_exists=True))
+                if index.name not in present:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
     for table in Base.metadata.sorted_tables:
         for column in missing_columns(engine, table):
             _add(engine, column)
