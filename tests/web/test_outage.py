@@ -17,17 +17,17 @@ SENTENCE = "The database does not answer at the moment. Try again in a few secon
 
 @contextmanager
 def no_database(app: Flask) -> Iterator[None]:
-    """Every statement fails, as when PostgreSQL restarts."""
+    """Every transaction fails, as when PostgreSQL restarts."""
 
     def fail(*_args: Any) -> None:
         raise OperationalError("SELECT …", None, Exception("terminating connection due to administrator command"))
 
     engine = engine_of(app)
-    event.listen(engine, "before_cursor_execute", fail)
+    event.listen(engine, "begin", fail)
     try:
         yield
     finally:
-        event.remove(engine, "before_cursor_execute", fail)
+        event.remove(engine, "begin", fail)
 
 
 def test_signed_in_user_gets_503_with_a_sentence_and_is_signed_in_afterwards(
