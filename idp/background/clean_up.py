@@ -1,5 +1,6 @@
-"""Deletes rows that are no longer needed, a few each minute (loop.py), so that no request waits for it."""
+"""Deletes rows that are no longer needed, each minute (loop.py). Small transactions: no request waits for long."""
 
+import time
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, or_, select
@@ -19,7 +20,8 @@ from idp.models import (
 )
 from pickup_web.clock import now
 
-BATCH = 100  # rows of a kind, each time
+BATCH = 100  # rows of a transaction
+SECONDS = 5.0  # after which each kind gets one more batch only; this thread also looks for due deliveries
 CODE_SECONDS = 30 * 24 * 3600  # a code is kept this long, and until its last token is deleted
 LEDGER_SECONDS = 90 * 24 * 3600  # deliveries and their sessions are kept for three months
 UNUSED_SECONDS = 7 * 24 * 3600  # a self-registered client that no user signs in to is deleted after this time
@@ -31,7 +33,10 @@ BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows deleted toget
 
 
 def clean_up(db: Session) -> None:
-    """Delete a batch of each kind, and commit. Selects first, because usually nothing is due: no write lock then."""
+    """Delete the rows of each kind, and commit each batch.
+
+    Selects first, because usually nothing is due: no write lock then.
+    """
     has_tokens = exists().where(Token.client_id == Client.client_id)
     is_expired = (Token.access_expires_at < now()) & (
         Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now())
@@ -52,12 +57,24 @@ def clean_up(db: Session) -> None:
         (Client.client_id, is_unused_client() & ~is_referenced() & ~has_tokens),
         (Token.access_hash, is_expired),
     ]
+    until = time.monotonic() + SECONDS
     for key, is_over in kinds:
-        if keys := db.scalars(select(key).where(is_over).limit(BATCH)).all():
-            for column in BELONGING.get(key.class_, []):
-                db.execute(delete(column.class_).where(column.in_(keys)).execution_options(synchronize_session=False))
-            db.execute(delete(key.class_).where(key.in_(keys)).execution_options(synchronize_session=False))
-            db.commit()
+        while delete_batch(db, key, is_over) == BATCH and time.monotonic() < until:
+            pass
+
+
+def delete_batch(db: Session, key: InstrumentedAttribute[str], is_over: ColumnElement[bool]) -> int:
+    """Delete some rows with what belongs to them, and commit. Returns the number of rows.
+
+    Several workers may clean up at the same time: each skips the rows that another one is deleting.
+    """
+    keys = db.scalars(select(key).where(is_over).limit(BATCH).with_for_update(skip_locked=True)).all()
+    if keys:
+        for column in BELONGING.get(key.class_, []):
+            db.execute(delete(column.class_).where(column.in_(keys)).execution_options(synchronize_session=False))
+        db.execute(delete(key.class_).where(key.in_(keys)).execution_options(synchronize_session=False))
+        db.commit()
+    return len(keys)
 
 
 def unfinished_removals(db: Session) -> list[Client]:

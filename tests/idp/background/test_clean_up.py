@@ -1,11 +1,15 @@
-"""Unneeded rows are deleted, a few each minute; unfinished work is completed."""
+"""Unneeded rows are deleted each minute, in small transactions; unfinished work is completed."""
+
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
+from idp.background import clean_up
 from idp.background.clean_up import BATCH, CODE_SECONDS, LEDGER_SECONDS, UNUSED_SECONDS
 from idp.models import AuthorizationCode, Client, Delivery, DeliveryAttempt, Participation, SsoSession, Token, hash_of
 from idp.tokens.token_store import REFRESH_SECONDS
+from pickup_web.database import engine_of
 from tests.conftest import Clock, SiteClient, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
 from tests.idp.parties import Registrar
@@ -93,22 +97,43 @@ def test_used_code_is_kept_as_long_as_its_tokens(provider: Provider, cameron: Si
 
 
 def test_clean_up_works_in_small_batches(register: Registrar, provider: Provider, clock: Clock) -> None:
-    """It never blocks for long; the rest is deleted the next time."""
+    """It never blocks for long, and deletes all of them: a fixed number per minute could be less than what is added."""
     before = len(client_ids(provider))
     for _ in range(BATCH + 2):
         register()
     clock.turn(UNUSED_SECONDS + 1)
+    deleted: list[int] = []
+    event.listen(engine_of(provider.app), "after_cursor_execute", lambda *args: deleted.append(rows_deleted(*args)))
+    provider.state.background.run_maintenance()
+    assert [count for count in deleted if count] == [BATCH, 2]
+    assert len(client_ids(provider)) == before
+
+
+def test_clean_up_stops_after_a_while(
+    register: Registrar, provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same thread looks for due deliveries; the rest is deleted the next time."""
+    before = len(client_ids(provider))
+    for _ in range(BATCH + 2):
+        register()
+    clock.turn(UNUSED_SECONDS + 1)
+    monkeypatch.setattr(clean_up, "SECONDS", 0.0)
     provider.state.background.run_maintenance()
     assert len(client_ids(provider)) == before + 2
     provider.state.background.run_maintenance()
     assert len(client_ids(provider)) == before
 
 
+def rows_deleted(_connection: Any, cursor: Any, statement: str, *_: Any) -> int:
+    """For SQLAlchemy's event ``after_cursor_execute``."""
+    return int(cursor.rowcount) if statement.startswith("DELETE FROM client") else 0
+
+
 # --- the ledger ---
 
 
 def look_later(provider: Provider, clock: Clock, seconds: int) -> None:
-    """Deletes old rows; called a few times, because each call deletes few."""
+    """Deletes old rows; called a few times, because some rows are kept as long as others."""
     clock.turn(seconds)
     for _ in range(3):
         provider.state.background.run_maintenance()
