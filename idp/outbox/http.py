@@ -18,7 +18,7 @@ import ssl
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, TypeAlias, TypeVar
@@ -46,7 +46,7 @@ MAX_DOCUMENT = 64 * 1024  # bytes of a key set, request object or sector file
 WAITING_THREADS = 4  # request threads, of 16 (gunicorn.conf.py), that may wait for a document
 
 T = TypeVar("T")
-Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connection: TypeAlias = socket.socket  # also an ssl.SSLSocket; it never blocks
 
 
 class FetchError(Exception):
@@ -147,35 +147,31 @@ class GuardedHttpClient:
         """Makes one request and returns the response, whatever its status. :class:`FetchError` if there is none."""
         parts = self.check(request.url)
         try:
-            async with asyncio.timeout(LOOK_UP_SECONDS):
-                addresses = await self._addresses(parts.hostname or "")
+            addresses = await self._addresses(parts.hostname or "")
             async with asyncio.timeout(request.connect_seconds):
-                reader, writer = await self._connect(parts, addresses, request.ca_certificates)
-            try:
+                connection = await self._connect(parts, addresses, request.ca_certificates)
+            with connection:  # the rest of the response is not read
                 reply = Reply()
                 async with asyncio.timeout(request.answer_seconds):
-                    writer.write(request.as_bytes(parts))
-                    await read_head(reader, reply)
-                fault = await read_body(reader, reply, request.limit)
-            finally:
-                writer.transport.abort()  # the rest of the response is not read
+                    await send(connection, request.as_bytes(parts))
+                    await read_head(connection, reply)
+                fault = await read_body(connection, reply, request.limit)
         except (OSError, EOFError, ValueError) as error:
             raise FetchError(fault_in_words(error)) from error
         return Answer(reply.status, reply.headers, reply.body[: request.limit], fault)
 
     async def _connect(self, parts: SplitResult, addresses: list[str], ca_certificates: str | None) -> Connection:
-        tls: dict[str, Any] = {}
-        if parts.scheme == "https":
-            tls = {"ssl": trusting(ca_certificates, self.ca_bundle), "server_hostname": parts.hostname}
+        tls = trusting(ca_certificates, self.ca_bundle) if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
         # Connect to the addresses that were checked: a second look-up of the name may return others.
-        return await first_of([partial(asyncio.open_connection, address, port, **tls) for address in addresses])
+        return await first_of([partial(connect, address, port, tls, parts.hostname) for address in addresses])
 
     async def _addresses(self, host: str) -> list[str]:
         try:
             found = [str(ipaddress.ip_address(host))]
         except ValueError:
-            found = await look_up(host)
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                found = await look_up(host)
         if not self.allow_private_addresses:
             for address in found:
                 require_public_address(address)
@@ -187,6 +183,8 @@ async def first_of(connects: list[Callable[[], Coroutine[Any, Any, Connection]]]
 
     A later attempt does not cancel the earlier ones, so a slow address can still win.
     """
+    if len(connects) == 1:  # usual case, needs no task
+        return await connects[0]()
     left, attempts = list(connects), set[asyncio.Task[Connection]]()
     fault: BaseException = OSError("no address")
     try:
@@ -210,7 +208,81 @@ async def first_of(connects: list[Callable[[], Coroutine[Any, Any, Connection]]]
 def hang_up(attempt: asyncio.Task[Connection]) -> None:
     """Closes a connection that was made too late."""
     if not attempt.cancelled() and not attempt.exception():
-        attempt.result()[1].transport.abort()
+        attempt.result().close()
+
+
+# --- sockets: asyncio's streams would take twice the CPU time (docs/figures.md) ---
+
+
+async def connect(address: str, port: int, tls: ssl.SSLContext | None, name: str | None) -> Connection:
+    """Opens a connection to a checked address; with ``tls``, to a server that has a certificate for ``name``."""
+    family, *_, place = socket.getaddrinfo(address, port, flags=socket.AI_NUMERICHOST)[0]
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        with suppress(BlockingIOError):
+            connection.connect(place)
+        await until_ready(connection, for_reading=False)
+        raise_fault_of(connection)
+        if tls:
+            connection = tls.wrap_socket(connection, server_hostname=name, do_handshake_on_connect=False)
+            await when_ready(connection, connection.do_handshake)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def raise_fault_of(connection: Connection) -> None:
+    """Raises the :class:`OSError` with which connecting failed, if it did."""
+    if fault := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(fault, os.strerror(fault))
+
+
+async def send(connection: Connection, request: bytes) -> None:
+    """Sends all of it."""
+    while request:
+        sent = await when_ready(connection, partial(connection.send, request), for_reading=False)
+        request = request[sent:]
+
+
+async def receive(connection: Connection) -> bytes:
+    """The next bytes; none if the other side has closed the connection."""
+    return await when_ready(connection, partial(connection.recv, 4096))
+
+
+async def when_ready(connection: Connection, act: Callable[[], T], *, for_reading: bool = True) -> T:
+    """Does it as soon as the connection is ready. With TLS, also sending may have to read first, and vice versa."""
+    while True:
+        try:
+            return act()
+        except ssl.SSLWantReadError:
+            await until_ready(connection, for_reading=True)
+        except ssl.SSLWantWriteError:
+            await until_ready(connection, for_reading=False)
+        except BlockingIOError:
+            await until_ready(connection, for_reading=for_reading)
+
+
+async def until_ready(connection: Connection, *, for_reading: bool) -> None:
+    """Waits until the connection can be read, or written; also if it is broken."""
+    loop = asyncio.get_running_loop()
+    ready, number = loop.create_future(), connection.fileno()
+    add, remove = (loop.add_reader, loop.remove_reader) if for_reading else (loop.add_writer, loop.remove_writer)
+    add(number, set_ready, ready)
+    try:
+        await ready
+    finally:
+        remove(number)
+
+
+def set_ready(ready: asyncio.Future[None]) -> None:
+    """The loop may call it again before the waiting task has run."""
+    if not ready.done():
+        ready.set_result(None)
+
+
+# --- the response ---
 
 
 class Reply:
@@ -259,24 +331,25 @@ class Reply:
         self.is_over = self.status > 0
 
 
-async def read_head(reader: asyncio.StreamReader, reply: Reply) -> None:
+async def read_head(connection: Connection, reply: Reply) -> None:
     """Reads until the headers of the final response are complete. Their size is limited."""
     seen = 0
     while not reply.status:
-        piece = await reader.read(4096)
+        if seen:
+            await asyncio.sleep(0)  # reading what has already arrived never waits, so let the other requests run
+        piece = await receive(connection)
         seen += len(piece)
         if not piece or seen > MAX_HEAD:
             raise EOFError("no headers")
         reply.feed(piece)
-        await asyncio.sleep(0)  # reading what has already arrived never waits, so let the other requests run
 
 
-async def read_body(reader: asyncio.StreamReader, reply: Reply, limit: int) -> str:
+async def read_body(connection: Connection, reply: Reply, limit: int) -> str:
     """Reads the body up to the limit. Returns what is wrong with it, if anything: too large, too slow or broken off."""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS if not reply.is_over else None):
             while not (reply.is_over or reply.is_broken) and len(reply.body) <= limit:
-                if piece := await reader.read(4096):
+                if piece := await receive(connection):
                     reply.feed(piece)
                     await asyncio.sleep(0)
                 else:

@@ -187,8 +187,8 @@ class Wire:
             raise socket.gaierror(-2, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
 
-    async def open_connection(self, host: str, port: int, **_: Any) -> Any:
-        """In place of a real socket."""
+    async def connect(self, host: str, port: int, *_: Any) -> Any:
+        """In place of :func:`idp.outbox.http.connect`."""
         self.connected.append(f"{host}:{port}")
         raise ConnectionRefusedError
 
@@ -198,7 +198,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     """See :class:`Wire`; the door is the real one."""
     ours = Wire({"shop.example": ["93.184.216.34"]})
     monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
-    monkeypatch.setattr(asyncio, "open_connection", ours.open_connection)
+    monkeypatch.setattr(fetch, "connect", ours.connect)
     monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
     return ours
 
@@ -473,13 +473,15 @@ def test_large_answer_does_not_delay_other_requests() -> None:
     """All requests are made by one thread: between two pieces of an answer the others go on."""
 
     async def turns_of_another() -> int:
-        reader, turns = asyncio.StreamReader(), 0
-        reader.feed_data(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000 + b"\r\n\r\n")
-        reading = asyncio.create_task(fetch.read_head(reader, fetch.Reply()))
-        while not reading.done():
-            turns += 1
-            await asyncio.sleep(0)
-        return turns
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000 + b"\r\n\r\n")
+            turns, reading = 0, asyncio.create_task(fetch.read_head(ours, fetch.Reply()))
+            while not reading.done():
+                turns += 1
+                await asyncio.sleep(0)
+            return turns
 
     assert in_background(turns_of_another()).result() > 10
 
@@ -614,32 +616,32 @@ def test_next_address_is_tried_if_the_first_drops_packets(
     dead: int, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 8305: the next one is tried beside it, within the time there is to connect."""
-    really_open = asyncio.open_connection
+    really_open = fetch.connect
 
-    async def open_connection(address: str, port: int) -> Any:
+    async def connect(address: str, port: int, *tls: Any) -> Any:
         if address != "127.0.0.1":
             await asyncio.Event().wait()
-        return await really_open(address, port)
+        return await really_open(address, port, *tls)
 
-    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    monkeypatch.setattr(fetch, "connect", connect)
     monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
     monkeypatch.setattr(fetch, "addresses_of", lambda _: [f"192.0.2.{one}" for one in range(dead)] + ["127.0.0.1"])
     assert DEMO.get(site.url().replace("127.0.0.1", "two.example")) == b"document"
 
 
 class Line:
-    """A connection, made of paper. It is both halves of it, and knows whether it was hung up."""
+    """A connection, made of paper. It knows whether it was hung up."""
 
     def __init__(self) -> None:
-        self.transport, self.is_hung_up, self.gets_through = self, False, asyncio.Event()
+        self.is_hung_up, self.gets_through = False, asyncio.Event()
 
     async def connect(self) -> Any:
-        """As :func:`asyncio.open_connection`."""
+        """As :func:`idp.outbox.http.connect`."""
         await self.gets_through.wait()
-        return self, self
+        return self
 
-    def abort(self) -> None:
-        """Of the transport."""
+    def close(self) -> None:
+        """As a socket."""
         self.is_hung_up = True
 
 
@@ -659,7 +661,7 @@ def test_slow_address_is_waited_for_if_the_others_refuse(monkeypatch: pytest.Mon
             slow.gets_through.set()
             raise ConnectionRefusedError
 
-        return (await fetch.first_of([slow.connect, refused, refuse_and_let_through]))[0] is cast(Any, slow)
+        return await fetch.first_of([slow.connect, refused, refuse_and_let_through]) is cast(Any, slow)
 
     assert in_background(race()).result()
 
