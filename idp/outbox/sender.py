@@ -27,7 +27,7 @@ IN_HAND = 1000  # most deliveries a process claims, so that the other workers ge
 SIGNED_AT_ONCE = 16  # before the first of them is sent, because signing takes longest
 MANY = 20  # while more deliveries than this are in hand,
 GATHER_SECONDS = 0.02  # a result waits this long to be recorded with others,
-GATHER_TIMES = 10  # and at most this often, while some apps have not been called yet
+GATHER_TIMES = 50  # and at most this often, while some apps have not been called yet
 
 LOG = structlog.get_logger()
 
