@@ -149,7 +149,7 @@ def make_stack(
         manager=manager,
         learn_url="".join(learn_url).rstrip("/"),
         client_secrets={names[client]: secret for client, secret in known.items() if secret},
-        logout_wait=float(environment.get("PICKUP_LOGOUT_WAIT") or 1.0),
+        logout_wait=float(environment.get("PICKUP_LOGOUT_WAIT") or 0.5),
         hands=hands,
     )
 

@@ -122,7 +122,7 @@ class Settings(BaseSettings):
         "be included (Core §15.1). Some key libraries and one certification module cannot read EdDSA keys.",
     )
     logout_wait: float = Field(
-        default=1.0,
+        default=0.5,
         ge=0,
         le=30,
         description="The longest time, in seconds, that a user's redirect waits for the logout requests.",
