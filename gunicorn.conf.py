@@ -16,6 +16,9 @@ from typing import Any
 
 os.umask(0o077)  # only this user may read the databases
 
+# No garbage collection while the modules are imported (docs/figures.md). Each worker enables it (post_fork).
+gc.disable()
+
 bind = os.environ.get("PICKUP_LISTEN", "127.0.0.1:8000")
 
 # Threads, because the event stream of an open tab occupies one as long as the tab is open. Two processes,
@@ -103,6 +106,7 @@ def post_fork(server: Any, worker: Any) -> None:
         hook()
     for listener in metrics_sockets:
         extensions["metrics"].serve(listener)
+    gc.enable()  # the application has been imported
     threading.Thread(target=limit_bodies, name="bodies", daemon=True).start()
     stop = worker.handle_exit  # gunicorn's handler of SIGTERM
 
