@@ -1,5 +1,7 @@
 """The person of `make load` goes through its whole story, and each wrong page is counted as an error."""
 
+import re
+
 import pytest
 
 from bench.load import OTHER_TAB, Person, stay_on_this_machine
@@ -46,7 +48,8 @@ def test_stopped_app_is_an_error_of_the_load_test(stack: Stack, hands: StackCont
     with hands.without("manager"):
         *before, (name, _, problem) = story(stack, stack.password)
     assert [wrong for _, _, wrong in before] == [None, None]
-    assert (name, problem) == ("Manager: signed in, without password", "ConnectionError")
+    assert name == "Manager: signed in, without password"
+    assert re.match("ConnectionError|50[24] at ", str(problem)), "no answer, or one of a proxy in front of it"
 
 
 @pytest.mark.parametrize(

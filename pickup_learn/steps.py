@@ -54,6 +54,12 @@ def logout_tokens(messages: Iterable[Message], **wanted: Any) -> list[Message]:
     return picked(messages, "backchannel_logout", from_="idp", **wanted)
 
 
+def missed_by_manager(messages: Iterable[Message], **wanted: Any) -> list[Message]:
+    """Those that Manager did not answer, or a proxy in its place (RFC 9110 §15.6.3, §15.6.5)."""
+    sent = logout_tokens(messages, to="manager", **wanted)
+    return [one for one in sent if one["outcome"] == "no_answer" or one["status"] in (502, 504)]
+
+
 def shown(found: Sequence[Message], answer: int | None = None) -> Verdict:
     """Done, if there is such a message."""
     return Verdict(seen=True, answer=answer, keys=[one["key"] for one in found]) if found else NOT_YET
@@ -203,7 +209,7 @@ def get(messages: Sequence[Message]) -> Verdict:
 
 
 def app_down(messages: Sequence[Message]) -> Verdict:
-    for one in reversed(logout_tokens(messages, to="manager", outcome="no_answer")):
+    for one in reversed(missed_by_manager(messages)):
         act = act_of(messages, one)
         clicks, backs = picked(act, "log_out", to="dispatch"), picked(act, "logged_out", to="dispatch")
         if clicks and backs:
@@ -212,7 +218,7 @@ def app_down(messages: Sequence[Message]) -> Verdict:
 
 
 def app_back(messages: Sequence[Message]) -> Verdict:
-    for missed in reversed(logout_tokens(messages, to="manager", outcome="no_answer")):
+    for missed in reversed(missed_by_manager(messages)):
         taken = [
             one
             for one in logout_tokens(messages, to="manager", outcome="ok")
@@ -278,7 +284,7 @@ def front_and_back(messages: Sequence[Message]) -> Verdict:
 def front_down(messages: Sequence[Message]) -> Verdict:
     frames = {one["sid"] for one in picked(messages, "frontchannel_logout", to="manager")}
     for asked in reversed(pages_with_frame(messages)):
-        missed = logout_tokens(messages, to="manager", outcome="no_answer", sid=asked["sid"])
+        missed = missed_by_manager(messages, sid=asked["sid"])
         taken = logout_tokens(messages, to="manager", outcome="ok", sid=asked["sid"])
         if missed and taken and asked["sid"] not in frames:
             return shown([asked, taken[-1]], 2)

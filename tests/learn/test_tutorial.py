@@ -161,9 +161,9 @@ def unsigned(story: Story) -> None:
     )
 
 
-def down(story: Story) -> None:
+def down(story: Story, status: int | None = None) -> None:
     story.add("dispatch", "log_out", "browser → dispatch", state="s", sid=SID)
-    story.tell("manager", "first", status=None)
+    story.tell("manager", "first", status=status)
     story.add("dispatch", "logged_out", "browser → dispatch", state="s")
 
 
@@ -179,6 +179,7 @@ def back(story: Story) -> None:
         ("unsigned", unsigned, lambda story: refused(story, status=400)),
         ("get", lambda story: refused(story, status=405), lambda story: refused(story, status=400)),
         ("app-down", down, four_clicks),
+        ("app-down", lambda story: down(story, status=502), lambda story: down(story, status=400)),  # 502: a proxy
         ("app-back", back, down),
     ],
 )
