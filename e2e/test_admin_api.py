@@ -34,9 +34,7 @@ def ask(stack: Stack, secret: str, method: str, path: str, scope: str) -> reques
     return http.request(method, stack.idp_url + path, headers={"Authorization": f"Bearer {tokens['access_token']}"})
 
 
-def test_a_program_ends_a_session_and_both_tabs_say_so(
-    laptop: Device, record: Record, stack: Stack, secret: str
-) -> None:
+def test_program_ends_a_session_and_both_tabs_say_so(laptop: Device, record: Record, stack: Stack, secret: str) -> None:
     dispatch, manager = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
     manager.expect_signed_in("Cameron Reyes")
     sid = laptop.sid(stack.manager)
@@ -59,7 +57,7 @@ def test_a_program_ends_a_session_and_both_tabs_say_so(
     assert {delivery["state"] for delivery in deliveries} == {"delivered"}
 
 
-def test_the_commands_of_the_page_do_what_it_says(laptop: Device, stack: Stack, secret: str) -> None:
+def test_commands_of_the_page_do_what_it_says(laptop: Device, stack: Stack, secret: str) -> None:
     if not shutil.which("curl") or not stack.idp_url.startswith("http://idp.localhost"):
         pytest.skip("the commands are for curl, and for a stack on this machine")
     dispatch = laptop.sign_in(stack.dispatch, "cameron")

@@ -56,7 +56,7 @@ def room(stack: Stack, hands: StackControl, record: Record) -> Room:  # noqa: AR
     return Room(stack, hands)
 
 
-def test_the_board_shows_each_seats_steps_and_a_reset_touches_one_seat_only(
+def test_board_shows_each_seats_steps_and_a_reset_touches_one_seat_only(
     new_device: NewDevice, stack: Stack, room: Room, operator: Operator
 ) -> None:
     first, second = operator.add_person("Seat One"), operator.add_person("Seat Two")

@@ -61,7 +61,7 @@ def test_500_requests_over_connections_that_were_idle_are_all_answered(stack: St
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_form_that_is_refused_unread_does_not_cost_the_next_request(service: str, stack: Stack) -> None:
+def test_form_that_is_refused_unread_does_not_cost_the_next_request(service: str, stack: Stack) -> None:
     url = f"{stack.url(service)}/nothing-here"
     for _ in range(50):
         with connection(url) as over:

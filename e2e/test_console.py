@@ -32,7 +32,7 @@ def office(new_device: NewDevice, stack: Stack) -> ConsolePage:
     return ConsolePage.opened_by_operator(device, stack)
 
 
-def test_a_newcomer_registers_a_third_app_and_people_log_out_of_it(
+def test_newcomer_registers_a_third_app_and_people_log_out_of_it(
     office: ConsolePage, laptop: Device, stack: Stack, tmp_path: Path
 ) -> None:
     if not isinstance(stack.hands, OwnProcesses):
@@ -119,7 +119,7 @@ def test_every_tab_notices_a_session_that_an_operator_ends(office: ConsolePage, 
     expect(office.row("Delivered")).to_have_count(2)
 
 
-def test_an_operator_sees_a_failed_delivery_and_sends_it_again(
+def test_operator_sees_a_failed_delivery_and_sends_it_again(
     office: ConsolePage, laptop: Device, stack: Stack, operator: Operator
 ) -> None:
     """The list is live: it tells without a click."""
@@ -148,13 +148,13 @@ def test_an_operator_sees_a_failed_delivery_and_sends_it_again(
     expect(office.rows).to_have_count(2)
 
 
-def test_the_overview_says_that_all_services_answer(office: ConsolePage, stack: Stack) -> None:
+def test_overview_says_that_all_services_answer(office: ConsolePage, stack: Stack) -> None:
     """The IdP, Dispatch and Manager; in a demonstration also Practice, the app of the labs."""
     expected = 4 if Record(stack).is_open() else 3
     expect(office.main.get_by_text("answers", exact=True)).to_have_count(expected)
 
 
-def test_the_delivery_list_says_when_it_cannot_be_updated(office: ConsolePage) -> None:
+def test_delivery_list_says_when_it_cannot_be_updated(office: ConsolePage) -> None:
     """Such as when the operator's own session has ended meanwhile."""
     office.open("/deliveries")
     expect(office.main).to_contain_text("The list updates automatically.")
@@ -167,7 +167,7 @@ def test_the_delivery_list_says_when_it_cannot_be_updated(office: ConsolePage) -
     expect(office.main).to_contain_text("The list updates automatically.")
 
 
-def test_the_delivery_list_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:
+def test_delivery_list_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:
     office = ConsolePage.opened_by_operator(new_device(java_script_enabled=False), stack)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
     office.open(f"/deliveries?sid={laptop.sid(stack.dispatch)}")
@@ -185,7 +185,7 @@ def test_the_delivery_list_works_without_script(new_device: NewDevice, laptop: D
     assert Path(file.value.path()).read_text("utf-8").startswith("delivery,ended,app,")
 
 
-def test_a_session_is_ended_without_a_mouse(office: ConsolePage, laptop: Device, stack: Stack) -> None:
+def test_session_is_ended_without_a_mouse(office: ConsolePage, laptop: Device, stack: Stack) -> None:
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
     sid = laptop.sid(stack.dispatch)
     press(office.tab.get_by_role("navigation", name="Console").get_by_role("link", name="Sessions"))
@@ -198,7 +198,7 @@ def test_a_session_is_ended_without_a_mouse(office: ConsolePage, laptop: Device,
     expect(dispatch.signed_out_card).to_be_visible(timeout=SOON)
 
 
-def test_a_user_without_the_role_is_kept_out_and_may_sign_in_as_someone_else(laptop: Device, stack: Stack) -> None:
+def test_user_without_the_role_is_kept_out_and_may_sign_in_as_someone_else(laptop: Device, stack: Stack) -> None:
     laptop.may_complain("status of 403")
     page = ConsolePage(laptop.sign_in(stack.dispatch, "cameron").tab, stack).open()
     expect(page.heading).to_have_text("Only operators can open the console")

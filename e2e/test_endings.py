@@ -62,7 +62,7 @@ def expect_told(page: AppPage, why: str) -> None:
 
 
 @pytest.mark.needs("account_page", "pickup_app")
-def test_a_user_ends_the_session_of_a_lost_phone_from_the_laptop(
+def test_user_ends_the_session_of_a_lost_phone_from_the_laptop(
     laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone = sign_in_as_kim(phone, stack, kim)
@@ -126,7 +126,7 @@ def test_ending_the_current_session_logs_the_user_out_of_the_apps(laptop: Device
 
 
 @pytest.mark.needs("account_page", "pickup_app")
-def test_a_user_who_cancels_the_confirmation_stays_signed_in(laptop: Device, stack: Stack, kim: Person) -> None:
+def test_user_who_cancels_the_confirmation_stays_signed_in(laptop: Device, stack: Stack, kim: Person) -> None:
     dispatch, _ = sign_in_as_kim(laptop, stack, kim)
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.log_out_everywhere.click()
@@ -137,7 +137,7 @@ def test_a_user_who_cancels_the_confirmation_stays_signed_in(laptop: Device, sta
 
 
 @pytest.mark.needs("account_page", "pickup_app")
-def test_a_password_change_ends_the_other_sessions_and_the_old_password_is_refused(
+def test_password_change_ends_the_other_sessions_and_the_old_password_is_refused(
     laptop: Device, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone, on_laptop = sign_in_as_kim(phone, stack, kim), sign_in_as_kim(laptop, stack, kim)
@@ -163,7 +163,7 @@ def test_a_password_change_ends_the_other_sessions_and_the_old_password_is_refus
 
 
 @pytest.mark.needs("account_page", "pickup_app")
-def test_the_account_page_works_on_a_phone_without_script_and_by_keyboard(
+def test_account_page_works_on_a_phone_without_script_and_by_keyboard(
     new_device: NewDevice, phone: Device, stack: Stack, kim: Person
 ) -> None:
     on_phone = sign_in_as_kim(phone, stack, kim)
@@ -259,7 +259,7 @@ def expect_ended(
 @pytest.mark.parametrize(
     "shut_out", [lambda one, kim: one.disable(kim), lambda one, kim: one.remove(kim)], ids=["disabled", "removed"]
 )
-def test_a_disabled_or_removed_user_cannot_sign_in(
+def test_disabled_or_removed_user_cannot_sign_in(
     shut_out: Callable[[Operator, Person], None],
     laptop: Device,
     phone: Device,

@@ -200,7 +200,7 @@ def with_a_frame(tab: Page, phone: Device, stack: Stack) -> Iterator[str]:
         yield "page with the frame of an app"
 
 
-def test_the_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:
+def test_golden_path_needs_no_mouse(laptop: Device, stack: Stack) -> None:
     dispatch = laptop.open(stack.dispatch, "/")
     press(dispatch.sign_in_link)
     sign_in = SignInPage(dispatch.tab, stack)

@@ -53,7 +53,7 @@ def four_clicks(laptop: Device, stack: Stack) -> tuple[str, AppPage]:
     return sid, manager
 
 
-def test_the_four_clicks_are_drawn_and_every_arrow_can_be_opened(laptop: Device, stack: Stack, flow: Page) -> None:
+def test_four_clicks_are_drawn_and_every_arrow_can_be_opened(laptop: Device, stack: Stack, flow: Page) -> None:
     sid, _ = four_clicks(laptop, stack)
     only(flow, sid)
     told = flow.locator(arrow("backchannel_logout", "idp → manager"))
@@ -82,7 +82,7 @@ def test_the_four_clicks_are_drawn_and_every_arrow_can_be_opened(laptop: Device,
         assert secret not in flow.content()
 
 
-def test_the_keyboard_goes_from_message_to_message(laptop: Device, stack: Stack, flow: Page) -> None:
+def test_keyboard_goes_from_message_to_message(laptop: Device, stack: Stack, flow: Page) -> None:
     sid, _ = four_clicks(laptop, stack)
     only(flow, sid)
     rows = flow.locator(".message .row")
@@ -99,7 +99,7 @@ def test_the_keyboard_goes_from_message_to_message(laptop: Device, stack: Stack,
     expect(flow.locator("[data-part=position]")).to_have_text(re.compile(r"\d+ messages, live"))
 
 
-def test_the_page_is_accessible_with_a_message_open_and_while_presenting(
+def test_page_is_accessible_with_a_message_open_and_while_presenting(
     laptop: Device, stack: Stack, flow: Page, subtests: pytest.Subtests
 ) -> None:
     if missing := axe.missing():
@@ -129,7 +129,7 @@ def test_presenting_ticks_each_click_when_it_was_seen(laptop: Device, stack: Sta
     expect(done).to_have_count(4, timeout=SOON)
 
 
-def test_a_saved_flow_opens_offline(laptop: Device, stack: Stack, flow: Page, tmp_path: Path) -> None:
+def test_saved_flow_opens_offline(laptop: Device, stack: Stack, flow: Page, tmp_path: Path) -> None:
     sid, _ = four_clicks(laptop, stack)
     only(flow, sid)
     expect(flow.locator(arrow("logged_out", "browser → dispatch"))).to_be_visible(timeout=SOON)
@@ -157,7 +157,7 @@ def test_see_what_happened_opens_that_very_logout(laptop: Device, stack: Stack, 
     expect(opened.value.locator(".detail")).to_contain_text(sid)
 
 
-def test_a_killed_idp_is_named_and_the_page_goes_on(
+def test_killed_idp_is_named_and_the_page_goes_on(
     laptop: Device, stack: Stack, flow: Page, hands: StackControl
 ) -> None:
     laptop.may_complain("net::ERR_")

@@ -79,7 +79,7 @@ def published_key(stack: Stack) -> dict[str, Any]:
     return [key for key in stack.provider.public_keys() if key["alg"] == "RS256"][-1]
 
 
-def test_a_token_without_the_idp_signature_ends_no_session(
+def test_token_without_the_idp_signature_ends_no_session(
     victim: Victim, stack: Stack, subtests: pytest.Subtests
 ) -> None:
     public = published_key(stack)
@@ -93,12 +93,12 @@ def test_a_token_without_the_idp_signature_ends_no_session(
         victim.is_not_moved_by(signed_with_the_public_key(victim.claims, public), because="algorithm")
 
 
-def test_an_id_token_is_refused_as_a_logout_token(victim: Victim, laptop: Device, stack: Stack) -> None:
+def test_id_token_is_refused_as_a_logout_token(victim: Victim, laptop: Device, stack: Stack) -> None:
     own = tokens_of(laptop, stack, stack.manager, scope="openid").id_token
     victim.is_not_moved_by(own, because="events")
 
 
-def test_a_token_with_one_flaw_is_refused_for_it_and_the_same_token_without_it_is_accepted(
+def test_token_with_one_flaw_is_refused_for_it_and_the_same_token_without_it_is_accepted(
     victim: Victim, stack: Stack, signing_key: dict[str, Any], subtests: pytest.Subtests, can: Can
 ) -> None:
     for forgery in SIGNED_BY_THE_PROVIDER:
@@ -116,7 +116,7 @@ def test_a_token_with_one_flaw_is_refused_for_it_and_the_same_token_without_it_i
         expect(victim.manager.signed_out_card).to_be_visible()
 
 
-def test_a_replayed_logout_token_does_not_end_the_next_session(
+def test_replayed_logout_token_does_not_end_the_next_session(
     laptop: Device, stack: Stack, signing_key: dict[str, Any], can: Can
 ) -> None:
     # One for all sessions of the user, so that the session which comes after it would be meant, too. It was

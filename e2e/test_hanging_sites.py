@@ -38,7 +38,7 @@ def forged_assertion() -> str:
     return ".".join([*encoded, "eA"])
 
 
-def test_a_jwks_uri_that_hangs_does_not_stop_the_idp(stack: Stack, operator: Operator) -> None:
+def test_jwks_uri_that_hangs_does_not_stop_the_idp(stack: Stack, operator: Operator) -> None:
     if not isinstance(stack.hands, OwnProcesses):
         pytest.skip("the address of the keys is on this machine")
     answers: list[requests.Response] = []

@@ -77,7 +77,7 @@ def ready(device: Device, learn: Learn, path: str) -> Page:
     return tab
 
 
-def test_the_four_clicks_are_three_acts_with_their_messages(laptop: Device, stack: Stack, learn: Learn) -> None:
+def test_four_clicks_are_three_acts_with_their_messages(laptop: Device, stack: Stack, learn: Learn) -> None:
     dispatch = laptop.sign_in_by_hand(stack.dispatch, "cameron")
     manager = dispatch.open_other_app(stack.manager)
     sid = laptop.sid(stack.dispatch)
@@ -98,7 +98,7 @@ def test_the_four_clicks_are_three_acts_with_their_messages(laptop: Device, stac
     assert "push" in logout
 
 
-def test_the_two_tokens_stand_side_by_side_and_each_check_is_ticked(
+def test_two_tokens_stand_side_by_side_and_each_check_is_ticked(
     laptop: Device, stack: Stack, learn: Learn, subtests: pytest.Subtests
 ) -> None:
     dispatch = laptop.sign_in(stack.dispatch, "cameron")
@@ -125,7 +125,7 @@ def test_the_two_tokens_stand_side_by_side_and_each_check_is_ticked(
         assert axe.missing() or axe.violations(tab) == []
 
 
-def test_a_refused_forgery_shows_the_check_at_which_it_stopped(
+def test_refused_forgery_shows_the_check_at_which_it_stopped(
     laptop: Device, stack: Stack, hands: StackControl, learn: Learn
 ) -> None:
     laptop.sign_in(stack.manager, "cameron")
@@ -146,7 +146,7 @@ def test_a_refused_forgery_shows_the_check_at_which_it_stopped(
     expect(checks.and_(tab.locator("[data-result='not reached']"))).to_have_count(2)
 
 
-def test_the_session_map_shows_what_should_be_over_and_why_it_is_not(
+def test_session_map_shows_what_should_be_over_and_why_it_is_not(
     laptop: Device, stack: Stack, hands: StackControl, learn: Learn
 ) -> None:
     laptop.may_complain(OUTAGE)
@@ -173,7 +173,7 @@ def test_the_session_map_shows_what_should_be_over_and_why_it_is_not(
     expect(session.locator(".node:not([data-state=ended])")).to_have_count(0, timeout=IN_A_WHILE * 1000)
 
 
-def test_the_flow_page_asks_for_a_stream_again_when_none_was_free(laptop: Device, stack: Stack, learn: Learn) -> None:
+def test_flow_page_asks_for_a_stream_again_when_none_was_free(laptop: Device, stack: Stack, learn: Learn) -> None:
     laptop.may_complain(r"503 .*/api/stream")
     tab = laptop.context.new_page()
     tab.route("**/api/stream*", lambda route: route.fulfill(status=503))

@@ -48,7 +48,7 @@ def follow(browser: PlainClient, stack: Stack, answer: requests.Response) -> req
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_long_authorization_request_gets_its_code(size: int, stack: Stack) -> None:
+def test_long_authorization_request_gets_its_code(size: int, stack: Stack) -> None:
     browser = PlainClient()
     asked = parameters(stack, claims=claims(size))
     page = follow(browser, stack, browser.post(f"{stack.idp_url}/oauth2/authorize", data=asked))
@@ -61,7 +61,7 @@ def test_a_long_authorization_request_gets_its_code(size: int, stack: Stack) -> 
 
 
 @pytest.mark.parametrize("length", [1_000, 7_900])
-def test_a_long_state_comes_back(length: int, stack: Stack) -> None:
+def test_long_state_comes_back(length: int, stack: Stack) -> None:
     state = secrets.token_hex(length // 2)
     asked = parameters(stack, state=state, prompt="none")
     browser = PlainClient()
@@ -71,7 +71,7 @@ def test_a_long_state_comes_back(length: int, stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_long_logout_request_is_answered(size: int, stack: Stack) -> None:
+def test_long_logout_request_is_answered(size: int, stack: Stack) -> None:
     browser = PlainClient()
     data = {"client_id": stack.dispatch.client_id, "logout_hint": "x" * size}
     page = follow(browser, stack, browser.post(f"{stack.idp_url}/oidc/logout", data=data))
@@ -87,14 +87,14 @@ def test_above_the_bound_a_page_says_so(size: int, path: str, stack: Stack) -> N
 
 
 @pytest.mark.parametrize("path", ["/oauth2/authorize", "/oidc/logout"])
-def test_an_address_of_seven_kilobytes_is_read(path: str, stack: Stack) -> None:
+def test_address_of_seven_kilobytes_is_read(path: str, stack: Stack) -> None:
     query = urlencode({"client_id": "unknown", "state": "x" * 7_000})
     answer = PlainClient().get(f"{stack.idp_url}{path}?{query}")
     assert (answer.status_code, "unknown" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize("size", [8_100, 20_000])
-def test_a_longer_address_gets_a_page_of_the_proxy(size: int, stack: Stack) -> None:
+def test_longer_address_gets_a_page_of_the_proxy(size: int, stack: Stack) -> None:
     if not stack.idp_url.startswith("https://"):
         pytest.skip("gunicorn alone answers 414, in a word")
     answer = PlainClient().get(f"{stack.idp_url}/oidc/logout?state={'x' * size}")

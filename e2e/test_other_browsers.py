@@ -35,7 +35,7 @@ def test_cookies_of_a_closed_browser_are_worthless_after_a_logout_elsewhere(
     [("cameron", "Cameron Reyes"), ("alex", "Alex Okafor")],
     ids=["of the same user", "of another user"],
 )
-def test_a_logout_keeps_the_sessions_of_other_browsers(
+def test_logout_keeps_the_sessions_of_other_browsers(
     laptop: Device, new_device: NewDevice, stack: Stack, other_user: str, other_name: str, can: Can
 ) -> None:
     phone = new_device()

@@ -64,7 +64,7 @@ def wait_until_delivered(record: Record, stack: Stack, sid: str) -> int:
     return int(delivered.detail["attempt"])
 
 
-def test_a_logout_while_manager_is_down_is_fast_and_delivered_by_retry(
+def test_logout_while_manager_is_down_is_fast_and_delivered_by_retry(
     laptop: Device, record: Record, stack: Stack, outage: Outage, figure: Figure, can: Can
 ) -> None:
     laptop.may_complain(OUTAGE)
@@ -108,7 +108,7 @@ def test_after_a_logout_no_page_claims_that_a_stopped_app_was_notified(
     expect(dispatch.notice).to_have_count(0)
 
 
-def test_a_logout_while_manager_hangs_waits_at_most_the_configured_time(
+def test_logout_while_manager_hangs_waits_at_most_the_configured_time(
     laptop: Device, record: Record, stack: Stack, outage: Outage, figure: Figure
 ) -> None:
     dispatch, _ = laptop.sign_in_at(stack.dispatch, stack.manager, user="cameron")
@@ -125,7 +125,7 @@ def test_a_logout_while_manager_hangs_waits_at_most_the_configured_time(
     figure("redirect of a logout while Manager hangs", f"{waited:.0f} ms")
 
 
-def test_an_idp_killed_right_after_a_logout_delivers_it_after_its_restart(
+def test_idp_killed_right_after_a_logout_delivers_it_after_its_restart(
     laptop: Device, record: Record, stack: Stack, hands: StackControl, outage: Outage
 ) -> None:
     laptop.may_complain(OUTAGE)

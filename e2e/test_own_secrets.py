@@ -18,7 +18,7 @@ def environment(hands: StackControl, service: str) -> str:
 
 
 @pytest.mark.parametrize(("app", "other"), [("dispatch", "manager"), ("manager", "dispatch")])
-def test_a_running_app_holds_no_secret_of_another_service(
+def test_running_app_holds_no_secret_of_another_service(
     app: str, other: str, stack: Stack, hands: StackControl
 ) -> None:
     """Neither the other app's, nor what only the IdP needs: the operator's password, the admin API's secret."""

@@ -62,7 +62,7 @@ def test_without_script_times_say_that_they_are_in_utc(new_device: NewDevice, st
     expect(office.main.get_by_role("button", name="Copy the subject")).to_have_count(0)
 
 
-def test_an_id_is_copied_by_its_button(new_device: NewDevice, stack: Stack) -> None:
+def test_id_is_copied_by_its_button(new_device: NewDevice, stack: Stack) -> None:
     device = new_device(permissions=["clipboard-read", "clipboard-write"])
     office = ConsolePage.opened_by_operator(device, stack)
     office.open("/people/248289761001")

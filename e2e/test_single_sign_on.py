@@ -41,7 +41,7 @@ def test_signing_in_at_one_app_opens_the_other_without_a_password(
 
 
 @pytest.mark.needs("checks_passwords")
-def test_a_wrong_password_opens_neither_app(laptop: Device, stack: Stack) -> None:
+def test_wrong_password_opens_neither_app(laptop: Device, stack: Stack) -> None:
     laptop.may_complain("status of 401")  # that is how the sign-in page answers
     sign_in = SignInPage(laptop.open(stack.dispatch).tab, stack)
 

@@ -52,7 +52,7 @@ def sending_slowly(url: str, beginning: str) -> Iterator[None]:
 @pytest.mark.golden
 @pytest.mark.parametrize("beginning", [HEADERS, BODY], ids=["headers", "body"])
 @pytest.mark.parametrize(("service", "path"), [("idp", "/oauth2/token"), ("manager", "/bclogout"), ("idp", "/login")])
-def test_a_hundred_slow_senders_keep_nobody_waiting(service: str, path: str, beginning: str, stack: Stack) -> None:
+def test_hundred_slow_senders_keep_nobody_waiting(service: str, path: str, beginning: str, stack: Stack) -> None:
     if not stack.idp_url.startswith("https://"):
         pytest.skip("only nginx waits for slow senders, so without it Pickup is on the loopback only")
     with sending_slowly(stack.url(service) + path, beginning):

@@ -64,7 +64,7 @@ def guide(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG00
 
 
 @pytest.mark.pictured
-def test_the_first_four_chapters_tick_as_the_learner_acts(
+def test_first_four_chapters_tick_as_the_learner_acts(
     laptop: Device, stack: Stack, guide: Guide, lesson_camera: LessonCamera
 ) -> None:
     first, second, third, fourth = list(CHAPTERS)[:4]
@@ -109,7 +109,7 @@ def test_the_first_four_chapters_tick_as_the_learner_acts(
 
 
 @pytest.mark.pictured
-def test_the_fifth_chapters_attacks_are_refused_and_ticked(
+def test_fifth_chapters_attacks_are_refused_and_ticked(
     laptop: Device, stack: Stack, guide: Guide, lesson_camera: LessonCamera
 ) -> None:
     manager = laptop.sign_in(stack.manager, "cameron")
@@ -130,7 +130,7 @@ def test_the_fifth_chapters_attacks_are_refused_and_ticked(
 
 
 @pytest.mark.pictured
-def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
+def test_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
     laptop: Device, stack: Stack, guide: Guide, hands: StackControl, operator: Operator, lesson_camera: LessonCamera
 ) -> None:
     laptop.may_complain(
@@ -156,7 +156,7 @@ def test_the_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
         assert done.stdout, command
 
 
-def test_the_seventh_chapter_ticks_what_each_channel_reached(
+def test_seventh_chapter_ticks_what_each_channel_reached(
     desk: Device,
     stack: Stack,
     record: Record,  # noqa: ARG001 # skips where nothing is recorded
@@ -203,7 +203,7 @@ def sign_in_and_log_out(desk: Device, stack: Stack, guide: Guide, step: str, *, 
     guide.expect(step, done=True)
 
 
-def test_the_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:
+def test_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:
     if missing := axe.missing():
         pytest.skip(missing)
     for name in (

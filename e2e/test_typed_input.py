@@ -104,7 +104,7 @@ def test_kept_text_can_be_discarded(form: FormPage, elsewhere: AppPage, stack: S
     assert TYPED not in form.what_is_kept()
 
 
-def test_a_form_submitted_after_the_logout_keeps_its_text(
+def test_form_submitted_after_the_logout_keeps_its_text(
     form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack, can: Can
 ) -> None:
     laptop.may_complain(BLOCKED)
@@ -160,7 +160,7 @@ def test_text_of_a_page_that_the_user_left_is_not_offered(form: FormPage, elsewh
     expect(form.offer).to_have_count(0)
 
 
-def test_a_user_who_logs_out_leaves_no_typed_text(form: FormPage) -> None:
+def test_user_who_logs_out_leaves_no_typed_text(form: FormPage) -> None:
     form.log_out()
     form.expect_logged_out()
     assert TYPED not in form.what_is_kept()
@@ -204,7 +204,7 @@ def test_another_tab_opens_the_stream_when_the_listening_tab_is_closed(
     expect(tabs[1].signed_out_card).to_be_visible(timeout=SOON)
 
 
-def test_a_tab_without_an_event_stream_polls(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
+def test_tab_without_an_event_stream_polls(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
     # The answer of a server whose streams are all taken (RFC 9110 §15.3.5: 204 has no content). No other tab has one.
     laptop.context.route("**/session/live", lambda route: route.fulfill(status=204))
     form.tab.reload()
@@ -213,7 +213,7 @@ def test_a_tab_without_an_event_stream_polls(form: FormPage, elsewhere: AppPage,
 
 
 @pytest.mark.parametrize("how", ["sleep", "back-button cache"])
-def test_a_tab_that_was_suspended_checks_its_session_when_it_resumes(
+def test_tab_that_was_suspended_checks_its_session_when_it_resumes(
     how: str, form: FormPage, elsewhere: AppPage, laptop: Device
 ) -> None:
     laptop.may_complain(BLOCKED)
@@ -237,7 +237,7 @@ def test_a_tab_that_was_suspended_checks_its_session_when_it_resumes(
 @pytest.mark.parametrize(
     ("user", "says"), [("cameron", "You signed in again."), ("alex", "A different user signed in with this browser.")]
 )
-def test_a_tab_of_an_earlier_session_says_that_it_is_out_of_date(
+def test_tab_of_an_earlier_session_says_that_it_is_out_of_date(
     user: str, says: str, form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack, here: App
 ) -> None:
     other_tab = laptop.open(here)

@@ -65,7 +65,7 @@ def test_without_a_choice_both_are_ours_and_can_do_everything() -> None:
     assert chosen("", "").can == OF_PROVIDER.keys() | OF_APP.keys()
 
 
-def test_a_capability_of_apps_is_there_only_if_both_apps_have_it() -> None:
+def test_capability_of_apps_is_there_only_if_both_apps_have_it() -> None:
     assert "notices" not in chosen("", "express").can
 
 

@@ -176,7 +176,7 @@ def test_people_are_added_once_and_keep_their_password(provider: Provider) -> No
     assert [event.detail["by"] for event in provider.events("op.user.added")] == ["command line"] * 3
 
 
-def test_an_invalid_password_is_refused_and_no_password_is_printed(provider: Provider) -> None:
+def test_invalid_password_is_refused_and_no_password_is_printed(provider: Provider) -> None:
     result = person(provider, "add", lines="seat01 amber-apple-0001\nseat02 short\n")
     assert result.exit_code != 0
     assert added(result) == ["seat01"]

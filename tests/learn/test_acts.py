@@ -28,7 +28,7 @@ def named(story: Story, reasons: dict[str, str] | None = None) -> dict[str, list
     return found
 
 
-def test_the_four_clicks_are_three_acts_and_the_background() -> None:
+def test_four_clicks_are_three_acts_and_the_background() -> None:
     sign_on = ["authorization_request", "token_request", "userinfo", "authorization_response"]
     assert named(four_clicks()) == {
         "Sign-in at Dispatch": ["start_sign_in", "authorization_request", "sign_in", *sign_on],
@@ -52,14 +52,14 @@ def test_each_act_says_whose_it_is() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_in_which_messages_are_collected_makes_no_difference(seed: int) -> None:
+def test_order_in_which_messages_are_collected_makes_no_difference(seed: int) -> None:
     messages = joined(four_clicks())
     random.Random(seed).shuffle(messages)  # noqa: S311 # a shuffle for a test
     given = acts.assign(messages, {}, {}, "a1")
     assert {act["name"] for act in given.values()} == set(named(four_clicks()))
 
 
-def test_an_act_keeps_its_id_when_more_of_it_arrives() -> None:
+def test_act_keeps_its_id_when_more_of_it_arrives() -> None:
     messages = acts.in_order(joined(four_clicks()))
     known: dict[str, Any] = {}
     for count in range(1, len(messages) + 1):
@@ -72,7 +72,7 @@ def test_an_act_keeps_its_id_when_more_of_it_arrives() -> None:
         known = given
 
 
-def test_a_retry_is_an_act_of_its_own_and_its_push_belongs_to_it() -> None:
+def test_retry_is_an_act_of_its_own_and_its_push_belongs_to_it() -> None:
     story = Story()
     story.add("idp", "logout_request", "browser → idp", sid=SID, client_id="pickup-dispatch")
     story.tell("manager", "one", None)
@@ -89,7 +89,7 @@ def test_a_retry_is_an_act_of_its_own_and_its_push_belongs_to_it() -> None:
     }
 
 
-def test_a_request_from_outside_is_an_act_of_its_own_and_no_attempt() -> None:
+def test_request_from_outside_is_an_act_of_its_own_and_no_attempt() -> None:
     """A browser that opens the address has the user's cookie, so the request has the session's sid."""
     story = Story()
     story.add("manager", "backchannel_logout", "outside ⇒ manager", sid=SID, status=405, outcome="refused")
@@ -109,7 +109,7 @@ def test_a_request_from_outside_is_an_act_of_its_own_and_no_attempt() -> None:
         ("idle", "Session ended: unused for too long"),
     ],
 )
-def test_an_ending_without_a_browser_is_named_by_its_event(reason: str, name: str) -> None:
+def test_ending_without_a_browser_is_named_by_its_event(reason: str, name: str) -> None:
     story = Story()
     story.tell("dispatch", "one", 200)
     story.tell("manager", "two", 200)
@@ -126,14 +126,14 @@ def test_two_people_who_log_out_at_once_are_two_acts() -> None:
     assert len({act["id"] for act in given.values()}) == 2
 
 
-def test_an_api_request_and_the_token_check_that_it_causes_are_one_act() -> None:
+def test_api_request_and_the_token_check_that_it_causes_are_one_act() -> None:
     story = Story()
     story.both("api_request", "dispatch ⇒ manager", "same-1")
     story.both("introspection", "manager ⇒ idp", "same-2")
     assert named(story) == {"API request from Dispatch to Manager": ["api_request", "introspection"]}
 
 
-def test_a_sign_in_at_an_app_that_nobody_here_wrote_has_its_name() -> None:
+def test_sign_in_at_an_app_that_nobody_here_wrote_has_its_name() -> None:
     story = Story()
     story.add("idp", "authorization_request", "browser → idp", state="x", client_id="Fleet-Radio", got={"code": "abc"})
     assert set(named(story)) == {"Sign-in at Fleet-Radio"}

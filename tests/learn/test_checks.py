@@ -69,7 +69,7 @@ BAD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(BAD))
-def test_a_refused_token_shows_the_check_at_which_relying_party_stopped(name: str) -> None:
+def test_refused_token_shows_the_check_at_which_relying_party_stopped(name: str) -> None:
     """With the real words of the receiver."""
     row = message("replaced below", **BAD[name])
     token = row["tokens"][0]
@@ -99,18 +99,18 @@ def test_what_cannot_be_seen_in_the_token_is_known_by_the_receivers_words(words:
     assert results(message(words))[name] == "failed"
 
 
-def test_the_words_of_another_receiver_do_not_matter() -> None:
+def test_words_of_another_receiver_do_not_matter() -> None:
     found = results(message("Das gefällt mir nicht.", events={}))
     assert (found["nonce"], found["events"], found["aud"]) == ("not reached", "failed", "ok")
 
 
-def test_a_request_that_was_refused_before_the_token_was_read_was_not_checked() -> None:
+def test_request_that_was_refused_before_the_token_was_read_was_not_checked() -> None:
     found = inspected(message("The request is too large."), issuer=ISSUER, nonce=None, refusal=None)
     assert found["refusal"] == "The request is too large."
     assert {check["result"] for check in found["checks"]} == {"not reached"}
 
 
-def test_a_check_that_an_exercise_removed_has_no_line_and_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_that_an_exercise_removed_has_no_line_and_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     check = next(check for check in CHECKS["logout_token"] if check.name == "nonce")
     rest = {file: [line for line in lines_of(file) if check.refusals[0] not in line] for file in FILES}
     monkeypatch.setattr("pickup_learn.checks.lines_of", rest.__getitem__)
@@ -120,7 +120,7 @@ def test_a_check_that_an_exercise_removed_has_no_line_and_no_tick(monkeypatch: p
     assert {check["result"] for check in found["checks"] if check is not nonce} == {"ok"}
 
 
-def test_a_token_that_was_not_received_was_not_checked() -> None:
+def test_token_that_was_not_received_was_not_checked() -> None:
     story = Story()
     story.tell("manager", "j1", None)
     assert set(results(story.rows["idp"][0]).values()) == {"not reached"}
@@ -136,7 +136,7 @@ def test_values_found_and_wanted_stand_beside_each_other() -> None:
     assert values["nonce"] == (None, None)
 
 
-def test_an_id_token_has_other_checks_and_its_refusal_is_known_from_the_response_to_the_browser() -> None:
+def test_id_token_has_other_checks_and_its_refusal_is_known_from_the_response_to_the_browser() -> None:
     story = Story()
     story.sign_in("dispatch", asked=True)
     row = next(row for row in story.rows["dispatch"] if row["kind"] == "token_request")
@@ -149,7 +149,7 @@ def test_an_id_token_has_other_checks_and_its_refusal_is_known_from_the_response
     }
 
 
-def test_a_message_without_such_a_token_has_no_checks() -> None:
+def test_message_without_such_a_token_has_no_checks() -> None:
     assert token_of(Story().add("idp", "sign_in", "browser → idp")) is None
 
 

@@ -32,7 +32,7 @@ def test_both_edges_of_each_message_are_read_once(world: World) -> None:
     assert both == {"discovery", "token_request", "userinfo", "backchannel_logout"}
 
 
-def test_a_service_that_is_down_is_noted_and_read_later(world: World) -> None:
+def test_service_that_is_down_is_noted_and_read_later(world: World) -> None:
     world.tell(four_clicks())
     world.sources["idp"].is_down = True
     world.poll()
@@ -46,7 +46,7 @@ def test_a_service_that_is_down_is_noted_and_read_later(world: World) -> None:
     assert "sign_in" in world.titles()
 
 
-def test_the_newest_open_tabs_of_each_app_are_kept_until_it_is_down(world: World) -> None:
+def test_newest_open_tabs_of_each_app_are_kept_until_it_is_down(world: World) -> None:
     manager = world.sources["manager"]
     manager.open_tabs = {SID: 1}
     world.poll()
@@ -59,7 +59,7 @@ def test_the_newest_open_tabs_of_each_app_are_kept_until_it_is_down(world: World
     assert world.collector.tabs() == {}
 
 
-def test_a_change_of_the_open_tabs_wakes_the_streams_and_no_change_does_not(world: World) -> None:
+def test_change_of_the_open_tabs_wakes_the_streams_and_no_change_does_not(world: World) -> None:
     world.poll()
     for tabs in ({SID: 1}, {}):
         world.sources["manager"].open_tabs = tabs
@@ -82,7 +82,7 @@ def test_after_a_reset_of_a_service_its_new_rows_are_read_although_their_ids_beg
     assert len(world.titles()) == len({*four_clicks().keys(), *later.keys()})
 
 
-def test_a_service_that_records_nothing_is_up(world: World) -> None:
+def test_service_that_records_nothing_is_up(world: World) -> None:
     world.tell(four_clicks())
     world.poll()
     world.sources["manager"].has_record = False
@@ -117,7 +117,7 @@ def test_after_a_reset_of_its_own_everything_is_read_again_and_open_pages_are_to
     assert world.record.resets == 1
 
 
-def test_an_ending_by_an_operator_names_the_act_when_its_event_arrives(world: World) -> None:
+def test_ending_by_an_operator_names_the_act_when_its_event_arrives(world: World) -> None:
     story = Story()
     story.tell("manager", "j1", 200)
     world.tell(story)
@@ -129,7 +129,7 @@ def test_an_ending_by_an_operator_names_the_act_when_its_event_arrives(world: Wo
     assert {message["act"]["sid"] for message in world.get("messages")["messages"]} == {SID}
 
 
-def test_a_row_that_cannot_be_stored_is_left_out_and_later_ones_are_read(world: World) -> None:
+def test_row_that_cannot_be_stored_is_left_out_and_later_ones_are_read(world: World) -> None:
     story = four_clicks()
     bad = next(row for row in story.rows["idp"] if row["kind"] == "sign_in")
     bad["sid"] = "\ud800"  # half of a surrogate pair: no database stores it

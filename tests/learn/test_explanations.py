@@ -9,7 +9,7 @@ ALL = [(vocabulary, name) for vocabulary, entries in EXPLANATIONS.items() for na
 
 
 @pytest.mark.parametrize(("vocabulary", "name"), ALL)
-def test_an_explanation_is_one_sentence_with_a_clause(vocabulary: str, name: str) -> None:
+def test_explanation_is_one_sentence_with_a_clause(vocabulary: str, name: str) -> None:
     said = EXPLANATIONS[vocabulary][name]
     assert said["text"].endswith(".")
     assert said["text"].count(". ") == 0

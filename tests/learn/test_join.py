@@ -19,7 +19,7 @@ def test_both_edges_have_one_key_and_become_one_message() -> None:
     assert not {"id", "service", "direction", "edges"} & message.keys()
 
 
-def test_the_order_in_which_the_edges_arrive_makes_no_difference() -> None:
+def test_order_in_which_the_edges_arrive_makes_no_difference() -> None:
     sent, received = edges()
     received |= {"error": "invalid_request", "request": {"headers": {"accept": "*/*"}, "parameters": {}}}
     there, back = join(join(None, sent), received), join(join(None, received), sent)
@@ -30,7 +30,7 @@ def test_the_order_in_which_the_edges_arrive_makes_no_difference() -> None:
     assert there["at"] == sent["at"], "the message began when it was sent"
 
 
-def test_a_sender_without_an_answer_says_so_although_the_receiver_answered() -> None:
+def test_sender_without_an_answer_says_so_although_the_receiver_answered() -> None:
     sent, received = edges()
     sent |= {"status": None, "outcome": "no_answer"}
     message = join(join(None, received), sent)
@@ -38,7 +38,7 @@ def test_a_sender_without_an_answer_says_so_although_the_receiver_answered() -> 
     assert message["status"] == 200, "what the receiver answered stays visible"
 
 
-def test_a_row_that_is_read_twice_changes_nothing() -> None:
+def test_row_that_is_read_twice_changes_nothing() -> None:
     sent, received = edges()
     message = join(join(None, sent), received)
     assert join(message, received) is message

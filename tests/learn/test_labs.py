@@ -176,7 +176,7 @@ def test_words_of_the_overtaken_login_are_those_of_the_receiver() -> None:
     assert OVERTAKEN in (ROOT / "relying_party/sessions.py").read_text("utf-8")
 
 
-def test_a_typo_is_mended_when_the_logout_was_delivered_after_all() -> None:
+def test_typo_is_mended_when_the_logout_was_delivered_after_all() -> None:
     story = sign_ins("dispatch", "manager")
     story.tell("manager", "first", status=404, outcome="refused")
     assert not lab("typo", in_session("s", story))
@@ -185,13 +185,13 @@ def test_a_typo_is_mended_when_the_logout_was_delivered_after_all() -> None:
 
 
 @pytest.mark.parametrize(("told", "is_done"), [([], True), (["manager"], False)])
-def test_an_app_with_the_policy_none_is_not_notified(told: list[str], is_done: bool) -> None:
+def test_app_with_the_policy_none_is_not_notified(told: list[str], is_done: bool) -> None:
     story = sign_ins("dispatch", "manager")
     story.log_out("dispatch", *told)
     assert lab("policy-none", in_session("s", story)) is is_done
 
 
-def test_a_logout_is_not_judged_before_the_idps_record_of_it_is_here() -> None:
+def test_logout_is_not_judged_before_the_idps_record_of_it_is_here() -> None:
     for story in (half_recorded(told="dispatch"), four_clicks()):
         assert CHECKS["policy-none"](messages_of(story)) == NOT_YET
 
@@ -227,6 +227,6 @@ def test_only_labs_are_shown(world: World, name: str) -> None:
     assert world.client.get(f"/labs/{name}").status_code == 404
 
 
-def test_the_labs_are_asked_of_the_record(world: World) -> None:
+def test_labs_are_asked_of_the_record(world: World) -> None:
     found = world.get("steps")["steps"]
     assert all(found[name]["seen"] is False for name in CHECKS)

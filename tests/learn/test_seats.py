@@ -90,7 +90,7 @@ def test_each_seat_gets_the_ticks_of_its_own_messages(world: World) -> None:
     assert found["seat03"] == found[""] == set()
 
 
-def test_a_sign_in_that_is_not_over_ticks_no_other_seat(world: World) -> None:
+def test_sign_in_that_is_not_over_ticks_no_other_seat(world: World) -> None:
     """Until the password was accepted, the messages have no person."""
     run(world, "open", "seat01", "seat02")
     story = Story()
@@ -100,7 +100,7 @@ def test_a_sign_in_that_is_not_over_ticks_no_other_seat(world: World) -> None:
     assert world.get("steps?person=cameron")["steps"]["start"]["seen"] is True
 
 
-def test_the_ticks_come_one_by_one_and_stay_when_the_messages_are_deleted(
+def test_ticks_come_one_by_one_and_stay_when_the_messages_are_deleted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(world, "open", "seat01")
@@ -147,7 +147,7 @@ def test_nobody_acts_in_the_name_of_another_seat(world: World) -> None:
     assert board(world)["seat02"] == set(), "the name of a sub is still the one that the IdP told"
 
 
-def test_a_name_is_learnt_from_the_idps_answers_only() -> None:
+def test_name_is_learnt_from_the_idps_answers_only() -> None:
     token = {"name": "id_token", "where": "response", "claims": {"sub": "s", "preferred_username": "seat01"}}
     message: dict[str, Any] = {"to": "idp", "tokens": [token], "response": {}}
     assert people_in(message) == {"s": "seat01"}
@@ -189,7 +189,7 @@ def test_late_messages_of_a_session_before_the_reset_give_no_tick(
     assert board(world)["seat01"] >= FOUR_CLICKS, "a new session counts"
 
 
-def test_an_unknown_seat_cannot_be_reset(world: World) -> None:
+def test_unknown_seat_cannot_be_reset(world: World) -> None:
     result = run(world, "reset", "seat99")
     assert result.exit_code != 0
     assert "There is no seat 'seat99'." in result.output
@@ -198,7 +198,7 @@ def test_an_unknown_seat_cannot_be_reset(world: World) -> None:
 # --- the sheet ---
 
 
-def test_the_sheet_has_a_card_for_each_new_seat_only(world: World) -> None:
+def test_sheet_has_a_card_for_each_new_seat_only(world: World) -> None:
     sheet = run(world, "open", "seat01", "seat02", lines="seat02 amber-apple-0002\n").output
     assert sheet.count("<section") == 1
     assert "amber-apple-0002" in sheet
@@ -229,7 +229,7 @@ def test_board_has_a_column_for_each_step_and_each_lab(world: World) -> None:
     assert columns == [step.name for chapter in tutorial.chapters() for step in chapter.steps] + list(CHECKS)
 
 
-def test_the_board_is_computed_once_for_all_who_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_board_is_computed_once_for_all_who_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seats, "PAUSE_SECONDS", 60.0)
     run(world, "open", "seat01")
     asked: list[int] = []
@@ -253,7 +253,7 @@ def test_after_a_reset_of_learn_the_board_begins_again(world: World) -> None:
     assert board(world) == {}
 
 
-def test_the_person_of_an_act_from_outside_is_unknown() -> None:
+def test_person_of_an_act_from_outside_is_unknown() -> None:
     story = four_clicks()
     outside(story, sub=SUB)
     collected = [{**row, "key": str(row["id"]), "edges": {}} for row in story.rows["manager"][-1:]]

@@ -56,18 +56,18 @@ def test_messages_after_a_number_are_the_newer_ones(after_four_clicks: World) ->
     assert after_four_clicks.get("messages?after=0&limit=2")["last"] == numbers[1]
 
 
-def test_a_number_of_before_a_reset_gets_the_newest_messages(after_four_clicks: World) -> None:
+def test_number_of_before_a_reset_gets_the_newest_messages(after_four_clicks: World) -> None:
     last = after_four_clicks.get("messages")["last"]
     assert len(after_four_clicks.get(f"messages?after={last + 10**9}")["messages"]) == len(four_clicks().keys())
 
 
-def test_the_session_map_has_the_session_with_its_apps(after_four_clicks: World) -> None:
+def test_session_map_has_the_session_with_its_apps(after_four_clicks: World) -> None:
     (session,) = after_four_clicks.get("sessions")
     assert (session["sid"], session["person"], session["reason"]) == (SID, "cameron", "Logout")
     assert {app["name"] for app in session["apps"]} == {"dispatch", "manager"}
 
 
-def test_the_session_map_shows_the_open_tabs_of_an_active_session(world: World) -> None:
+def test_session_map_shows_the_open_tabs_of_an_active_session(world: World) -> None:
     story = Story()
     story.sign_in("dispatch", asked=True)
     world.tell(story)
@@ -88,7 +88,7 @@ def test_each_logout_token_can_be_chosen_and_stands_beside_the_id_token_of_its_s
     assert other["token"]["claims"]["sid"] == SID
 
 
-def test_a_forgery_that_names_no_session_stands_beside_the_receivers_newest_id_token(after_four_clicks: World) -> None:
+def test_forgery_that_names_no_session_stands_beside_the_receivers_newest_id_token(after_four_clicks: World) -> None:
     story = after_four_clicks.sources["manager"].story
     story.tell("manager", "forged", 400, outcome="refused", error_description="Both sub and sid are missing.", sid=None)
     after_four_clicks.poll()
@@ -97,7 +97,7 @@ def test_a_forgery_that_names_no_session_stands_beside_the_receivers_newest_id_t
     assert after_four_clicks.get(f"checks/{found['beside']}")["receiver"] == "manager"
 
 
-def test_the_inspector_has_the_address_of_the_source_that_each_check_names(after_four_clicks: World) -> None:
+def test_inspector_has_the_address_of_the_source_that_each_check_names(after_four_clicks: World) -> None:
     found = re.search(r'data-source="([^"]+)"', after_four_clicks.client.get("/inspector").text)
     assert found
     key = after_four_clicks.get("tokens")["tokens"][0]["key"]
@@ -106,7 +106,7 @@ def test_the_inspector_has_the_address_of_the_source_that_each_check_names(after
         assert f'id="L{check["line"]}"' in page.text
 
 
-def test_a_message_without_a_token_has_no_checks(after_four_clicks: World) -> None:
+def test_message_without_a_token_has_no_checks(after_four_clicks: World) -> None:
     key = next(one["key"] for one in after_four_clicks.get("messages")["messages"] if one["kind"] == "sign_in")
     for wanted in (key, "nothing"):
         assert after_four_clicks.client.get(f"/api/checks/{wanted}").status_code == 404
@@ -123,7 +123,7 @@ def events_of(stream: Iterator[str], count: int) -> list[tuple[str, Any]]:
     return found
 
 
-def test_the_stream_tells_of_messages_events_tabs_services_and_resets_as_they_come(world: World) -> None:
+def test_stream_tells_of_messages_events_tabs_services_and_resets_as_they_come(world: World) -> None:
     stream = watch(world.record, world.collector, 0, None)
     assert [name for name, _ in events_of(stream, 1)] == ["services"]
     story = Story()
@@ -150,7 +150,7 @@ def test_the_stream_tells_of_messages_events_tabs_services_and_resets_as_they_co
     assert "reset" in [name for name, _ in events_of(stream, 2)]
 
 
-def test_a_stream_begins_behind_the_last_event_that_the_browser_got(after_four_clicks: World) -> None:
+def test_stream_begins_behind_the_last_event_that_the_browser_got(after_four_clicks: World) -> None:
     numbers = [message["seq"] for message in after_four_clicks.get("messages")["messages"]]
     stream = watch(after_four_clicks.record, after_four_clicks.collector, numbers[-2], None)
     name, message = events_of(stream, 2)[1]

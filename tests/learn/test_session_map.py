@@ -17,7 +17,7 @@ def mapped(story: Story, tabs: Tabs | None = None) -> dict[str, Any]:
     return found
 
 
-def test_a_session_in_which_two_apps_take_part() -> None:
+def test_session_in_which_two_apps_take_part() -> None:
     story = Story()
     story.sign_in("dispatch", asked=True)
     story.sign_in("manager", asked=False)
@@ -35,7 +35,7 @@ def test_after_the_logout_everything_is_over() -> None:
     assert {app["delivery"]["state"] for app in found["apps"]} == {"delivered"}
 
 
-def test_an_active_session_of_an_app_shows_how_many_browsers_have_a_tab_open() -> None:
+def test_active_session_of_an_app_shows_how_many_browsers_have_a_tab_open() -> None:
     """Manager says that it has none in this session; an app that says nothing has no number."""
     story = Story()
     story.sign_in("dispatch", asked=True)
@@ -46,7 +46,7 @@ def test_an_active_session_of_an_app_shows_how_many_browsers_have_a_tab_open() -
     assert [app["sessions"][0]["tabs"] for app in found["apps"]] == [None, 2]
 
 
-def test_a_second_sign_in_takes_the_open_tab_with_it() -> None:
+def test_second_sign_in_takes_the_open_tab_with_it() -> None:
     story = Story()
     story.sign_in("dispatch", asked=True)
     story.event("dispatch", "rp.session.created", client_id="pickup-dispatch")
@@ -55,12 +55,12 @@ def test_a_second_sign_in_takes_the_open_tab_with_it() -> None:
     assert [session["tabs"] for session in app["sessions"]] == [None, 1]
 
 
-def test_a_stream_that_is_not_closed_yet_does_not_count_after_the_end() -> None:
+def test_stream_that_is_not_closed_yet_does_not_count_after_the_end() -> None:
     found = mapped(four_clicks(), {"dispatch": {SID: 7}, "manager": {SID: 7}})
     assert [app["sessions"][0]["tabs"] for app in found["apps"]] == [1, 1]
 
 
-def test_an_app_that_is_down_is_not_over_and_says_when_it_is_told_again() -> None:
+def test_app_that_is_down_is_not_over_and_says_when_it_is_told_again() -> None:
     story = four_clicks()
     story.events["manager"] = story.events["manager"][:1]  # it was told nothing
     story.tell("manager", "late", None, attempt=3, next_try_at=AT // 1000 + 4)
@@ -69,7 +69,7 @@ def test_an_app_that_is_down_is_not_over_and_says_when_it_is_told_again() -> Non
     assert manager["delivery"] == {"state": "waiting", "attempt": 3, "next_at": AT + 4000, "why": "no answer"}
 
 
-def test_an_app_that_records_nothing_itself_is_known_from_the_idp() -> None:
+def test_app_that_records_nothing_itself_is_known_from_the_idp() -> None:
     story = Story()
     story.event("idp", "op.session.created")
     story.event("idp", "op.id_token.issued", client_id="fleet-radio")

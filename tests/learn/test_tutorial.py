@@ -93,7 +93,7 @@ def test_link_to_a_function_says_its_lines() -> None:
     )
 
 
-def test_the_quiz_has_twelve_questions() -> None:
+def test_quiz_has_twelve_questions() -> None:
     assert tutorial.pages()["quiz"].count("<summary>Answer</summary>") == 12
 
 
@@ -119,13 +119,13 @@ def half_recorded(told: str) -> Story:
     return story
 
 
-def test_a_logout_is_not_judged_before_the_idps_record_of_it_is_here() -> None:
+def test_logout_is_not_judged_before_the_idps_record_of_it_is_here() -> None:
     """Which apps were told is the answer: it must not be read while the other app's token is missing."""
     assert verdicts(half_recorded(told="manager"))["log-out"] == NOT_YET
     assert verdicts(four_clicks())["log-out"].answer == 3
 
 
-def test_the_four_clicks_do_the_first_chapters() -> None:
+def test_four_clicks_do_the_first_chapters() -> None:
     found = verdicts(four_clicks())
     chapters = tutorial.chapters()[:4]
     expected = {step.name: step.right for chapter in chapters for step in chapter.steps}
@@ -142,7 +142,7 @@ def test_control_a_sign_in_is_no_logout() -> None:
     assert [name for name, verdict in found.items() if verdict.seen] == ["start", "password", "code", "id-token"]
 
 
-def test_a_password_at_manager_is_no_single_sign_on() -> None:
+def test_password_at_manager_is_no_single_sign_on() -> None:
     story = Story()
     story.sign_in("dispatch", asked=True)
     story.sign_in("manager", asked=True)
@@ -183,9 +183,7 @@ def back(story: Story) -> None:
         ("app-back", back, down),
     ],
 )
-def test_a_step_is_done_by_its_act_only(
-    step: str, act: Callable[[Story], None], control: Callable[..., object]
-) -> None:
+def test_step_is_done_by_its_act_only(step: str, act: Callable[[Story], None], control: Callable[..., object]) -> None:
     done, other = Story(), Story()
     act(done)
     if control is four_clicks:
@@ -295,7 +293,7 @@ def test_each_page_of_the_tutorial_is_shown_with_this_stacks_addresses(world: Wo
     assert "<h1" in answer.text
 
 
-def test_the_steps_are_asked_of_the_record(world: World) -> None:
+def test_steps_are_asked_of_the_record(world: World) -> None:
     found = world.get("steps")
     assert found["people"] == ["cameron"]
     assert found["steps"]["log-out"]["seen"] is True

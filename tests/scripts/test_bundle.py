@@ -87,7 +87,7 @@ def machine(tmp_path: Path) -> Machine:
     return made
 
 
-def test_the_bundle_has_sources_image_and_wheels_and_no_secret(machine: Machine) -> None:
+def test_bundle_has_sources_image_and_wheels_and_no_secret(machine: Machine) -> None:
     (machine.folder / "clone/.env").write_text("PICKUP_DEMO_PASSWORD=secret\n", "utf-8")
     (machine.folder / "clone/.run/class").mkdir(parents=True)
     (machine.folder / "clone/.run/class/seat01-seat30.html").touch()

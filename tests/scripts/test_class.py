@@ -65,7 +65,7 @@ def room(tmp_path: Path) -> Room:
     return Room(tmp_path)
 
 
-def test_the_sheet_has_an_own_password_for_each_seat(room: Room) -> None:
+def test_sheet_has_an_own_password_for_each_seat(room: Room) -> None:
     result = room.run(SEATS="12")
     assert result.returncode == 0, result.stderr
     assert room.files() == ["seat01-seat12.html"]
@@ -93,7 +93,7 @@ def test_more_seats_get_a_sheet_of_their_own(room: Room) -> None:
     assert room.calls()[-1].endswith("class open seat01 seat02 seat03 seat04")
 
 
-def test_a_second_run_changes_nothing(room: Room) -> None:
+def test_second_run_changes_nothing(room: Room) -> None:
     room.run(SEATS="2")
     before = room.passwords("seat01-seat02.html")
     again = room.run(SEATS="2", EXISTING="seat01 seat02")
@@ -119,7 +119,7 @@ def test_reset_ends_the_sessions_first_and_names_one_seat(room: Room) -> None:
 
 
 @pytest.mark.parametrize("given", ["0", "100", "-1", "3;ls", "all"])
-def test_a_seat_is_a_number_up_to_99(room: Room, given: str) -> None:
+def test_seat_is_a_number_up_to_99(room: Room, given: str) -> None:
     for name in ("SEATS", "RESET"):
         result = room.run(**{name: given})
         assert result.returncode != 0

@@ -27,13 +27,13 @@ def test_each_port_keeps_its_number(devcontainer: dict[str, Any]) -> None:
     assert all(port["requireLocalPort"] for port in devcontainer["portsAttributes"].values())
 
 
-def test_the_commands_are_the_projects_own(devcontainer: dict[str, Any]) -> None:
+def test_commands_are_the_projects_own(devcontainer: dict[str, Any]) -> None:
     assert (ROOT / devcontainer["postCreateCommand"].split()[0]).is_file()
     command, target, mode = devcontainer["postStartCommand"].split()
     assert (command, mode) == ("make", "MODE=local")
     assert f"\n{target}: " in (ROOT / "Makefile").read_text("utf-8")
 
 
-def test_the_image_has_a_tag_with_the_python_of_our_own_image(devcontainer: dict[str, Any]) -> None:
+def test_image_has_a_tag_with_the_python_of_our_own_image(devcontainer: dict[str, Any]) -> None:
     (python,) = set(re.findall(r"^FROM python:([\d.]+)-slim", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
     assert re.fullmatch(rf"[\w./-]+:\d+-{re.escape(python)}-[a-z]+", devcontainer["image"])
