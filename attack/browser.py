@@ -3,14 +3,13 @@
 import secrets
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
 
 import requests
-from requests.cookies import RequestsCookieJar
 
 from attack.provider import WHO, Provider
+from pickup_testing.http import Http
 
 MAX_HOPS = 15  # redirects of one login
 TIMEOUT = 10  # seconds
@@ -37,26 +36,6 @@ class Target:
     alg: str = "RS256"  # the client's id_token_signed_response_alg
     signed_in_text: str = ""  # if the status is always 200: a text that only signed-in users see
     ca_file: str | None = None
-
-
-class Http(requests.Session):
-    """Sends the Secure cookies of ``http://localhost`` back to it, as a browser does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.forget_cookies()
-
-    def forget_cookies(self) -> None:
-        """No cookies any more."""
-        self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(secure_protocols=("http", "https")))
-
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """requests copies the cookies to a jar with the default policy, so take them from our jar again."""
-        prepared = super().prepare_request(request)
-        prepared.headers.pop("Cookie", None)
-        prepared.prepare_cookies(self.cookies)
-        return prepared
 
 
 class Browser:

@@ -7,6 +7,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from pickup_testing.http import Http
+
 if TYPE_CHECKING:
     from pickup_testing.idp import Idp, Session
 
@@ -24,8 +26,7 @@ class Browser:
     """
 
     def __init__(self, idp: "Idp") -> None:
-        self.idp, self.http = idp, requests.Session()
-        self.http.trust_env = False  # no proxy between a test and its own machine
+        self.idp, self.http = idp, Http()
         self.http.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64) Pickup test"
         self._session: Session | None = None
 

@@ -19,6 +19,7 @@ def create_app(issuer: str, client_id: str, secret: str, url: str, data: Path) -
     del data
     app = Flask(__name__)
     app.config.update(SECRET_KEY="the app's own", SESSION_COOKIE_NAME="authlib-app")
+    app.config.update(SESSION_COOKIE_SECURE=True)  # a browser sends it to http://localhost, so the plugin's must too
     sessions: dict[str, dict[str, Any]] = {}  # by sid
     oauth = OAuth(app)
     idp = oauth.register(
