@@ -108,14 +108,17 @@ def post_fork(server: Any, worker: Any) -> None:
         extensions["metrics"].serve(listener)
     gc.enable()  # the application has been imported
     threading.Thread(target=limit_bodies, name="bodies", daemon=True).start()
-    stop = worker.handle_exit  # gunicorn's handler of SIGTERM
+    stop, accept = worker.handle_exit, worker.accept  # gunicorn's handler of SIGTERM
 
     def finish(*signal: Any) -> None:
-        worker.method_queue.defer(close_listeners, worker)  # runs in the worker's loop
-        end_streams()
+        if worker.alive:  # a second signal finds it stopping
+            worker.method_queue.defer(close_listeners, worker)  # runs in the worker's loop
         stop(*signal)
+        end_streams()
 
     worker.handle_exit = finish
+    # The loop may have seen a connection before close_listeners took it. BaseSocket.close() sets sock to None.
+    worker.accept = lambda listener: accept(listener) if listener.sock else None
 
 
 def close_listeners(worker: Any) -> None:
@@ -141,7 +144,7 @@ def end_streams() -> None:
 bodies: dict[int, tuple[float, socket.socket]] = {}  # requests whose body may be unread: until when, and from where
 
 
-def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passes both
+def pre_request(worker: Any, req: Any) -> None:
     """Limit how long the client may take to accept the answer, and to send the body, if the request has one.
 
     A client that reads nothing would hold its thread for ever. The body has its own limit, because a socket timeout
@@ -151,6 +154,8 @@ def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001 # gunicorn passe
     req.unreader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_SECONDS, 0))
     if ("ACCEPT", "text/event-stream") in req.headers:
         streams.add(req.unreader.sock)
+        if not worker.alive:
+            end_streams()
     if not BODY_HEADERS.isdisjoint(name for name, _ in req.headers):
         bodies[id(req)] = (time.monotonic() + BODY_SECONDS, req.unreader.sock)
 
@@ -171,9 +176,10 @@ def limit_bodies() -> None:
     """One thread for all requests: a timer for each would start a thread for each, a quarter of gunicorn's time."""
     while True:
         time.sleep(BODY_CHECK_SECONDS)
-        for key, (until, connection) in list(bodies.items()):
+        for key, entry in list(bodies.items()):
+            until, connection = entry
             # If the request has ended meanwhile, the connection is no longer its own.
-            if until < time.monotonic() and bodies.pop(key, None):
+            if until < time.monotonic() and bodies.get(key) is entry and bodies.pop(key, None):
                 stop_reading(connection)
 
 

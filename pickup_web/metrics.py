@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Iterable
 from http import HTTPStatus
-from socketserver import TCPServer
+from socketserver import TCPServer, ThreadingTCPServer
 from typing import cast
 
 import structlog
@@ -52,7 +52,9 @@ class Metrics:
 
     def serve(self, listener: socket.socket) -> TCPServer:
         """Answer on this open port, in a thread. Called in each worker after gunicorn's fork."""
-        server = TCPServer(listener.getsockname()[:2], handler_of(self.registry), bind_and_activate=False)
+        # A thread for each request, because SECONDS is for each read: a client that sends single bytes takes longer.
+        server = ThreadingTCPServer(listener.getsockname()[:2], handler_of(self.registry), bind_and_activate=False)
+        server.daemon_threads = True
         server.socket.close()
         server.socket = listener
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -44,7 +44,8 @@ class Statement:
     def execute(self, session: Session, values: Mapping[str, Any]) -> list[Any]:
         """The rows, in the session's transaction."""
         session.flush()  # as for each query of the session
-        info = session.info.get(DRIVER) or connect(session)
+        # In a nested transaction, session.connection() sets the savepoint.
+        info = (not session.in_nested_transaction() and session.info.get(DRIVER)) or connect(session)
         if info is OTHER:
             result = cast(Any, session.execute(self._sql, values))
             return list(result) if result.returns_rows else []
@@ -87,8 +88,8 @@ def connect(session: Session) -> dict[str, Any]:
 def prepare(sql: Any, dialect: Dialect, columns: list[str] | None) -> Prepared:
     """Compile ``sql``. ``columns``: those that an INSERT without values is given."""
     compiled: Any = sql.compile(dialect=dialect, column_keys=columns)
-    if compiled.insert_prefetch:
-        raise ValueError(f"give a value for {compiled.insert_prefetch}")  # only SQLAlchemy would set the default
+    if preset := [*compiled.insert_prefetch, *compiled.update_prefetch]:
+        raise ValueError(f"give a value for {preset}")  # only SQLAlchemy would set the default
     given = compiled.params
     types = [(name, compiled.binds[name].type.dialect_impl(dialect)) for name in compiled.positiontup]
     columns_read = compiled.statement.exported_columns

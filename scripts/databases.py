@@ -17,8 +17,9 @@ def make(connection: Connection, service: str, password: str) -> None:
     name = Identifier(service)
     if not exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", service):
         connection.execute(SQL("CREATE ROLE {} LOGIN").format(name))
-    # The server stores a hash. `make up` may have made a new password, because .env was deleted.
-    connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(name, Literal(password)))
+    # `make up` may have made a new password, because .env was deleted. Only its hash is sent: statements may be logged.
+    stored = connection.pgconn.encrypt_password(password.encode(), service.encode(), b"scram-sha-256").decode()
+    connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(name, Literal(stored)))
     if not exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", service):
         connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(name, name))
     connection.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))  # by default every role can connect

@@ -184,7 +184,9 @@ def test_deployment_has_probes(service: str) -> None:
     for probe in ("startupProbe", "readinessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["livenessProbe"]["tcpSocket"] == {"port": "http"}
-    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < pod_of(service)["terminationGracePeriodSeconds"] - 3
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    graceful: int = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["graceful_timeout"]
+    assert before + graceful < pod_of(service)["terminationGracePeriodSeconds"], "Kubernetes kills the pod then"
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -298,7 +298,7 @@ class Reply:
         """:class:`ValueError` if it does not begin as HTTP. Bytes after the response are ignored."""
         try:
             self._parser.feed_data(piece)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:  # we ask for no upgrade
             if not self.status:
                 raise ValueError("not HTTP") from error
             self.is_broken = not self.is_over

@@ -4,6 +4,7 @@ import errno
 import socket
 import threading
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -55,13 +56,41 @@ def test_stopping_worker_accepts_the_connections_that_wait_and_refuses_new_ones(
             assert ours.recv(20) == b"a request"
 
 
+def test_worker_that_is_told_to_stop_twice_closes_once_and_takes_no_late_connection(conf: ModuleType) -> None:
+    """systemd and gunicorn's main process both send SIGTERM. The loop may still hold an event of a closed listener."""
+    deferred: list[Any] = []
+    accepted: list[Any] = []
+    worker = SimpleNamespace(alive=True, accept=accepted.append, method_queue=SimpleNamespace())
+    worker.method_queue.defer = lambda *call: deferred.append(call)
+    worker.handle_exit = lambda *_signal: setattr(worker, "alive", False)
+    application = SimpleNamespace(extensions={"after_fork": []})
+    conf.post_fork(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: application)), worker)
+    worker.handle_exit(15, None)
+    worker.handle_exit(15, None)
+    assert deferred == [(conf.close_listeners, worker)]
+    is_open, is_closed = SimpleNamespace(sock=object()), SimpleNamespace(sock=None)
+    worker.accept(is_open)
+    worker.accept(is_closed)
+    assert accepted == [is_open]
+
+
+def test_stream_that_begins_while_the_worker_stops_is_ended(conf: ModuleType) -> None:
+    """The browser opens it again on the same connection."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        request = SimpleNamespace(headers=[("ACCEPT", "text/event-stream")], unreader=SimpleNamespace(sock=ours))
+        conf.pre_request(SimpleNamespace(alive=False), request)
+        assert theirs.recv(1) == b""
+
+
 def test_stopping_worker_ends_its_event_streams(conf: ModuleType) -> None:
     """They would keep it until it is killed, and requests in hand with them."""
     ours, theirs = socket.socketpair()
     another, browser = socket.socketpair()
     with ours, theirs, another, browser:
         for sock, accept in ((ours, "text/event-stream"), (another, "text/html")):
-            conf.pre_request(None, SimpleNamespace(headers=[("ACCEPT", accept)], unreader=SimpleNamespace(sock=sock)))
+            request = SimpleNamespace(headers=[("ACCEPT", accept)], unreader=SimpleNamespace(sock=sock))
+            conf.pre_request(SimpleNamespace(alive=True), request)
         conf.end_streams()
         assert theirs.recv(1) == b"", "the stream has ended"
         with pytest.raises(BrokenPipeError):

@@ -60,6 +60,17 @@ def test_statements_share_the_transaction_of_objects(engine: Engine) -> None:
         assert [cab.id for cab in session.scalars(select(Cab))] == [3]
 
 
+def test_statement_in_a_nested_transaction_is_rolled_back_with_it(engine: Engine) -> None:
+    with Session(engine) as session:
+        add_row(session, Cab, id=1, is_free=True)
+        nested = session.begin_nested()
+        add_row(session, Cab, id=2, is_free=True)
+        nested.rollback()
+        add_row(session, Cab, id=3, is_free=True)
+        session.commit()
+        assert session.scalars(select(Cab.id)).all() == [1, 3]
+
+
 def test_writer_waits_for_its_turn(engine: Engine) -> None:
     with Session(engine) as session, engine.connect() as other:
         add_row(session, Cab, id=1, is_free=True)

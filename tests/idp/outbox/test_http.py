@@ -453,6 +453,7 @@ NOT_HTTP = {
     "half": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
     "http-2": b"HTTP/2 200\r\n\r\n",
     "status": b"HTTP/1.1 20 OK\r\n\r\n",
+    "upgrade": b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     "length-a-word": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nbody",
     "two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
     "interim-nine": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
