@@ -121,6 +121,13 @@ def post_fork(server: Any, worker: Any) -> None:
     worker.accept = lambda listener: accept(listener) if listener.sock else None
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    """The last requests are answered, but their work in other threads may go on."""
+    if worker.pid == os.getpid():  # the main process calls this too, for a worker that is gone
+        for hook in server.app.wsgi().extensions["before_exit"]:
+            hook()
+
+
 def close_listeners(worker: Any) -> None:
     """Accept the connections that wait, and then close at once, so that a new one is refused.
 

@@ -130,6 +130,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         follow_settings(engine, settings, own)
     add_reset_command(app, engine, seed, keep=["signing_key"])  # so that issued tokens can still be verified
     app.extensions["after_fork"] += [background.start, passwords.pool.start]
+    app.extensions["before_exit"] += [outbox.drain]
     for methods, path, name, view in ROUTES:
         app.add_url_rule(path, name, view, methods=methods.split())
     demo = [workbench.blueprint] if settings.demo_events else []

@@ -63,7 +63,8 @@ def create_service(
         SESSION_COOKIE_SECURE=base_url.startswith("https://"),
     )
     after_fork: list[Callable[[], None]] = []
-    app.extensions["after_fork"] = after_fork
+    before_exit: list[Callable[[], None]] = []
+    app.extensions.update(after_fork=after_fork, before_exit=before_exit)
 
     localhost.install(ask_resolver=settings.compose_network)
     logs.init(name)

@@ -6,6 +6,7 @@ no slow or unreachable host delays the others, and no delivery delays or undoes 
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ SIGNED_AT_ONCE = 16  # before the first of them is sent, because signing takes l
 MANY = 20  # while more deliveries than this are in hand,
 GATHER_SECONDS = 0.02  # a result waits this long to be recorded with others,
 GATHER_TIMES = 50  # and at most this often, while some apps have not been called yet
+DRAIN_SECONDS = 5.0  # longer than most apps take, and part of the time that a process has to stop
 
 LOG = structlog.get_logger()
 
@@ -76,6 +78,12 @@ class Outbox:
         with self._lock:
             self._in_hand.update(job.host for job in jobs)
         return in_background(self._deliver_all(jobs))
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Before the process ends: wait until the attempts in hand are recorded. Else another process repeats them."""
+        until = time.monotonic() + seconds
+        while self._in_hand and time.monotonic() < until:
+            time.sleep(0.02)
 
     def room(self) -> tuple[int, list[str]]:
         """How many more deliveries this process can accept, and the hosts whose queue is full."""

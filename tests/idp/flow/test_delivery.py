@@ -345,6 +345,24 @@ def test_hanging_app_delays_neither_the_user_nor_other_apps(
     eventually(lambda: provider.delivery(MANAGER).state == "delivered")
 
 
+def test_process_that_stops_waits_for_its_last_answers_but_not_for_ever(
+    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the app would be notified twice at each restart."""
+    outbox = provider.state.outbox
+    monkeypatch.setattr(outbox, "_redirect_wait", 0.05)
+    gate = provider.network.hold(manager_uri(provider))
+    log_out(provider, cameron)
+    gate.wait_for_request()
+    outbox.drain(0.1)
+    assert provider.delivery(MANAGER).state == "pending"
+    stopping = threading.Thread(target=outbox.drain)
+    stopping.start()
+    gate.open()
+    stopping.join()
+    assert provider.delivery(MANAGER).state == "delivered"
+
+
 def test_control_redirect_waits_for_apps_that_answer(provider: Provider, cameron: SiteClient) -> None:
     """BCL-29: without an error all apps are notified before the redirect."""
     log_out(provider, cameron)
