@@ -47,6 +47,7 @@ MAX_UNREAD = 256 * 1024  # bytes; larger bodies are refused (pickup_web: MAX_CON
 # Seconds for the requests in hand, such as a password hash on a busy machine. Learn's labs have answers that hang.
 graceful_timeout = 3 if is_learn else 20
 streams: set[socket.socket] = set()  # open event streams of this worker, which do not end by themselves
+bodies: dict[int, tuple[float, socket.socket]] = {}  # requests whose body may be unread: until when, and from where
 
 # Each worker's heartbeat is a file that it touches. On a busy disk, gunicorn would take the worker for dead.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 # mkstemp names the file
@@ -146,9 +147,6 @@ def end_streams() -> None:
     for stream in list(streams):
         with suppress(OSError):  # it has ended
             stream.shutdown(socket.SHUT_RDWR)
-
-
-bodies: dict[int, tuple[float, socket.socket]] = {}  # requests whose body may be unread: until when, and from where
 
 
 def pre_request(worker: Any, req: Any) -> None:

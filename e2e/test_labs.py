@@ -135,7 +135,7 @@ def test_learner_finds_and_mends_three_faults(laptop: Device, stack: Stack, labs
     labs.expect("silent-tab", done=True)
 
     dispatch = practice.sign_in()
-    practice.start("silent-tab")  # once more: the tick of the first run is gone
+    practice.start("silent-tab")  # again; this removes the tick of the first run
     practice.start("app-stopped")
     dispatch.log_out()
     dispatch.expect_logged_out()

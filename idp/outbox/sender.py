@@ -83,7 +83,7 @@ class Outbox:
         """Before the process ends: wait until the attempts in hand are recorded. Else another process repeats them."""
         until = time.monotonic() + seconds
         while self._in_hand and time.monotonic() < until:
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks
 
     def room(self) -> tuple[int, list[str]]:
         """How many more deliveries this process can accept, and the hosts whose queue is full."""

@@ -302,11 +302,8 @@ def built_on_postgres(
     close(app)
 
 
-@pytest.fixture
-def provider_on_postgres(built_on_postgres: BuiltOnPostgres, network: Network) -> Iterator[Provider]:
-    """The IdP with PostgreSQL, with two simulated apps on the network."""
-    app, settings = built_on_postgres.app, built_on_postgres.settings
-    built_on_postgres.server.restore(built_on_postgres.database)
+def with_apps(app: Flask, settings: Settings, network: Network) -> Iterator[Provider]:
+    """The IdP with two simulated apps on the network, until the test ends."""
     apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
     network.add(settings.idp_url, as_built(app))
     network.add(settings.dispatch_url, apps[DISPATCH])
@@ -314,6 +311,13 @@ def provider_on_postgres(built_on_postgres: BuiltOnPostgres, network: Network) -
     yield Provider(app, settings, network, apps)
     network.release_all()
     close(app)
+
+
+@pytest.fixture
+def provider_on_postgres(built_on_postgres: BuiltOnPostgres, network: Network) -> Iterator[Provider]:
+    """The IdP with PostgreSQL, with two simulated apps on the network."""
+    built_on_postgres.server.restore(built_on_postgres.database)
+    yield from with_apps(built_on_postgres.app, built_on_postgres.settings, network)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ import idp as idp_service
 from idp import SCHEMA
 from idp.sign_in.sso_session import COOKIE
 from pickup_web.schema import Schema, prepare
-from tests.conftest import as_built, close, make_settings, prepared
-from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider
+from tests.conftest import make_settings, prepared
+from tests.idp.conftest import DISPATCH, MANAGER, Provider, with_apps
 from tests.network import Network, query_of
 from tests.web.test_schema import engine, first_release, later_release
 
@@ -107,13 +107,7 @@ def upgraded(filled: Engine, network: Network, tmp_path: Path) -> Iterator[Provi
     url = filled.url.render_as_string(hide_password=False)
     settings = make_settings(tmp_path, idp_database_url=url)
     app = prepared(idp_service.create_app(settings), settings.idp_url)
-    apps = {DISPATCH: PaperApp(), MANAGER: PaperApp()}
-    network.add(settings.idp_url, as_built(app))
-    network.add(settings.dispatch_url, apps[DISPATCH])
-    network.add(settings.manager_url, apps[MANAGER])
-    yield Provider(app, settings, network, apps)
-    network.release_all()
-    close(app)
+    yield from with_apps(app, settings, network)
 
 
 def test_sessions_and_tokens_of_the_first_release_stay_valid(upgraded: Provider) -> None:
