@@ -1,6 +1,8 @@
 """The flow page of Pickup Learn in a real browser: what is drawn, opened, kept and shown to a room."""
 
+import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,18 +87,37 @@ def test_four_clicks_are_drawn_and_every_arrow_can_be_opened(laptop: Device, sta
 def test_keyboard_goes_from_message_to_message(laptop: Device, stack: Stack, flow: Page) -> None:
     sid, _ = four_clicks(laptop, stack)
     only(flow, sid)
-    rows = flow.locator(".message .row")
+    focused = flow.locator(".message:has(.row:focus)")
     expect(flow.locator(arrow("logged_out", "browser → dispatch"))).to_be_visible(timeout=SOON)
-    rows.first.focus()
+    flow.locator(".message .row").first.focus()
+    began = focused.get_attribute("data-key") or ""
     flow.keyboard.press("ArrowDown")
-    expect(rows.nth(1)).to_be_focused()
-    expect(rows.nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(focused).not_to_have_attribute("data-key", began)
+    expect(focused.locator(".row")).to_have_attribute("aria-pressed", "true")
     flow.keyboard.press("Escape")
     expect(flow.locator("#flow[data-open]")).to_have_count(0)
     flow.keyboard.press("ArrowLeft")
     expect(flow.locator("[data-part=position]")).to_have_text(re.compile(r"Message \d+ of \d+"))
     flow.get_by_role("button", name="Live").click()
     expect(flow.locator("[data-part=position]")).to_have_text(re.compile(r"\d+ messages, live"))
+
+
+def test_message_that_moves_to_another_act_keeps_the_focus(laptop: Device, stack: Stack, flow: Page) -> None:
+    four_clicks(laptop, stack)
+    expect(flow.locator(arrow("logged_out", "browser → dispatch")).first).to_be_visible(timeout=SOON)
+    message = flow.evaluate("() => fetch('api/messages').then((answer) => answer.json())")["messages"][-1]
+    moved = message | {"act": message["act"] | {"id": "another", "name": "Another act"}}
+    event = f"event: message\ndata: {json.dumps(moved)}\n\n"
+    go = threading.Event()
+    stream = "text/event-stream"
+    flow.route("**/api/stream*", lambda route: route.fulfill(body=event * go.is_set(), content_type=stream))
+    flow.reload()
+    flow.locator("[data-ready]").wait_for()
+    row = flow.locator(f".message[data-key='{message['key']}'] .row")
+    row.focus()
+    go.set()
+    expect(flow.locator("[data-act=another]")).to_be_visible()
+    expect(row).to_be_focused()
 
 
 def test_page_is_accessible_with_a_message_open_and_while_presenting(

@@ -14,6 +14,7 @@ export class Picture {
   }
 
   draw(record, services) {
+    const focused = this.list.contains(document.activeElement) ? document.activeElement.closest(".message")?.dataset.key : null;
     this.#drawLanes(record.lanes, services);
     const acts = record.acts;
     const shown = new Set(record.shown.map(({ key }) => key));
@@ -27,6 +28,7 @@ export class Picture {
       if (this.list.children[index] !== section) this.list.insertBefore(section, this.list.children[index] ?? null);
     });
     this.#oneTabStop();
+    if (focused) this.#focusAgain(focused);
   }
 
   select(key) {
@@ -90,9 +92,7 @@ export class Picture {
     if (known) {
       item.firstElementChild.setAttribute("aria-pressed", known.item.firstElementChild.getAttribute("aria-pressed"));
       item.classList.remove("new");
-      const hadFocus = known.item.contains(document.activeElement);
       known.item.replaceWith(item);
-      if (hadFocus) item.firstElementChild.focus();
     }
     this.#rows.set(message.key, { message, item });
     return item;
@@ -142,6 +142,12 @@ export class Picture {
     const index = Math.min(Math.max(rows.indexOf(event.target) + by, 0), rows.length - 1);
     rows[index].focus();
     this.choose(rows[index].parentElement.dataset.key, { byKey: true });
+  }
+
+  // An element that is moved or replaced loses the focus: a message that comes must not take it from the reader.
+  #focusAgain(key) {
+    const button = this.#rows.get(key)?.item.firstElementChild;
+    if (button !== document.activeElement) button?.focus({ preventScroll: true });
   }
 
   // The list is one stop of the Tab key (ARIA APG: roving tabindex).
