@@ -27,7 +27,7 @@ class: ## accounts for a room and a sheet to print (SEATS=30); RESET=12 resets o
 	@scripts/class
 
 ##@ Test it
-test: ## lint, types, unit and e2e; works in a fresh clone (THOROUGH=1, as in CI: more examples)
+test: ## lint, types, unit and e2e; works in a fresh clone (THOROUGH=1, as in CI: the slow tests, too)
 	@scripts/venv test
 	@$(MAKE) --no-print-directory lint types unit e2e
 lint: ## ruff: rules and formatting
@@ -37,9 +37,9 @@ lint: ## ruff: rules and formatting
 types: ## mypy --strict
 	@scripts/venv test
 	$(BIN)/mypy
-unit: export PICKUP_THOROUGH := $(THOROUGH)
+unit e2e: export PICKUP_THOROUGH := $(THOROUGH)
 unit: export PYTHONDONTWRITEBYTECODE :=  # else each process of the tests compiles all code again
-unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout"; THOROUGH=1 tries more examples)
+unit: ## unit and flow tests, without browser and sockets (ARGS="-k logout"; THOROUGH=1: the slow ones, too)
 	@scripts/venv test
 	$(BIN)/pytest tests -p no:playwright -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 e2e: ## real processes, real browser (BASE=running, or BASE="IDP DISPATCH MANAGER LEARN" URLs; PROVIDER=, APP=: docs/regression.md)
@@ -77,6 +77,7 @@ pins: ## pin the newest version of each package, with hashes (needs uv)
 	done
 bundle: ## make one archive for a room without a network: sources, image, wheels
 	@scripts/bundle
+pictures: export PICKUP_THOROUGH := 1
 pictures: ## take the pictures of README and tutorial again, after pages have changed
 	@scripts/e2e --pictures -m "golden or pictured"
 clean: ## stop, and remove everything that was built; keeps .env and the data

@@ -81,10 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Either the stories or the figures. The longest stories come first, so that none runs alone at the end."""
     wanted = [item for item in items if bool(item.get_closest_marker("figures")) is config.getoption("figures")]
+    if os.environ.get("PICKUP_THOROUGH") != "1":
+        wanted = [item for item in wanted if not item.get_closest_marker("thorough")]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     for item in wanted:
         skip_if_not_applicable(item, config.stash[PARTIES].can)
-    items[:] = sorted(wanted, key=lambda item: "every_page" not in item.name)
+    items[:] = sorted(wanted, key=lambda item: item.get_closest_marker("thorough") is None)
 
 
 def skip_if_not_applicable(item: pytest.Item, can: Collection[str]) -> None:

@@ -56,6 +56,7 @@ def room(stack: Stack, hands: StackControl, record: Record) -> Room:  # noqa: AR
     return Room(stack, hands)
 
 
+@pytest.mark.thorough
 def test_board_shows_each_seats_steps_and_a_reset_touches_one_seat_only(
     new_device: NewDevice, stack: Stack, room: Room, operator: Operator
 ) -> None:

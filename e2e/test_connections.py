@@ -43,6 +43,7 @@ def ask(over: HTTPConnection, url: str, method: str = "GET", body: str | None = 
     return answer.status
 
 
+@pytest.mark.thorough
 def test_500_requests_over_connections_that_were_idle_are_all_answered(stack: Stack) -> None:
     pause = threading.Event()
 

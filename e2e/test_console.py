@@ -208,6 +208,7 @@ def test_user_without_the_role_is_kept_out_and_may_sign_in_as_someone_else(lapto
     expect(page.heading).to_have_text("Overview")
 
 
+@pytest.mark.thorough
 def test_every_page_of_the_console_fits_a_narrow_phone_and_is_accessible(
     new_device: NewDevice, laptop: Device, stack: Stack
 ) -> None:

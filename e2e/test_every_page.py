@@ -68,6 +68,7 @@ def test_axe_core_checks_every_page() -> None:
         report(f"NO PAGE WAS CHECKED BY AXE: {why}")
 
 
+@pytest.mark.thorough
 def test_every_page_fits_a_narrow_phone_and_is_accessible(new_device: NewDevice, stack: Stack) -> None:
     phone = new_device(viewport=NARROW)
     phone.may_complain("status of 4")  # some of the pages are errors, or forms with faults

@@ -22,6 +22,7 @@ def labs(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG001
     return Guide(laptop, stack, "labs")
 
 
+@pytest.mark.thorough
 def test_labs_tick_after_their_experiments(
     laptop: Device, new_device: NewDevice, stack: Stack, labs: Guide, operator: Operator
 ) -> None:
@@ -103,6 +104,7 @@ class Practice:
         expect(self.tab.get_by_role("heading", level=1)).to_have_text(words)
 
 
+@pytest.mark.thorough
 def test_learner_finds_and_mends_three_faults(laptop: Device, stack: Stack, labs: Guide) -> None:
     """A receiver that refuses, a tab that does not notice, a service that is stopped."""
     laptop.may_complain("status of 503")  # while Practice is stopped
@@ -146,6 +148,7 @@ def test_learner_finds_and_mends_three_faults(laptop: Device, stack: Stack, labs
     labs.expect("app-stopped", done=True, within=IN_A_WHILE)
 
 
+@pytest.mark.thorough
 def test_pages_of_the_labs_fit_a_narrow_phone_and_are_accessible(
     new_device: NewDevice, stack: Stack, labs: Guide, subtests: pytest.Subtests
 ) -> None:

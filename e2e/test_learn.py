@@ -146,6 +146,7 @@ def test_refused_forgery_shows_the_check_at_which_it_stopped(
     expect(checks.and_(tab.locator("[data-result='not reached']"))).to_have_count(2)
 
 
+@pytest.mark.thorough
 def test_session_map_shows_what_should_be_over_and_why_it_is_not(
     laptop: Device, stack: Stack, hands: StackControl, learn: Learn
 ) -> None:

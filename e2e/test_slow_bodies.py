@@ -41,6 +41,7 @@ def dripping(app: App, path: str) -> Iterator[None]:
         yield
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", ["/bclogout", "/logout", "/profile", "/nothing-here"])
 def test_slow_bodies_do_not_keep_the_others_waiting_for_ever(path: str, stack: Stack) -> None:
     if not isinstance(stack.hands, OwnProcesses):

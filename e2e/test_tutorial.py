@@ -129,6 +129,7 @@ def test_fifth_chapters_attacks_are_refused_and_ticked(
     manager.expect_signed_in("Cameron Reyes")
 
 
+@pytest.mark.thorough
 @pytest.mark.pictured
 def test_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
     laptop: Device, stack: Stack, guide: Guide, hands: StackControl, operator: Operator, lesson_camera: LessonCamera
@@ -156,6 +157,7 @@ def test_sixth_chapter_ticks_the_outage_the_retry_and_the_operator(
         assert done.stdout, command
 
 
+@pytest.mark.thorough
 def test_seventh_chapter_ticks_what_each_channel_reached(
     desk: Device,
     stack: Stack,
@@ -203,6 +205,7 @@ def sign_in_and_log_out(desk: Device, stack: Stack, guide: Guide, step: str, *, 
     guide.expect(step, done=True)
 
 
+@pytest.mark.thorough
 def test_pages_of_the_tutorial_are_accessible(guide: Guide, subtests: pytest.Subtests) -> None:
     if missing := axe.missing():
         pytest.skip(missing)

@@ -49,6 +49,7 @@ def workbench(new_device: NewDevice, stack: Stack, record: Record) -> Workbench:
     return Workbench(device, stack)
 
 
+@pytest.mark.thorough
 def test_right_token_ends_a_session_and_a_mistake_does_not(laptop: Device, stack: Stack, workbench: Workbench) -> None:
     manager = laptop.sign_in(stack.manager, "cameron")
     sid = laptop.sid(stack.manager)
@@ -96,6 +97,7 @@ def test_operator_signs_in_on_the_way(laptop: Device, new_device: NewDevice, sta
     expect(manager.signed_out_card).to_be_visible()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [320, 1280])
 def test_workbench_is_accessible_and_fits(width: int, workbench: Workbench) -> None:
     workbench.tab.set_viewport_size({"width": width, "height": 900})

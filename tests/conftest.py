@@ -43,6 +43,7 @@ from relying_party.sessions import AppSession
 from relying_party.state import State
 from tests.network import Browser, Network, origin_of
 from tests.postgres import postgres
+from tests.thorough import THOROUGH
 
 __all__ = ["postgres"]  # a fixture, in a file of its own
 
@@ -51,6 +52,13 @@ PASSWORD = "correct horse"
 
 _really_import_key = RSAKey.import_key
 _imported: dict[str, Any] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests that take seconds are for a thorough run."""
+    left_out = [] if THOROUGH else [item for item in items if item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 class Clock:

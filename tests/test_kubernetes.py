@@ -102,6 +102,7 @@ def test_every_manifest_is_in_a_kustomization() -> None:
         assert all((folder / other / "kustomization.yaml").exists() for other in content.get("components", []))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 @pytest.mark.parametrize("folder", [FOLDER, FOLDER / "migrations"], ids=lambda folder: folder.name)
 def test_kustomize_builds_valid_objects(folder: Path) -> None:
@@ -323,6 +324,7 @@ def test_migration_loads_the_same_application(service: str) -> None:
     assert migration["args"] == [own["args"][0], "--check-config", *own["args"][1:]]
 
 
+@pytest.mark.thorough
 def test_migration_creates_the_tables_and_exits(tmp_path: Path) -> None:
     """The command of the job, with a SQLite file."""
     secrets = {entry["name"]: "any" for entry in migration_of("dispatch")["env"]}

@@ -1,4 +1,4 @@
-"""How many examples a test tries: few by default; all with ``make unit THOROUGH=1``, which CI runs."""
+"""What only a thorough run does (``make test THOROUGH=1``, as in CI): all examples, and the tests that take seconds."""
 
 import os
 

@@ -87,6 +87,7 @@ def needed(requirements: list[str]) -> set[str]:
     return {name for name, _ in found}
 
 
+@pytest.mark.thorough
 def test_wheel_contains_all_files(python: Path) -> None:
     """Code, templates, scripts, the seed."""
     folder = python.parents[2]
@@ -108,6 +109,7 @@ def test_version_bounds_include_the_installed_versions() -> None:
         assert version(wanted.name) in wanted.specifier, line
 
 
+@pytest.mark.thorough
 def test_suite_of_a_user_passes(python: Path, tmp_path: Path) -> None:
     """A Flask app with the extension, one with plain Authlib; the plugin is found by its entry point."""
     shutil.copytree(SUITE, tmp_path / "suite")
@@ -116,6 +118,7 @@ def test_suite_of_a_user_passes(python: Path, tmp_path: Path) -> None:
     assert "pickup_dispatch" not in done.stdout
 
 
+@pytest.mark.thorough
 def test_provider_of_a_folder_keeps_its_data(python: Path, tmp_path: Path) -> None:
     """It starts with the people and clients of the options, and stops with its standard input."""
     person = json.dumps({"username": "zoe", "password": "any", "claims": {"level": 3}})
@@ -155,6 +158,7 @@ def provider_runs(python: Path, command: list[str], port: int, folder: Path) -> 
         yield process.stdout.readline().strip().removeprefix("ready: ")
 
 
+@pytest.mark.thorough
 def test_compose_service_of_the_page_starts_and_becomes_healthy(python: Path, tmp_path: Path) -> None:
     (file,) = snippets("depends_on")
     service, app, port = file["services"]["idp"], file["services"]["my-app"], free_port()
@@ -164,6 +168,7 @@ def test_compose_service_of_the_page_starts_and_becomes_healthy(python: Path, tm
         assert run([python, *(word.replace("9000", str(port)) for word in check)], tmp_path).returncode == 0
 
 
+@pytest.mark.thorough
 def test_gitlab_service_of_the_page_starts_with_the_issuer_of_the_job(python: Path, tmp_path: Path) -> None:
     (file,) = snippets("alias: idp")
     (service,) = file["test"]["services"]
@@ -171,6 +176,7 @@ def test_gitlab_service_of_the_page_starts_with_the_issuer_of_the_job(python: Pa
         assert issuer == file["test"]["variables"]["OIDC_ISSUER"]
 
 
+@pytest.mark.thorough
 def test_shell_lines_of_the_github_step_start_the_provider(python: Path, tmp_path: Path) -> None:
     ((step,),) = snippets("- run: |")
     install, start, wait = step["run"].splitlines()

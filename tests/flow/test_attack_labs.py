@@ -85,6 +85,7 @@ def test_forged_token_is_accepted_until_the_hole_is_closed(lab: str, cameron: Le
     assert [name for name, seen in cameron.ticks().items() if seen and name in FAULTS] == [lab]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lab", attack.FAULTS)
 @pytest.mark.parametrize("key", MAKERS)
 def test_hole_is_as_large_as_the_lab_needs(lab: str, key: str, cameron: Learner) -> None:

@@ -230,6 +230,7 @@ def test_lab_is_started_and_reset_only_by_a_person_who_is_signed_in(pickup: Pick
     assert "Sign in to see yours." in stranger.browser.page.text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lab", FAULTS)
 def test_reset_restores_the_right_settings(lab: str, cameron: Learner) -> None:
     cameron.starts(lab)

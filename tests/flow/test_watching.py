@@ -21,6 +21,8 @@ from e2e.plain_browser import PlainBrowser
 from e2e.stack import OwnProcesses, free_ports
 from pickup_web import localhost
 
+pytestmark = pytest.mark.thorough
+
 SERVICES = ("idp", "dispatch", "manager")
 CLIENT_SECONDS = 5  # less than the ten that the SDK waits for a collector
 Samples = dict[str, float]

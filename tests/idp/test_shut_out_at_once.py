@@ -309,6 +309,7 @@ with app.app_context():
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", ["before the commit", "after the commit"])
 def test_kill_9_never_ends_only_some_sessions(step: str, either: Provider, clock: Clock) -> None:
     """A real process: either nothing has happened, or all sessions have ended and each app will be notified."""

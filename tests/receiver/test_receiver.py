@@ -71,6 +71,7 @@ def test_unedited_template_fails_at_step_1_with_clause_and_hint(course: MakeCour
     assert "hint      Remove GET from methods" in shown
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", FIRST)
 def test_app_without_a_step_passes_the_steps_before_and_fails_at_it(
     course: MakeCourse, app: App, capsys: Shown, step: int
@@ -189,6 +190,7 @@ def test_damaged_progress_begins_at_step_1(tmp_path: Path, damage: str) -> None:
     assert Progress.read(file).reached == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("until", "code", "words"), [(2, 1, "step 3 of 10"), (10, 0, "Full marks")])
 def test_app_that_the_learner_starts_is_checked_with_the_same_steps(
     tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch, until: int, code: int, words: str
@@ -271,6 +273,7 @@ class Terminal:
         self._process.wait(20)
 
 
+@pytest.mark.thorough
 def test_make_receiver_checks_after_each_save_until_it_is_interrupted(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     try:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parent.parent.parent
 # Remembers the label of each image that was built, saved or loaded, in a file of that name.
 DOCKER = """#!/bin/sh

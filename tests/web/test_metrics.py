@@ -246,6 +246,7 @@ print([name for name in sys.modules if name.split(".")[0] in ("prometheus_client
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("variable", ["", "PICKUP_METRICS_LISTEN"])
 def test_nothing_is_imported_unless_it_is_wanted(tmp_path: Path, variable: str) -> None:
     """The second is the control."""

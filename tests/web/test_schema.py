@@ -257,6 +257,7 @@ print("alembic" in sys.modules)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("before", ["empty", "old"])
 def test_processes_that_start_together_all_come_up(engine: Engine, before: str, first: Schema, tmp_path: Path) -> None:
     """Replicas of an app, at an empty database and at one from before the migrations."""

@@ -102,6 +102,7 @@ def add_names(description: dict[str, Any], **names: str) -> None:
                     parameter["example"] = known
 
 
+@pytest.mark.thorough
 def test_every_operation_matches_the_document(program: Program, description: dict[str, Any]) -> None:
     """Status, media type, headers and format of each response. Invalid requests are rejected."""
     assert program.delete(SESSIONS).status_code == 204

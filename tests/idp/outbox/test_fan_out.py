@@ -426,6 +426,7 @@ def test_postgresql_does_the_same(provider_on_postgres: Provider, network: Netwo
         assert len(end_participations(session, removed, Reason.CLIENT_REMOVED, "session")) == 3
 
 
+@pytest.mark.thorough
 def test_fan_out_bench_runs() -> None:
     """In a process of its own, with real sockets; its figures are for people, and nothing depends on them."""
     program = "from bench import deliveries as bench; bench.SIZES = [2]; print(next(bench.deliveries()))"
