@@ -11,9 +11,9 @@ import functools
 import json
 from typing import Any
 
-from sqlalchemy import JSON, Text, bindparam, cast, exists, insert, select, update
+from sqlalchemy import JSON, Text, bindparam, cast, delete, exists, insert, select, update
 
-from idp.models import AuthorizationCode, Client, Participation, SsoSession, Token, User, has_word
+from idp.models import AuthorizationCode, Client, FailedLogins, Participation, SsoSession, Token, User, has_word
 from pickup_web.database import table_of
 from pickup_web.statements import Statement
 
@@ -54,6 +54,31 @@ TOUCH_ALIVE = Statement(
 _new = [bindparam(column.key, type_=column.type) for column in _participation.columns]
 _old = exists().where(_participation.c.sid == bindparam("sid"), _participation.c.client_id == bindparam("client_id"))
 PARTICIPATE = Statement(insert(_participation).from_select(_participation.columns.keys(), select(*_new).where(~_old)))
+
+# --- sign_in/throttle.py, sign_in/sso_session.py ---
+
+_failed = table_of(FailedLogins)
+_this_name, _is_old = _failed.c.key == bindparam("wanted"), _failed.c.failed_at <= bindparam("long_ago")
+FAILED_LOGINS = Statement(select(_failed).where(_this_name))
+FORGET_OLD_FAILURES = Statement(
+    delete(_failed).where(
+        _is_old, _this_name | _failed.c.key.in_(select(_failed.c.key).where(_is_old).limit(bindparam("most")))
+    )
+)
+COUNT_FAILURE = Statement(
+    update(_failed)
+    .where(_this_name)
+    .values(failures=_failed.c.failures + 1, failed_at=bindparam("at"))
+    .returning(_failed.c.failures)
+)
+FORGET_FAILURES = Statement(delete(_failed).where(_this_name))
+LOCK_VERIFIED_USER = Statement(
+    update(_user)
+    .where(_user.c.sub == bindparam("wanted"), _user.c.password_hash == bindparam("verified"))
+    .where(_user.c.disabled_at.is_(None))
+    .values(password_hash=bindparam("verified"))
+    .returning(_user.c.sub)
+)
 
 # --- tokens/code_grant.py, tokens/token_store.py, tokens/refresh_grant.py ---
 

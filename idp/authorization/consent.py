@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from idp.authorization.pending import Pending
 from idp.authorization.request import AuthorizationRequest
-from idp.clients.registry import find_client
+from idp.clients.registry import known_client
 from idp.error_pages import too_late
 from idp.models import Consent, SsoSession, User
 from idp.sign_in.sso_session import current_sso_session
@@ -55,7 +55,7 @@ def ask_for_consent(pending: Pending, authorization_request: AuthorizationReques
 def answer_consent() -> ResponseReturnValue:
     """``POST /consent``: store a yes, then continue the pending request, which is checked again."""
     pending, session = Pending.read(request.form.get("request", "")), current_sso_session()
-    client = find_client(pending.parameters.get("client_id", "")) if pending else None
+    client = known_client(pending.parameters.get("client_id", "")) if pending else None
     if pending is None or session is None or client is None:
         return too_late()
     if pending.person != session.sub:  # another user has signed in since: ask that user

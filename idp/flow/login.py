@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from idp.authorization.pending import Pending
-from idp.clients.registry import find_client
+from idp.clients.registry import known_client
 from idp.error_pages import too_late
 from idp.flow import session_ending
 from idp.models import Client, User
@@ -47,7 +47,7 @@ def sign_in() -> ResponseReturnValue:
     else:
         waiting = {"request": request.form.get("request", "")}
         pending = Pending.read(waiting["request"])
-        client = find_client(pending.parameters.get("client_id", "")) if pending else None
+        client = known_client(pending.parameters.get("client_id", "")) if pending else None
         if pending is None or client is None:
             return too_late()
     username = request.form.get("username", "")

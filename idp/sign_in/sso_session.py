@@ -6,8 +6,8 @@ from flask import request
 from sqlalchemy import update
 from werkzeug.wrappers import Response
 
-from idp.models import IDLE_SECONDS, SsoSession, User, hash_of
-from idp.prepared import ALIVE_BY_COOKIE, TOUCH_ALIVE
+from idp.models import IDLE_SECONDS, SsoSession, hash_of
+from idp.prepared import ALIVE_BY_COOKIE, LOCK_VERIFIED_USER, TOUCH_ALIVE
 from idp.provider import current_provider
 from pickup_web import events
 from pickup_web.clock import now
@@ -53,13 +53,12 @@ def start_session(sub: str, verified_hash: str) -> str | None:
     """Starts or renews the browser's session after the password was verified; returns its new cookie.
 
     None if the password changed, or the user was disabled, since ``verified_hash`` was checked. The same user keeps
-    the session and its ``sid``; login.py has already ended a session of another user.
+    the session and its ``sid``; login.py has already ended a session of another user. The caller commits.
     """
     cookie, session = secrets.token_urlsafe(32), current_sso_session()
     # A change of the password or the account either commits before this, and the sign-in fails, or waits for our
     # commit, and ends this session with the others.
-    able = update(User).where(User.sub == sub, User.password_hash == verified_hash, User.disabled_at.is_(None))
-    if db.session.scalar(able.values(password_hash=verified_hash).returning(User.sub)) is None:
+    if LOCK_VERIFIED_USER.first(db.session, {"wanted": sub, "verified": verified_hash}) is None:
         db.session.rollback()
         return None
     if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since it was read
@@ -70,7 +69,6 @@ def start_session(sub: str, verified_hash: str) -> str | None:
         session = new_session(sub, cookie)
         db.session.add(session)
         events.record(db.session, "op.session.created", sid=session.sid)
-    db.session.commit()
     return cookie
 
 

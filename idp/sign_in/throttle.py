@@ -9,15 +9,16 @@ import hmac
 import secrets
 
 from flask import request
-from sqlalchemy import delete, select, update
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from idp.models import FailedLogins
+from idp.prepared import COUNT_FAILURE, FAILED_LOGINS, FORGET_FAILURES, FORGET_OLD_FAILURES
 from idp.provider import current_provider
 from pickup_web.clock import now
-from pickup_web.database import add_row
+from pickup_web.database import add_row, relax
 from pickup_web.security import cookie_name
 from pickup_web.words import duration
 
@@ -35,9 +36,8 @@ def reserve_attempt(db: Session, key: str) -> int:
     The try counts as wrong until :func:`forget`. After many wrong passwords, only one of several simultaneous
     requests gets the next try.
     """
-    row = db.execute(
-        select(FailedLogins.failures, FailedLogins.failed_at, FailedLogins.wait_until).where(FailedLogins.key == key)
-    ).one_or_none()
+    row = FAILED_LOGINS.first(db, {"wanted": key})
+    relax(db)  # a power cut may forgive the last tries, so no fsync
     if row is None or row.failures < FREE or row.failed_at + FORGOTTEN_SECONDS <= now():
         if count(db, key) <= FREE:
             db.commit()
@@ -62,28 +62,21 @@ def sentence(seconds: int) -> str:
 def count(db: Session, key: str) -> int:
     """Count one more try; returns the new count. The caller commits."""
     at = now()
-    is_old = FailedLogins.failed_at <= at - FORGOTTEN_SECONDS
-    some = FailedLogins.key.in_(select(FailedLogins.key).where(is_old).limit(FORGET_AT_ONCE))
-    forgotten = delete(FailedLogins).where(is_old, some | (FailedLogins.key == key))
-    db.execute(forgotten.execution_options(synchronize_session=False))
-    one_more = update(FailedLogins).where(FailedLogins.key == key)
-    one_more = one_more.values(failures=FailedLogins.failures + 1, failed_at=at).returning(FailedLogins.failures)
-    one_more = one_more.execution_options(synchronize_session=False)
-    failures: int | None = db.scalar(one_more)
-    if failures is not None:
-        return failures
-    try:
-        with db.begin_nested():
-            add_row(db, FailedLogins, key=key, failures=1, failed_at=at, wait_until=0)
-    except IntegrityError:  # another worker inserted the row first
-        failures = db.scalar(one_more)
-    return failures or 1
+    old = {"wanted": key, "long_ago": at - FORGOTTEN_SECONDS, "most": FORGET_AT_ONCE}
+    FORGET_OLD_FAILURES.execute(db, old)
+    counted = COUNT_FAILURE.first(db, {"wanted": key, "at": at})
+    if counted is None:
+        try:
+            with db.begin_nested():
+                add_row(db, FailedLogins, key=key, failures=1, failed_at=at, wait_until=0)
+        except IntegrityError:  # another worker inserted the row first
+            counted = COUNT_FAILURE.first(db, {"wanted": key, "at": at})
+    return counted.failures if counted else 1
 
 
 def forget(db: Session, key: str) -> None:
     """Reset the count after the right password. The caller commits."""
-    mine = delete(FailedLogins).where(FailedLogins.key == key)
-    db.execute(mine.execution_options(synchronize_session=False))
+    FORGET_FAILURES.execute(db, {"wanted": key})
 
 
 def remember(response: Response, username: str) -> None:
