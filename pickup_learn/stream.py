@@ -1,6 +1,7 @@
 """``GET /api/stream``: the messages and events as they come, as Server-Sent Events."""
 
 import json
+import math
 import re
 import socket
 import threading
@@ -18,8 +19,10 @@ from pickup_learn.record import Record
 PLACES = 64  # open streams; each holds a thread (gunicorn.conf.py has more)
 COMMENT_SECONDS = 15  # a proxy does not take the stream for dead
 LOOK_SECONDS = 1.0  # how soon a closed tab is noticed
+BATCH = 50  # messages, and as many events, that a stream reads at once
 
 _places = threading.BoundedSemaphore(PLACES)
+_reading = threading.Lock()  # each change wakes all streams; one at a time needs a connection, and memory for the rows
 
 
 def follow() -> Response:
@@ -49,9 +52,9 @@ def watch(record: Record, collector: Collector, after: int, connection: socket.s
             if record.resets != resets:
                 resets = record.resets
                 yield event("reset", {})
-            for name, seq, data in news(record, after):
+            for seq, text in news(record, after):
                 after = seq
-                yield event(name, data, seq)
+                yield text
             if (latest := collector.services()) != services:
                 services = latest
                 yield event("services", services)
@@ -66,11 +69,24 @@ def watch(record: Record, collector: Collector, after: int, connection: socket.s
                 yield ": still here\n\n"
 
 
-def news(record: Record, after: int) -> Iterator[tuple[str, int, Any]]:
-    """Messages one by one, events together, in the order of their numbers."""
-    messages = [("message", message["seq"], shown(message)) for message in record.messages_after(after)]
-    events = [("events", one["seq"], [one]) for one in record.events_after(after)]
-    yield from sorted([*messages, *events], key=lambda item: item[1])
+def news(record: Record, after: int) -> Iterator[tuple[int, str]]:
+    """All that is newer, with its numbers: messages one by one, events together."""
+    is_all = False
+    while not is_all:
+        with _reading:
+            found, is_all = next_batch(record, after)
+        yield from found
+        after = found[-1][0] if found else after
+
+
+def next_batch(record: Record, after: int) -> tuple[list[tuple[int, str]], bool]:
+    """In the order of their numbers; True if there is no more."""
+    messages, events = record.messages_after(after, BATCH), record.events_after(after, BATCH)
+    full = [rows[-1]["seq"] for rows in (messages, events) if len(rows) == BATCH]
+    until = min(full, default=math.inf)  # what is behind waits for the rest of the full one
+    found = [(one["seq"], event("message", shown(one), one["seq"])) for one in messages]
+    found += [(one["seq"], event("events", [one], one["seq"])) for one in events]
+    return sorted(one for one in found if one[0] <= until), not full
 
 
 def event(name: str, data: Any, seq: int | None = None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import pickup_learn
-from pickup_learn.stream import watch
+from pickup_learn.stream import news, watch
 from tests.conftest import close, make_settings
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
@@ -155,6 +155,15 @@ def test_stream_begins_behind_the_last_event_that_the_browser_got(after_four_cli
     stream = watch(after_four_clicks.record, after_four_clicks.collector, numbers[-2], None)
     name, message = events_of(stream, 2)[1]
     assert (name, message["seq"]) == ("message", numbers[-1])
+
+
+def test_stream_tells_each_of_many_messages_and_events_once(
+    after_four_clicks: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pickup_learn.stream.BATCH", 2)
+    record = after_four_clicks.record
+    numbers = sorted(one["seq"] for one in [*record.messages_after(0), *record.events_after(0)])
+    assert [number for number, _ in news(record, 0)] == numbers
 
 
 @pytest.mark.parametrize("after", ["-1", "-" + "9" * 30, "9" * 30, "9" * 5000, "x", "²"])
