@@ -14,7 +14,7 @@ from pickup_learn import api, class_commands, lessons, pages, practice, slides, 
 from pickup_learn.collector import Collector, sources_of
 from pickup_learn.record import Base, Record
 from pickup_learn.seats import Seats
-from pickup_web import Settings, create_service
+from pickup_web import Settings, create_service, sqlite
 from pickup_web.database import engine_of
 from pickup_web.schema import Schema, prepare
 from pickup_web.seed import add_reset_command
@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         form_action=[settings.idp_url],  # the logout form of Practice redirects to the IdP
     )
     engine = engine_of(app)
+    sqlite.keep_little(engine)
     prepare(engine, SCHEMA)
     add_reset_command(app, engine, lambda connection: None)  # noqa: ARG005 # it starts with nothing
     app.jinja_env.globals["is_recording"] = settings.demo_events

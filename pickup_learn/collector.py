@@ -24,7 +24,7 @@ FAST_SECONDS = 0.25  # between two polls, while a tab is open or something has j
 SLOW_SECONDS = 1.0  # between two polls otherwise, and between two looks at the events
 BUSY_SECONDS = 5.0  # for how long something has just happened
 TIMEOUT_SECONDS = 3.0
-PAGE = {"messages": 500, "events": 200}  # rows that a service gives at once
+PAGE = {"messages": 100, "events": 200}  # rows asked for at once; all are in memory, with the rows of their acts
 LABELS = {"idp": "IdP", "dispatch": "Dispatch", "manager": "Manager", "practice": "Practice"}
 LOG = structlog.get_logger()
 

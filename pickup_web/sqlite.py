@@ -54,6 +54,12 @@ def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def keep_little(engine: Engine) -> None:
+    """Let each connection keep 256 KiB of the database in memory instead of 2 MiB. The system keeps the file, too."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA cache_size = -256"))
+
+
 def relax(connection: Connection) -> None:
     """Let the next transaction survive the end of this process, but not a power cut; the one after it saves both."""
     driver = connection.connection.driver_connection

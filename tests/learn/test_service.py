@@ -10,6 +10,7 @@ import pytest
 
 import pickup_learn
 from pickup_learn.stream import news, watch
+from pickup_web.database import engine_of
 from tests.conftest import close, make_settings
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
@@ -164,6 +165,14 @@ def test_stream_tells_each_of_many_messages_and_events_once(
     record = after_four_clicks.record
     numbers = sorted(one["seq"] for one in [*record.messages_after(0), *record.events_after(0)])
     assert [number for number, _ in news(record, 0)] == numbers
+
+
+def test_connection_keeps_little_of_the_database_in_memory(world: World) -> None:
+    """Each open page may need one."""
+    engine = engine_of(world.app)
+    engine.dispose()  # as gunicorn.conf.py does in its worker
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA cache_size").scalar() == -256
 
 
 @pytest.mark.parametrize("after", ["-1", "-" + "9" * 30, "9" * 30, "9" * 5000, "x", "²"])
