@@ -68,7 +68,7 @@ control_socket_disable = True  # not used, and it needs a home folder
 
 
 # Prometheus metrics (pickup_web/metrics.py). The folder must be set before prometheus_client is imported.
-metrics_listen = "" if is_learn else os.environ.get("PICKUP_METRICS_LISTEN", "")
+metrics_listen = os.environ.get("PICKUP_METRICS_LISTEN", "")
 if metrics_listen:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="pickup-metrics-")
 metrics_sockets: list[socket.socket] = []

@@ -69,9 +69,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     prepare(engine, SCHEMA)
     add_reset_command(app, engine, lambda connection: None)  # noqa: ARG005 # it starts with nothing
     app.jinja_env.globals["is_recording"] = settings.demo_events
-    if not settings.demo_events:
+    if settings.demo_events:
+        show_record(app, settings)
+    else:
         app.add_url_rule("/", "flow", pages.off)
-        return app
+    if settings.metrics_listen:
+        from pickup_learn import metrics  # imports prometheus_client
+
+        metrics.init_app(app)
+    return app
+
+
+def show_record(app: Flask, settings: Settings) -> None:
+    """Everything that the demo switch turns on."""
+    engine = engine_of(app)
     app.config["ISSUER"] = settings.idp_url
     app.extensions["settings"] = settings
     record = app.extensions["record"] = Record(engine)
@@ -85,4 +96,3 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.add_url_rule(path, name, view, methods=["POST"])
     practice.init_app(app, settings)
     app.add_url_rule("/api/workbench", "send_token", workbench.send, methods=["POST"])
-    return app

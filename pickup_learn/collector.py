@@ -36,6 +36,8 @@ class Source:
         self.name, self.url = name, url
         self.is_up, self.since = True, now_ms()
         self.tabs: dict[str, int] | None = None  # browsers with an open tab, by sid; None: not known
+        self.collected = dict.fromkeys(PAGE, 0)  # rows by kind, since the start
+        self.read_at = time.monotonic()  # when all that there was had been read
         self._parts = urlsplit(url)
         self._ca_bundle = ca_bundle
         self._connection: http.client.HTTPConnection | None = None
@@ -93,7 +95,7 @@ class Collector:
 
     def __init__(self, record: Record, sources: list[Source]) -> None:
         self.sources = sources
-        self._tabs, self._counting = 0, threading.Lock()  # open streams
+        self.streams, self._counting = 0, threading.Lock()  # open streams
         self._record = record
         self._busy_until = 0.0
 
@@ -114,18 +116,18 @@ class Collector:
     def tab(self) -> Iterator[None]:
         """A tab is open: poll fast."""
         with self._counting:
-            self._tabs += 1
+            self.streams += 1
         try:
             yield
         finally:
             with self._counting:
-                self._tabs -= 1
+                self.streams -= 1
 
     def _run(self, source: Source) -> None:
         polled_at = looked_at = 0.0
         while True:
             now = time.monotonic()
-            is_fast = self._tabs or now < self._busy_until
+            is_fast = self.streams or now < self._busy_until
             if is_fast or now - polled_at >= SLOW_SECONDS:
                 polled_at = now
                 try:
@@ -146,6 +148,7 @@ class Collector:
             self._note(source, is_up=False, why=str(error))
             return looked_at
         self._note(source, is_up=True)
+        source.read_at = time.monotonic()
         if count:
             self._busy_until = time.monotonic() + BUSY_SECONDS
         return looked_at
@@ -164,6 +167,7 @@ class Collector:
                 self._record.forget_place(name)
                 continue
             self._add(name, new, add)
+            source.collected[kind] += len(new)
             count += len(new)
             if not new:  # an answer may have fewer rows than were asked for, because its length is limited
                 return count

@@ -1,4 +1,4 @@
-"""Metrics and traces of real processes: three services with two workers each, and a collector that is a thread here."""
+"""Metrics and traces of real processes: three services with two workers each, Learn, and a collector of traces here."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ from pickup_web import localhost
 
 pytestmark = pytest.mark.thorough
 
-SERVICES = ("idp", "dispatch", "manager")
+SERVICES = ("idp", "dispatch", "manager", "learn")
 CLIENT_SECONDS = 5  # less than the ten that the SDK waits for a collector
 Samples = dict[str, float]
 
@@ -177,6 +177,11 @@ def tell(hands: OwnProcesses, collector: Collector, ports: dict[str, int], temp:
     wait_for_logout(collector)
     texts = {service: scrape(service) for service in SERVICES}
     record = http.get(f"{stack.idp_url}/messages").json()["messages"]
+    deadline = time.monotonic() + 30
+    while samples(texts["learn"])["pickup_learn_collected_total[messages][idp]"] != len(record):
+        assert time.monotonic() < deadline, texts["learn"]
+        time.sleep(0.05)
+        texts["learn"] = scrape("learn")
     sid = http.get(f"{stack.idp_url}/events?name=op.session.created").json()["events"][0]["sid"]
     secrets = {"sid": sid, "password": stack.password, **stack.client_secrets}
 
@@ -216,6 +221,17 @@ def test_apps_count_the_story(watched: Watched) -> None:
         "pickup_app_open_tabs": 0,
     }
     assert watched.metrics["manager"]["pickup_app_sessions_ended_total[logout_token]"] == 1
+
+
+def test_learn_shows_what_it_has_read_of_the_story(watched: Watched) -> None:
+    found = watched.metrics["learn"]
+    sources = ("idp", "dispatch", "manager", "practice")
+    assert [found[f"pickup_learn_source_up[{source}]"] for source in sources] == [1, 1, 1, 1]
+    assert all(0 <= found[f"pickup_learn_source_age_seconds[{source}]"] < 60 for source in sources)
+    assert found["pickup_learn_collected_total[events][idp]"] > 0
+    assert found["pickup_learn_collected_total[messages][practice]"] == 0
+    assert (found["pickup_learn_open_streams"], found["pickup_learn_stream_places"]) == (0, 64)
+    assert found["pickup_learn_practice_sessions"] == 0
 
 
 def test_counts_of_two_workers_add_up(watched: Watched) -> None:

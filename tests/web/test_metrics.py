@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -22,9 +23,12 @@ from sqlalchemy.orm import Session
 
 import idp as idp_service
 import pickup_dispatch
+import pickup_learn
 from idp.metrics import LineCounter
 from idp.models import Delivery
 from idp.outbox.ledger import GIVE_UP_SECONDS
+from pickup_learn.practice.models import PracticeSession
+from pickup_learn.stream import PLACES
 from pickup_web import logs
 from pickup_web.database import engine_of
 from pickup_web.metrics import Metrics
@@ -32,6 +36,8 @@ from pickup_web.settings import Settings
 from relying_party import protocol_event
 from tests.conftest import START, Clock, close, make_settings
 from tests.idp.conftest import DISPATCH
+from tests.learn.rows import four_clicks
+from tests.learn.services import FakeSource
 
 really_connect = socket.socket.connect
 
@@ -94,6 +100,15 @@ def idp(watched: Settings, cheap_cryptography: None) -> Iterator[Flask]:  # noqa
 @pytest.fixture
 def dispatch(watched: Settings) -> Iterator[Flask]:
     app = pickup_dispatch.create_app(watched)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def learn(watched: Settings) -> Iterator[Flask]:
+    """Its services have recorded the four clicks."""
+    app = pickup_learn.create_app(watched)
+    app.extensions["collector"].sources = [FakeSource(name, four_clicks()) for name in ("idp", "dispatch", "manager")]
     yield app
     close(app)
 
@@ -234,13 +249,95 @@ def test_stream_is_an_open_tab_until_it_closes(dispatch: Flask) -> None:
     assert samples(shown(dispatch))["pickup_app_open_tabs"] == 0
 
 
+# --- Learn ---
+
+
+def of_learn(app: Flask, name: str) -> dict[str, float]:
+    """The values of one of its metrics, by its labels."""
+    start = f"pickup_learn_{name}"
+    return {key.removeprefix(start): value for key, value in samples(shown(app)).items() if key.startswith(start)}
+
+
+def test_learn_counts_what_it_has_read_of_each_service(learn: Flask) -> None:
+    collector = learn.extensions["collector"]
+    assert set(of_learn(learn, "collected_total").values()) == {0}
+    for source in collector.sources:
+        collector.poll(source)
+        collector.poll(source)
+    assert of_learn(learn, "collected_total") == {
+        f"[{kind}][{source.name}]": len(rows[source.name])
+        for source in collector.sources
+        for kind, rows in (("messages", source.story.rows), ("events", source.story.events))
+    }
+
+
+def test_learn_shows_which_service_is_down_and_since_when_it_was_not_read(
+    learn: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = [time.monotonic()]
+    monkeypatch.setattr("time.monotonic", lambda: steady[0])
+    collector = learn.extensions["collector"]
+    manager = collector.sources[-1]
+    for source in collector.sources:
+        collector.poll(source)
+    manager.is_down = True
+    steady[0] += 40
+    for source in collector.sources:
+        collector.poll(source)
+    assert of_learn(learn, "source_up") == {"[idp]": 1, "[dispatch]": 1, "[manager]": 0}
+    assert of_learn(learn, "source_age_seconds") == {"[idp]": 0, "[dispatch]": 0, "[manager]": pytest.approx(40)}
+    manager.is_down = False
+    collector.poll(manager)
+    assert (of_learn(learn, "source_up")["[manager]"], of_learn(learn, "source_age_seconds")["[manager]"]) == (1, 0)
+
+
+def test_service_that_answers_but_cannot_be_stored_counts_as_not_read(
+    learn: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = [time.monotonic()]
+    monkeypatch.setattr("time.monotonic", lambda: steady[0])
+    collector = learn.extensions["collector"]
+    source = collector.sources[0]
+    collector.poll(source)
+    monkeypatch.setattr(learn.extensions["record"], "place", lambda _name: 1 / 0)
+    steady[0] += 40
+    with pytest.raises(ZeroDivisionError):  # the collector's thread writes it to the log
+        collector.poll(source)
+    assert of_learn(learn, "source_age_seconds")["[idp]"] == pytest.approx(40)
+
+
+def test_page_of_learn_is_an_open_stream_until_it_closes(learn: Flask) -> None:
+    answer = learn.test_client().get("/api/stream", buffered=False)
+    next(answer.iter_encoded())
+    assert of_learn(learn, "open_streams") == {"": 1}
+    answer.close()
+    assert of_learn(learn, "open_streams") == {"": 0}
+    assert of_learn(learn, "stream_places") == {"": PLACES}
+
+
+def test_ended_session_of_practice_is_not_counted(learn: Flask) -> None:
+    with Session(engine_of(learn)) as db, db.begin():
+        for key, ended_at in (("a", None), ("b", None), ("c", START)):
+            known = {"sub": "u", "sid": key, "name": "", "id_token": "", "in_memory": False, "started_at": START}
+            db.add(PracticeSession(key=key, ended_at=ended_at, **known))
+    assert of_learn(learn, "practice_sessions") == {"": 2}
+
+
+def test_learn_has_no_metrics_of_its_own_while_it_collects_nothing(tmp_path: Path) -> None:
+    """gunicorn.conf.py serves them all the same."""
+    app = pickup_learn.create_app(make_settings(tmp_path, metrics_listen="127.0.0.1:9464", demo_events=False))
+    assert shown(app) == ""
+    close(app)
+
+
 # --- off ---
 
 OFF = """
 import sys
 from idp import create_app
 from pickup_dispatch import create_app as create_dispatch
-for app in (create_app(), create_dispatch()):
+from pickup_learn import create_app as create_learn
+for app in (create_app(), create_dispatch(), create_learn()):
     assert "metrics" not in app.extensions
 print([name for name in sys.modules if name.split(".")[0] in ("prometheus_client", "opentelemetry")])
 """
@@ -281,9 +378,9 @@ def test_port_that_is_in_use_stops_the_start(conf: ModuleType, monkeypatch: pyte
 
 
 @pytest.fixture
-def names(idp: Flask, dispatch: Flask) -> set[str]:
+def names(idp: Flask, dispatch: Flask, learn: Flask) -> set[str]:
     """The metrics that there are."""
-    texts = (shown(app) for app in (idp, dispatch))
+    texts = (shown(app) for app in (idp, dispatch, learn))
     families = [family for text in texts for family in text_string_to_metric_families(text)]
     return {family.name + "_total" * (family.type == "counter") for family in families} - created(families)
 
@@ -319,5 +416,5 @@ def test_each_metric_and_each_value_of_its_label_is_documented(names: set[str]) 
 
 def test_prometheus_scrapes_the_jobs_of_the_dashboard() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
-    assert [job["job_name"] for job in config["scrape_configs"]] == ["idp", "dispatch", "manager"]
+    assert [job["job_name"] for job in config["scrape_configs"]] == ["idp", "dispatch", "manager", "learn"]
     assert config["rule_files"] == ["alerts.yml"]
