@@ -212,6 +212,14 @@ def idp_place(folder: Path, url: str, size: int) -> Place:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
         engine.dispose()
+    fill_idp(engine, size)
+    place = Place(size, engine, app.extensions["idp"])
+    place.be_ready()
+    return place
+
+
+def fill_idp(engine: Engine, size: int) -> None:
+    """``size`` sessions of two apps each, half of whose access tokens have expired; a tenth as many that have ended."""
     old = size // 10
     tokens = (
         "INSERT INTO token (access_hash, refresh_hash, family, client_id, sid, sub, scope, auth_time, amr, claims, "
@@ -240,9 +248,6 @@ def idp_place(folder: Path, url: str, size: int) -> Place:
             "'You logged out.', 'delivered', '', :at - 86400, :at - 86400, 0, CAST(:at AS BIGINT), 1, 0, '200'": old,
         }
     fill(engine, statements)
-    place = Place(size, engine, app.extensions["idp"])
-    place.be_ready()
-    return place
 
 
 def within(act: Callable[[Session, int], Any]) -> Act:

@@ -175,6 +175,7 @@ class Participation(Base):
     """BCL §2.3: a client that received an ID token in a session is notified when it ends."""
 
     __tablename__ = "participation"
+    __table_args__ = (Index("participation_by_client", "client_id", "since"),)
 
     sid: Mapped[str] = mapped_column(ForeignKey("sso_session.sid"), primary_key=True)
     client_id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -228,7 +229,7 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
     access_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     refresh_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     family: Mapped[str] = mapped_column(String(64), index=True)
-    client_id: Mapped[str] = mapped_column(ID)
+    client_id: Mapped[str] = mapped_column(ID, index=True)
     sid: Mapped[str | None] = mapped_column(ID, index=True)
     sub: Mapped[str] = mapped_column(ID)
     scope: Mapped[str] = mapped_column(Text)

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from idp.models import (
@@ -24,6 +24,7 @@ BATCH = 100  # rows of a transaction
 SECONDS = 5.0  # after which each kind gets one more batch only; this thread also looks for due deliveries
 CODE_SECONDS = 30 * 24 * 3600  # a code is kept this long, and until its last token is deleted
 LEDGER_SECONDS = 90 * 24 * 3600  # deliveries and their sessions are kept for three months
+EXCHANGE_SECONDS = 300  # longer than the exchange of a code takes, and than the clocks of two replicas differ
 UNUSED_SECONDS = 7 * 24 * 3600  # a self-registered client that no user signs in to is deleted after this time
 
 BELONGING: dict[Any, list[InstrumentedAttribute[str]]] = {  # rows deleted together with their parent
@@ -37,7 +38,6 @@ def clean_up(db: Session) -> None:
 
     Selects first, because usually nothing is due: no write lock then.
     """
-    has_tokens = exists().where(Token.client_id == Client.client_id)
     is_expired = (Token.access_expires_at < now()) & (
         Token.refresh_expires_at.is_(None) | (Token.refresh_expires_at < now())
     )
@@ -46,15 +46,14 @@ def clean_up(db: Session) -> None:
     is_old_code = (AuthorizationCode.expires_at < now() - CODE_SECONDS) & ~exists().where(
         Token.family == AuthorizationCode.code_hash
     )
-    is_gone = Client.removed_at.is_not(None) & ~is_referenced() & ~has_tokens
     kinds: list[tuple[InstrumentedAttribute[str], ColumnElement[bool]]] = [
         (Delivery.id, is_old_delivery),
-        (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & ~is_needed()),
-        (Client.client_id, is_gone),
+        (SsoSession.sid, (SsoSession.ended_at < now() - LEDGER_SECONDS) & is_unneeded()),
+        (Client.client_id, Client.removed_at.is_not(None) & is_unreferenced()),
         (AuthorizationCode.code_hash, is_old_code),
         (LongRequest.key_hash, LongRequest.kept_at < now() - LONG_REQUEST_SECONDS),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
-        (Client.client_id, is_unused_client() & ~is_referenced() & ~has_tokens),
+        (Client.client_id, is_unused_client() & is_unreferenced()),
         (Token.access_hash, is_expired),
     ]
     until = time.monotonic() + SECONDS
@@ -79,20 +78,30 @@ def delete_batch(db: Session, key: InstrumentedAttribute[str], is_over: ColumnEl
 
 def unfinished_removals(db: Session) -> list[Client]:
     """Removed clients that still take part in a session, because a code exchange was in progress at the removal."""
-    active = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
-    takes_part = exists().where(Participation.client_id == Client.client_id, Participation.sid.in_(active))
-    return list(db.scalars(select(Client).where(Client.removed_at.is_not(None), takes_part)))
+    removed = db.scalars(select(Client).where(Client.removed_at.is_not(None))).all()
+    return [client for client in removed if takes_part_since_removal(db, client)]
 
 
-def is_needed() -> ColumnElement[bool]:
-    """Whether a delivery or a token of the session still exists."""
-    return or_(*(exists().where(column == SsoSession.sid) for column in (Delivery.sid, Token.sid)))
+def takes_part_since_removal(db: Session, client: Client) -> bool:
+    """Asked for one client at a time, so that PostgreSQL knows how few rows there are."""
+    since = (client.removed_at or 0) - EXCHANGE_SECONDS
+    its = select(Participation.sid).where(Participation.client_id == client.client_id, Participation.since >= since)
+    active = its.join(SsoSession, SsoSession.sid == Participation.sid).where(SsoSession.ended_at.is_(None))
+    return db.scalar(active.limit(1)) is not None
 
 
-def is_referenced() -> ColumnElement[bool]:
-    """Whether the client takes part in a session or has a delivery."""
-    takes_part = exists().where(Participation.client_id == Client.client_id)
-    return takes_part | exists().where(Delivery.client_id == Client.client_id)
+# Each of the following conditions is an AND of NOT EXISTS, because PostgreSQL reads a whole table for NOT (… OR …).
+
+
+def is_unneeded() -> ColumnElement[bool]:
+    """Whether neither a delivery nor a token of the session exists any more."""
+    return and_(*(~exists().where(column == SsoSession.sid) for column in (Delivery.sid, Token.sid)))
+
+
+def is_unreferenced() -> ColumnElement[bool]:
+    """Whether the client takes part in no session, and has no delivery and no token."""
+    columns = (Participation.client_id, Delivery.client_id, Token.client_id)
+    return and_(*(~exists().where(column == Client.client_id) for column in columns))
 
 
 def is_unused_client() -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ afterwards, the deliveries are in the outbox, and another worker sends them.
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from idp.models import IDLE_SECONDS, Client, Participant, Participation, SsoSession, Token, has_word
@@ -76,8 +76,8 @@ def end_participations(db: Session, client: Client, reason: Reason, default_poli
 
     Commits, with the caller's earlier changes. Returns the ids of the deliveries to send now.
     """
-    active = select(SsoSession.sid).where(SsoSession.ended_at.is_(None))
-    mine = delete(Participation).where(Participation.client_id == client.client_id, Participation.sid.in_(active))
+    is_active = exists().where(SsoSession.sid == Participation.sid, SsoSession.ended_at.is_(None))
+    mine = delete(Participation).where(Participation.client_id == client.client_id, is_active)
     rows = db.execute(mine.returning(Participation.sid, Participation.sub)).all()
     revoke_all(db, Token.client_id == client.client_id)
     participants = [Participant(client, sid, sub) for sid, sub in rows]

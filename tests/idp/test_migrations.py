@@ -6,19 +6,21 @@ deliveries, with the cookie and a refresh token of Cameron's browser.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, insert, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, insert, inspect, text
 
 import idp as idp_service
 from idp import SCHEMA
 from idp.sign_in.sso_session import COOKIE
 from pickup_web.schema import Schema, prepare
-from tests.conftest import make_settings, prepared
+from tests.conftest import eventually, make_settings, prepared
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, with_apps
 from tests.network import Network, query_of
+from tests.postgres import Postgres
 from tests.web.test_schema import engine, first_release, later_release
 
 __all__ = ["engine"]  # a fixture
@@ -99,6 +101,42 @@ def plain(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("{", "["):
         return json.loads(value)
     return int(value) if isinstance(value, bool) else value
+
+
+def test_todays_migrations_lose_nothing(filled: Engine, first: Schema) -> None:
+    """From the first release to the models."""
+    with filled.connect() as connection:
+        before = contents(connection, first.metadata)
+    assert not prepare(filled, SCHEMA)
+    with filled.connect() as connection:
+        assert contents(connection, first.metadata) == before
+        assert connection.scalar(text("SELECT version_num FROM alembic_version_idp")) == SCHEMA.newest
+
+
+def test_upgrade_takes_an_index_that_was_built_before(filled: Engine) -> None:
+    """A large database can build it while the replicas run (docs/running.md)."""
+    with filled.begin() as connection:
+        connection.execute(text("CREATE INDEX ix_token_client_id ON token (client_id)"))
+    assert not prepare(filled, SCHEMA)
+
+
+def test_upgrade_and_sign_in_wait_for_each_other_without_a_deadlock(postgres: Postgres, tmp_path: Path) -> None:
+    """A replica of the version before has stored a token when the upgrade begins, and then adds a participation."""
+    engine, old = create_engine(postgres.new_database()), first_release(SCHEMA, tmp_path)
+    assert prepare(engine, old)
+    rows = {name: KEPT["tables"][name] for name in ("user_account", "sso_session", "participation", "token")}
+    with ThreadPoolExecutor(1) as starting, engine.connect() as replica:
+        for name in ("user_account", "sso_session", "token"):
+            replica.execute(insert(old.metadata.tables[name]), rows[name])
+        upgrade = starting.submit(prepare, engine, SCHEMA)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            eventually(lambda: observer.scalar(waiting) == 1)
+        assert not upgrade.done()
+        replica.execute(insert(old.metadata.tables["participation"]), rows["participation"])
+        replica.commit()
+        assert upgrade.result() is False
+    engine.dispose()
 
 
 @pytest.fixture
