@@ -20,12 +20,15 @@ from pickup_web.clock import now
 from pickup_web.database import add_rows, table_of
 
 GIVE_UP_SECONDS = 10 * 3600  # how long a logout is retried: an app's session should not be active longer
-LEASE_SECONDS = 20  # how long a worker that claimed a delivery may take; longer than any attempt takes
+LEASE_SECONDS = 23  # how long a worker that claimed a delivery may take; longer than any attempt with its record
+# From an answer until it is recorded: the commit before, a second of gathering (sender.py) and its own commit. One of
+# these seconds is for the lease itself, which is counted in whole seconds and so may end a second early.
+RECORD_SECONDS = 3.0
 LONGEST_PAUSE = 60  # seconds between two attempts (flow/delivery.py),
 FARTHEST_SECONDS = 2 * LONGEST_PAUSE  # so no next attempt is scheduled farther ahead than this
 SEND_NOW = 1000  # deliveries that the ending's own worker sends; the remaining rows are left to all workers
-# Upper bounds for per-client timeouts. DNS + connect + read + body must stay below LEASE_SECONDS, or two workers
-# could hold one row.
+# Upper bounds for per-client timeouts. DNS + connect + read + body + record must stay below LEASE_SECONDS, or two
+# workers could hold one row.
 MAX_CONNECT_SECONDS, MAX_READ_SECONDS = 5.0, 10.0
 CHANGED = ("tries", "refusals", "state", "note", "outcome", "next_try_at", "taken_until")
 
@@ -52,8 +55,8 @@ class Job(NamedTuple):
     ca_certificates: str | None
 
     def longest_try(self) -> float:
-        """Upper bound in seconds for one attempt."""
-        return LOOK_UP_SECONDS + sum(self.patience()) + BODY_SECONDS
+        """Upper bound in seconds for one attempt, until it is recorded."""
+        return LOOK_UP_SECONDS + sum(self.patience()) + BODY_SECONDS + RECORD_SECONDS
 
     def patience(self) -> tuple[float, float]:
         """Seconds to connect, and to wait for the answer."""

@@ -18,7 +18,16 @@ from idp.flow.session_ending import SESSIONS_A_STATEMENT, end_participations, ma
 from idp.models import IDLE_SECONDS, Client, Delivery, Participation, SsoSession, User
 from idp.operations.deliveries import Search, export_csv, search
 from idp.outbox import ledger, sender
-from idp.outbox.http import Answer, GuardedHttpClient, Request, in_background
+from idp.outbox.http import (
+    ANSWER_SECONDS,
+    BODY_SECONDS,
+    CONNECT_SECONDS,
+    LOOK_UP_SECONDS,
+    Answer,
+    GuardedHttpClient,
+    Request,
+    in_background,
+)
 from idp.outbox.ledger import LEASE_SECONDS, claim_due
 from idp.outbox.reasons import Reason
 from pickup_web.database import engine_of
@@ -353,6 +362,22 @@ def test_rows_that_waited_too_long_are_left_to_the_next_poll(provider: Provider,
     worker.poll()
     settle(outbox)
     assert states(provider) == {"delivered": 2}
+
+
+@pytest.mark.parametrize(("seconds_left", "expected"), [(3, {"delivered": 2}), (2, {"delivered": 1, "pending": 1})])
+def test_try_is_made_only_if_its_result_can_be_recorded_within_the_lease(
+    seconds_left: int, expected: dict[str, int], provider: Provider, slow: Slow, clock: Clock
+) -> None:
+    """Otherwise another worker claims the row before, and the app is notified twice. The first case is the control."""
+    apps, worker = add_apps(provider, 1), another_process(provider, per_host=1)
+    outbox = worker.outbox
+    outbox.send_later(end(provider, add_sessions(provider, 2, apps)))
+    eventually(lambda: slow.waiting["app0.example"] == 1)
+    longest_request = LOOK_UP_SECONDS + CONNECT_SECONDS + ANSWER_SECONDS + BODY_SECONDS
+    clock.turn(LEASE_SECONDS - longest_request - seconds_left)
+    slow.let_go()
+    settle(outbox)
+    assert states(provider) == expected
 
 
 # --- several processes ---
