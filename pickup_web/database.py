@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from pickup_web import sqlite
 from pickup_web.statements import Statement
 
-CONNECTIONS = 20  # kept open per process: one for each thread, so that none is reopened for each request
+CONNECTIONS = 20  # of a process: one for each of its 16 threads, so that none is reopened for each request, and 4 more
 
 db = SQLAlchemy()
 
@@ -30,6 +30,7 @@ def init_app(app: Flask, url: str) -> None:
         "hide_parameters": True,  # the log of a failing statement must not show personal data
         "pool_pre_ping": parsed.get_backend_name() != "sqlite",
         "pool_size": CONNECTIONS,
+        "max_overflow": 0,  # a thread waits instead: the sum of all processes must fit into PostgreSQL
     }
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
