@@ -24,7 +24,7 @@ class Prepared(NamedTuple):
     """A statement as SQLite's driver needs it."""
 
     sql: str
-    parameters: list[tuple[str, Any, Process]]  # name, value in the statement, how it is written
+    parameters: list[tuple[str | None, Any, Process]]  # name; or None, and the value; how it is written
     columns: list[Process]
     row: Callable[..., Any]
     writes: bool
@@ -42,7 +42,7 @@ class Statement:
         return next(iter(self.execute(session, values)), None)
 
     def execute(self, session: Session, values: Mapping[str, Any]) -> list[Any]:
-        """The rows, in the session's transaction."""
+        """The rows, in the session's transaction. An error if a parameter is missing: KeyError, or SQLAlchemy's."""
         session.flush()  # as for each query of the session
         # In a nested transaction, session.connection() sets the savepoint.
         info = (not session.in_nested_transaction() and session.info.get(DRIVER)) or connect(session)
@@ -55,8 +55,9 @@ class Statement:
         if prepared.writes:
             sqlite.take_turn(info)
         bound = [
-            values.get(name, given) if write is None else write(values.get(name, given))
+            value if write is None else write(value)
             for name, given, write in prepared.parameters
+            for value in (values[name] if name else given,)
         ]
         try:
             rows = info["driver"].execute(prepared.sql, bound).fetchall()
@@ -91,11 +92,14 @@ def prepare(sql: Any, dialect: Dialect, columns: list[str] | None) -> Prepared:
     if preset := [*compiled.insert_prefetch, *compiled.update_prefetch]:
         raise ValueError(f"give a value for {preset}")  # only SQLAlchemy would set the default
     given = compiled.params
-    types = [(name, compiled.binds[name].type.dialect_impl(dialect)) for name in compiled.positiontup]
+    binds = [(name, compiled.binds[name]) for name in compiled.positiontup]
     columns_read = compiled.statement.exported_columns
     return Prepared(
         compiled.string,
-        [(name, given[name], type_.bind_processor(dialect)) for name, type_ in types],
+        [
+            (name if bind.required else None, given[name], bind.type.dialect_impl(dialect).bind_processor(dialect))
+            for name, bind in binds
+        ],
         [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns_read],
         namedtuple("Row", columns_read.keys(), rename=True),
         compiled.isinsert or compiled.isupdate or compiled.isdelete,

@@ -26,6 +26,7 @@ class Cab(Base):
 
 
 TABLE = table_of(Cab)
+ALL_FREE = Statement(select(TABLE).where(TABLE.c.is_free == True, TABLE.c.id > bindparam("above")))  # noqa: E712
 FREE = Statement(select(TABLE).where(TABLE.c.id == bindparam("wanted")))
 TAKE = Statement(update(TABLE).where(TABLE.c.id == bindparam("wanted")).values(is_free=False).returning(*TABLE.columns))
 
@@ -85,6 +86,21 @@ def test_error_is_one_of_sqlalchemy(engine: Engine) -> None:
         add_row(session, Cab, id=1, is_free=True)
         with pytest.raises(IntegrityError):
             add_row(session, Cab, id=1, is_free=True)
+
+
+def test_missing_parameter_is_an_error_and_not_null(engine: Engine) -> None:
+    """As SQLAlchemy does on another database."""
+    with Session(engine) as session:
+        for statement in (FREE, TAKE, Statement(insert(TABLE), ["id", "is_free"])):
+            with pytest.raises(KeyError, match=r"wanted|id"):
+                statement.execute(session, {"is_free": True})
+
+
+def test_control_value_in_the_statement_is_not_asked_for(engine: Engine) -> None:
+    with Session(engine) as session:
+        for number, is_free in enumerate([True, False, True]):
+            add_row(session, Cab, id=number, is_free=is_free)
+        assert [row.id for row in ALL_FREE.execute(session, {"above": 0})] == [2]
 
 
 def test_column_with_a_default_must_be_given(engine: Engine) -> None:
