@@ -171,6 +171,17 @@ class SsoSession(Base):
     end_reason: Mapped[str | None] = mapped_column(String(40))
 
 
+class ActiveSession(NamedTuple):
+    """What a request reads of its browser's session. Later changes do not reach it."""
+
+    sid: str
+    sub: str
+    auth_time: int
+    amr: list[str]
+    last_seen_at: int
+    expires_at: int
+
+
 class Participation(Base):
     """BCL §2.3: a client that received an ID token in a session is notified when it ends."""
 

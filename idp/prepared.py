@@ -13,7 +13,17 @@ from typing import Any
 
 from sqlalchemy import JSON, Text, bindparam, cast, delete, exists, insert, select, update
 
-from idp.models import AuthorizationCode, Client, FailedLogins, Participation, SsoSession, Token, User, has_word
+from idp.models import (
+    ActiveSession,
+    AuthorizationCode,
+    Client,
+    FailedLogins,
+    Participation,
+    SsoSession,
+    Token,
+    User,
+    has_word,
+)
 from pickup_web.database import table_of
 from pickup_web.statements import Statement
 
@@ -40,7 +50,7 @@ def client_of(row: tuple[Any, ...]) -> Client:
 # --- sign_in/sso_session.py, sign_in/participation.py ---
 
 ALIVE_BY_COOKIE = Statement(
-    select(_session)
+    select(*(_session.c[name] for name in ActiveSession._fields))
     .join(_user)
     .where(_session.c.cookie_hash == bindparam("cookie_hash"), _session.c.ended_at.is_(None))
     .where(_user.c.disabled_at.is_(None))

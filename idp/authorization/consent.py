@@ -9,7 +9,7 @@ from idp.authorization.pending import Pending
 from idp.authorization.request import AuthorizationRequest
 from idp.clients.registry import known_client
 from idp.error_pages import too_late
-from idp.models import Consent, SsoSession, User
+from idp.models import ActiveSession, Consent, User
 from idp.sign_in.sso_session import current_sso_session
 from pickup_web import events
 from pickup_web.clock import now
@@ -28,7 +28,7 @@ IN_WORDS = {
 }
 
 
-def is_missing(authorization_request: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
+def is_missing(authorization_request: AuthorizationRequest, session: ActiveSession, asked_at: int) -> bool:
     """Whether the user must be asked: the app requests it, and the user has not consented to this request yet."""
     if "consent" not in authorization_request.prompts:
         return False
@@ -36,7 +36,7 @@ def is_missing(authorization_request: AuthorizationRequest, session: SsoSession,
     return given is None or given.given_at < asked_at or not set(authorization_request.scopes) <= set(given.scopes)
 
 
-def ask_for_consent(pending: Pending, authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
+def ask_for_consent(pending: Pending, authorization_request: AuthorizationRequest, session: ActiveSession) -> Response:
     """The consent page. Its form contains the signed authorization request."""
     user = db.session.get_one(User, session.sub)
     body = render_template(

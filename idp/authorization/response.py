@@ -11,7 +11,7 @@ from flask import Response, make_response, redirect, render_template
 from idp.addresses import with_parameters
 from idp.authorization.request import AuthorizationError, AuthorizationRequest
 from idp.clients.registry import mark_client_used
-from idp.models import AuthorizationCode, SsoSession, Token, hash_of
+from idp.models import ActiveSession, AuthorizationCode, Token, hash_of
 from idp.provider import current_provider
 from idp.sign_in.participation import record_participation
 from idp.sign_in.sso_session import lock_if_active
@@ -23,7 +23,7 @@ from pickup_web.database import add_row, db, relax
 from pickup_web.security import content_security_policy
 
 
-def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> Response:
+def grant(authorization_request: AuthorizationRequest, session: ActiveSession) -> Response:
     """Issue what the response type requests, and return it."""
     # Tokens need the lock, so that none is issued during a logout. A code does not: flow/token.py checks the session.
     if authorization_request.response_types == {"code"}:
@@ -55,7 +55,7 @@ def grant(authorization_request: AuthorizationRequest, session: SsoSession) -> R
     )
 
 
-def store_code(code: str, authorization_request: AuthorizationRequest, session: SsoSession) -> None:
+def store_code(code: str, authorization_request: AuthorizationRequest, session: ActiveSession) -> None:
     """Stores the code, bound to the request's parameters and to the session."""
     add_row(
         db.session,
@@ -78,7 +78,7 @@ def store_code(code: str, authorization_request: AuthorizationRequest, session: 
 
 
 def store_token(
-    access_token: str, code: str | None, authorization_request: AuthorizationRequest, session: SsoSession
+    access_token: str, code: str | None, authorization_request: AuthorizationRequest, session: ActiveSession
 ) -> None:
     """Stores a front-channel access token in the family of its code: a second use of the code revokes it."""
     add_row(
@@ -100,7 +100,7 @@ def store_token(
 
 
 def front_channel_id_token(
-    authorization_request: AuthorizationRequest, session: SsoSession, code: str | None, access_token: str | None
+    authorization_request: AuthorizationRequest, session: ActiveSession, code: str | None, access_token: str | None
 ) -> str:
     """An ID token returned through the browser, with hashes of the code and token beside it (Core §3.3.2.11)."""
     return issue_id_token(

@@ -31,7 +31,7 @@ from idp.authorization.request import (
 from idp.clients.registry import known_client
 from idp.error_pages import too_late
 from idp.flow.login import ask_for_password
-from idp.models import Client, SsoSession
+from idp.models import ActiveSession, Client
 from idp.sign_in.sso_session import current_sso_session
 from idp.tokens.id_token_hint import HintError, verify_hint
 from pickup_web.clock import now
@@ -109,7 +109,7 @@ def prompt_or_grant(authorization_request: AuthorizationRequest, pending: Pendin
     return authorization_response.grant(authorization_request, session)
 
 
-def must_sign_in_again(session: SsoSession, authorization_request: AuthorizationRequest, asked_at: int) -> bool:
+def must_sign_in_again(session: ActiveSession, authorization_request: AuthorizationRequest, asked_at: int) -> bool:
     """Core §3.1.2.1: a user is signed in, but the client asks for another user or a more recent sign-in."""
     if session.auth_time >= asked_at:
         return False  # the user signed in for this request; max_age=0 or prompt=login must not ask again

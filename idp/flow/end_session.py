@@ -21,7 +21,7 @@ from idp.authorization.pending import MAX_RETURNED, Received, receive
 from idp.clients.registry import find_client
 from idp.error_pages import error_page, too_late
 from idp.flow import session_ending
-from idp.models import Delivery, SsoSession, User
+from idp.models import ActiveSession, Delivery, User
 from idp.outbox.reasons import Reason
 from idp.provider import current_provider
 from idp.sign_in.sso_session import current_sso_session, delete_cookie, is_active
@@ -112,7 +112,7 @@ def check(parameters: MultiDict[str, str]) -> LogoutRequest:
     return LogoutRequest(client, target if client and target else None, hint["sid"] if hint else None)
 
 
-def ask(session: SsoSession, logout_request: LogoutRequest) -> Response:
+def ask(session: ActiveSession, logout_request: LogoutRequest) -> Response:
     """RPIL §2: without a hint for the current session, the user must be asked."""
     user = db.session.get_one(User, session.sub)
     pending = {
@@ -151,7 +151,7 @@ def confirm() -> ResponseReturnValue:
     return end_and_leave(session, logout_request)
 
 
-def end_and_leave(session: SsoSession, logout_request: LogoutRequest) -> ResponseReturnValue:
+def end_and_leave(session: ActiveSession, logout_request: LogoutRequest) -> ResponseReturnValue:
     """End the session, notify the apps within the set time limit, then leave."""
     provider = current_provider()
     deliveries = session_ending.end_session(

@@ -6,7 +6,7 @@ from flask import request
 from sqlalchemy import update
 from werkzeug.wrappers import Response
 
-from idp.models import IDLE_SECONDS, SsoSession, hash_of
+from idp.models import IDLE_SECONDS, ActiveSession, SsoSession, hash_of
 from idp.prepared import ALIVE_BY_COOKIE, LOCK_VERIFIED_USER, TOUCH_ALIVE
 from idp.provider import current_provider
 from pickup_web import events
@@ -19,12 +19,13 @@ ABSOLUTE_SECONDS = 10 * 3600  # a session ends after a working day, even if it i
 TOUCH_SECONDS = 60  # precision of last_seen_at; saves a write per request
 
 
-def current_sso_session() -> SsoSession | None:
-    """The active session of this browser's cookie, if any: a row to read, which later changes do not reach."""
+def current_sso_session() -> ActiveSession | None:
+    """The active session of this browser's cookie, if any."""
     cookie = cookie_of_browser()
     if not cookie:
         return None
-    session: SsoSession | None = ALIVE_BY_COOKIE.first(db.session, {"cookie_hash": hash_of(cookie)})
+    row = ALIVE_BY_COOKIE.first(db.session, {"cookie_hash": hash_of(cookie)})
+    session = ActiveSession._make(row) if row else None
     if session is None or is_over(session):
         return None
     if session.last_seen_at < now() - TOUCH_SECONDS:
@@ -39,7 +40,7 @@ def is_active(sid: str) -> bool:
     return session is not None and session.ended_at is None and not is_over(session)
 
 
-def is_over(session: SsoSession) -> bool:
+def is_over(session: SsoSession | ActiveSession) -> bool:
     """Whether the session has expired, even if the background loop has not ended it yet."""
     return session.expires_at <= now() or session.last_seen_at + IDLE_SECONDS <= now()
 
@@ -66,9 +67,9 @@ def start_session(sub: str, verified_hash: str) -> str | None:
         db.session.execute(renewed.values(cookie_hash=hash_of(cookie), auth_time=now(), last_seen_at=now()))
         events.record(db.session, "op.session.reauthenticated", sid=session.sid)
     else:
-        session = new_session(sub, cookie)
-        db.session.add(session)
-        events.record(db.session, "op.session.created", sid=session.sid)
+        new = new_session(sub, cookie)
+        db.session.add(new)
+        events.record(db.session, "op.session.created", sid=new.sid)
     return cookie
 
 

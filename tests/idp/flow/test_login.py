@@ -8,7 +8,7 @@ from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import update
 
 from idp.authorization.pending import PENDING_SECONDS
-from idp.models import IDLE_SECONDS, SsoSession, User, hash_of
+from idp.models import IDLE_SECONDS, ActiveSession, SsoSession, User, hash_of
 from idp.sign_in import sso_session
 from idp.sign_in.passwords import MAX_PASSWORD
 from idp.sign_in.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
@@ -284,13 +284,26 @@ def test_start_page_shows_who_is_signed_in(provider: Provider) -> None:
     assert "Go to Pickup Dispatch" in page
 
 
+@pytest.mark.parametrize("database", ["provider", "provider_on_postgres"])
+def test_session_of_the_browser_is_what_its_type_says(database: str, request: pytest.FixtureRequest) -> None:
+    """And no row of whatever the statement reads."""
+    provider: Provider = request.getfixturevalue(database)
+    cookie = cookie_of(provider.sign_in())
+    with provider.app.test_request_context(headers={"Cookie": f"{COOKIE}={cookie}"}):
+        session = sso_session.current_sso_session()
+    assert type(session) is ActiveSession
+    stored = provider.session()
+    assert session._asdict() == {name: getattr(stored, name) for name in ActiveSession._fields}
+    assert (session.amr, session.auth_time) == (["pwd"], START)
+
+
 def test_session_ended_during_the_password_check_stays_ended(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its apps were already notified of its end. The password creates a new session."""
     old, look = provider.session().sid, sso_session.current_sso_session
 
-    def look_and_lose() -> SsoSession | None:
+    def look_and_lose() -> ActiveSession | None:
         found = look()
         with provider.database() as db:
             db.execute(update(SsoSession).where(SsoSession.sid == old).values(ended_at=START))
