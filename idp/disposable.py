@@ -67,7 +67,8 @@ def main(
     stop_with_stdin: bool,
 ) -> None:
     """Runs until SIGINT or SIGTERM."""
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     listener = listen(host, port)
     issuer = url or f"http://localhost:{listener.getsockname()[1]}"
     given = {
@@ -85,12 +86,16 @@ def main(
         add(app, own)
         if deterministic:
             use_fixed_keys(app)
-        for start in app.extensions["after_fork"]:
-            start()
-        announce(issuer)
-        if stop_with_stdin:
-            threading.Thread(target=wait_for_end_of_input, daemon=True).start()
-        make_server(host, port, app, threaded=True, request_handler=Quiet, fd=listener.fileno()).serve_forever()
+        try:
+            for start in app.extensions["after_fork"]:
+                start()
+            announce(issuer)
+            if stop_with_stdin:
+                threading.Thread(target=wait_for_end_of_input, daemon=True).start()
+            make_server(host, port, app, threaded=True, request_handler=Quiet, fd=listener.fileno()).serve_forever()
+        finally:
+            for finish in app.extensions["before_exit"]:
+                finish()
 
 
 class Quiet(WSGIRequestHandler):
