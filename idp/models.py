@@ -156,7 +156,10 @@ class SsoSession(Base):
     """
 
     __tablename__ = "sso_session"
-    __table_args__ = (Index("sso_session_alive", "ended_at", "last_seen_at"),)
+    __table_args__ = (
+        Index("sso_session_alive", "ended_at", "last_seen_at"),
+        Index("sso_session_expiring", "ended_at", "expires_at"),
+    )
 
     sid: Mapped[str] = mapped_column(ID, primary_key=True)
     cookie_hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -236,6 +239,7 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
     """An access token, with or without a refresh token. ``family`` is the code that the tokens come from."""
 
     __tablename__ = "token"
+    __table_args__ = (Index("token_over", "refresh_expires_at", "access_expires_at"),)
 
     access_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     refresh_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
@@ -249,7 +253,7 @@ class Token(Base, TokenMixin):  # type: ignore[misc] # Authlib has no types
     acr: Mapped[str | None] = mapped_column(String(255))
     claims: Mapped[dict[str, Any]] = mapped_column(default=dict)
     issued_at: Mapped[int]
-    access_expires_at: Mapped[int] = mapped_column(index=True)
+    access_expires_at: Mapped[int]
     refresh_expires_at: Mapped[int | None]
     rotated_at: Mapped[int | None]  # the refresh token was used and replaced
     replaced_by: Mapped[str | None] = mapped_column(String(64))  # the access_hash of the row with its successor

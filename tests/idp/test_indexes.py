@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 from bench.scaling import CLIENTS, fill_idp
 from idp import SCHEMA
 from idp.background.clean_up import UNUSED_SECONDS, clean_up, unfinished_removals
-from idp.flow.session_ending import end_participations
+from idp.flow.session_ending import end_participations, expired_sessions
 from idp.models import Client, Token
 from idp.outbox.reasons import Reason
+from idp.outbox.sender import IN_HAND
 from idp.tokens.revoke import revoke_all
 from pickup_web.clock import now
 from pickup_web.schema import prepare
@@ -74,7 +75,13 @@ def removal(db: Session) -> None:
     end_participations(db, db.get_one(Client, "unused"), Reason.CLIENT_REMOVED, "session")
 
 
+def look_for_expired(db: Session) -> None:
+    """As the background thread does each second."""
+    assert expired_sessions(db, IN_HAND) == {}
+
+
 ACTS: dict[str, Callable[[Session], Any]] = {
+    "look for expired sessions": look_for_expired,
     "clean up": clean_up,
     "look for unfinished removals": unfinished_removals,
     "remove a client": removal,
@@ -97,3 +104,19 @@ def test_control_without_its_index_a_table_is_read_as_a_whole(grown: Engine) -> 
 def test_index_is_used(index: str, grown: Engine) -> None:
     """An index that no query uses would slow down each sign-in for nothing."""
     assert index in "\n".join(plans(grown, clean_up))
+
+
+@pytest.mark.parametrize(
+    ("act", "column"),
+    [
+        (look_for_expired, "last_seen_at"),
+        (look_for_expired, "expires_at"),
+        (clean_up, "access_expires_at"),
+        (clean_up, "refresh_expires_at"),
+    ],
+)
+def test_only_what_has_expired_is_read(act: Callable[[Session], Any], column: str, grown: Engine) -> None:
+    """The time is part of the search in an index, not a filter on what was found."""
+    lines = "\n".join(plans(grown, act)).splitlines()
+    searches = [line for line in lines if "SEARCH" in line or "Index Cond" in line]
+    assert [search for search in searches if re.search(rf"\b{column} ?<", search)], lines

@@ -5,6 +5,7 @@ deliveries, with the cookie and a refresh token of Cameron's browser.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,11 +114,30 @@ def test_todays_migrations_lose_nothing(filled: Engine, first: Schema) -> None:
         assert connection.scalar(text("SELECT version_num FROM alembic_version_idp")) == SCHEMA.newest
 
 
-def test_upgrade_takes_an_index_that_was_built_before(filled: Engine) -> None:
-    """A large database can build it while the replicas run (docs/running.md)."""
+def test_upgrade_takes_the_indexes_that_were_built_before(filled: Engine) -> None:
+    """A large database can build them while the replicas run, with the statements of docs/running.md."""
+    page = (Path(__file__).parents[2] / "docs/running.md").read_text("utf-8")
+    statements = re.findall(r"^    CREATE INDEX CONCURRENTLY (\w+) (.*);$", page, re.MULTILINE)
     with filled.begin() as connection:
-        connection.execute(text("CREATE INDEX ix_token_client_id ON token (client_id)"))
+        for name, rest in statements:
+            connection.execute(text(f"CREATE INDEX {name} {rest}"))
+        before = indexes(connection)
     assert not prepare(filled, SCHEMA)
+    with filled.connect() as connection:
+        after = indexes(connection)
+    built = [name for name, _ in statements]
+    assert {name: after[name] for name in built} == {name: before[name] for name in built}
+    assert after.keys() <= before.keys(), "the page names all of them"
+
+
+def indexes(connection: Connection) -> dict[str, list[str | None]]:
+    """The columns of each index."""
+    looked = inspect(connection)
+    return {
+        str(index["name"]): index["column_names"]
+        for table in looked.get_table_names()
+        for index in looked.get_indexes(table)
+    }
 
 
 def test_upgrade_and_sign_in_wait_for_each_other_without_a_deadlock(postgres: Postgres, tmp_path: Path) -> None:
