@@ -34,6 +34,7 @@ CLIENT_ID = "the shop: 100% + more"  # FOP-05: has characters that must be encod
 CLIENT_SECRET = "s3cret:/+ %&="
 BASE_URL = "https://shop.example"
 COOKIE = "__Host-session"
+END_SESSION = "UPDATE rp_session SET .*ended_at="  # the statement, for tests/statements.py
 SETTINGS: dict[str, Any] = {
     "RELYING_PARTY_ISSUER": ISSUER,
     "RELYING_PARTY_CLIENT_ID": CLIENT_ID,

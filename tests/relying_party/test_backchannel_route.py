@@ -8,16 +8,27 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import Connection
 from werkzeug.test import TestResponse
 
-from relying_party import EndedSession, protocol_event, session_ended, sessions
+from relying_party import EndedSession, protocol_event, session_ended
 from relying_party.backchannel import MAX_BODY
 from relying_party.errors import ReplayedToken
 from relying_party.logout_token import LogoutToken
 from tests.conftest import START, Clock
 from tests.network import Network
-from tests.relying_party.conftest import COOKIE, ISSUER, Shop, each_database, json_response, make_shop, who
+from tests.relying_party.conftest import (
+    COOKIE,
+    END_SESSION,
+    ISSUER,
+    Shop,
+    each_database,
+    json_response,
+    make_shop,
+    who,
+)
 from tests.relying_party.vectors import Bad, Good, each_bad, each_good
+from tests.statements import at_statement
 from tests.tokens import TokenMaker, b64, ec_key, rsa_key
 
 pytestmark = each_database
@@ -179,19 +190,17 @@ def test_rejected_token_does_not_use_up_its_jti(shop: Shop, ann: FlaskClient, ma
 
 
 def test_retry_succeeds_after_a_crash_between_jti_and_session_end(
-    shop: Shop, ann: FlaskClient, make: TokenMaker, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, ann: FlaskClient, make: TokenMaker
 ) -> None:
     """Both or neither is stored. The provider's retry of the same token works."""
     token = make.logout_token()
     before = shop.everything()
 
-    def crash(*_: object) -> int:
+    def crash(_: Connection) -> None:
         raise OSError("the disk is gone")
 
-    with monkeypatch.context() as broken:
-        broken.setattr(sessions, "_end", crash)
-        with pytest.raises(OSError, match="the disk is gone"):
-            shop.log_out(token)
+    with at_statement(shop.engine, END_SESSION, crash), pytest.raises(OSError, match="the disk is gone"):
+        shop.log_out(token)
     assert shop.everything() == before
     assert_accepted(shop.log_out(token))
     assert who(ann) == "anonymous"

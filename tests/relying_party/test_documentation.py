@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
 
 import relying_party
 from relying_party.config import Config
-from relying_party.database import open_engine
 from relying_party.state import State
 from tests.network import Network, query_of
 from tests.postgres import Postgres
@@ -80,16 +79,16 @@ def load(
 
 
 @pytest.fixture(autouse=True)
-def close_databases(monkeypatch: pytest.MonkeyPatch) -> Any:
+def close_databases() -> Any:
     """The engines that the extension opens for itself."""
-    opened: list[Engine] = []
+    opened: set[Engine] = set()
 
-    def remember(url: str, folder: str) -> Engine:
-        opened.append(open_engine(url, folder))
-        return opened[-1]
+    def remember(connection: Connection) -> None:
+        opened.add(connection.engine)
 
-    monkeypatch.setattr(relying_party, "open_engine", remember)
+    event.listen(Engine, "engine_connect", remember)
     yield
+    event.remove(Engine, "engine_connect", remember)
     for engine in opened:
         engine.dispose()
 

@@ -1,6 +1,7 @@
 """Requests to the provider, and the validation of its responses (Discovery 1.0, Core §10.1)."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,13 @@ def test_localhost_subdomain_is_this_machine(
     url: str, known_here: bool, asked: str, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 6761 §6.3: Python on Linux does not resolve it; the Host header still has the name."""
-    monkeypatch.setattr("relying_party.connections.is_known", lambda _: known_here)
+
+    def getaddrinfo(*_: object) -> list[str]:
+        if not known_here:
+            raise socket.gaierror
+        return ["an address"]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     network.answer(asked, 200, json.dumps({"issuer": url}))
     assert known(issuer=url, allow_plain_http=True).metadata() == {"issuer": url}
     (exchange,) = network.exchanges

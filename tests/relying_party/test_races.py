@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
-from sqlalchemy import event, text, update
+from sqlalchemy import Connection, event, text, update
 from werkzeug.test import TestResponse
 
-from relying_party import access_token, access_tokens, sessions
+from relying_party import access_token, access_tokens
 from relying_party.errors import LoginFailed, ReplayedToken
 from relying_party.logout_token import LogoutToken
 from relying_party.models import Base, StoredSession, make_tables
 from relying_party.sessions import BACK_CHANNEL, RENEWAL_SECONDS, REPLACED, AppSession, SessionStore
 from tests.conftest import START, Clock, eventually
 from tests.network import MAX_WAIT, Gate, Network
-from tests.relying_party.conftest import COOKIE, ISSUER, Shop, each_database, who
+from tests.relying_party.conftest import COOKIE, END_SESSION, ISSUER, Shop, each_database, who
+from tests.statements import at_statement
 from tests.tokens import TokenMaker
 
 pytestmark = each_database
@@ -55,21 +56,23 @@ class Act(threading.Thread):
         return self._outcome
 
 
+# Statements at which an operation can be stopped.
+RECORD_LOGOUT = "INSERT INTO rp_logout"  # the token's jti
+LOOK_FOR_LOGOUT = "^SELECT rp_logout"  # for one that ends this login; its session is already written
+WRITE_LOGINS = "UPDATE rp_session SET logins"
+
+
 @contextmanager
-def pause(function: str, *, after: bool = False) -> Iterator[Gate]:
-    """The first call of ``sessions.<function>`` waits at a gate, before or after it does its work."""
-    gate, really, first = Gate(), getattr(sessions, function), threading.Lock()
+def pause(shop: Shop, statement: str, *, after: bool = False) -> Iterator[Gate]:
+    """The first thread that comes to such a statement waits at a gate, before or after it is executed."""
+    gate, first = Gate(), threading.Lock()
 
-    def paused(*args: Any) -> Any:
-        if not first.acquire(blocking=False):
-            return really(*args)
-        done = really(*args) if after else None
-        gate.reached.release()
-        gate.opened.wait(MAX_WAIT)
-        return done if after else really(*args)
+    def wait(_: Connection) -> None:
+        if first.acquire(blocking=False):
+            gate.reached.release()
+            gate.opened.wait(MAX_WAIT)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sessions, function, paused)
+    with at_statement(shop.engine, statement, wait, after=after):
         try:
             yield gate
         finally:
@@ -115,10 +118,10 @@ def ended(shop: Shop) -> list[tuple[str | None, str | None]]:
 def test_logout_between_session_write_and_logout_check_wins(token: dict[str, Any], shop: Shop) -> None:
     """BCL-61: whichever comes first, the session does not stay active."""
     store, browser = shop.another_store(), AppSession()
-    with pause("_ends_login") as looking:
+    with pause(shop, LOOK_FOR_LOGOUT) as looking:
         login = Act(lambda: store.sign_in(browser, login_of()))
         looking.wait_for_request()
-        with pause("_record_of", after=True) as recording:
+        with pause(shop, RECORD_LOGOUT) as recording:
             logout = Act(lambda: shop.another_store().apply_logout(logout_of(**token)))
             recording.wait_for_request()
         if shop.engine.dialect.name == "postgresql":
@@ -139,10 +142,10 @@ def nothing() -> Iterator[None]:
 @pytest.mark.parametrize("token", [{}, {"sub": None}, {"sid": None}], ids=["both", "sid-only", "sub-only"])
 def test_session_written_before_the_logout_commits_is_ended(token: dict[str, Any], shop: Shop) -> None:
     """BCL-61: the logout found no session, and one appears before it commits."""
-    with pause("_end", after=True) as ending:
+    with pause(shop, END_SESSION, after=True) as ending:
         logout = Act(lambda: shop.another_store().apply_logout(logout_of(**token)))
         ending.wait_for_request()
-        with pause("_ends_login") as looking:
+        with pause(shop, LOOK_FOR_LOGOUT) as looking:
             login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of()))
             if shop.engine.dialect.name == "postgresql":
                 looking.wait_for_request()
@@ -157,7 +160,7 @@ def test_session_written_before_the_logout_commits_is_ended(token: dict[str, Any
 
 def test_control_concurrent_login_of_another_user_succeeds(shop: Shop) -> None:
     """BCL-61: only the sessions the token names end, however the two operations overlap."""
-    with pause("_ends_login") as looking:
+    with pause(shop, LOOK_FOR_LOGOUT) as looking:
         login = Act(lambda: shop.another_store().sign_in(AppSession(), login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
         logout = Act(lambda: shop.another_store().apply_logout(logout_of()))
@@ -197,10 +200,10 @@ def test_logout_while_the_callback_waits_for_the_provider_wins(
 
 def two_at_once(shop: Shop, first: LogoutToken, second: LogoutToken) -> list[Any]:
     """Both are applied; the second one starts when the first has ended its sessions but not yet committed."""
-    with pause("_end", after=True) as ending:
+    with pause(shop, END_SESSION, after=True) as ending:
         acts = [Act(lambda: shop.another_store().apply_logout(first))]
         ending.wait_for_request()
-        with pause("_record_of", after=True) as recording:
+        with pause(shop, RECORD_LOGOUT) as recording:
             acts.append(Act(lambda: shop.another_store().apply_logout(second)))
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the second one waits")
@@ -283,7 +286,7 @@ def test_uncommitted_save_does_not_hide_the_session(shop: Shop) -> None:
     (row,) = shop.rows()
     with shop.engine.connect() as saving, saving.begin():
         saving.execute(update(StoredSession).where(StoredSession.id_hash == row.id_hash).values(data='{"cart":"hat"}'))
-        with pause("_record_of", after=True) as recording:
+        with pause(shop, RECORD_LOGOUT) as recording:
             logout = Act(lambda: shop.another_store().apply_logout(logout_of()))
             recording.wait_for_request()
         eventually(lambda: waits_for_a_lock(shop), "the logout waits")
@@ -299,7 +302,7 @@ def test_save_that_waits_for_the_logout_writes_nothing(shop: Shop) -> None:
     assert cookie
     loaded = shop.another_store().load(cookie.value)
     loaded["cart"] = "a hat"
-    with pause("_end", after=True) as ending:
+    with pause(shop, END_SESSION, after=True) as ending:
         logout = Act(lambda: shop.another_store().apply_logout(logout_of()))
         ending.wait_for_request()
         save = Act(lambda: shop.another_store().save(loaded))
@@ -356,7 +359,7 @@ def test_token_during_the_new_sessions_write_ends_only_the_old_one(shop: Shop) -
     assert cookie
     store = shop.another_store()
     loaded = store.load(cookie.value)
-    with pause("_ends_login") as looking:
+    with pause(shop, LOOK_FOR_LOGOUT) as looking:
         login = Act(lambda: store.sign_in(loaded, login_of(sub="Bob", sid="Bob's")))
         looking.wait_for_request()
         logout = Act(lambda: shop.another_store().apply_logout(logout_of(sub="Ann", sid="Ann's")))
@@ -395,7 +398,7 @@ def test_two_tabs_that_start_at_once_both_sign_in(shop: Shop) -> None:
     assert cookie
     stores = [shop.another_store() for _ in range(2)]
     tabs = [store.load(cookie.value) for store in stores]
-    with pause("_write_logins") as writing:
+    with pause(shop, WRITE_LOGINS) as writing:
         first = Act(lambda: stores[0].remember_login(tabs[0], {"state": "1"}, most=5))
         writing.wait_for_request()
         second = Act(lambda: stores[1].remember_login(tabs[1], {"state": "2"}, most=5))
@@ -412,17 +415,15 @@ class Crashed(BaseException):
     """No handler catches it, as if the process had been killed."""
 
 
-def test_retry_succeeds_after_a_crash(shop: Shop, make: TokenMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_succeeds_after_a_crash(shop: Shop, make: TokenMaker) -> None:
     """The same token again is not a replay, and ends the session."""
     browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
 
-    def crash(*_: object) -> None:
+    def crash(_: Connection) -> None:
         raise Crashed
 
-    with monkeypatch.context() as broken:
-        broken.setattr(sessions, "_end", crash)
-        with pytest.raises(Crashed):
-            shop.log_out(token)
+    with at_statement(shop.engine, END_SESSION, crash), pytest.raises(Crashed):
+        shop.log_out(token)
     assert shop.everything() == before
     assert who(browser) == "a user"
     assert shop.log_out(token).status_code == 200
@@ -433,17 +434,15 @@ def test_retry_succeeds_after_a_crash(shop: Shop, make: TokenMaker, monkeypatch:
 def test_connection_lost_before_commit_changes_nothing(shop: Shop, make: TokenMaker) -> None:
     """Everything is done except the commit, and the database connection breaks."""
     browser, token, before = shop.sign_in(), make.logout_token(), shop.everything()
-    really = sessions._end
 
-    def end_and_break(db: Any, *args: Any) -> Any:
-        really(db, *args)
-        db.connection().invalidate()
+    def break_connection(connection: Connection) -> None:
+        connection.invalidate()
         raise OSError("the connection is gone")
 
-    with pytest.MonkeyPatch.context() as broken:
-        broken.setattr(sessions, "_end", end_and_break)
-        with pytest.raises(OSError, match="gone"):
-            shop.log_out(token)
+    event.listen(shop.engine, "commit", break_connection)
+    with pytest.raises(OSError, match="gone"):
+        shop.log_out(token)
+    event.remove(shop.engine, "commit", break_connection)
     assert shop.everything() == before
     assert shop.log_out(token).status_code == 200
     assert who(browser) == "anonymous"
