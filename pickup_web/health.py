@@ -38,7 +38,7 @@ class Health:
     def __init__(self, app: Flask) -> None:
         self._engine = engine_of(app)
         self._lock = threading.Lock()
-        self._checked_at, self._can_write = 0, True
+        self.checked_at, self._can_write = 0, True
 
     def problem(self) -> str | None:
         """The error message, or None."""
@@ -51,8 +51,8 @@ class Health:
         if self._lock.acquire(blocking=False):  # otherwise another request is checking: use the last result
             try:
                 # A clock that was set back must not stop the checks.
-                if not 0 <= clock.now() - self._checked_at < EVERY_SECONDS:
-                    self._can_write, self._checked_at = self._try_writing(), clock.now()
+                if not 0 <= clock.now() - self.checked_at < EVERY_SECONDS:
+                    self._can_write, self.checked_at = self._try_writing(), clock.now()
             finally:
                 self._lock.release()
         return None if self._can_write else "The database cannot be written."

@@ -87,14 +87,14 @@ class Recorder:
     ) -> None:
         self.service, self._base_url, self._kinds, self._known, self._tabs = service, base_url, kinds, known, tabs
         self._engine = engine_of(app)
-        self._queue: deque[Note] = deque(maxlen=MAX_QUEUE)
+        self.queue: deque[Note] = deque(maxlen=MAX_QUEUE)
         self._filled, self._writing = threading.Event(), threading.Lock()
         self._is_failing, self._unpruned = False, 0
         create_if_missing(self._engine, Base.metadata)
 
     def add(self, note: Note) -> None:
         """Give the note to the thread."""
-        self._queue.append(note)
+        self.queue.append(note)
         if not self._filled.is_set():
             self._filled.set()
 
@@ -154,7 +154,7 @@ class Recorder:
     def flush(self) -> None:
         """Write the notes in the queue, in one transaction."""
         with self._writing:
-            notes = [self._queue.popleft() for _ in range(len(self._queue))]
+            notes = [self.queue.popleft() for _ in range(len(self.queue))]
             rows = [{"content": content} for note in notes if (content := self._content(note))]
             if not rows:
                 return

@@ -39,6 +39,7 @@ from idp.outbox.http import GuardedHttpClient
 from idp.outbox.sender import Outbox
 from pickup_web import Settings
 from pickup_web.database import engine_of
+from pickup_web.localhost import is_localhost_name
 from relying_party.sessions import AppSession
 from relying_party.state import State
 from tests.network import Browser, Network, origin_of
@@ -50,6 +51,7 @@ __all__ = ["postgres"]  # a fixture, in a file of its own
 START = 1_800_000_000  # the time at which every test starts: 15 January 2027, 08:00 UTC
 PASSWORD = "correct horse"
 
+really_getaddrinfo, really_hash = socket.getaddrinfo, PasswordHasher.hash
 _really_import_key = RSAKey.import_key
 _imported: dict[str, Any] = {}
 
@@ -85,17 +87,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """Every request of the services ends here; opening a socket fails the test."""
+    """Every request of the services ends here; opening a socket fails the test. No name server is asked."""
 
     def no_sockets(_socket: socket.socket, address: Any) -> None:
         raise AssertionError(f"a test connected a socket to {address}")
 
     ours = Network()
+    monkeypatch.setattr(socket, "getaddrinfo", only_this_machine)
     monkeypatch.setattr(HTTPAdapter, "send", lambda adapter, request, **options: ours.send(adapter, request, **options))
     monkeypatch.setattr(GuardedHttpClient, "ask", lambda door, request: ours.ask(door, request))
     monkeypatch.setattr(socket.socket, "connect", no_sockets)
     yield ours
     ours.release_all()
+
+
+def only_addresses(host: Any, *args: Any, **options: Any) -> Any:
+    """In place of ``socket.getaddrinfo``: knows no name, and asks no name server."""
+    if host is not None:
+        options["flags"] = options.get("flags", 0) | socket.AI_NUMERICHOST
+    return really_getaddrinfo(host, *args, **options)
+
+
+def only_this_machine(host: Any, *args: Any, **options: Any) -> Any:
+    """The same, but knows ``*.localhost``."""
+    return only_addresses("127.0.0.1" if is_localhost_name(host) else host, *args, **options)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -111,8 +126,7 @@ def cheap_cryptography() -> Iterator[None]:
         return _imported[value["d"]]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idp.sign_in.passwords.hasher", cheap)
-        patch.setattr("idp.seed.hasher", cheap)
+        patch.setattr(PasswordHasher, "hash", lambda _hasher, password: really_hash(cheap, password))
         patch.setattr(RSAKey, "import_key", import_key)
         yield
 
@@ -282,14 +296,15 @@ def prepared(app: Flask, base_url: str) -> Flask:
 
 def as_built(app: Flask) -> Flask:
     """``app`` with its initial settings and empty caches."""
-    app.extensions["messages"]._queue.clear()
+    app.extensions["messages"].queue.clear()
     app.config.clear()
     app.config.update(app.extensions["first config"])
-    app.extensions["health"]._checked_at = 0
+    app.extensions["health"].checked_at = 0
     if rp := app.extensions.get("relying_party"):
         rp.provider.reset()
     if provider := app.extensions.get("idp"):
-        provider.keys._loaded, provider.keys._loaded_at = {}, 0
+        provider.keys.loaded.clear()
+        provider.client_keys.fetched.clear()
     return app
 
 

@@ -45,7 +45,7 @@ class ClientKeys:
     def __init__(self, http: GuardedHttpClient) -> None:
         self._http = http
         self._lock = threading.Lock()  # never held during a request
-        self._fetched: dict[str, Fetched] = {}
+        self.fetched: dict[str, Fetched] = {}  # by jwks_uri
 
     def verify(self, token: str, client: Client, algorithms: list[str], typ: str) -> dict[str, Any]:
         """The claims of a JWT that the client signed; :class:`ClientKeyError` otherwise.
@@ -71,9 +71,9 @@ class ClientKeys:
         if not uri:
             return list((client.registered.get("jwks") or {}).get("keys", []))
         with self._lock:
-            if len(self._fetched) > MAX_SITES:  # bounded, because clients register themselves
-                self._fetched.clear()
-            found = self._fetched.setdefault(uri, Fetched())
+            if len(self.fetched) > MAX_SITES:  # bounded, because clients register themselves
+                self.fetched.clear()
+            found = self.fetched.setdefault(uri, Fetched())
         # A time ahead of the clock was written by a clock that was wrong.
         if not refetch and found.at <= now() <= found.at + KEEP_SECONDS:
             return found.keys

@@ -51,7 +51,7 @@ class Outbox:
 
     def __init__(self, engine: Engine, deliver: Deliver, keys: Signer, *, redirect_wait: float, per_host: int) -> None:
         self._engine, self._deliver_one, self._keys = engine, deliver, keys
-        self._redirect_wait, self._per_host = redirect_wait, per_host
+        self.redirect_wait, self._per_host = redirect_wait, per_host
         self._lock = threading.Lock()
         self._in_hand: Counter[str] = Counter()  # deliveries by host
         # The following belongs to the thread that makes the requests.
@@ -66,7 +66,7 @@ class Outbox:
     def send(self, delivery_ids: Sequence[str]) -> None:
         """Send these now, all at once; wait no longer than a user's redirect may wait."""
         try:
-            self.send_later(delivery_ids).result(self._redirect_wait)
+            self.send_later(delivery_ids).result(self.redirect_wait)
         except TimeoutError:
             return
         except Exception:  # the session has ended and the rows exist: the next worker that polls sends them

@@ -53,7 +53,7 @@ class SigningKeys:
     def __init__(self, engine: Engine, algorithms: Sequence[str]) -> None:
         self._engine, self._algorithms = engine, algorithms
         self._lock = threading.Lock()
-        self._loaded: dict[str, LoadedKey] = {}
+        self.loaded: dict[str, LoadedKey] = {}  # by kid
         self._loaded_at = 0
 
     def sign(self, claims: dict[str, Any], *, alg: str, typ: str) -> str:
@@ -79,18 +79,18 @@ class SigningKeys:
         return [alg for alg in self._algorithms if any(key.alg == alg for key in self._keys())]
 
     def _keys(self) -> list[LoadedKey]:
-        if self._loaded_at + RELOAD_SECONDS < now() or not self._loaded:
+        if self._loaded_at + RELOAD_SECONDS < now() or not self.loaded:
             with self._lock:
                 self._reload()
-        return list(self._loaded.values())
+        return list(self.loaded.values())
 
     def _reload(self) -> None:
         with Session(self._engine) as db:
             offered = select(SigningKey).where(SigningKey.alg.in_(self._algorithms))
             rows = db.scalars(offered.order_by(SigningKey.created_at)).all()
         published = [row for row in rows if row.published_until is None or row.published_until > now()]
-        known = self._loaded
-        self._loaded = {row.kid: known.get(row.kid) or load(row, self._engine) for row in published}
+        known = self.loaded
+        self.loaded = {row.kid: known.get(row.kid) or load(row, self._engine) for row in published}
         self._loaded_at = now()
 
 

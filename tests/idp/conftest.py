@@ -2,17 +2,19 @@
 
 import hashlib
 import re
+import socket
 import time
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from html import unescape
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from sqlalchemy import URL, Engine, select
 from sqlalchemy.orm import Session
@@ -23,15 +25,28 @@ from idp import create_app
 from idp.background.loop import Background
 from idp.flow import delivery
 from idp.models import Base, Client, Delivery, DeliveryAttempt, SsoSession
-from idp.outbox.http import GuardedHttpClient
+from idp.outbox.http import WAITING_THREADS, GuardedHttpClient, place_to_wait
 from idp.outbox.sender import Outbox
+from idp.prepared import ALIVE_BY_COOKIE
 from idp.provider import Provider as State
 from idp.sign_in.sso_session import COOKIE
 from idp.tokens.signing_keys import SigningKeys
 from pickup_web import Settings
 from pickup_web.database import engine_of
 from pickup_web.events import Event
-from tests.conftest import PASSWORD, START, Built, SiteClient, as_built, client_of, close, make_settings, prepared
+from pickup_web.statements import Statement
+from tests.conftest import (
+    PASSWORD,
+    START,
+    Built,
+    SiteClient,
+    as_built,
+    client_of,
+    close,
+    make_settings,
+    only_addresses,
+    prepared,
+)
 from tests.network import Network, query_of
 from tests.postgres import Postgres
 from tests.tokens import b64, read
@@ -47,6 +62,7 @@ DISPATCH, MANAGER = "pickup-dispatch", "pickup-manager"
 VERIFIER = "a-code-verifier-of-at-least-forty-three-characters"
 CHALLENGE = b64(hashlib.sha256(VERIFIER.encode()).digest())
 Row = TypeVar("Row", bound=Base)
+TakeAct: TypeAlias = Callable[[Callable[[], object]], None]
 
 
 @dataclass
@@ -243,17 +259,70 @@ def hidden(page: TestResponse, name: str) -> str:
 
 
 @pytest.fixture
-def register(provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch) -> "Registrar":
+def no_names(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is in DNS. Otherwise ``*.localhost``, where our apps are, would be a private address."""
+    del network
+    monkeypatch.setattr(socket, "getaddrinfo", only_addresses)
+
+
+@pytest.fixture
+def register(
+    provider: Provider,
+    cameron: SiteClient,
+    no_names: None,  # noqa: ARG001 # for the registration
+    monkeypatch: pytest.MonkeyPatch,
+) -> "Registrar":
     """The registration endpoint, open to all; its site is simulated. Cameron first: she may replace the database."""
     from tests.idp.parties import SHOP, Registrar  # it imports this module
 
     del cameron
     monkeypatch.setattr(provider.settings, "demo_open_registration", True)
-    monkeypatch.setattr(provider.state.client_keys, "_fetched", {})  # those of earlier tests
-    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])  # the tests' host names are not in DNS
     app = PaperApp()
     provider.network.add(SHOP, app)
     return Registrar(provider, app)
+
+
+@pytest.fixture
+def no_place_to_wait() -> Iterator[None]:
+    """As many threads wait for other sites as may wait."""
+    with ExitStack() as waiting:
+        for _ in range(WAITING_THREADS):
+            waiting.enter_context(place_to_wait())
+        yield
+
+
+@pytest.fixture
+def during_password_check(monkeypatch: pytest.MonkeyPatch) -> TakeAct:
+    """Takes what happens while a password is being checked, in a hashing thread."""
+
+    def take(act: Callable[[], object]) -> None:
+        verify = PasswordHasher.verify
+
+        def act_and_verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
+            act()
+            return verify(hasher, password_hash, password)
+
+        monkeypatch.setattr(PasswordHasher, "verify", act_and_verify)
+
+    return take
+
+
+@pytest.fixture
+def after_session_check(monkeypatch: pytest.MonkeyPatch) -> TakeAct:
+    """Takes what happens after the next request has read the browser's session, and before it uses it."""
+
+    def take(act: Callable[[], object]) -> None:
+        really, acts = Statement.first, [act]
+
+        def read_and_act(statement: Statement, session: Session, values: Mapping[str, Any]) -> Any:
+            row = really(statement, session, values)
+            if statement is ALIVE_BY_COOKIE and acts:
+                acts.pop()()
+            return row
+
+        monkeypatch.setattr(Statement, "first", read_and_act)
+
+    return take
 
 
 @pytest.fixture

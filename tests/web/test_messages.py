@@ -263,7 +263,7 @@ def test_queue_is_bounded(dispatch: Flask) -> None:
     recorder = recorder_of(dispatch)
     for _ in range(messages.MAX_QUEUE + 100):
         recorder.add(note())
-    assert len(recorder._queue) == messages.MAX_QUEUE
+    assert len(recorder.queue) == messages.MAX_QUEUE
 
 
 def test_thread_writes_within_a_moment(dispatch: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ def test_thread_writes_within_a_moment(dispatch: Flask, monkeypatch: pytest.Monk
     recorder.start()
     for _ in range(2):
         recorder.add(note())
-        eventually(lambda: not recorder._queue)
+        eventually(lambda: not recorder.queue)
     with recorder._writing, Session(engine_of(dispatch)) as db:
         assert db.scalar(select(func.count(Message.id))) == 2
 

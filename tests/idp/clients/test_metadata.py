@@ -131,8 +131,12 @@ def test_only_https_can_be_registered_without_the_demo_switch(scheme: str, regis
     ],
 )
 @pytest.mark.parametrize("name", ["backchannel_logout_uri", "post_logout_redirect_uris"])
-def test_public_client_needs_https_or_the_loopback(name: str, host: str, status: int, register: Registrar) -> None:
+def test_public_client_needs_https_or_the_loopback(
+    name: str, host: str, status: int, register: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """BCL-08, RPL-06: plain http only for clients that can keep a secret, or on the loopback interface."""
+    door = replace(register.provider.state.http, allow_private_addresses=True)
+    monkeypatch.setitem(register.provider.app.extensions, "idp", replace(register.provider.state, http=door))
     value: Any = [f"http://{host}/x"] if name.endswith("s") else f"http://{host}/x"
     assert register.post(**{name: value}).status_code == 201, "a client with a secret"
     assert register.post(**{name: value}, token_endpoint_auth_method="none").status_code == status

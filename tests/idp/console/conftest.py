@@ -22,9 +22,8 @@ def admin(provider: Provider) -> SiteClient:
 
 
 @pytest.fixture
-def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
-    """A third app's site; its name is not in DNS."""
-    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])
+def radio(provider: Provider, no_names: None) -> PaperApp:  # noqa: ARG001 # for the registration
+    """A third app's site."""
     app = PaperApp(status=400)
     provider.network.add(RADIO, app)
     return app

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from dataclasses import replace
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ from pickup_web.database import engine_of
 from tests.conftest import START, Clock, SiteClient, eventually, settle
 from tests.idp.conftest import DISPATCH, MANAGER, PaperApp, Provider, another_worker
 from tests.network import Request
+from tests.statements import at_statement
 
 
 def log_out(provider: Provider, browser: SiteClient) -> None:
@@ -335,7 +337,7 @@ def test_hanging_app_delays_neither_the_user_nor_other_apps(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BCL-26: the redirect comes while the app hangs; the app is notified when it answers again."""
-    monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
+    monkeypatch.setattr(provider.state.outbox, "redirect_wait", 0.05)
     gate = provider.network.hold(manager_uri(provider))
     log_out(provider, cameron)
     gate.wait_for_request()
@@ -351,7 +353,7 @@ def test_process_that_stops_waits_for_its_last_answers_but_not_for_ever(
 ) -> None:
     """Else the app would be notified twice at each restart."""
     outbox = provider.state.outbox
-    monkeypatch.setattr(outbox, "_redirect_wait", 0.05)
+    monkeypatch.setattr(outbox, "redirect_wait", 0.05)
     gate = provider.network.hold(manager_uri(provider))
     log_out(provider, cameron)
     gate.wait_for_request()
@@ -406,12 +408,11 @@ def end_without_sending(provider: Provider) -> None:
 
 
 def test_internal_error_after_the_ending_does_not_reach_the_user(
-    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    provider: Provider, cameron: SiteClient, clock: Clock
 ) -> None:
     """The session has ended; the apps are notified at the next poll."""
     hint = provider.tokens(cameron)["id_token"]
-    with monkeypatch.context() as broken:
-        broken.setattr("idp.outbox.sender.load_jobs", lambda *_: 1 / 0)
+    with at_statement(engine_of(provider.app), "SELECT delivery.id", lambda _: 1 / 0):  # the outbox reads its work
         assert provider.end_session(cameron, id_token_hint=hint).status_code == 200
     assert {row.state for row in provider.rows(Delivery)} == {"pending"}
     clock.turn(LEASE_SECONDS)
@@ -701,7 +702,7 @@ def job_of(row: Delivery) -> Job:
 def test_attempt_time_starts_when_its_token_is_signed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger shows how long the app took, not how long the token waited to be signed."""
     steady = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: steady[0])
+    monkeypatch.setattr(time, "monotonic", lambda: steady[0])
 
     async def sign(*_: object) -> str:
         steady[0] += 7

@@ -24,9 +24,8 @@ GOOD: dict[str, Any] = {
 
 
 @pytest.fixture
-def radio(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> PaperApp:
-    """The third app's site; its name is not in DNS."""
-    monkeypatch.setattr("idp.outbox.http.addresses_of", lambda _: [])
+def radio(provider: Provider, no_names: None) -> PaperApp:  # noqa: ARG001 # for the registration
+    """The third app's site."""
     app = PaperApp(status=400)
     provider.network.add(RADIO, app)
     return app

@@ -190,7 +190,7 @@ def test_large_ending_is_shared_by_all_workers(provider: Provider, monkeypatch: 
 def test_operator_waits_no_longer_for_a_large_ending(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """The apps hang; the operator goes on after the set wait."""
     apps = add_apps(provider, 2)
-    monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.05)
+    monkeypatch.setattr(provider.state.outbox, "redirect_wait", 0.05)
     gate = provider.network.hold("http://app")
     provider.state.outbox.send(end(provider, add_sessions(provider, 20, apps)))
     assert states(provider) == {"pending": 40}
@@ -206,7 +206,7 @@ def test_five_apps_that_are_well_hear_at_once_beside_five_that_are_not(
     provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One hangs, one refuses, one answers 500 for a minute, one redirects, one sends an endless body."""
-    monkeypatch.setattr(provider.state.outbox, "_redirect_wait", 0.3)
+    monkeypatch.setattr(provider.state.outbox, "redirect_wait", 0.3)
     apps = add_apps(provider, 10)
     hangs, refuses, fails, redirects, endless, *well = apps
     gate = provider.network.hold(f"http://{hangs}.")

@@ -1,5 +1,6 @@
 """Signing keys: created once, stored, rotated without a restart, never disclosed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,7 @@ def test_clock_ahead_at_the_first_start_does_not_prevent_sign_in(
     with provider.database() as db:
         db.query(SigningKey).update({"signs_from": START + 3600, "created_at": START + 3600})
     clock.turn(RELOAD_SECONDS + 1)
-    provider.state.keys._loaded.clear()
+    provider.state.keys.loaded.clear()
     response = provider.redeem(provider.code(cameron))
     assert response.status_code == 200, response.text
     (kid,) = kids(provider.state.keys)
@@ -168,9 +169,10 @@ def test_client_of_a_disabled_algorithm_gets_an_error_message(
     """Not a server error: the operator finds the reason in the app's error and at the token endpoint."""
     provider.change_client(DISPATCH, id_token_signed_response_alg="EdDSA")
     tokens = provider.tokens(cameron, DISPATCH)
-    monkeypatch.setattr(provider.state.settings, "signing_algorithms", ("RS256", "ES256"))
-    monkeypatch.setattr(provider.state.keys, "_algorithms", ("RS256", "ES256"))
-    monkeypatch.setattr(provider.state.keys, "_loaded", {})
+    fewer = ("RS256", "ES256")
+    monkeypatch.setattr(provider.settings, "signing_algorithms", fewer)
+    keys = SigningKeys(engine_of(provider.app), fewer)
+    monkeypatch.setitem(provider.app.extensions, "idp", replace(provider.state, keys=keys))
     refused = provider.refresh(tokens["refresh_token"], client_id=DISPATCH)
     assert (refused.status_code, refused.get_json()["error"]) == (400, "unauthorized_client")
     assert "does not sign with EdDSA" in refused.get_json()["error_description"]
