@@ -1,7 +1,8 @@
 """Faults and races at a statement, as the database sees them. The test need not know which function sends it.
 
-    with at_statement(engine, "INSERT INTO delivery", crash):     # crash() runs before each such statement
+    with at_statement(engine, "INSERT INTO delivery", crash):     # crash runs before each such statement
         …
+    with at_statement(engine, "COMMIT", crash): …                 # and here before each commit
 
 A prepared statement (pickup_web/statements.py) does not pass here on SQLite.
 """
@@ -50,12 +51,12 @@ def listen(engine: Engine) -> None:
             if hook.after is after and re.search(hook.pattern, sql):
                 hook.act(connection)
 
-    def before(connection: Connection, _cursor: Any, sql: str, *_: Any) -> None:
-        run(connection, sql, after=False)
+    def before(connection: Connection, statement: Any, *_: Any) -> None:
+        run(connection, str(statement.compile(dialect=connection.dialect)), after=False)
 
     def after(connection: Connection, _cursor: Any, sql: str, *_: Any) -> None:
         run(connection, sql, after=True)
 
-    # First, so that the statement has not yet waited for its turn to write (pickup_web/sqlite.py).
-    event.listen(engine, "before_cursor_execute", before, insert=True)
+    event.listen(engine, "before_execute", before)  # not yet waiting for its turn to write (pickup_web/sqlite.py)
     event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "commit", lambda connection: run(connection, "COMMIT", after=False))

@@ -4,24 +4,23 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
+from werkzeug import Response
 
-from idp.authorization import response as authorization_response
-from idp.flow import login, session_ending
 from idp.flow.session_ending import end_participations
 from idp.models import IDLE_SECONDS, Client, Participation, SsoSession, Token, User
 from idp.operations import people, sessions
 from idp.outbox.reasons import Reason
-from idp.sign_in.sso_session import ABSOLUTE_SECONDS, lock_if_active
+from idp.sign_in.sso_session import ABSOLUTE_SECONDS
 from pickup_web.database import engine_of
 from tests.conftest import PASSWORD, Clock, SiteClient, eventually
-from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
+from tests.idp.conftest import DISPATCH, MANAGER, Provider, TakeAct, hidden
 from tests.idp.flow.test_session_ending import remove, tokens_with_consent
 from tests.idp.operations.test_people import CAMERON, operate
 from tests.idp.parties import Party
+from tests.network import Request
 
 
 @dataclass
@@ -247,17 +246,13 @@ def test_removed_client_is_notified_and_the_session_continues(provider: Provider
 
 @pytest.mark.parametrize("response_type", ["id_token token", "code token", "code id_token token"])
 def test_client_removed_during_its_request_gets_no_valid_token(
-    response_type: str, provider: Provider, shop: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
+    response_type: str, provider: Provider, shop: Party, cameron: SiteClient, after_session_check: TakeAct
 ) -> None:
     """Its request was checked just before. Any token it still gets is revoked, and its participation ends."""
     token = shop.answer(cameron, response_type=response_type, nonce="n")["access_token"]
     assert provider.works(token), "control"
 
-    def hold_late(sid: str) -> bool:
-        remove(provider, shop.id)
-        return lock_if_active(sid)
-
-    monkeypatch.setattr(authorization_response, "lock_if_active", hold_late)
+    after_session_check(lambda: remove(provider, shop.id))
     answer = shop.answer(cameron, response_type=response_type, nonce="n")
     for dead in (token, answer["access_token"]):
         assert not provider.works(dead)
@@ -270,47 +265,38 @@ def test_client_removed_during_its_request_gets_no_valid_token(
 # --- races ---
 
 
+def change_cameron(provider: Provider, act: str) -> None:
+    """As an operator does, in another process."""
+    with Session(engine_of(provider.app)) as rows, rows.begin():
+        them = rows.get_one(User, CAMERON)
+        if act == "disable":
+            them.disabled_at = 1
+        else:
+            them.password_hash = "another"
+
+
 @pytest.mark.parametrize("act", ["disable", "reset"])
 def test_concurrent_sign_in_with_the_old_password_fails(
-    act: str, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    act: str, provider: Provider, during_password_check: TakeAct
 ) -> None:
     """An operator acts between the password check and the creation of the session: no session remains."""
-    authenticate = login.authenticate
-
-    def slowly(username: str, password: str) -> User | None:
-        user = authenticate(username, password)
-        with Session(engine_of(provider.app)) as rows, rows.begin():
-            them = rows.get_one(User, CAMERON)
-            if act == "disable":
-                them.disabled_at = 1
-            else:
-                them.password_hash = "another"
-        return user
-
-    monkeypatch.setattr(login, "authenticate", slowly)
+    during_password_check(lambda: change_cameron(provider, act))
     browser = provider.browser()
     assert provider.enter_password(browser, provider.authorize(browser)).status_code == 401
     assert provider.rows(SsoSession) == []
 
 
 @pytest.mark.parametrize("act", ["disable", "password"])
-def test_password_changed_during_the_sign_in_creates_no_session(
-    act: str, provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ending that session commits, so the verified state must be checked again afterwards."""
-    browser, end_session = provider.sign_in(username="alex"), session_ending.end_session
+def test_password_changed_during_the_sign_in_creates_no_session(act: str, provider: Provider, clock: Clock) -> None:
+    """Ending another user's session commits, so the verified state must be checked again afterwards."""
+    browser = provider.sign_in(username="alex")
+    provider.tokens(browser)
 
-    def changed_meanwhile(*arguments: Any, **options: Any) -> list[str]:
-        to_send = end_session(*arguments, **options)
-        with Session(engine_of(provider.app)) as rows, rows.begin():
-            them = rows.get_one(User, CAMERON)
-            if act == "disable":
-                them.disabled_at = 1
-            else:
-                them.password_hash = "another"
-        return to_send
+    def told_of_the_end(_: Request) -> Response:
+        change_cameron(provider, act)
+        return Response("")
 
-    monkeypatch.setattr(session_ending, "end_session", changed_meanwhile)
+    provider.network.replace(f"{provider.url(DISPATCH)}/bclogout", told_of_the_end)
     clock.turn(600)
     page = provider.authorize(browser, prompt="login")
     assert provider.enter_password(browser, page, "cameron").status_code == 401

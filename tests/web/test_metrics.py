@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import yaml
 from flask import Flask, Response
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 import idp as idp_service
@@ -38,6 +40,7 @@ from tests.conftest import START, Clock, close, make_settings
 from tests.idp.conftest import DISPATCH
 from tests.learn.rows import four_clicks
 from tests.learn.services import FakeSource
+from tests.statements import at_statement
 
 really_connect = socket.socket.connect
 
@@ -141,7 +144,7 @@ def test_idp_counts_events_by_their_result(idp: Flask) -> None:
 
 def test_time_to_delivery_is_exact_in_one_worker_and_in_seconds_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     steady = [50.0]
-    monkeypatch.setattr("time.monotonic", lambda: steady[0])
+    monkeypatch.setattr(time, "monotonic", lambda: steady[0])
     metrics = Metrics()
     counter = LineCounter(metrics)
     here, elsewhere = {"sid": "here", "client_id": DISPATCH}, {"sid": "elsewhere", "client_id": DISPATCH}
@@ -191,9 +194,12 @@ def test_outbox_is_read_from_the_database_at_each_scrape(idp: Flask, clock: Cloc
 
 
 @pytest.mark.usefixtures("network_allowed")
-def test_target_is_down_without_the_database(idp: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idp.metrics.select", None)
-    status, text = ask(idp)
+def test_target_is_down_without_the_database(idp: Flask) -> None:
+    def gone(_: Connection) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with at_statement(engine_of(idp), "", gone):
+        status, text = ask(idp)
     assert status == 500
     assert "pickup_" not in text
 

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from pickup_web.database import engine_of
 from tests.idp.admin_api.conftest import ACCOUNT, PREFIX, SESSIONS, Program, problem
 from tests.idp.conftest import Provider
+from tests.statements import at_statement
 
 
 @pytest.mark.parametrize(
@@ -126,11 +129,11 @@ def test_operation_without_a_query_rejects_one(program: Program) -> None:
 def test_internal_error_discloses_nothing(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """500, in the same format."""
 
-    def fails(*_: object) -> None:
+    def fails(_: Connection) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr("idp.operations.applications.get_application", fails)
     monkeypatch.setitem(program.provider.app.config, "TESTING", False)
-    answer = program.get("/clients/x")
+    with at_statement(engine_of(program.provider.app), "FROM delivery", fails):
+        answer = program.get("/deliveries")
     problem(answer, 500, "error")
     assert "secret" not in answer.text

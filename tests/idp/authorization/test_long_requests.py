@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
+from idp.authorization import pending
 from idp.authorization.pending import MAX_IN_URL, MAX_KEPT, MAX_REQUEST, MAX_RETURNED
 from idp.models import LONG_REQUEST_SECONDS, LongRequest
 from tests.conftest import Clock, SiteClient
@@ -119,7 +120,7 @@ def test_wrong_password_stores_nothing(shop: Party, provider: Provider) -> None:
 
 def test_number_of_stored_requests_is_limited(shop: Party, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """AUTH-26: anyone can send them, so only the newest are stored, and expired ones are deleted."""
-    monkeypatch.setattr("idp.authorization.pending.MAX_KEPT", 3)
+    monkeypatch.setattr(pending, "MAX_KEPT", 3)
     browser = provider.browser()
     locations = [
         browser.post("/oauth2/authorize", data=shop.parameters(claims=long_claims(5_000), state=str(number))).location

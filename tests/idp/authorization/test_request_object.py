@@ -1,7 +1,6 @@
 """Request objects, by value and by reference: Core §6."""
 
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -313,12 +312,10 @@ def test_unreachable_site_is_reported_to_the_client(fault: str, referrer: Party,
     assert answer_of(refer(referrer, cameron))["error"] == "invalid_request_uri"
 
 
-def test_request_above_the_fetch_limit_is_rejected_immediately(
-    referrer: Party, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_place_to_wait")
+def test_request_above_the_fetch_limit_is_rejected_immediately(referrer: Party, cameron: SiteClient) -> None:
     """ROB-08: neither for the object nor for the client's keys; the address is not called."""
     put(referrer, referrer.request_object())
-    monkeypatch.setattr("idp.outbox.http._places", threading.Semaphore(0))
     assert answer_of(refer(referrer, cameron))["error"] == "temporarily_unavailable"
     assert not referrer.provider.network.to(f"{SHOP}/request.jwt")
     referrer.provider.change_client(referrer.id, registered={"jwks_uri": f"{SHOP}/jwks.json"})

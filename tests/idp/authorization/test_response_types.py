@@ -12,15 +12,13 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy.orm import Session
 
-from idp.authorization import consent
-from idp.authorization.request import AuthorizationRequest
-from idp.flow import session_ending
-from idp.models import AuthorizationCode, Participation, SsoSession, Token
+from idp.flow.session_ending import end_session
+from idp.models import AuthorizationCode, Participation, Token
 from idp.outbox.reasons import Reason
 from idp.tokens.token_store import ACCESS_SECONDS
 from pickup_web.database import engine_of
 from tests.conftest import SiteClient
-from tests.idp.conftest import CHALLENGE, VERIFIER, Provider
+from tests.idp.conftest import CHALLENGE, VERIFIER, Provider, TakeAct
 from tests.idp.parties import ALL_TYPES, HYBRID, IMPLICIT, SHOP, Party, Registrar, answer_of
 from tests.network import origin_of
 from tests.tokens import b64, read
@@ -358,17 +356,16 @@ def test_code_token_participates_at_redemption(shop: Party, cameron: SiteClient,
 
 @pytest.mark.parametrize("response_type", ALL_TYPES)
 def test_concurrent_logout_wins(
-    response_type: str, shop: Party, cameron: SiteClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    response_type: str, shop: Party, cameron: SiteClient, provider: Provider, after_session_check: TakeAct
 ) -> None:
     """BCL-24, BCL-36: the session ends between the check and the response: no token stays valid unnoticed."""
-    is_missing = consent.is_missing
+    sid = provider.session().sid
 
-    def end_first(wanted: AuthorizationRequest, session: SsoSession, asked_at: int) -> bool:
+    def end() -> None:
         with Session(engine_of(provider.app)) as other:
-            session_ending.end_session(other, session.sid, Reason.LOGOUT, "session")
-        return is_missing(wanted, session, asked_at)
+            end_session(other, sid, Reason.LOGOUT, "session")
 
-    monkeypatch.setattr(consent, "is_missing", end_first)
+    after_session_check(end)
     answer = shop.answer(cameron, response_type=response_type, prompt="none")
     if response_type == "code":  # the code is invalid
         assert shop.redeem(answer["code"]).get_json()["error"] == "invalid_grant"

@@ -10,6 +10,7 @@ import pytest
 from joserfc.jwk import OKPKey
 from werkzeug.test import TestResponse
 
+from idp.clients import jwks
 from idp.clients.authentication import MAX_ASSERTION_SECONDS
 from idp.clients.jwks import KEEP_SECONDS, LEEWAY, REFETCH_SECONDS
 from idp.models import UsedAssertion
@@ -470,16 +471,15 @@ def asking(party: Party, times: int) -> Iterator[list[TestResponse]]:
 
 
 def test_all_requests_waiting_for_a_site_share_one_fetch(
-    slow_site: Gate, register: Registrar, far_signer: Party, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    slow_site: Gate, register: Registrar, far_signer: Party, clock: Clock
 ) -> None:
     """REG-10: if it fails, none of them fetches again: the pause begins when the fetch ends."""
-    monkeypatch.setattr("idp.outbox.http._places", threading.Semaphore(8))
     register.app.status = 500
-    with asking(far_signer, times=8) as answers:
+    with asking(far_signer, times=WAITING_THREADS) as answers:
         slow_site.wait_for_request()
         clock.turn(REFETCH_SECONDS)
         slow_site.open()
-    assert [answer.get_json()["error"] for answer in answers] == ["invalid_client"] * 8
+    assert [answer.get_json()["error"] for answer in answers] == ["invalid_client"] * WAITING_THREADS
     assert fetches(far_signer) == 1
 
 
@@ -487,7 +487,7 @@ def test_number_of_threads_waiting_for_sites_is_limited(
     slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REG-10: a hanging jwks_uri leaves threads for other requests; a refused request gets Retry-After."""
-    monkeypatch.setattr("idp.clients.jwks.WAIT_SECONDS", 60)
+    monkeypatch.setattr(jwks, "WAIT_SECONDS", 60)
     with asking(far_signer, times=WAITING_THREADS + 3) as answers:
         eventually(lambda: len(answers) == 3)
         for answer in answers:
@@ -497,9 +497,9 @@ def test_number_of_threads_waiting_for_sites_is_limited(
     assert [answer.status_code for answer in answers] == [503] * 3 + [200] * WAITING_THREADS
 
 
-def test_rejected_request_still_starts_a_fetch(far_signer: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_place_to_wait")
+def test_rejected_request_still_starts_a_fetch(far_signer: Party) -> None:
     """REG-10: hanging sites occupy every place, but the client's next attempt still works."""
-    monkeypatch.setattr("idp.outbox.http._places", threading.Semaphore(0))
     assert far_signer.post("/oauth2/introspect", token="x").status_code == 503
     eventually(lambda: far_signer.post("/oauth2/introspect", token="x").status_code == 200)
     assert fetches(far_signer) == 1
@@ -507,7 +507,7 @@ def test_rejected_request_still_starts_a_fetch(far_signer: Party, monkeypatch: p
 
 def test_waiting_for_a_site_has_a_timeout(slow_site: Gate, far_signer: Party, monkeypatch: pytest.MonkeyPatch) -> None:
     """REG-10: the client gets an error; the fetch continues, and its result serves the next request."""
-    monkeypatch.setattr("idp.clients.jwks.WAIT_SECONDS", 0)
+    monkeypatch.setattr(jwks, "WAIT_SECONDS", 0)
     response = far_signer.post("/oauth2/introspect", token="x")
     assert_invalid_client(response)
     assert "timeout" in response.get_json()["error_description"]

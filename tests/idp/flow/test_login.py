@@ -4,17 +4,20 @@ from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
+from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from idp.authorization.pending import PENDING_SECONDS
 from idp.models import IDLE_SECONDS, ActiveSession, SsoSession, User, hash_of
 from idp.sign_in import sso_session
 from idp.sign_in.passwords import MAX_PASSWORD
 from idp.sign_in.sso_session import ABSOLUTE_SECONDS, COOKIE, TOUCH_SECONDS
+from pickup_web.database import engine_of
 from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider, hidden
 from tests.network import query_of
+from tests.statements import at_statement
 
 WRONG = "Wrong username or password."
 
@@ -83,15 +86,11 @@ def test_unknown_name_takes_as_long_as_a_known_one(provider: Provider, monkeypat
     """AUTH-22: one hash is computed in either case, so the time discloses nothing; the password's length is limited."""
     verified: list[tuple[bool, int]] = []
 
-    class Counting:
-        def hash(self, password: str) -> str:
-            return f"hash of {password}"
+    def verify(_hasher: PasswordHasher, password_hash: str, password: str) -> bool:
+        verified.append((bool(password_hash), len(password)))
+        raise VerifyMismatchError
 
-        def verify(self, password_hash: str, password: str) -> bool:
-            verified.append((bool(password_hash), len(password)))
-            raise VerifyMismatchError
-
-    monkeypatch.setattr("idp.sign_in.passwords.hasher", Counting())
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
     for username in ("cameron", "nobody"):
         browser = provider.browser()
         provider.enter_password(browser, provider.authorize(browser), username, "x" * 5000)
@@ -297,21 +296,16 @@ def test_session_of_the_browser_is_what_its_type_says(database: str, request: py
     assert (session.amr, session.auth_time) == (["pwd"], START)
 
 
-def test_session_ended_during_the_password_check_stays_ended(
-    provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_ended_during_the_password_check_stays_ended(provider: Provider, cameron: SiteClient) -> None:
     """Its apps were already notified of its end. The password creates a new session."""
-    old, look = provider.session().sid, sso_session.current_sso_session
+    old = provider.session().sid
 
-    def look_and_lose() -> ActiveSession | None:
-        found = look()
+    def end(_: Connection) -> None:
         with provider.database() as db:
             db.execute(update(SsoSession).where(SsoSession.sid == old).values(ended_at=START))
-        return found
 
     cameron.get("/login?next=/account")
-    with monkeypatch.context() as patch:
-        patch.setattr(sso_session, "current_sso_session", look_and_lose)
+    with at_statement(engine_of(provider.app), "UPDATE user_account", end):  # the session was read before
         assert cameron.submit("/login", next="/account", username="cameron", password=PASSWORD).status_code == 303
     assert cameron.get("/account").status_code == 200
     (new,) = (row for row in provider.rows(SsoSession) if row.ended_at is None)

@@ -12,9 +12,11 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from idp.models import AuthorizationCode, Participation, Token, User
+from idp.tokens import refresh_grant
 from idp.tokens.code_grant import CODE_SECONDS
 from idp.tokens.id_token import SCOPE_CLAIMS
 from idp.tokens.refresh_grant import GRACE_SECONDS
+from idp.tokens.signing_keys import SigningKeys
 from idp.tokens.token_store import ACCESS_SECONDS, REFRESH_SECONDS
 from tests.conftest import START, Clock, SiteClient
 from tests.idp.conftest import CHALLENGE, DISPATCH, MANAGER, VERIFIER, Provider, hidden
@@ -250,7 +252,7 @@ def test_error_during_the_exchange_changes_nothing(
     """CODE-04: using the code, storing the token and recording the participation are atomic; the app's retry works."""
     code, before = provider.code(cameron), len(provider.rows(Token))
     with monkeypatch.context() as broken:
-        broken.setattr("idp.flow.token.issue_id_token", lambda *_, **__: 1 / 0)
+        broken.setattr(SigningKeys, "sign", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             provider.redeem(code)
     assert len(provider.rows(Token)) == before
@@ -477,7 +479,7 @@ def test_second_of_two_simultaneous_refreshes_counts_as_reuse(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TOK-13: rotated by one conditional update, for all workers; without the grace period reuse is theft."""
-    monkeypatch.setattr("idp.tokens.refresh_grant.GRACE_SECONDS", -1)
+    monkeypatch.setattr(refresh_grant, "GRACE_SECONDS", -1)
     old, together, answers = provider.tokens(cameron)["refresh_token"], threading.Barrier(3), []
 
     def refresh() -> None:

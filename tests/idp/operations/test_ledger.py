@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from idp.models import Delivery, DeliveryAttempt
-from idp.operations import NotFoundError, OperationError
+from idp.operations import NotFoundError, OperationError, deliveries
 from idp.operations.deliveries import COLUMNS, LAST_TRIES, Search, export_csv, get_delivery, search, send_again
 from idp.outbox.ledger import GIVE_UP_SECONDS, LEASE_SECONDS
 from pickup_web.database import db
@@ -130,7 +130,7 @@ def test_large_ledger_is_exported_completely(
     provider: Provider, cameron: SiteClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In pages, without duplicates."""
-    monkeypatch.setattr("idp.operations.deliveries.PAGE", 1)
+    monkeypatch.setattr(deliveries, "PAGE", 1)
     log_out(provider, cameron)
     with operator(provider) as session:
         lines = list(csv.DictReader(StringIO("".join(export_csv(session, Search(client_id=None))))))

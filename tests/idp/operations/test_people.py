@@ -7,10 +7,11 @@ import pytest
 
 from idp.models import Consent, SsoSession, User
 from idp.operations import InvalidError, NotFoundError, OperationError, people
-from pickup_web.database import db
+from pickup_web.database import db, engine_of
 from tests.conftest import PASSWORD, START, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
-from tests.idp.flow.test_session_ending import tokens_with_consent
+from tests.idp.flow.test_session_ending import killed, tokens_with_consent
+from tests.statements import at_statement
 
 ADMIN, CAMERON, ALEX = "248289761001", "248289761002", "248289761003"
 
@@ -173,16 +174,10 @@ def test_disabling_twice_is_rejected(provider: Provider) -> None:
 
 
 @pytest.mark.usefixtures("cameron")
-def test_crash_while_disabling_changes_nothing(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_while_disabling_changes_nothing(provider: Provider) -> None:
     """Person, tokens, sessions and deliveries are one transaction."""
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr("idp.flow.session_ending.queue", killed)
-        with pytest.raises(KeyboardInterrupt):
-            operate(provider, people.disable_person, CAMERON, "admin")
+    with at_statement(engine_of(provider.app), "INSERT INTO delivery", killed), pytest.raises(KeyboardInterrupt):
+        operate(provider, people.disable_person, CAMERON, "admin")
     assert person(provider, CAMERON).disabled_at is None
     assert provider.session().ended_at is None
     assert provider.events("op.user.disabled") == []

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from idp.models import FailedLogins
 from idp.sign_in.throttle import COOKIE, FORGOTTEN_SECONDS, FREE, LONGEST_WAIT
 from tests.conftest import PASSWORD, Clock, SiteClient
-from tests.idp.conftest import Provider
+from tests.idp.conftest import Provider, TakeAct
 
 
 def attempt(
@@ -91,13 +91,13 @@ def test_pause_does_not_affect_other_names(provider: Provider) -> None:
 
 
 def test_one_of_many_simultaneous_attempts_is_checked(
-    provider: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, clock: Clock, during_password_check: TakeAct
 ) -> None:
     """Both workers and all their threads, when the pause ends."""
     guess(provider, FREE + 1)
     clock.turn(1)
     looked: list[str] = []
-    monkeypatch.setattr("idp.flow.login.authenticate", lambda *_: looked.append("at a password"))
+    during_password_check(lambda: looked.append("at a password"))
     together, answers = threading.Barrier(4), []
 
     def guesser() -> None:
@@ -139,13 +139,13 @@ def test_password_form_limits_guesses_of_the_old_password(cameron: SiteClient) -
     assert "Too many wrong passwords" in change(PASSWORD).text
 
 
-def test_parallel_requests_give_no_extra_guesses(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_requests_give_no_extra_guesses(provider: Provider, during_password_check: TakeAct) -> None:
     """Each attempt is counted before its password is checked, so parallel requests give no extra guesses."""
     guess(provider, FREE - 1)
     looked: list[str] = []
     together, answers = threading.Barrier(8), []
 
-    def dawdle(*_: str) -> None:
+    def dawdle() -> None:
         looked.append("at a password")
         with suppress(threading.BrokenBarrierError):
             together.wait(0.2)  # until all have come that can
@@ -155,7 +155,7 @@ def test_parallel_requests_give_no_extra_guesses(provider: Provider, monkeypatch
         browser.get("/login?next=/account")
         answers.append(browser.submit("/login", next="/account", username="cameron", password="a guess").status_code)
 
-    monkeypatch.setattr("idp.flow.login.authenticate", dawdle)
+    during_password_check(dawdle)
     guessers = [threading.Thread(target=guesser) for _ in range(8)]
     for one in guessers:
         one.start()
