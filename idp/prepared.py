@@ -82,7 +82,7 @@ COUNT_FAILURE = Statement(
     .returning(_failed.c.failures)
 )
 FORGET_FAILURES = Statement(delete(_failed).where(_this_name))
-LOCK_VERIFIED_USER = Statement(
+LOCK_VERIFIED_USER = (
     update(_user)
     .where(_user.c.sub == bindparam("wanted"), _user.c.password_hash == bindparam("verified"))
     .where(_user.c.disabled_at.is_(None))

@@ -59,7 +59,7 @@ def start_session(sub: str, verified_hash: str) -> str | None:
     cookie, session = secrets.token_urlsafe(32), current_sso_session()
     # A change of the password or the account either commits before this, and the sign-in fails, or waits for our
     # commit, and ends this session with the others.
-    if LOCK_VERIFIED_USER.first(db.session, {"wanted": sub, "verified": verified_hash}) is None:
+    if db.session.scalar(LOCK_VERIFIED_USER, {"wanted": sub, "verified": verified_hash}) is None:
         db.session.rollback()
         return None
     if session and session.sub == sub and lock_if_active(session.sid):  # it may have ended since it was read
