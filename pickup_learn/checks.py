@@ -41,14 +41,14 @@ class Check:
 
     def place(self) -> tuple[str, int | None]:
         """File and line of the check in this repository. No line if an exercise has removed the check."""
-        found = (number for number, line in enumerate(lines_of(self.file), 1) if self.refusals[0] in line)
+        found = (number for number, line in enumerate(lines_of(SOURCE / self.file), 1) if self.refusals[0] in line)
         return f"relying_party/{self.file}", next(found, None)
 
 
 @cache
-def lines_of(file: str) -> list[str]:
+def lines_of(file: Path) -> list[str]:
     """The lines of a file of relying_party, read when the first token is inspected."""
-    return (SOURCE / file).read_text("utf-8").splitlines()
+    return file.read_text("utf-8").splitlines()
 
 
 def claim(name: str) -> Callable[[Token], Any]:

@@ -28,7 +28,7 @@ KEYS = {
 }
 
 
-_sending = threading.BoundedSemaphore(PLACES)
+sending = threading.BoundedSemaphore(PLACES)
 
 
 class Mistake(NamedTuple):
@@ -98,12 +98,12 @@ def send() -> Response | tuple[Response, int]:
         abort(400)
     if to == "practice" and not practice.is_own(claims):
         return jsonify(error="At Practice you can attack only your own sessions. Sign in to it in this browser."), 403
-    if not _sending.acquire(blocking=False):
+    if not sending.acquire(blocking=False):
         return jsonify(error="Too many tokens are being sent. Try again."), 503
     try:
         return sent(uri, key, claims)
     finally:
-        _sending.release()
+        sending.release()
 
 
 def sent(uri: str, key: str, claims: dict[str, Any]) -> Response | tuple[Response, int]:

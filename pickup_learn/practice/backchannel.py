@@ -23,7 +23,7 @@ IDS = ("sub", "sid")
 KEEP = 1_000  # used tokens of a person
 PLACES = 32  # requests that may wait at once; each holds a thread of Pickup Learn (gunicorn.conf.py has more)
 
-_waiting = threading.BoundedSemaphore(PLACES)
+waiting = threading.BoundedSemaphore(PLACES)
 
 
 def receive() -> ResponseReturnValue:
@@ -40,12 +40,12 @@ def receive() -> ResponseReturnValue:
         csrf.protect()
     if seconds := int(behaviour["answer_time"]):
         db.session.commit()  # no transaction is open while we wait
-        if not _waiting.acquire(blocking=False):
+        if not waiting.acquire(blocking=False):
             return later("Practice is overloaded.")
         try:
             sleep(seconds)
         finally:
-            _waiting.release()
+            waiting.release()
     return answer(tokens, behaviour)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -9,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from jwt import PyJWK
 
+from pickup_learn import checks
 from pickup_learn.checks import CHECKS, LOGOUT_EVENT, SOURCE, inspected, lines_of, token_of
 from relying_party.errors import InvalidToken
 from relying_party.logout_token import validate_logout_token
@@ -110,10 +112,14 @@ def test_request_that_was_refused_before_the_token_was_read_was_not_checked() ->
     assert {check["result"] for check in found["checks"]} == {"not reached"}
 
 
-def test_check_that_an_exercise_removed_has_no_line_and_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_that_an_exercise_removed_has_no_line_and_no_tick(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     check = next(check for check in CHECKS["logout_token"] if check.name == "nonce")
-    rest = {file: [line for line in lines_of(file) if check.refusals[0] not in line] for file in FILES}
-    monkeypatch.setattr("pickup_learn.checks.lines_of", rest.__getitem__)
+    for file in FILES:
+        rest = [line for line in lines_of(SOURCE / file) if check.refusals[0] not in line]
+        (tmp_path / file).write_text("\n".join(rest), "utf-8")
+    monkeypatch.setattr(checks, "SOURCE", tmp_path)
     found = inspected(message(nonce="n"), issuer=ISSUER, nonce=None, refusal=None)
     nonce = next(check for check in found["checks"] if check["name"] == "nonce")
     assert (nonce["result"], nonce["line"], nonce["found"]) == ("not reached", None, "n")

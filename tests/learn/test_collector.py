@@ -91,8 +91,8 @@ def test_service_that_records_nothing_is_up(world: World) -> None:
 
 
 def test_more_rows_than_one_answer_holds_are_read_in_one_poll(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector, "PAGE", {"messages": 3, "events": 2})
-    monkeypatch.setattr("tests.learn.services.PAGE", {"messages": 3, "events": 2})
+    monkeypatch.setitem(collector.PAGE, "messages", 3)
+    monkeypatch.setitem(collector.PAGE, "events", 2)
     story = four_clicks()
     world.tell(story)
     world.poll()

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pickup_learn
 from pickup_learn.forgery import foreign_key
 from pickup_learn.practice import backchannel, sessions
 from pickup_learn.practice.models import PracticeSession, UsedToken
+from pickup_learn.practice.provider import REFETCH_SECONDS
 from pickup_learn.practice.settings import ALL, Behaviour, behaviour_of, change
 from pickup_web.database import db
 from tests.conftest import START, Clock, close, make_settings
@@ -115,9 +117,12 @@ def test_types_that_a_provider_may_send_are_accepted(practice: Practice, tokens:
     assert practice.post(good(tokens, header={"typ": typ}))[0] == 200
 
 
-def test_changed_key_of_the_idp_is_fetched(practice: Practice, tokens: TokenMaker, network: Network) -> None:
+def test_changed_key_of_the_idp_is_fetched(
+    practice: Practice, tokens: TokenMaker, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert practice.post(good(tokens))[0] == 200
-    practice.app.extensions["practice"]._fetched_at = float("-inf")  # a while ago
+    later = time.monotonic() + REFETCH_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     network.answer(f"{ISSUER}/oauth2/jwks", 200, json.dumps({"keys": [rsa_key("next").public_jwk()]}))
     assert practice.post(good(tokens, header={"kid": "next"}, key=rsa_key("next")))[0] == 200
 
@@ -287,9 +292,10 @@ def test_slow_practice_leaves_threads_for_everyone_else(
     """The wait takes a thread of Pickup Learn, so only some requests may wait at once."""
     waited: list[int] = []
     monkeypatch.setattr(backchannel, "sleep", waited.append)
-    monkeypatch.setattr(backchannel, "_waiting", threading.BoundedSemaphore(1))
     set_fault(practice, {"answer_time": "6"})
-    with backchannel._waiting:
+    with ExitStack() as others:
+        for _ in range(backchannel.PLACES):
+            others.enter_context(backchannel.waiting)
         answer = practice.client.post("/practice/bclogout", data={"logout_token": good(tokens)})
     assert (answer.status_code, answer.headers["Retry-After"], waited) == (503, "2", [])
     assert practice.is_active()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from pickup_learn import acts, seats, tutorial
+from pickup_learn import acts, record, seats, tutorial
 from pickup_learn.acts import people_in
 from pickup_learn.labs import CHECKS
-from tests.conftest import close
+from tests.conftest import Clock, close
 from tests.learn.rows import AT, SID, SUB, Story, four_clicks
 from tests.learn.services import World
 
@@ -23,7 +23,6 @@ ROUND_MS = 60_000  # from the first message of one person's story to the first o
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(seats, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(seats, "now_ms", lambda: AT)
     made = World(tmp_path)
     yield made
     close(made.app)
@@ -113,7 +112,7 @@ def test_ticks_come_one_by_one_and_stay_when_the_messages_are_deleted(
     collect(world, whole)
     second = board(world)["seat01"]
     assert second > first
-    monkeypatch.setattr("pickup_learn.record.KEEP", 1)
+    monkeypatch.setattr(record, "KEEP", 1)
     story = story_of("seat01", "cameron", "alex")
     collect(world, story)
     assert len(world.record.newest()) <= 2
@@ -158,11 +157,11 @@ def test_name_is_learnt_from_the_idps_answers_only() -> None:
 # --- reset ---
 
 
-def test_reset_clears_one_seat_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reset_clears_one_seat_and_no_other(world: World, clock: Clock) -> None:
     run(world, "open", "seat01", "seat02")
     collect(world, story_of("seat01", "seat02"))
     before = board(world)
-    monkeypatch.setattr(seats, "now_ms", lambda: AT + 2 * ROUND_MS)
+    clock.turn(2 * ROUND_MS / 1000)
     assert run(world, "reset", "seat01").output.endswith("seat01: its ticks are cleared\n")
     assert board(world) == {**before, "seat01": set()}
     answer = world.get("steps?person=seat01&since=0")
@@ -171,14 +170,12 @@ def test_reset_clears_one_seat_and_no_other(world: World, monkeypatch: pytest.Mo
     assert world.get("steps?person=seat02")["since"] == AT
 
 
-def test_late_messages_of_a_session_before_the_reset_give_no_tick(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_messages_of_a_session_before_the_reset_give_no_tick(world: World, clock: Clock) -> None:
     """The reset ends the sessions, and the IdP may need several tries to tell the apps."""
     run(world, "open", "seat01")
     story = story_of("seat01")
     collect(world, story)
-    monkeypatch.setattr(seats, "now_ms", lambda: AT + ROUND_MS)
+    clock.turn(ROUND_MS / 1000)
     run(world, "reset", "seat01")
     late = story_of("seat01")
     late.now += 2 * ROUND_MS

@@ -3,8 +3,9 @@
 import base64
 import json
 import re
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,13 @@ class Answers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[tuple[str, str]] = []
+        self.keys = [PUBLIC._jwk_data]
         monkeypatch.setattr(requests, "get", self.get)
         monkeypatch.setattr(requests, "post", self.post)
 
     def get(self, _url: str, **_: Any) -> Any:
         answer = requests.Response()
-        answer._content = json.dumps({"keys": [PUBLIC._jwk_data]}).encode()  # as requests fills it in
+        answer.raw = BytesIO(json.dumps({"keys": self.keys}).encode())
         return answer
 
     def post(self, url: str, data: dict[str, str], **options: Any) -> requests.Response:
@@ -168,9 +170,7 @@ def test_any_claims_of_an_attacker_are_sent(
 
 def test_page_says_that_the_idp_has_no_usable_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answers(monkeypatch)
-    monkeypatch.setattr(
-        PUBLIC, "_jwk_data", {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-    )
+    answers.keys = [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]
     assert send(world).status_code == 502
     assert answers.sent == []
 
@@ -178,8 +178,9 @@ def test_page_says_that_the_idp_has_no_usable_key(world: World, monkeypatch: pyt
 def test_sending_leaves_threads_for_everyone_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token for Practice needs a second thread of this service. If all were sending, none would be left for it."""
     answers = Answers(monkeypatch)
-    monkeypatch.setattr(workbench, "_sending", threading.BoundedSemaphore(1))
-    with workbench._sending:
+    with ExitStack() as others:
+        for _ in range(workbench.PLACES):
+            others.enter_context(workbench.sending)
         assert send(world).status_code == 503
     assert answers.sent == []
     assert send(world).status_code == 200
