@@ -8,8 +8,7 @@ from sqlalchemy import insert
 from werkzeug.test import TestResponse
 
 from idp.account import PAGE
-from idp.logged_out import Unconfirmed
-from idp.models import SsoSession
+from idp.models import Client, Participation, SsoSession
 from idp.sign_in.sso_session import COOKIE
 from tests.conftest import PASSWORD, START, Clock, SiteClient
 from tests.idp.conftest import DISPATCH, MANAGER, Provider
@@ -271,13 +270,19 @@ def test_password_can_contain_any_characters(password: str, provider: Provider, 
     assert "code=" in done.location
 
 
-def test_message_names_a_limited_number_of_apps(
-    cameron: SiteClient, phone: SiteClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("phone")
+def test_message_names_a_limited_number_of_apps(provider: Provider, cameron: SiteClient) -> None:
     """They are sent in a cookie, and browsers drop one larger than 4 kB, so the message would be lost."""
-    del phone
-    names = [f"App {number} {hash(str(number))}" for number in range(200)]
-    monkeypatch.setattr("idp.account.unconfirmed_since", lambda _: Unconfirmed(names, names))
+    empty: list[str] = []
+    names = ("redirect_uris", "post_logout_redirect_uris", "scopes", "grant_types", "response_types")
+    sid = sid_of(provider, IPHONE)
+    with provider.database() as db:
+        for number in range(400):  # half of them do not answer, the others cannot be notified
+            uri = "https://nobody.example/" if number % 2 else None
+            name = f"App {number} {hash(str(number))}"
+            db.add(Client(client_id=name, name=name, backchannel_logout_uri=uri, **dict.fromkeys(names, empty)))
+            db.flush()
+            db.add(Participation(sid=sid, client_id=name, sub=CAMERON, since=START))
     done = answer(cameron, "/account/end-others")
     assert len(done.headers["Set-Cookie"]) < 4000
     assert notices(cameron).count("and 190 more.") == 2

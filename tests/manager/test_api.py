@@ -135,7 +135,7 @@ def test_token_and_secret_are_not_sent_without_https(
     provider = manager_client.application.extensions["relying_party"].provider
     config = dataclasses.replace(provider.config, issuer=issuer, allow_plain_http=False)
     monkeypatch.setattr(provider, "config", config)
-    monkeypatch.setattr(provider, "_metadata", None)
+    provider.reset()
     metadata = {"issuer": issuer, "introspection_endpoint": endpoint}
     network.answer(f"{issuer}/.well-known/openid-configuration", 200, json.dumps(metadata))
     network.answer(endpoint, 200, json.dumps({"active": True, "scope": "fleet.read"}))

@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from attack.cases import CASES
 from attack.pickup import ROOT, free_port
+from attack.provider import served
 from pickup_learn.receiver import __main__ as program
 from pickup_learn.receiver import live
 from pickup_learn.receiver.__main__ import TEMPLATE, Course, check_file, copy_once, main
@@ -204,7 +207,7 @@ def test_app_that_the_learner_starts_is_checked_with_the_same_steps(
     app = App(file, issuer, "my-app", url, tmp_path / "app.sqlite", tmp_path / "log")
     app.start()
     monkeypatch.setattr(program, "CASES", CASES[:3])  # another test makes the whole full run
-    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: one check
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # no terminal: one check
     try:
         assert main(["--app", str(settings), "--folder", str(tmp_path)]) == code
     finally:
@@ -216,20 +219,23 @@ def test_app_that_the_learner_starts_is_checked_with_the_same_steps(
 def test_app_is_registered_at_the_real_idp_as_a_public_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, host: str
 ) -> None:
-    asked: list[tuple[str, ...]] = []
+    asked: list[list[str]] = []
 
-    def script(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        asked.append(arguments)
-        return subprocess.CompletedProcess(arguments, 0, stdout=f"{mode}\n", stderr="")
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        asked.append([Path(command[0]).name, *command[1:]])
+        return subprocess.CompletedProcess(command, 0, stdout=f"{mode}\n", stderr="")
 
-    monkeypatch.setattr(live, "is_up", lambda: True)
-    monkeypatch.setattr(live, "script", script)
+    idp, port = Flask("idp"), free_port()
+    idp.add_url_rule("/healthz", view_func=lambda: "ok")
+    monkeypatch.setattr(live, "IDP_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(subprocess, "run", run)
     copy_once(tmp_path / "receiver.py")
     made = live.Live(tmp_path / "receiver.py", tmp_path)
     made.app.url = f"http://receiver.localhost:{free_port()}"
     try:
-        assert made.start().startswith("Your app also runs at the real IdP")
-        made.start()
+        with served(idp, "127.0.0.1", port):
+            assert made.start().startswith("Your app also runs at the real IdP")
+            made.start()
     finally:
         made.app.stop()
     assert made.app.host == host

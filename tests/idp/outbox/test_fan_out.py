@@ -137,19 +137,13 @@ def test_number_of_statements_per_ending_does_not_depend_on_the_number_of_apps(p
 
 def test_many_results_are_one_commit(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit waits for the disk; those that come together share it."""
-    batches: list[int] = []
-    really_record = ledger.record_attempts
-
-    def record_attempts(db: Session, results: list[ledger.Attempt]) -> None:
-        batches.append(len(results))
-        really_record(db, results)
-
-    monkeypatch.setattr(sender, "record_attempts", record_attempts)
     monkeypatch.setattr(sender, "GATHER_SECONDS", 0.2)
     (sid,) = add_sessions(provider, 1, add_apps(provider, 40))
-    provider.state.outbox.send(end(provider, [sid]))
-    assert sum(batches) == 40
-    assert len(batches) <= 4
+    to_send = end(provider, [sid])
+    with counted(provider) as cost:
+        provider.state.outbox.send(to_send)
+    assert len(provider.attempts()) == 40
+    assert 1 <= cost["commits"] <= 4
 
 
 # --- many sessions ---

@@ -167,117 +167,130 @@ def test_public_machines_are_called(address: str) -> None:
 
 
 @dataclass
-class Wire:
-    """DNS and the machines behind it, made of paper: nobody listens anywhere."""
+class Names:
+    """DNS, made of paper. ``asked`` has the names that were looked up."""
 
     answers: dict[str, list[str]]
     asked: list[str] = field(default_factory=list)
-    connected: list[str] = field(default_factory=list)
 
-    def getaddrinfo(self, host: str, *_: Any, **__: Any) -> list[Any]:
+    def getaddrinfo(self, host: str, port: int | None = None, **_: Any) -> list[Any]:
         """In place of the resolver."""
-        self.asked.append(host)
-        if any(not label or len(label) > 63 for label in host.split(".")) and ":" not in host:
-            raise UnicodeError("label empty or too long")
         try:
             found = [str(ipaddress.ip_address(host))]
         except ValueError:
-            found = self.answers.get(host, [])
-        if not found:
-            raise socket.gaierror(-2, "Name or service not known")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+            self.asked.append(host)
+            found = self.look_up(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0)) for address in found]
 
-    async def connect(self, host: str, port: int, *_: Any) -> Any:
-        """In place of :func:`idp.outbox.http.connect`."""
-        self.connected.append(f"{host}:{port}")
-        raise ConnectionRefusedError
+    def look_up(self, host: str) -> list[str]:
+        """The name's addresses."""
+        if any(not label or len(label) > 63 for label in host.split(".")):
+            raise UnicodeError("label empty or too long")
+        if host not in self.answers:
+            raise socket.gaierror(-2, "Name or service not known")
+        return self.answers[host]
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    """See :class:`Wire`; the door is the real one."""
-    ours = Wire({"shop.example": ["93.184.216.34"]})
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """See :class:`Names`."""
+    ours = Names({"shop.example": ["93.184.216.34"]})
     monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
-    monkeypatch.setattr(fetch, "connect", ours.connect)
-    monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
     return ours
 
 
-def test_addresses_of_a_public_name_are_tried_in_turn(wire: Wire) -> None:
+@pytest.fixture
+def connected(names: Names, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were connected to; nobody listens at any. The door is the real one."""
+    del names
+    seen: list[str] = []
+
+    def refuse(_socket: socket.socket, place: tuple[str, int]) -> None:
+        seen.append(f"{place[0]}:{place[1]}")
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
+    return seen
+
+
+def test_addresses_of_a_public_name_are_tried_in_turn(names: Names, connected: list[str]) -> None:
     """BCL-69: control. By its address, and one after the other until one answers."""
-    wire.answers["shop.example"] = ["93.184.216.34", "2606:4700::1111"]
+    names.answers["shop.example"] = ["93.184.216.34", "2606:4700::1111"]
     with pytest.raises(FetchError, match=r"^connection refused$"):
         STRICT.get("https://shop.example/x")
-    assert wire.connected == ["93.184.216.34:443", "2606:4700::1111:443"]
+    assert connected == ["93.184.216.34:443", "2606:4700::1111:443"]
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["::ffff:127.0.0.1"]], ids=str)
-def test_name_with_a_private_address_is_not_connected_to(addresses: list[str], wire: Wire) -> None:
+def test_name_with_a_private_address_is_not_connected_to(
+    addresses: list[str], names: Names, connected: list[str]
+) -> None:
     """BCL-69: before connecting; one private answer among public ones is enough."""
-    wire.answers["shop.example"] = addresses
+    names.answers["shop.example"] = addresses
     with pytest.raises(FetchError, match=r"^private address$"):
         STRICT.get("https://shop.example/x")
-    assert wire.connected == []
+    assert connected == []
 
 
-def test_checked_address_is_the_one_that_is_connected_to(wire: Wire) -> None:
+def test_checked_address_is_the_one_that_is_connected_to(names: Names, connected: list[str]) -> None:
     """BCL-69, DNS rebinding: the address that was looked at is the one that is connected to."""
     with pytest.raises(FetchError):
         STRICT.get("https://shop.example:8443/x")
-    assert (wire.asked, wire.connected) == (["shop.example"], ["93.184.216.34:8443"])
+    assert (names.asked, connected) == (["shop.example"], ["93.184.216.34:8443"])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0"])
-def test_private_address_without_a_name_is_refused(host: str, wire: Wire) -> None:
+def test_private_address_without_a_name_is_refused(host: str, names: Names, connected: list[str]) -> None:
     """BCL-69: and the short forms that a resolver understands; at the registration and at the call."""
-    wire.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
+    names.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
     url = f"https://{host}/x"
     assert STRICT.leading_inside([url]) == {url}
     with pytest.raises(FetchError, match="private address"):
         STRICT.get(url)
-    assert wire.connected == []
+    assert connected == []
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", ".example", "nobody.example"])
-def test_impossible_host_name_counts_as_unknown(host: str, wire: Wire) -> None:
+def test_impossible_host_name_counts_as_unknown(host: str, connected: list[str]) -> None:
     """BCL-69: not a fault of ours; the resolver would raise something that is no network error."""
     with pytest.raises(FetchError, match=r"^name unknown$"):
         STRICT.get(f"https://{host}/")
     assert STRICT.leading_inside([f"https://{host}/"]) == set()
-    assert wire.connected == []
+    assert connected == []
 
 
-def test_only_the_strict_door_looks_at_addresses(wire: Wire) -> None:
+def test_only_the_strict_door_looks_at_addresses(connected: list[str]) -> None:
     """BCL-69: the named demo switch."""
     with pytest.raises(FetchError, match=r"^connection refused$"):
         DEMO.get("http://127.0.0.1:81/x")
-    assert wire.connected == ["127.0.0.1:81"]
+    assert connected == ["127.0.0.1:81"]
 
 
 # --- name servers that are slow ---
 
 
-class SlowNames:
+class SlowNames(Names):
     """Name servers that do not answer for ``slow…`` before they are told to."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        super().__init__({})
         self.answer = threading.Event()
+        self.address = "93.184.216.34"
 
-    def addresses_of(self, host: str) -> list[str]:
-        """In place of :func:`idp.fetch.addresses_of`."""
-        self.asked.append(host)
+    def look_up(self, host: str) -> list[str]:
+        """The same for every name."""
         if host.startswith("slow"):
             self.answer.wait(10)
-        return ["93.184.216.34"]
+        return [self.address]
 
 
 @pytest.fixture
-def slow_names(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+def slow_names(connected: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
     """See :class:`SlowNames`; whoever is connected to refuses."""
-    del wire
+    del connected
     ours = SlowNames()
-    monkeypatch.setattr(fetch, "addresses_of", ours.addresses_of)
+    monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
     yield ours
     ours.answer.set()
     eventually(lambda: not fetch._being_looked_up, "a look-up never ended")
@@ -337,6 +350,7 @@ class Site:
     answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ndocument"
     pause: float | None = None  # seconds between two bytes of the answer; all at once without
     tls: ssl.SSLContext | None = None
+    servers: list[asyncio.Server] = field(default_factory=list)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -354,27 +368,26 @@ class Site:
         """Its address."""
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}"
 
+    async def listen(self) -> None:
+        """At a new port; with ``tls`` if that is set."""
+        self.servers.append(await asyncio.start_server(self, "127.0.0.1", 0, ssl=self.tls))
+        self.port = self.servers[-1].sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """No longer listen."""
+        for server in self.servers:
+            server.close()
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """See :class:`Site`; the door is the real one."""
     ours = Site()
-    servers: list[asyncio.Server] = []
-
-    async def listen() -> None:
-        servers.append(await asyncio.start_server(ours, "127.0.0.1", 0, ssl=ours.tls))
-        ours.port = servers[-1].sockets[0].getsockname()[1]
-
-    async def close() -> None:
-        for server in servers:
-            server.close()
-
     monkeypatch.setattr(GuardedHttpClient, "ask", really_ask)
     monkeypatch.setattr(socket.socket, "connect", really_connect)
-    monkeypatch.setattr(ours, "listen", lambda: in_background(listen()).result(), raising=False)
-    in_background(listen()).result()
+    in_background(ours.listen()).result()
     yield ours
-    in_background(close()).result()
+    in_background(ours.close()).result()
 
 
 def ask(request: Request, door: GuardedHttpClient = DEMO) -> Answer:
@@ -579,7 +592,7 @@ def tls_site(site: Site, certificate: Certificate) -> Site:
     """The site with that certificate."""
     site.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     site.tls.load_cert_chain(certificate.file)
-    site.listen()  # type: ignore[attr-defined] # put there by the fixture
+    in_background(site.listen()).result()
     return site
 
 
@@ -614,7 +627,7 @@ def test_invalid_certificates_of_a_client_are_an_explained_fault(tls_site: Site)
 
 @pytest.mark.parametrize("dead", [1, 3])
 def test_next_address_is_tried_if_the_first_drops_packets(
-    dead: int, site: Site, monkeypatch: pytest.MonkeyPatch
+    dead: int, site: Site, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 8305: the next one is tried beside it, within the time there is to connect."""
     really_open = fetch.connect
@@ -626,7 +639,7 @@ def test_next_address_is_tried_if_the_first_drops_packets(
 
     monkeypatch.setattr(fetch, "connect", connect)
     monkeypatch.setattr(fetch, "HEAD_START_SECONDS", 0.01)
-    monkeypatch.setattr(fetch, "addresses_of", lambda _: [f"192.0.2.{one}" for one in range(dead)] + ["127.0.0.1"])
+    names.answers["two.example"] = [*(f"192.0.2.{one}" for one in range(dead)), "127.0.0.1"]
     assert DEMO.get(site.url().replace("127.0.0.1", "two.example")) == b"document"
 
 
@@ -738,11 +751,10 @@ def test_refused_connection_on_a_real_socket_has_a_readable_name(site: Site) -> 
     ids=str,
 )
 def test_private_address_cannot_be_registered_for_back_channel_calls(
-    changes: dict[str, Any], register: Registrar, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], register: Registrar, names: Names
 ) -> None:
     """BCL-69: at the registration, too; browsers may be sent there, as an app may well live inside."""
-    monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
-    wire.answers["inside.example"] = ["10.0.0.7"]
+    names.answers["inside.example"] = ["10.0.0.7"]
     response = register.post(**changes)
     assert (response.status_code, response.get_json()["error"]) == (400, "invalid_client_metadata")
     assert "private address" in response.get_json()["error_description"]
@@ -750,12 +762,9 @@ def test_private_address_cannot_be_registered_for_back_channel_calls(
     assert register.post(redirect_uris=["https://inside.example/cb"]).status_code == 201
 
 
-really_addresses_of = fetch.addresses_of
-
-
 def test_address_that_became_private_gets_no_logout_token(
-    register: Registrar, provider: Provider, cameron: SiteClient, wire: Wire, monkeypatch: pytest.MonkeyPatch,
-    clock: Clock,
+    register: Registrar, provider: Provider, cameron: SiteClient, names: Names, connected: list[str],
+    monkeypatch: pytest.MonkeyPatch, clock: Clock,
 ) -> None:  # fmt: skip
     """BCL-69: at the time of sending; written down in words, tried again, and the others hear as ever."""
     party = register()
@@ -767,28 +776,21 @@ def test_address_that_became_private_gets_no_logout_token(
         return await (really_ask(strict, request) if is_shop else provider.network.ask(door, request))
 
     monkeypatch.setattr(GuardedHttpClient, "ask", ask)
-    monkeypatch.setattr(fetch, "addresses_of", really_addresses_of)
-    wire.answers["shop.example"] = ["127.0.0.1"]
+    names.answers["shop.example"] = ["127.0.0.1"]
     provider.end_session(cameron, id_token_hint=hint)
     eventually(lambda: provider.delivery(party.id).tries == 1)
     (attempt,) = (row for row in provider.attempts() if row.delivery_id == provider.delivery(party.id).id)
     assert (attempt.status, attempt.outcome) == (None, "private address")
-    assert wire.connected == []
+    assert connected == []
     assert provider.delivery(MANAGER).state == "delivered"
     del clock
 
 
 def test_slow_name_servers_hold_up_a_registration_for_the_set_time_once(
-    register: Registrar, monkeypatch: pytest.MonkeyPatch
+    register: Registrar, slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many names it brings. They are looked up again at each call, so nothing is let through by this."""
-    is_over = threading.Event()
-
-    def addresses_of(_: str) -> list[str]:
-        is_over.wait()
-        return ["10.0.0.7"]
-
-    monkeypatch.setattr(fetch, "addresses_of", addresses_of)
+    slow_names.address = "10.0.0.7"
     monkeypatch.setattr(fetch, "LOOK_UP_SECONDS", 0.05)
     slow = {
         "backchannel_logout_uri": "https://slow1.example/bc",
@@ -796,8 +798,5 @@ def test_slow_name_servers_hold_up_a_registration_for_the_set_time_once(
         "request_uris": [f"https://slow{number}.example/r" for number in range(3, 20)],
     }
     started = time.monotonic()
-    try:
-        assert register.post(**slow).status_code == 201
-        assert time.monotonic() - started < 1, "each name was waited for"
-    finally:
-        is_over.set()
+    assert register.post(**slow).status_code == 201
+    assert time.monotonic() - started < 1, "each name was waited for"
