@@ -11,7 +11,7 @@ from typing import Any
 
 MACHINE = "host.docker.internal"  # Docker's name for its host; docker-compose.services.yml defines it on Linux too
 
-_ask_resolver = socket.getaddrinfo
+system_resolver = socket.getaddrinfo  # before install() replaces it
 
 
 def install(*, ask_resolver: bool = False) -> None:
@@ -21,18 +21,18 @@ def install(*, ask_resolver: bool = False) -> None:
 
 def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
     """``socket.getaddrinfo``, with the loopback for ``localhost`` and every name below it."""
-    return _ask_resolver("127.0.0.1" if is_localhost_name(host) else host, *args, **kwargs)
+    return system_resolver("127.0.0.1" if is_localhost_name(host) else host, *args, **kwargs)
 
 
 def resolve_as_container(host: Any, *args: Any, **kwargs: Any) -> Any:
     """The same in a container, where a name below ``localhost`` is another container or the Docker host."""
     try:
-        return _ask_resolver(host, *args, **kwargs)
+        return system_resolver(host, *args, **kwargs)
     except socket.gaierror:
         if not is_localhost_name(host):
             raise
     try:
-        return _ask_resolver(MACHINE, *args, **kwargs)
+        return system_resolver(MACHINE, *args, **kwargs)
     except socket.gaierror:
         return resolve(host, *args, **kwargs)
 

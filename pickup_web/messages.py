@@ -89,7 +89,7 @@ class Recorder:
         self._engine = engine_of(app)
         self.queue: deque[Note] = deque(maxlen=MAX_QUEUE)
         self._filled, self._writing = threading.Event(), threading.Lock()
-        self._is_failing, self._unpruned = False, 0
+        self.is_failing, self._unpruned = False, 0
         create_if_missing(self._engine, Base.metadata)
 
     def add(self, note: Note) -> None:
@@ -160,7 +160,7 @@ class Recorder:
                 return
             try:
                 self._write(rows)
-                self._is_failing = False
+                self.is_failing = False
             except Exception as error:  # the thread must continue: the next notes may be written
                 self._log_failure(error)
 
@@ -184,8 +184,8 @@ class Recorder:
 
     def _log_failure(self, error: Exception) -> None:
         # Once, until a message is recorded again.
-        if not self._is_failing:
-            self._is_failing = True
+        if not self.is_failing:
+            self.is_failing = True
             LOG.error("messages are not recorded", reason=repr(error)[:500])
 
     def list_messages(self) -> Response:

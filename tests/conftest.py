@@ -297,6 +297,7 @@ def prepared(app: Flask, base_url: str) -> Flask:
 def as_built(app: Flask) -> Flask:
     """``app`` with its initial settings and empty caches."""
     app.extensions["messages"].queue.clear()
+    app.extensions["messages"].is_failing = False
     app.config.clear()
     app.config.update(app.extensions["first config"])
     app.extensions["health"].checked_at = 0

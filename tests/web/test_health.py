@@ -1,20 +1,23 @@
 """``GET /healthz`` reports a database that cannot be written, at low cost."""
 
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from pickup_web import health
 from pickup_web.database import engine_of
 from pickup_web.health import EVERY_SECONDS, WriteCheck
 from tests.conftest import Clock, SiteClient, client_of
+from tests.statements import at_statement
 
 SERVICES = ["idp", "dispatch", "manager"]
 FULL = "database or disk is full"  # SQLite's error text
+WRITE = "UPDATE write_check"
 
 
 @pytest.fixture(params=SERVICES)
@@ -23,23 +26,24 @@ def client(request: pytest.FixtureRequest) -> SiteClient:
     return client_of(request.getfixturevalue(request.param))
 
 
+@dataclass
 class Disk:
     """Writing to the disk, which can be full. Counts the attempts."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.is_full, self.writes, self._write = False, 0, health.write
-        monkeypatch.setattr(health, "write", self)
+    is_full: bool = False
+    writes: int = 0
 
-    def __call__(self, session: Session) -> None:
+    def __call__(self, _: Connection) -> None:
         self.writes += 1
         if self.is_full:
             raise OperationalError("UPDATE …", None, sqlite3.OperationalError(FULL))
-        self._write(session)
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
+def disk(client: SiteClient) -> Iterator[Disk]:
+    disk = Disk()
+    with at_statement(engine_of(client.application), WRITE, disk):
+        yield disk
 
 
 def test_readable_and_writable_database_is_healthy(client: SiteClient) -> None:
@@ -105,15 +109,15 @@ def test_check_keeps_one_row_and_replaces_its_value(client: SiteClient, clock: C
     assert len(contents) == 3
 
 
-def test_slow_write_does_not_block_other_requests(client: SiteClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_write_does_not_block_other_requests(client: SiteClient) -> None:
     """One request writes; the others get the previous result."""
     asked: list[int] = []
 
-    def slow(_session: Session) -> None:
+    def slow(_: Connection) -> None:
         asked.append(client.application.test_client().get("/healthz").status_code)
 
-    monkeypatch.setattr(health, "write", slow)
-    assert client.get("/healthz").status_code == 200
+    with at_statement(engine_of(client.application), WRITE, slow):
+        assert client.get("/healthz").status_code == 200
     assert asked == [200]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 import pickup_dispatch
 import pickup_manager
-from pickup_web import Settings, events
+from pickup_web import Settings, events, localhost
 from pickup_web.database import engine_of
 from pickup_web.events import Event
 from pickup_web.localhost import MACHINE, is_localhost_name, resolve, resolve_as_container
@@ -220,7 +220,7 @@ def record_resolver(monkeypatch: pytest.MonkeyPatch, known: list[str]) -> list[s
             return f"{host}:{port}"
         raise socket.gaierror
 
-    monkeypatch.setattr("pickup_web.localhost._ask_resolver", resolver)
+    monkeypatch.setattr(localhost, "system_resolver", resolver)
     return asked
 
 
