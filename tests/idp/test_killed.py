@@ -33,38 +33,36 @@ SID = "the session of the killed"
 
 # Ends the session and sends the deliveries, as a worker does; it is killed at the given step.
 VICTIM = """
-import os, signal, sys
+import os, signal, socket, sys
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 from idp import create_app
-from idp.flow import delivery, session_ending
+from idp.flow.session_ending import end_session
+from idp.outbox.http import GuardedHttpClient
 from idp.outbox.reasons import Reason
-from idp.outbox import http as fetch, sender
 from pickup_web.database import engine_of
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def and_die(module, name):
-    act = getattr(module, name)
-    def both(*args, **options):
-        act(*args, **options)
-        die()
-    setattr(module, name, both)
+recv = socket.socket.recv
+def die_at_the_answer(connection, *args):
+    return die() if connection.family == socket.AF_INET else recv(connection, *args)
 
 app = create_app()
-step = sys.argv[1]
-with Session(engine_of(app)) as db:
-    if step == "before the commit":
-        Session.commit = die
-    deliveries = session_ending.end_session(db, sys.argv[2], Reason.LOGOUT, "session")
+step, engine = sys.argv[1], engine_of(app)
+if step == "before the commit":
+    event.listen(engine, "commit", die)
+with Session(engine) as db:
+    deliveries = end_session(db, sys.argv[2], Reason.LOGOUT, "session")
 if step == "before the post":
-    delivery.post = die
+    GuardedHttpClient.ask = die
 elif step == "during the post":
-    fetch.read_head = die
+    socket.socket.recv = die_at_the_answer
 elif step == "before it is written":
-    sender.record_attempts = die
+    event.listen(engine, "commit", die)
 elif step == "in the pause":
-    and_die(sender.Outbox, "_write")
+    event.listen(Session, "after_commit", die)
 app.extensions["idp"].outbox.send(deliveries)
 """
 
