@@ -6,5 +6,5 @@ It starts its own small provider, which the application under test is configured
 the application over HTTP, sends it logout requests, and checks which sessions have ended.
 
 Reading order: __main__.py (arguments, order), provider.py, browser.py, wire.py, tokens.py, bench.py,
-cases.py (the table) with scenes.py (cases with several requests), judge.py, report.py; pickup.py.
+cases.py and token_cases.py (the table) with scenes.py (cases with several requests), judge.py, report.py; pickup.py.
 """
