@@ -51,7 +51,7 @@ def clean_up(db: Session) -> None:
         (LongRequest.key_hash, LongRequest.kept_at < now() - LONG_REQUEST_SECONDS),
         (UsedAssertion.jti_hash, UsedAssertion.expires_at < now()),
         (Client.client_id, is_unused_client() & is_unreferenced()),
-        # Two kinds, because each uses one range of the index, and one condition for both would not.
+        # Two kinds, because each uses one range of the index. For one condition, SQLite may read all of it.
         (Token.access_hash, Token.refresh_expires_at.is_(None) & (Token.access_expires_at < now())),
         (Token.access_hash, (Token.refresh_expires_at < now()) & (Token.access_expires_at < now())),
     ]

@@ -105,7 +105,8 @@ def expired_sessions(db: Session, limit: int) -> dict[Reason, list[str]]:
     """Sessions past their idle or absolute limit that are not marked as ended yet, by the limit that came first."""
     was_idle = SsoSession.last_seen_at + IDLE_SECONDS < SsoSession.expires_at
     active = select(SsoSession.sid).where(SsoSession.ended_at.is_(None)).limit(limit)
-    # Two queries, because each reads one range of an index in its order, and one query for both would read it all.
+    # Two queries, because each reads one range of an index in its order. For one query, PostgreSQL reads all sessions
+    # if there are very many.
     idle = active.where(SsoSession.last_seen_at <= now() - IDLE_SECONDS, was_idle)
     expired = active.where(SsoSession.expires_at <= now(), ~was_idle)
     found = {

@@ -116,7 +116,11 @@ def test_index_is_used(index: str, grown: Engine) -> None:
     ],
 )
 def test_only_what_has_expired_is_read(act: Callable[[Session], Any], column: str, grown: Engine) -> None:
-    """The time is part of the search in an index, not a filter on what was found."""
+    """The time is part of the search in an index, not a filter on what was found.
+
+    One query with OR uses both indexes too, but among a million sessions PostgreSQL reads the whole table for it.
+    """
     lines = "\n".join(plans(grown, act)).splitlines()
     searches = [line for line in lines if "SEARCH" in line or "Index Cond" in line]
     assert [search for search in searches if re.search(rf"\b{column} ?<", search)], lines
+    assert not [line for line in lines if "BitmapOr" in line or "MULTI-INDEX OR" in line], "a query for each index"
