@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import pickup_learn
+from pickup_learn import stream
 from pickup_learn.stream import news, watch
 from pickup_web.database import engine_of
 from tests.conftest import close, make_settings
@@ -161,7 +162,7 @@ def test_stream_begins_behind_the_last_event_that_the_browser_got(after_four_cli
 def test_stream_tells_each_of_many_messages_and_events_once(
     after_four_clicks: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pickup_learn.stream.BATCH", 2)
+    monkeypatch.setattr(stream, "BATCH", 2)
     record = after_four_clicks.record
     numbers = sorted(one["seq"] for one in [*record.messages_after(0), *record.events_after(0)])
     assert [number for number, _ in news(record, 0)] == numbers
