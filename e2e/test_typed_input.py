@@ -88,7 +88,7 @@ def test_another_user_who_signs_in_gets_none_of_the_typed_text(
     form.expect_signed_in("Alex Okafor")
     expect(form.offer).to_have_count(0)
     expect(form.field).to_be_empty()
-    assert TYPED not in form.what_is_kept(), "it is not even there any more"
+    form.expect_not_kept(TYPED)
     form.shows_none_of([TYPED])
 
 
@@ -101,7 +101,7 @@ def test_kept_text_can_be_discarded(form: FormPage, elsewhere: AppPage, stack: S
     form.tab.reload()
     form.expect_signed_in("Cameron Reyes")
     expect(form.offer).to_have_count(0)
-    assert TYPED not in form.what_is_kept()
+    form.expect_not_kept(TYPED)
 
 
 def test_form_submitted_after_the_logout_keeps_its_text(
@@ -151,7 +151,7 @@ def test_text_of_a_form_with_validation_errors_is_kept(
 
 def test_text_of_a_page_that_the_user_left_is_not_offered(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
     form.open("/profile")
-    assert TYPED not in form.what_is_kept(), "they left the page"
+    form.expect_not_kept(TYPED)
     elsewhere.log_out()
     expect(form.signed_out_card).not_to_contain_text("kept")
     form.sign_in_again.click()
@@ -163,7 +163,7 @@ def test_text_of_a_page_that_the_user_left_is_not_offered(form: FormPage, elsewh
 def test_user_who_logs_out_leaves_no_typed_text(form: FormPage) -> None:
     form.log_out()
     form.expect_logged_out()
-    assert TYPED not in form.what_is_kept()
+    form.expect_not_kept(TYPED)
 
 
 def test_secrets_are_never_kept(form: FormPage, subtests: pytest.Subtests) -> None:

@@ -29,3 +29,7 @@ class FormPage(AppPage):
     def what_is_kept(self) -> str:
         """All that the tab keeps of this site."""
         return str(self.tab.evaluate("JSON.stringify({...sessionStorage})"))
+
+    def expect_not_kept(self, text: str) -> None:
+        """The script of a new page removes it a moment after the page is shown."""
+        self.tab.wait_for_function("text => !JSON.stringify({...sessionStorage}).includes(text)", arg=text)
