@@ -57,10 +57,16 @@ _imported: dict[str, Any] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests that take seconds are for a thorough run."""
-    left_out = [] if THOROUGH else [item for item in items if item.get_closest_marker("thorough")]
+    """The tests that take seconds are for a thorough run. So are those on PostgreSQL that also run on SQLite."""
+    left_out = [] if THOROUGH else [item for item in items if is_thorough(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def is_thorough(item: pytest.Item) -> bool:
+    """Marked as such, or one of the tests ``[…postgresql…]``."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return item.get_closest_marker("thorough") is not None or "postgresql" in parameters.values()
 
 
 class Clock:
