@@ -26,9 +26,11 @@ COPY docs/labs docs/labs
 RUN chmod -R a+rX . && python -m compileall -q .
 
 FROM python:3.13-slim
+# GLIBC_TUNABLES: the memory of a password hash comes in large pages (gunicorn.conf.py).
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
     HOME=/tmp \
     PICKUP_DATA_DIR=/data
 # A new named volume gets the owner of its folder. Only make up TLS=1 or SCALE=2 uses /tls and /ca.

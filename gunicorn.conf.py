@@ -56,7 +56,8 @@ limit_request_line = 8190  # bytes, gunicorn's maximum; longer requests need POS
 
 # Returns freed blocks of 1 MiB or more to the system. Otherwise glibc keeps the 19 MiB of a password hash for the
 # thread that used it, and small objects fragment it, so that the next hash needs more. mallopt(3): -3 is
-# M_MMAP_THRESHOLD.
+# M_MMAP_THRESHOLD. To get them again page by page takes half as long as the hash, so GLIBC_TUNABLES asks for large
+# pages (Dockerfile, scripts/local.py).
 with suppress(OSError, AttributeError):  # another C library
     ctypes.CDLL(None).mallopt(-3, 1024 * 1024)
 

@@ -19,6 +19,7 @@ RUN = Path(".run")
 MODULES = {"idp": "idp", "dispatch": "pickup_dispatch", "manager": "pickup_manager", "learn": "pickup_learn"}
 START_SECONDS = 30.0  # the first start creates a database and a key, perhaps on a busy machine
 STOP_SECONDS = 22.0  # a little more than gunicorn's graceful_timeout
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # for password hashes (gunicorn.conf.py)
 KEPT_LOG = 10_000_000  # bytes; the next start renames a longer log to SERVICE.log.1
 
 
@@ -48,7 +49,7 @@ def launch(service: str) -> subprocess.Popen[bytes]:
     with log.open("a") as output:
         process = subprocess.Popen(
             [gunicorn, "-c", "gunicorn.conf.py", f"{MODULES[service]}:create_app()"],
-            env=environment_of(service, os.environ) | listens(service) | {"PYTHONUNBUFFERED": "1"},
+            env=LARGE_PAGES | environment_of(service, os.environ) | listens(service) | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
