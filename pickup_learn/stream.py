@@ -1,7 +1,6 @@
 """``GET /api/stream``: the messages and events as they come, as Server-Sent Events."""
 
 import json
-import math
 import re
 import socket
 import threading
@@ -81,9 +80,10 @@ def news(record: Record, after: int) -> Iterator[tuple[int, str]]:
 
 def next_batch(record: Record, after: int) -> tuple[list[tuple[int, str]], bool]:
     """In the order of their numbers; True if there is no more."""
+    last = record.last()  # what is newer may come between the two queries, and waits for the next batch
     messages, events = record.messages_after(after, BATCH), record.events_after(after, BATCH)
     full = [rows[-1]["seq"] for rows in (messages, events) if len(rows) == BATCH]
-    until = min(full, default=math.inf)  # what is behind waits for the rest of the full one
+    until = min([*full, last])  # what is behind a full one waits for the rest of it
     found = [(one["seq"], event("message", shown(one), one["seq"])) for one in messages]
     found += [(one["seq"], event("events", [one], one["seq"])) for one in events]
     return sorted(one for one in found if one[0] <= until), not full

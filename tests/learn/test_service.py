@@ -168,6 +168,25 @@ def test_stream_tells_each_of_many_messages_and_events_once(
     assert [number for number, _ in news(record, 0)] == numbers
 
 
+def test_stream_tells_a_message_that_comes_while_it_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message and then an event are committed between the two queries."""
+    read, story = world.record.messages_after, Story()
+    story.add("idp", "sign_in", "browser → idp", sid=SID)
+    story.event("idp", "op.session.created")
+    world.tell(story)
+
+    def read_and_commit(seq: int, limit: int) -> list[Any]:
+        found: list[Any] = read(seq, limit)
+        world.poll()
+        return found
+
+    monkeypatch.setattr(world.record, "messages_after", read_and_commit)
+    told = [*news(world.record, 0)]
+    told += news(world.record, max((number for number, _ in told), default=0))
+    assert [number for number, _ in told] == sorted(one["seq"] for one in [*read(0), *world.record.events_after(0)])
+    assert len(told) == 2, "control: both came"
+
+
 def test_connection_keeps_little_of_the_database_in_memory(world: World) -> None:
     """Each open page may need one."""
     engine = engine_of(world.app)
