@@ -153,6 +153,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         server.server_close()
 
 
+def has_read(learn: Samples, messages: int) -> bool:
+    """Whether Learn has read all messages of the IdP, and events, which come in an answer of their own."""
+    found = {kind: learn[f"pickup_learn_collected_total[{kind}][idp]"] for kind in ("messages", "events")}
+    return found["messages"] == messages and found["events"] > 0
+
+
 def tell(hands: OwnProcesses, collector: Collector, ports: dict[str, int], temp: Path) -> Watched:
     stack, http = hands.stack(), PlainClient()
 
@@ -178,7 +184,7 @@ def tell(hands: OwnProcesses, collector: Collector, ports: dict[str, int], temp:
     texts = {service: scrape(service) for service in SERVICES}
     record = http.get(f"{stack.idp_url}/messages").json()["messages"]
     deadline = time.monotonic() + 30
-    while samples(texts["learn"])["pickup_learn_collected_total[messages][idp]"] != len(record):
+    while not has_read(samples(texts["learn"]), len(record)):
         assert time.monotonic() < deadline, texts["learn"]
         time.sleep(0.05)
         texts["learn"] = scrape("learn")
