@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pickup_web.seed import Load
 
 VERSION_TABLE = "alembic_version_"  # and the schema's name, because several schemas share one database
+DEADLOCKS = 5  # in a row; then the service does not start
+DEADLOCK_DETECTED = "40P01"  # PostgreSQL's error code
 LOG = structlog.get_logger()
 ENVIRONMENT = Path(__file__).with_name("alembic")
 
@@ -67,10 +69,22 @@ def prepare(engine: Engine, schema: Schema, load: "Load | None" = None) -> bool:
     """Create or upgrade the tables; if they are new, load the seed and return True.
 
     Processes that start together take turns. Everything is one transaction, so a crash leaves neither half an upgrade
-    nor empty tables that look as if a user had emptied them.
+    nor empty tables that look as if a user had emptied them. If PostgreSQL undoes it to resolve a deadlock with a
+    request of a running replica, it begins again.
     """
     if _is_up_to_date(engine, schema):
         return False
+    for _ in range(DEADLOCKS):
+        try:
+            return _prepare(engine, schema, load)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK_DETECTED:
+                raise
+            LOG.info("tables not upgraded yet: deadlock with a request, so once more", schema=schema.name)
+    return _prepare(engine, schema, load)
+
+
+def _prepare(engine: Engine, schema: Schema, load: "Load | None") -> bool:
     with engine.connect() as connection, sqlite.replacing_tables(connection), connection.begin():
         _wait_for_our_turn(connection)
         present = set(inspect(connection).get_table_names())

@@ -7,7 +7,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """PostgreSQL lets requests read these tables meanwhile, but not write to them (docs/running.md).
+    """On PostgreSQL, requests that write to these tables or read tokens wait meanwhile (docs/running.md).
 
     The order is that in which a sign-in locks the tables: with another one, the two could deadlock. An index that
     was built before, while the replicas run, is taken as it is.

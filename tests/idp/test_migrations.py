@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, create_engine, insert, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, insert, inspect, text
 
 import idp as idp_service
 from idp import SCHEMA
@@ -154,6 +154,27 @@ def test_upgrade_and_sign_in_wait_for_each_other_without_a_deadlock(postgres: Po
             eventually(lambda: observer.scalar(waiting) == 1)
         assert not upgrade.done()
         replica.execute(insert(old.metadata.tables["participation"]), rows["participation"])
+        replica.commit()
+        assert upgrade.result() is False
+    engine.dispose()
+
+
+def test_upgrade_that_ends_a_deadlock_begins_again(postgres: Postgres, tmp_path: Path) -> None:
+    """A replica has read a token when the upgrade begins, and then changes a session."""
+    engine, old = create_engine(postgres.new_database()), first_release(SCHEMA, tmp_path)
+    assert prepare(engine, old)
+    undone: list[Connection] = []
+    event.listen(engine, "rollback", undone.append)
+    with ThreadPoolExecutor(1) as starting, engine.connect() as replica:
+        replica.execute(text("SET deadlock_timeout = '1h'"))  # PostgreSQL undoes the one that looks first
+        replica.execute(text("SELECT * FROM token"))
+        upgrade = starting.submit(prepare, engine, SCHEMA)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            eventually(lambda: observer.scalar(waiting) == 1)
+        undone.clear()
+        replica.execute(text("UPDATE sso_session SET last_seen_at = 0"))
+        assert undone, "control: there was a deadlock"
         replica.commit()
         assert upgrade.result() is False
     engine.dispose()
