@@ -11,7 +11,7 @@ from e2e.test_labs import Practice
 from e2e.test_tutorial import Guide
 from e2e.test_workbench import Workbench
 
-pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+pytestmark = [pytest.mark.needs("pickup_idp", "pickup_app"), pytest.mark.thorough]
 
 
 @pytest.fixture

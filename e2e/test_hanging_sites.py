@@ -15,7 +15,7 @@ from e2e.operator import Operator
 from e2e.plain import http
 from e2e.stack import OwnProcesses, Stack
 
-pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+pytestmark = [pytest.mark.needs("pickup_idp", "pickup_app"), pytest.mark.thorough]
 
 CLIENT = "pickup-manager"
 REQUESTS = 40  # more than both workers have threads

@@ -14,7 +14,7 @@ from e2e.stack import Stack
 from e2e.test_every_page import NARROW, faults
 from e2e.test_tutorial import IN_A_WHILE, Guide
 
-pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+pytestmark = [pytest.mark.needs("pickup_idp", "pickup_app"), pytest.mark.thorough]
 
 
 @pytest.fixture
@@ -22,7 +22,6 @@ def labs(laptop: Device, stack: Stack, record: Record) -> Guide:  # noqa: ARG001
     return Guide(laptop, stack, "labs")
 
 
-@pytest.mark.thorough
 def test_labs_tick_after_their_experiments(
     laptop: Device, new_device: NewDevice, stack: Stack, labs: Guide, operator: Operator
 ) -> None:
@@ -104,7 +103,6 @@ class Practice:
         expect(self.tab.get_by_role("heading", level=1)).to_have_text(words)
 
 
-@pytest.mark.thorough
 def test_learner_finds_and_mends_three_faults(laptop: Device, stack: Stack, labs: Guide) -> None:
     """A receiver that refuses, a tab that does not notice, a service that is stopped."""
     laptop.may_complain("status of 503")  # while Practice is stopped
@@ -148,7 +146,6 @@ def test_learner_finds_and_mends_three_faults(laptop: Device, stack: Stack, labs
     labs.expect("app-stopped", done=True, within=IN_A_WHILE)
 
 
-@pytest.mark.thorough
 def test_pages_of_the_labs_fit_a_narrow_phone_and_are_accessible(
     new_device: NewDevice, stack: Stack, labs: Guide, subtests: pytest.Subtests
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from bench.load import OTHER_TAB, Person, stay_on_this_machine
 from e2e.stack import Stack, StackControl
 
-pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+pytestmark = [pytest.mark.needs("pickup_idp", "pickup_app"), pytest.mark.thorough]
 
 Recorded = list[tuple[str, float, str | None]]
 

@@ -17,7 +17,7 @@ from e2e.test_learn import Learn, wait_for
 from e2e.test_tutorial import Guide
 from e2e.test_workbench import Workbench
 
-pytestmark = pytest.mark.needs("pickup_idp", "pickup_app")
+pytestmark = [pytest.mark.needs("pickup_idp", "pickup_app"), pytest.mark.thorough]
 
 
 @pytest.fixture
