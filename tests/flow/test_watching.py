@@ -182,9 +182,11 @@ def tell(hands: OwnProcesses, collector: Collector, ports: dict[str, int], temp:
     by_worker = rejected_by_worker(temp / "dispatch")
     wait_for_logout(collector)
     texts = {service: scrape(service) for service in SERVICES}
-    record = http.get(f"{stack.idp_url}/messages").json()["messages"]
     deadline = time.monotonic() + 30
-    while not has_read(samples(texts["learn"]), len(record)):
+    # The record is written a moment after the response, so it may still grow.
+    while not has_read(
+        samples(texts["learn"]), len(record := http.get(f"{stack.idp_url}/messages").json()["messages"])
+    ):
         assert time.monotonic() < deadline, texts["learn"]
         time.sleep(0.05)
         texts["learn"] = scrape("learn")
