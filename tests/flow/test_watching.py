@@ -193,7 +193,10 @@ def tell(hands: OwnProcesses, collector: Collector, ports: dict[str, int], temp:
     sid = http.get(f"{stack.idp_url}/events?name=op.session.created").json()["events"][0]["sid"]
     secrets = {"sid": sid, "password": stack.password, **stack.client_secrets}
 
-    os.kill(int(next(iter(by_worker))), 9)
+    killed = int(next(iter(by_worker)))
+    os.kill(killed, 9)
+    while Path(f"/proc/{killed}/exe").exists():  # until then it may still take a connection, and not answer
+        assert time.monotonic() < deadline, "it is dead"
     after = samples(scrape("dispatch"))
     spans, logout, sent = collector.spans(), collector.logout(), b"".join(collector.bodies)
 
