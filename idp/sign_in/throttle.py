@@ -37,15 +37,16 @@ def reserve_attempt(db: Session, key: str) -> int:
     requests gets the next try.
     """
     row = FAILED_LOGINS.first(db, {"wanted": key})
+    is_free = row is None or row.failures < FREE or row.failed_at + FORGOTTEN_SECONDS <= now()
+    if not is_free and row.wait_until > now():
+        return int(row.wait_until) - now()
     relax(db)  # a power cut may forgive the last tries, so no fsync
-    if row is None or row.failures < FREE or row.failed_at + FORGOTTEN_SECONDS <= now():
+    if is_free:
         if count(db, key) <= FREE:
             db.commit()
             return 0
         db.rollback()  # simultaneous requests used up the free tries
         return 1
-    if row.wait_until > now():
-        return int(row.wait_until) - now()
     pause = min(2 ** (row.failures - FREE), LONGEST_WAIT)
     mine = update(FailedLogins).where(FailedLogins.key == key, FailedLogins.wait_until <= now())
     one_more = {"failures": FailedLogins.failures + 1, "failed_at": now(), "wait_until": now() + pause}
