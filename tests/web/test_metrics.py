@@ -277,11 +277,15 @@ def test_learn_counts_what_it_has_read_of_each_service(learn: Flask) -> None:
     }
 
 
-def test_learn_shows_which_service_is_down_and_since_when_it_was_not_read(
-    learn: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steady = [time.monotonic()]
-    monkeypatch.setattr("time.monotonic", lambda: steady[0])
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that no change of the clock affects. It stays the same until a test changes it."""
+    at = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: at[0])
+    return at
+
+
+def test_learn_shows_which_service_is_down_and_since_when_it_was_not_read(learn: Flask, steady: list[float]) -> None:
     collector = learn.extensions["collector"]
     manager = collector.sources[-1]
     for source in collector.sources:
@@ -298,10 +302,8 @@ def test_learn_shows_which_service_is_down_and_since_when_it_was_not_read(
 
 
 def test_service_that_answers_but_cannot_be_stored_counts_as_not_read(
-    learn: Flask, monkeypatch: pytest.MonkeyPatch
+    learn: Flask, steady: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steady = [time.monotonic()]
-    monkeypatch.setattr("time.monotonic", lambda: steady[0])
     collector = learn.extensions["collector"]
     source = collector.sources[0]
     collector.poll(source)
