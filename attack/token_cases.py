@@ -314,7 +314,7 @@ CLAIMS = [
     Case(
         "V22",
         "Core §3.1.3.7 (3)",
-        "an audience besides us",
+        "another audience beside our own",
         REFUSED,
         "The other client may store the token and send it to us later.",
         steps(refuse("stranger", lambda make: make.logout(aud=[make.client_id, "https://stranger.example"]))),

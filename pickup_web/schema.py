@@ -80,7 +80,7 @@ def prepare(engine: Engine, schema: Schema, load: "Load | None" = None) -> bool:
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != DEADLOCK_DETECTED:
                 raise
-            LOG.info("tables not upgraded yet: deadlock with a request, so once more", schema=schema.name)
+            LOG.info("upgrade undone by a deadlock with a request; starting again", schema=schema.name)
     return _prepare(engine, schema, load)
 
 

@@ -51,7 +51,7 @@ def test_renewed_id_token_must_name_the_same_user(shop: Shop, clock: Clock) -> N
     """RP-24, Core §12.2: same issuer, same subject; a valid one replaces the hint for logging out."""
     browser = shop.sign_in()
     clock.turn(590)
-    for odd in ({"sub": "somebody else"}, {"auth_time": START + 590}, {"auth_time": START, "nonce": "another"}):
+    for odd in ({"sub": "another user"}, {"auth_time": START + 590}, {"auth_time": START, "nonce": "another"}):
         shop.provider.id_token = odd
         with pytest.raises(TokenUnavailable):
             ask_for_access_token(shop, browser)

@@ -51,7 +51,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @pytest.fixture
 def connected(names: Names, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that were connected to; nobody listens at any. The door is the real one."""
+    """The addresses that were connected to. None of them accepts a connection. The HTTP client is the real one."""
     del names
     seen: list[str] = []
 

@@ -99,7 +99,7 @@ def test_refusal_names_http_if_plain_http_is_allowed(url: str) -> None:
 PRIVATE = {
     "loopback": "127.0.0.1",
     "loopback-other": "127.8.9.10",
-    "this-host": "0.0.0.0",  # noqa: S104 # nobody binds it
+    "this-host": "0.0.0.0",  # noqa: S104 # nothing listens there
     "ten": "10.1.2.3",
     "one-seven-two": "172.16.0.1",
     "one-nine-two": "192.168.1.1",
@@ -176,7 +176,7 @@ def test_checked_address_is_the_one_that_is_connected_to(names: Names, connected
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0"])
 def test_private_address_without_a_name_is_refused(host: str, names: Names, connected: list[str]) -> None:
     """BCL-69: and the short forms that a resolver understands; at the registration and at the call."""
-    names.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nobody binds it
+    names.answers["0"] = ["0.0.0.0"]  # noqa: S104 # nothing listens there
     url = f"https://{host}/x"
     assert STRICT.leading_inside([url]) == {url}
     with pytest.raises(FetchError, match="private address"):
@@ -220,7 +220,7 @@ class SlowNames(Names):
 
 @pytest.fixture
 def slow_names(connected: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
-    """See :class:`SlowNames`; whoever is connected to refuses."""
+    """See :class:`SlowNames`; each address refuses the connection."""
     del connected
     ours = SlowNames()
     monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
@@ -253,7 +253,7 @@ def test_concurrent_requests_share_one_name_look_up(slow_names: SlowNames) -> No
 
 
 def test_connect_timeout_does_not_include_waiting_for_a_look_up(slow_names: SlowNames) -> None:
-    """BCL-32: whoever stands in line for a look-up has not begun yet."""
+    """BCL-32: a delivery that waits for a look-up has not begun yet."""
     asked = in_background(STRICT.ask(Request("https://slow.example/", connect_seconds=0.05)))
     with pytest.raises(TimeoutError):
         asked.result(0.2)
