@@ -52,7 +52,8 @@ def listen(engine: Engine) -> None:
                 hook.act(connection)
 
     def before(connection: Connection, statement: Any, *_: Any) -> None:
-        run(connection, str(statement.compile(dialect=connection.dialect)), after=False)
+        if hooks:  # most tests that share this engine stop at no statement, and its text takes time to make
+            run(connection, str(statement.compile(dialect=connection.dialect)), after=False)
 
     def after(connection: Connection, _cursor: Any, sql: str, *_: Any) -> None:
         run(connection, sql, after=True)
