@@ -57,16 +57,20 @@ _imported: dict[str, Any] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests that take seconds are for a thorough run. So are those on PostgreSQL that also run on SQLite."""
-    left_out = [] if THOROUGH else [item for item in items if is_thorough(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    """The tests that take seconds are for a thorough run. So are those on PostgreSQL."""
+    if not THOROUGH:
+        config.hook.pytest_deselected(items=[item for item in items if is_thorough(item)])
+        items[:] = [item for item in items if not is_thorough(item)]
 
 
 def is_thorough(item: pytest.Item) -> bool:
-    """Marked as such, or one of the tests ``[…postgresql…]``."""
+    """Marked as such, or on PostgreSQL."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return item.get_closest_marker("thorough") is not None or "postgresql" in parameters.values()
+    return (
+        item.get_closest_marker("thorough") is not None
+        or "postgresql" in parameters.values()
+        or "postgres" in getattr(item, "fixturenames", ())
+    )
 
 
 class Clock:

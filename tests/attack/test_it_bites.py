@@ -60,6 +60,7 @@ def logins(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_careful_receiver_that_is_not_ours_passes_all_cases(provider: Provider) -> None:
     """The bench requires nothing that only our own implementation does."""
     outcome = attack(CarefulReceiver, provider)
@@ -75,6 +76,7 @@ def test_naive_receiver_fails_for_each_of_its_mistakes(provider: Provider) -> No
     assert "the session lives on" in outcome.text("V04"), "a logout everywhere ends nothing, and is called a success"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "cases", "deserved"), MISTAKES, ids=[kind.__name__ for kind, _, _ in MISTAKES])
 def test_one_mistake_fails_its_cases_and_no_other(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, kind: type[CarefulReceiver], cases: str, deserved: str
@@ -117,6 +119,7 @@ def test_redirect_to_a_login_page_is_named(provider: Provider) -> None:
     assert "answered 302 to /login, as for a visitor who must sign in first" in text
 
 
+@pytest.mark.thorough
 def test_key_librarys_cooldown_is_waited_for(provider: Provider) -> None:
     """The longest known default is 30 seconds."""
     assert bench.PATIENCE > 30
@@ -124,6 +127,7 @@ def test_key_librarys_cooldown_is_waited_for(provider: Provider) -> None:
     assert not outcome.failed, [outcome.text(case) for case in outcome.failed]
 
 
+@pytest.mark.thorough
 def test_keys_that_are_not_fetched_in_time_are_named(provider: Provider) -> None:
     """A failure that a longer --patience may change. K01 is about the other keys of a set, which were not read."""
     outcome = attack(wrong.FetchesOnce, provider, "V01 V18 K01")
@@ -132,6 +136,7 @@ def test_keys_that_are_not_fetched_in_time_are_named(provider: Provider) -> None
         assert "the keys were not asked for for 0 seconds (see --patience)" in outcome.text(case)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [wrong.Elliptic, wrong.Edwards])
 def test_receiver_with_another_algorithm_is_attacked_with_that(kind: type[CarefulReceiver]) -> None:
     """``--alg``: an application may expect another algorithm than RS256."""

@@ -67,6 +67,7 @@ class Attacker:
         return int(answer["status"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lab", attack.FAULTS)
 def test_forged_token_is_accepted_until_the_hole_is_closed(lab: str, cameron: Learner, clock: Clock) -> None:
     attacker = Attacker(cameron)
@@ -96,6 +97,7 @@ def test_hole_is_as_large_as_the_lab_needs(lab: str, key: str, cameron: Learner)
     assert (status, answer["status"]) == (200, 200 if key in accepted else 400)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lab", attack.FAULTS)
 def test_idps_own_logout_token_still_ends_the_session(lab: str, cameron: Learner) -> None:
     cameron.starts(lab)
@@ -119,6 +121,7 @@ def test_broken_practice_of_one_person_ends_no_session_of_another(
     assert cameron.is_in_practice()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("value", [7, [], {}, True, "\0", "x" * 300, ""])
 def test_careless_practice_does_not_fail_for_any_claim(value: Any, cameron: Learner) -> None:
     cameron.starts("no-checks")

@@ -136,6 +136,7 @@ def test_faults_are_of_settings_and_conditions_that_exist() -> None:
         assert set(fault.conditions) <= set(CONDITIONS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lab", SESSION_LABS)
 def test_lab_is_red_while_its_fault_is_there_and_green_after_it_was_mended(
     lab: str, cameron: Learner, clock: Clock

@@ -23,6 +23,7 @@ STOPS: dict[str, Callable[[Process], None]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stop", STOPS)
 def test_provider_that_is_stopped_records_the_attempts_in_hand(stop: str, tmp_path: Path) -> None:
     """Else the next one with the same data notifies these apps again. Outbox.drain() has tests of its own."""

@@ -1,5 +1,7 @@
 """HEAD at the IdP: see tests/web/test_head.py."""
 
+import pytest
+
 from idp.models import Delivery, SsoSession
 from tests.conftest import SiteClient
 from tests.idp.conftest import DISPATCH, Provider
@@ -8,6 +10,7 @@ from tests.idp.operations.test_people import CAMERON
 from tests.web.test_head import contents, head_everywhere
 
 
+@pytest.mark.thorough
 def test_head_changes_nothing_at_the_idp(provider: Provider, cameron: SiteClient) -> None:
     """An operator's browser, and a user's."""
     sid = provider.session().sid

@@ -347,6 +347,7 @@ EACH = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("method", "path", "name"), EACH)
 def test_each_parameter_alone(method: str, path: str, name: str, world: World) -> None:
     """A valid request except for this parameter."""

@@ -28,6 +28,8 @@ from tests.conftest import PASSWORD, Clock, eventually, settle
 from tests.idp.conftest import DISPATCH, another_worker
 from tests.tokens import read
 
+pytestmark = pytest.mark.thorough
+
 really_ask, really_connect = GuardedHttpClient.ask, socket.socket.connect
 SID = "the session of the killed"
 

@@ -159,6 +159,7 @@ def test_changed_setting_does_not_restore_a_role(provider: Provider, restart: Re
     assert (person(provider, "admin").role, person(provider, "cameron").role) == ("user", "operator")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("setting", CHANGES)
 def test_changed_setting_does_not_restore_a_changed_password(
     provider: Provider, restart: Restart, setting: str
@@ -229,6 +230,7 @@ def test_address_of_one_app_is_independent_of_other_settings(
     assert (manager.may_introspect, manager.scopes) == (False, ["openid"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("setting", CHANGES)
 def test_removed_app_stays_removed(provider: Provider, restart: Restart, setting: str) -> None:
     """Its secret stays invalid, and nothing is recreated after its row is deleted."""

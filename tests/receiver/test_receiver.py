@@ -90,6 +90,7 @@ def test_app_without_a_step_passes_the_steps_before_and_fails_at_it(
     assert f"Step {step - 1} passes" in shown
 
 
+@pytest.mark.thorough
 def test_complete_app_gets_full_marks_and_a_comparison(course: MakeCourse, app: App, capsys: Shown) -> None:
     made = course(1)
     check(made, app, solved(10))
@@ -134,6 +135,7 @@ def test_course_asks_for_the_better_choice_in_the_step_itself(
     assert f"✗ {case}" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_change_that_breaks_an_earlier_step_is_shown_there(course: MakeCourse, app: App, capsys: Shown) -> None:
     made = course(7)
     check(made, app, solved(7).replace(' or claims.get("aud") not in (CLIENT_ID, [CLIENT_ID])', ""))

@@ -99,6 +99,7 @@ print(sorted({"idp", "pickup_web", "pickup_dispatch", "pickup_manager"} & set(sy
 """
 
 
+@pytest.mark.thorough
 def test_wheel_works_without_this_repository(wheel: Path, tmp_path: Path) -> None:
     """Another folder, with only the wheel and its dependencies."""
     installed = tmp_path / "installed"

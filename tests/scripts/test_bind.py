@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parent.parent.parent
 PORTS = {f"PICKUP_{name}_PORT": str(port) for port, name in enumerate(("IDP", "DISPATCH", "MANAGER", "LEARN"), 1)}
 # An engine with all images. With RUNS=tls there are containers, and nginx is one of them.

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parent.parent.parent
 KEYS = tuple(f"PICKUP_{name}_SECRET_KEY" for name in ("IDP", "DISPATCH", "MANAGER", "LEARN"))
 SECRETS = (*KEYS, "PICKUP_DISPATCH_CLIENT_SECRET", "PICKUP_MANAGER_CLIENT_SECRET", "PICKUP_DEMO_PASSWORD")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.thorough
 def test_client_that_reads_nothing_does_not_hold_the_thread(conf: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conf, "SEND_SECONDS", 1)
     ours, theirs = socket.socketpair()

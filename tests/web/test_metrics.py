@@ -193,6 +193,7 @@ def test_outbox_is_read_from_the_database_at_each_scrape(idp: Flask, clock: Cloc
     assert outbox() == [2, 0, 95]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("network_allowed")
 def test_target_is_down_without_the_database(idp: Flask) -> None:
     def gone(_: Connection) -> None:
@@ -204,6 +205,7 @@ def test_target_is_down_without_the_database(idp: Flask) -> None:
     assert "pickup_" not in text
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("network_allowed")
 def test_metrics_have_one_path(idp: Flask) -> None:
     assert [ask(idp, path)[0] for path in ("/metrics", "/metrics?x", "/", "/metrics/x")] == [200, 200, 404, 404]

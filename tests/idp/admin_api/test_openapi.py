@@ -136,6 +136,7 @@ def test_every_operation_matches_the_document(program: Program, description: dic
     }, "each was seen to work"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lie", ["status", "shape", "scope"])
 def test_control_wrong_document_is_detected(lie: str, provider: Provider, description: dict[str, Any]) -> None:
     """A wrong status, member or permission."""

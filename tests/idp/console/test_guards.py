@@ -118,6 +118,7 @@ def test_any_page_number_is_accepted(path: str, query: str, admin: SiteClient) -
     assert admin.get(f"/console/{path}?{query}").status_code == 200
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("below", ["", "/op"], ids=["", "an issuer with a path"])
 def test_every_console_link_works(below: str, own_settings: Settings, tmp_path: Path, network: Network) -> None:
     """Follows every link, page by page."""
