@@ -159,7 +159,6 @@ def test_upgrade_and_sign_in_wait_for_each_other_without_a_deadlock(postgres: Po
     engine.dispose()
 
 
-@pytest.mark.thorough
 def test_upgrade_that_ends_a_deadlock_begins_again(postgres: Postgres, tmp_path: Path) -> None:
     """A replica has read a token when the upgrade begins, and then changes a session."""
     engine, old = create_engine(postgres.new_database()), first_release(SCHEMA, tmp_path)

@@ -237,7 +237,6 @@ def test_custom_layout_works(
     assert "live.js" in page
 
 
-@pytest.mark.thorough
 def test_postgresql_url_works(
     load: Callable[..., Any], provider: PaperProvider, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
