@@ -154,6 +154,7 @@ def test_overview_says_that_all_services_answer(office: ConsolePage, stack: Stac
     expect(office.main.get_by_text("answers", exact=True)).to_have_count(expected)
 
 
+@pytest.mark.thorough
 def test_delivery_list_says_when_it_cannot_be_updated(office: ConsolePage) -> None:
     """Such as when the operator's own session has ended meanwhile."""
     office.open("/deliveries")
@@ -167,6 +168,7 @@ def test_delivery_list_says_when_it_cannot_be_updated(office: ConsolePage) -> No
     expect(office.main).to_contain_text("The list updates automatically.")
 
 
+@pytest.mark.thorough
 def test_delivery_list_works_without_script(new_device: NewDevice, laptop: Device, stack: Stack) -> None:
     office = ConsolePage.opened_by_operator(new_device(java_script_enabled=False), stack)
     dispatch = laptop.sign_in(stack.dispatch, "cameron")

@@ -102,6 +102,7 @@ def test_keyboard_goes_from_message_to_message(laptop: Device, stack: Stack, flo
     expect(flow.locator("[data-part=position]")).to_have_text(re.compile(r"\d+ messages, live"))
 
 
+@pytest.mark.thorough
 def test_message_that_moves_to_another_act_keeps_the_focus(laptop: Device, stack: Stack, flow: Page) -> None:
     four_clicks(laptop, stack)
     expect(flow.locator(arrow("logged_out", "browser → dispatch")).first).to_be_visible(timeout=SOON)
@@ -120,6 +121,7 @@ def test_message_that_moves_to_another_act_keeps_the_focus(laptop: Device, stack
     expect(row).to_be_focused()
 
 
+@pytest.mark.thorough
 def test_page_is_accessible_with_a_message_open_and_while_presenting(
     laptop: Device, stack: Stack, flow: Page, subtests: pytest.Subtests
 ) -> None:
@@ -150,6 +152,7 @@ def test_presenting_ticks_each_click_when_it_was_seen(laptop: Device, stack: Sta
     expect(done).to_have_count(4, timeout=SOON)
 
 
+@pytest.mark.thorough
 def test_saved_flow_opens_offline(laptop: Device, stack: Stack, flow: Page, tmp_path: Path) -> None:
     sid, _ = four_clicks(laptop, stack)
     only(flow, sid)

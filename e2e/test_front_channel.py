@@ -90,6 +90,7 @@ def test_browser_that_blocks_the_cookie_logs_out_by_the_back_channel_only(
         manager.expect_signed_in("Cameron Reyes")
 
 
+@pytest.mark.thorough
 @pytest.mark.needs("pickup_idp", "pickup_app")
 def test_app_that_is_down_is_reached_later_by_the_back_channel_only(
     desk: Device, stack: Stack, record: Record, hands: StackControl, both: bool

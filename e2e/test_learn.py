@@ -174,6 +174,7 @@ def test_session_map_shows_what_should_be_over_and_why_it_is_not(
     expect(session.locator(".node:not([data-state=ended])")).to_have_count(0, timeout=IN_A_WHILE * 1000)
 
 
+@pytest.mark.thorough
 def test_flow_page_asks_for_a_stream_again_when_none_was_free(laptop: Device, stack: Stack, learn: Learn) -> None:
     laptop.may_complain(r"503 .*/api/stream")
     tab = laptop.context.new_page()

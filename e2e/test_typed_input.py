@@ -92,6 +92,7 @@ def test_another_user_who_signs_in_gets_none_of_the_typed_text(
     form.shows_none_of([TYPED])
 
 
+@pytest.mark.thorough
 def test_kept_text_can_be_discarded(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
     elsewhere.log_out()
     form.sign_in_again.click()
@@ -132,6 +133,7 @@ def test_form_submitted_after_the_logout_keeps_its_text(
     expect(form.field).to_have_value(TYPED)
 
 
+@pytest.mark.thorough
 def test_text_of_a_form_with_validation_errors_is_kept(
     form: FormPage, elsewhere: AppPage, laptop: Device, stack: Stack
 ) -> None:
@@ -149,6 +151,7 @@ def test_text_of_a_form_with_validation_errors_is_kept(
     expect(form.field).to_have_value(TYPED)
 
 
+@pytest.mark.thorough
 def test_text_of_a_page_that_the_user_left_is_not_offered(form: FormPage, elsewhere: AppPage, stack: Stack) -> None:
     form.open("/profile")
     form.expect_not_kept(TYPED)
@@ -193,6 +196,7 @@ def test_eight_tabs_share_one_event_stream_and_all_notice_the_logout(
         expect(page.signed_out_card).to_contain_text(why, timeout=SOON)
 
 
+@pytest.mark.thorough
 def test_another_tab_opens_the_stream_when_the_listening_tab_is_closed(
     laptop: Device, here: App, elsewhere: AppPage
 ) -> None:
@@ -204,6 +208,7 @@ def test_another_tab_opens_the_stream_when_the_listening_tab_is_closed(
     expect(tabs[1].signed_out_card).to_be_visible(timeout=SOON)
 
 
+@pytest.mark.thorough
 def test_tab_without_an_event_stream_polls(form: FormPage, elsewhere: AppPage, laptop: Device) -> None:
     # The answer of a server whose streams are all taken (RFC 9110 §15.3.5: 204 has no content). No other tab has one.
     laptop.context.route("**/session/live", lambda route: route.fulfill(status=204))
@@ -234,6 +239,7 @@ def test_tab_that_was_suspended_checks_its_session_when_it_resumes(
     expect(form.signed_out_card).to_be_visible()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("user", "says"), [("cameron", "You signed in again."), ("alex", "A different user signed in with this browser.")]
 )
