@@ -1,21 +1,10 @@
 """The collector: each service may be down, be reset or record nothing, and the others are read all the same."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pickup_learn import collector, record
-from tests.conftest import close
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    close(made.app)
 
 
 def up(world: World) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,6 @@ from pickup_learn.join import Message, join, key_of
 from pickup_learn.labs import CHECKS
 from pickup_learn.labs.watch import OVERTAKEN
 from pickup_learn.steps import NOT_YET, STEPS
-from tests.conftest import close
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
 from tests.learn.test_tutorial import LINK, half_recorded, messages_of
@@ -199,16 +198,6 @@ def test_logout_is_not_judged_before_the_idps_record_of_it_is_here() -> None:
 # --- the pages ---
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Pickup Learn after the four clicks."""
-    made = World(tmp_path)
-    made.tell(four_clicks())
-    made.poll()
-    yield made
-    close(made.app)
-
-
 def test_overview_lists_each_lab(world: World) -> None:
     page = world.client.get("/labs").text
     assert all(f'data-tick="{lab.name}"' in page for lab in LABS)
@@ -227,6 +216,6 @@ def test_only_labs_are_shown(world: World, name: str) -> None:
     assert world.client.get(f"/labs/{name}").status_code == 404
 
 
-def test_labs_are_asked_of_the_record(world: World) -> None:
-    found = world.get("steps")["steps"]
+def test_labs_are_asked_of_the_record(after_four_clicks: World) -> None:
+    found = after_four_clicks.get("steps")["steps"]
     assert all(found[name]["seen"] is False for name in CHECKS)

@@ -58,9 +58,9 @@ class Practice:
 
 
 @pytest.fixture
-def practice(tmp_path: Path, network: Network) -> Iterator[Practice]:
+def practice(learn_folder: Path, network: Network) -> Iterator[Practice]:
     """With one session, which the tokens of ``tokens`` name."""
-    app = pickup_learn.create_app(make_settings(tmp_path))
+    app = pickup_learn.create_app(make_settings(learn_folder))
     keys = {"keys": [rsa_key("idp").public_jwk()]}
     network.answer(f"{ISSUER}/.well-known", 200, f'{{"issuer": "{ISSUER}", "jwks_uri": "{ISSUER}/oauth2/jwks"}}')
     network.answer(f"{ISSUER}/oauth2/jwks", 200, json.dumps(keys))

@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from click.testing import Result
 from pickup_learn import acts, record, seats, tutorial
 from pickup_learn.acts import people_in
 from pickup_learn.labs import CHECKS
-from tests.conftest import Clock, close
+from tests.conftest import Clock
 from tests.learn.rows import AT, SID, SUB, Story, four_clicks
 from tests.learn.services import World
 
@@ -20,12 +18,9 @@ FOUR_CLICKS = {"start", "password", "code", "id-token", "single-sign-on", "same-
 ROUND_MS = 60_000  # from the first message of one person's story to the first of the next
 
 
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seats, "PAUSE_SECONDS", 0.0)
-    made = World(tmp_path)
-    yield made
-    close(made.app)
 
 
 def story_of(*names: str) -> Story:

@@ -17,20 +17,6 @@ from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    close(made.app)
-
-
-@pytest.fixture
-def after_four_clicks(world: World) -> World:
-    world.tell(four_clicks())
-    world.poll()
-    return world
-
-
 @pytest.mark.parametrize("path", ["/", "/inspector", "/sessions"])
 def test_each_page_is_shown(world: World, path: str) -> None:
     answer = world.client.get(path)

@@ -1,21 +1,11 @@
 """The slides, and the two pages that they show in a frame."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from pickup_learn.slides import FRAMES, slides
-from tests.conftest import close
 from tests.learn.services import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    close(made.app)
 
 
 def test_each_slide_begins_with_a_heading_and_is_short() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from pickup_learn.join import Message, join
 from pickup_learn.steps import NOT_YET, STEPS, Verdict
 from pickup_learn.verdicts import ALL
 from pickup_web.message_row import Note, content_of, row_of
-from tests.conftest import close
 from tests.learn.rows import SID, Story, four_clicks
 from tests.learn.services import World
 from tests.learn.test_acts import joined
@@ -274,16 +273,6 @@ def test_operators_logout_without_a_frame_counts_after_one_with_a_frame(
 # --- the pages ---
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Pickup Learn after the four clicks."""
-    made = World(tmp_path)
-    made.tell(four_clicks())
-    made.poll()
-    yield made
-    close(made.app)
-
-
 @pytest.mark.parametrize(
     "name", ["", *(f"/{each.name}" for each in tutorial.chapters()), *(f"/{each}" for each in PAGES)]
 )
@@ -293,16 +282,16 @@ def test_each_page_of_the_tutorial_is_shown_with_this_stacks_addresses(world: Wo
     assert "<h1" in answer.text
 
 
-def test_steps_are_asked_of_the_record(world: World) -> None:
-    found = world.get("steps")
+def test_steps_are_asked_of_the_record(after_four_clicks: World) -> None:
+    found = after_four_clicks.get("steps")
     assert found["people"] == ["cameron"]
     assert found["steps"]["log-out"]["seen"] is True
     assert len(found["steps"]["log-out"]["keys"]) == 2
 
 
 @pytest.mark.parametrize("query", ["since=9999999999999", "person=alex"])
-def test_earlier_messages_and_those_of_another_person_do_not_count(world: World, query: str) -> None:
-    assert not any(step["seen"] for step in world.get(f"steps?{query}")["steps"].values())
+def test_earlier_messages_and_those_of_another_person_do_not_count(after_four_clicks: World, query: str) -> None:
+    assert not any(step["seen"] for step in after_four_clicks.get(f"steps?{query}")["steps"].values())
 
 
 def test_files_of_the_repository_are_shown_with_line_numbers(world: World) -> None:

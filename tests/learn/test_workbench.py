@@ -3,10 +3,8 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -22,20 +20,12 @@ from idp.workbench import TYPES
 from pickup_learn import checks, forgery, workbench
 from relying_party.errors import InvalidToken
 from relying_party.logout_token import validate_logout_token
-from tests.conftest import close
 from tests.learn.services import World
 
 NOW = 1_800_000_000
 GOOD = logout_token_claims(issuer="http://idp.localhost:9000", client_id="pickup-manager", sub="c", sid="s", now=NOW)
 IDP_KEY = rsa.generate_private_key(65537, 2048)
 PUBLIC = jwt.PyJWK({**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(IDP_KEY.public_key())), "kid": "k", "alg": "RS256"})
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    close(made.app)
 
 
 # --- what is written ---
