@@ -10,11 +10,12 @@ Nothing here sleeps or opens a socket: a test waits for a condition (``eventuall
 
 import os
 import re
-import shutil
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -201,7 +202,7 @@ class Built:
 
     settings: Settings
     apps: dict[str, Flask]
-    snapshots: Path
+    snapshots: dict[str, sqlite3.Connection]
 
     def start(self, name: str) -> Flask:
         """The service as if it had just been built: initial data and settings, empty caches."""
@@ -210,15 +211,22 @@ class Built:
 
     def keep(self, name: str, snapshot: str) -> None:
         """Take a snapshot of the service's database."""
-        engine_of(self.apps[name]).dispose()  # closing the last connection writes everything into one file
-        shutil.copy(self.settings.data_dir / f"{name}.db", self.snapshots / f"{snapshot}.db")
+        self.snapshots[snapshot] = sqlite3.connect(":memory:")
+        with self.connection(name) as connection:
+            connection.backup(self.snapshots[snapshot])
 
     def restore(self, name: str, snapshot: str = "") -> None:
-        """Restore a snapshot of the service's database; by default the seed."""
-        engine_of(self.apps[name]).dispose()
-        for leftover in self.settings.data_dir.glob(f"{name}.db-*"):
-            leftover.unlink()
-        shutil.copy(self.snapshots / f"{snapshot or name}.db", self.settings.data_dir / f"{name}.db")
+        """Restore a snapshot of the service's database; by default the seed. Its connections stay open."""
+        with self.connection(name) as connection:
+            self.snapshots[snapshot or name].backup(connection)
+
+    @contextmanager
+    def connection(self, name: str) -> Iterator[sqlite3.Connection]:
+        """One of the service's connections to its database."""
+        pooled = engine_of(self.apps[name]).raw_connection()
+        assert isinstance(pooled.driver_connection, sqlite3.Connection)
+        yield pooled.driver_connection
+        pooled.close()
 
     def stop(self, name: str) -> None:
         """Wait for running work, so that it does not write into the next test's database."""
@@ -230,7 +238,7 @@ class Built:
 def built(tmp_path_factory: pytest.TempPathFactory, cheap_cryptography: None) -> Iterator[Built]:  # noqa: ARG001 # before the first password
     """See :class:`Built`."""
     settings = make_settings(tmp_path_factory.mktemp("services"))
-    made = Built(settings, {}, tmp_path_factory.mktemp("snapshots"))
+    made = Built(settings, {}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: START)
         made.apps["idp"] = prepared(idp_service.create_app(settings), settings.idp_url)
@@ -239,6 +247,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, cheap_cryptography: None) ->
     for name in made.apps:
         made.keep(name, name)
     yield made
+    for snapshot in made.snapshots.values():
+        snapshot.close()
     for app in made.apps.values():
         close(app)
 
@@ -253,7 +263,8 @@ def settings(built: Built) -> Settings:
 def own_settings(built: Built, tmp_path: Path) -> Settings:
     """Settings for services that a test builds itself, with copies of the seeded databases."""
     for name in built.apps:
-        shutil.copy(built.snapshots / f"{name}.db", tmp_path)
+        with closing(sqlite3.connect(tmp_path / f"{name}.db")) as copy:
+            built.snapshots[name].backup(copy)
     return make_settings(tmp_path)
 
 
