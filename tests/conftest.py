@@ -225,8 +225,10 @@ class Built:
         """One of the service's connections to its database."""
         pooled = engine_of(self.apps[name]).raw_connection()
         assert isinstance(pooled.driver_connection, sqlite3.Connection)
-        yield pooled.driver_connection
-        pooled.close()
+        try:
+            yield pooled.driver_connection
+        finally:
+            pooled.close()
 
     def stop(self, name: str) -> None:
         """Wait for running work, so that it does not write into the next test's database."""
