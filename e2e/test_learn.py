@@ -43,9 +43,9 @@ class Learn:
         return found
 
     def open_tabs(self, sid: str) -> int:
-        """How many tabs of this session are open, as the session map counts them."""
-        (session,) = [one for one in self.get("sessions") if one["sid"] == sid]
-        return sum(app["sessions"][-1]["tabs"] or 0 for app in session["apps"] if app["sessions"])
+        """How many tabs of this session are open, as the session map counts them; 0 until the session is collected."""
+        apps = [app for session in self.get("sessions") if session["sid"] == sid for app in session["apps"]]
+        return sum(app["sessions"][-1]["tabs"] or 0 for app in apps if app["sessions"])
 
     def logout_token(self, sid: str, app: str) -> dict[str, Any]:
         """The newest logout token to an app, once it is collected."""

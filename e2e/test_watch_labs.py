@@ -44,12 +44,14 @@ def test_logout_reaches_the_apps_of_a_closed_browser(
     pages = private.sign_in_at(stack.dispatch, stack.manager, user="alex")
     for page in pages:
         page.expect_signed_in("Alex Okafor")
-    sid = private.sid(stack.dispatch)
+    sid, learn = private.sid(stack.dispatch), Learn(stack)
+    wait_for(lambda: learn.open_tabs(sid) == len(pages))
+    assert learn.open_tabs(sid) == len(pages)
     if tabs == "closed":
         private.context.close()
         # An app notices a closed tab at the second heartbeat. Until then it would record that it told the tab.
-        learn = Learn(stack)
         wait_for(lambda: learn.open_tabs(sid) == 0)
+        assert learn.open_tabs(sid) == 0
     laptop.sign_in_for(f"{stack.idp_url}/account", user="alex")
     account = AccountPage(laptop.context.new_page(), stack).open()
     account.session_of("Safari on iPhone").get_by_role("link", name="End").click()
