@@ -19,6 +19,8 @@ def text_of(node: ast.expr) -> str:
 
 def bad_patches(source: str) -> Iterator[str]:
     """Calls of ``setattr`` and ``delattr`` with such a name."""
+    if "attr(" not in source:  # most files, and parsing takes time
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "delattr")):
             names = [text_of(argument) for argument in node.args[:2]]

@@ -67,6 +67,7 @@ def test_careful_receiver_that_is_not_ours_passes_all_cases(provider: Provider) 
     assert not outcome.failed, [outcome.text(case) for case in outcome.failed]
 
 
+@pytest.mark.thorough
 def test_naive_receiver_fails_for_each_of_its_mistakes(provider: Provider) -> None:
     """The receiver of the samples: it decodes the token without verifying it, and always answers 200."""
     outcome = attack(NaiveReceiver, provider)
@@ -94,6 +95,7 @@ def test_each_case_has_a_receiver_that_deserves_to_fail_it() -> None:
     assert {case.id for case in CASES} - set(deserved.split()) == set()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "cases"),
     [

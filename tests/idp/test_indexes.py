@@ -25,6 +25,7 @@ from pickup_web.schema import prepare
 from tests.web.test_schema import engine
 
 __all__ = ["engine"]  # a fixture
+pytestmark = pytest.mark.thorough
 
 SIZE = 5000  # sessions; for a few rows PostgreSQL rightly reads the whole table
 GROWING = "sso_session|participation|token|delivery|delivery_attempt"

@@ -115,6 +115,7 @@ def test_check_that_refuses_a_good_token_is_shown_with_its_sentence(
     assert "it said   The token is not of this provider, or not for this app." in shown
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("step", "code", "case"),
     [

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pickup_web import message_shape as shape
+from tests.thorough import examples
 from tests.tokens import b64
 
 SECRET = "SplxlOBeZQQYbYS6WxSbIA-and-more"
@@ -233,20 +234,20 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(20, 60))
 @given(st.dictionaries(st.text(), st.lists(ANY_JSON, min_size=1, max_size=3), max_size=5))
 def test_any_parameters_become_json(parameters: dict[str, list[Any]]) -> None:
     json.dumps([shape.shown(parameters), shape.tokens_in(parameters, "request")], allow_nan=False)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(20, 60))
 @given(st.text(), st.binary())
 def test_any_text_is_read_without_an_error(text: str, body: bytes) -> None:
     shape.form_in(body), shape.json_in(body), shape.json_in(text), shape.redirect_in(text), shape.host(text)
     shape.shown_headers(dict.fromkeys((*shape.REQUEST_HEADERS, *shape.RESPONSE_HEADERS), text))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(20, 60))
 @given(
     st.sampled_from(["code", "client_secret", "refresh_token"]), st.text("abcdefgh0123456789", min_size=16, max_size=99)
 )

@@ -26,6 +26,7 @@ from pickup_web.relying_party_messages import TAB_SECONDS, OpenTab
 from relying_party.signals import request_sent
 from tests.conftest import Clock, SignIn, SiteClient, client_of, close, eventually, make_settings, prepared
 from tests.network import Network
+from tests.thorough import examples
 from tests.tokens import jws
 
 EVENTS_PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text("utf-8")
@@ -216,7 +217,7 @@ def test_row_that_is_too_large_loses_parameters_and_tokens() -> None:
 ANY_HEADERS = st.dictionaries(st.sampled_from(shape.REQUEST_HEADERS + shape.RESPONSE_HEADERS), st.text(), max_size=4)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(25, 80))
 @given(
     st.builds(
         note,
@@ -339,7 +340,7 @@ def test_failing_recorder_does_not_fail_an_outgoing_request(
 HOSTILE = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(15, 40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(header=HOSTILE, query=st.text(max_size=60), body=st.binary(max_size=200))
 def test_hostile_request_is_answered_as_without_the_recorder(
     manager_client: SiteClient, header: str, query: str, body: bytes
