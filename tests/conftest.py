@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
@@ -55,6 +56,12 @@ __all__ = ["postgres"]  # a fixture, in a file of its own
 START = 1_800_000_000  # the time at which every test starts: 15 January 2027, 08:00 UTC
 PASSWORD = "correct horse"
 MEMORY, NEEDED = Path("/dev/shm"), 2**30  # noqa: S108 # a folder of pytest's is made in it; bytes
+
+# A busy machine must not fail a property test, and a failure is the same on every machine.
+hypothesis.settings.register_profile(
+    "pickup", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("pickup")
 
 really_getaddrinfo, really_hash = socket.getaddrinfo, PasswordHasher.hash
 _really_import_key = RSAKey.import_key

@@ -30,9 +30,6 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"]
 FORM = "application/x-www-form-urlencoded"
 
 quickly = settings(
-    deadline=None,
-    derandomize=True,  # the same requests on every machine, so that failures are reproducible
-    database=None,
     max_examples=examples(25, 150),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -340,7 +340,10 @@ def test_failing_recorder_does_not_fail_an_outgoing_request(
 HOSTILE = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
 
 
-@settings(max_examples=examples(15, 40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(15, 40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(header=HOSTILE, query=st.text(max_size=60), body=st.binary(max_size=200))
 def test_hostile_request_is_answered_as_without_the_recorder(
     manager_client: SiteClient, header: str, query: str, body: bytes
