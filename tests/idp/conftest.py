@@ -389,6 +389,13 @@ def provider_on_postgres(built_on_postgres: BuiltOnPostgres, network: Network) -
     yield from with_apps(built_on_postgres.app, built_on_postgres.settings, network)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest) -> Provider:
+    """The IdP, on each of the two databases."""
+    provider: Provider = request.getfixturevalue("provider" if request.param == "sqlite" else "provider_on_postgres")
+    return provider
+
+
 @pytest.fixture(scope="session")
 def cameron_once() -> dict[str, str]:
     """Cameron's cookies, from the first sign-in on: see :func:`cameron`."""

@@ -30,13 +30,6 @@ from tests.thorough import examples
 EMPTY: list[str] = []
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest) -> Provider:
-    """The IdP, on each of the two databases."""
-    provider: Provider = request.getfixturevalue("provider" if request.param == "sqlite" else "provider_on_postgres")
-    return provider
-
-
 def sign_in_often(provider: Provider, number: int) -> list[str]:
     """Cameron in several browsers, each signed in at Dispatch; a browser's cookie is its session's ``sid``."""
     sids, at = [f"sid{index}" for index in range(number)], {"auth_time": START, "amr": EMPTY}

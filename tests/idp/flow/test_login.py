@@ -283,15 +283,13 @@ def test_start_page_shows_who_is_signed_in(provider: Provider) -> None:
     assert "Go to Pickup Dispatch" in page
 
 
-@pytest.mark.parametrize("database", ["provider", "provider_on_postgres"])
-def test_session_of_the_browser_is_what_its_type_says(database: str, request: pytest.FixtureRequest) -> None:
+def test_session_of_the_browser_is_what_its_type_says(either: Provider) -> None:
     """And no row of whatever the statement reads."""
-    provider: Provider = request.getfixturevalue(database)
-    cookie = cookie_of(provider.sign_in())
-    with provider.app.test_request_context(headers={"Cookie": f"{COOKIE}={cookie}"}):
+    cookie = cookie_of(either.sign_in())
+    with either.app.test_request_context(headers={"Cookie": f"{COOKIE}={cookie}"}):
         session = sso_session.current_sso_session()
     assert type(session) is ActiveSession
-    stored = provider.session()
+    stored = either.session()
     assert session._asdict() == {name: getattr(stored, name) for name in ActiveSession._fields}
     assert (session.amr, session.auth_time) == (["pwd"], START)
 
